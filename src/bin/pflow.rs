@@ -1,0 +1,2 @@
+//! pflow
+fn main() {}

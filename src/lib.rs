@@ -1,0 +1,3 @@
+//! pflow(4) in userland: pfsync packets in, NetFlow v5 and IPFIX out.
+pub mod time;
+pub mod wire;

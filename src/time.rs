@@ -1,0 +1,166 @@
+//! Clocks as plain values. Nothing here reads a clock: `io/clock.rs` does, or a capture's stamps.
+//!
+//! Two scales are kept apart by type: [`Wall`] counts from the UNIX epoch and may be stepped by
+//! an operator, [`Uptime`] counts from the boot of "the machine" and never goes back. A state's
+//! times are whole seconds of uptime, as in the kernel (`getuptime()` in if_pflow.c and pf.c), so
+//! that a step of the wall clock does not move them.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Nanoseconds in a second.
+pub const NANOS: i64 = 1_000_000_000;
+
+macro_rules! nanosecond_scale {
+    ($name:ident) => {
+        impl $name {
+            /// From nanoseconds since the scale's zero.
+            pub const fn from_nanos(nanos: i64) -> Self {
+                Self(nanos)
+            }
+
+            /// From whole seconds and nanoseconds since the scale's zero; saturates.
+            pub const fn new(secs: i64, nanos: u32) -> Self {
+                Self(secs.saturating_mul(NANOS).saturating_add(nanos as i64))
+            }
+
+            /// Nanoseconds since the scale's zero.
+            pub const fn nanos(self) -> i64 {
+                self.0
+            }
+
+            /// Whole seconds since the scale's zero, rounded down.
+            pub const fn secs(self) -> i64 {
+                self.0.div_euclid(NANOS)
+            }
+
+            /// The nanoseconds that [`Self::secs`] leaves out: 0..=999_999_999.
+            pub const fn subsec_nanos(self) -> u32 {
+                self.0.rem_euclid(NANOS) as u32
+            }
+
+            /// This time and `by` more; saturates.
+            pub fn after(self, by: Duration) -> Self {
+                Self(self.0.saturating_add(nanos_of(by)))
+            }
+
+            /// How long ago `earlier` was; zero if it was not.
+            pub fn since(self, earlier: Self) -> Duration {
+                Duration::from_nanos(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+            }
+        }
+    };
+}
+
+fn nanos_of(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// A reading of the wall clock: nanoseconds since 1970-01-01 00:00 UTC.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Wall(i64);
+
+/// A time on the machine's uptime clock: nanoseconds since its boot; negative before it.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Uptime(i64);
+
+nanosecond_scale!(Wall);
+nanosecond_scale!(Uptime);
+
+/// One reading of both clocks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Now {
+    /// What the wall clock says.
+    pub wall: Wall,
+    /// How long the machine has been up.
+    pub uptime: Uptime,
+}
+
+impl Now {
+    /// The reading at wall time `wall` of a machine that came up at `boot`.
+    pub const fn with_boot(wall: Wall, boot: Wall) -> Self {
+        Self { wall, uptime: Uptime(wall.0.saturating_sub(boot.0)) }
+    }
+
+    /// The uptime that belongs to another wall stamp of about this time, such as a packet's.
+    pub const fn uptime_at(self, stamp: Wall) -> Uptime {
+        Uptime(self.uptime.0.saturating_sub(self.wall.0.saturating_sub(stamp.0)))
+    }
+
+    /// The reading when the uptime clock showed `uptime`, by the same boot time.
+    pub const fn at(self, uptime: Uptime) -> Self {
+        Self {
+            wall: Wall(self.wall.0.saturating_sub(self.uptime.0.saturating_sub(uptime.0))),
+            uptime,
+        }
+    }
+
+    /// Whole seconds of uptime as milliseconds since the epoch, in the kernel's arithmetic: both
+    /// clocks are cut to seconds first (if_pflow.c, `copy_flow_ipfix_4_data`).
+    pub const fn epoch_millis(self, uptime_secs: i64) -> i64 {
+        self.wall
+            .secs()
+            .saturating_sub(self.uptime.secs().saturating_sub(uptime_secs))
+            .saturating_mul(1000)
+    }
+}
+
+impl fmt::Display for Wall {
+    /// UTC, `2023-11-14 22:13:20.900`; years outside 0..=9999 as seconds since the epoch.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match ::time::OffsetDateTime::from_unix_timestamp(self.secs()) {
+            Ok(t) if (0..=9999).contains(&t.year()) => write!(
+                f,
+                "{:04}-{:02}-{:02} {:02}:{:02}:{:02}.{:03}",
+                t.year(),
+                u8::from(t.month()),
+                t.day(),
+                t.hour(),
+                t.minute(),
+                t.second(),
+                self.subsec_nanos() / 1_000_000
+            ),
+            _ => write!(f, "{}", self.secs()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_round_down_on_both_sides_of_zero() {
+        assert_eq!(Wall::new(5, 999_999_999).secs(), 5);
+        assert_eq!(Uptime::from_nanos(-1).secs(), -1);
+        assert_eq!(Uptime::from_nanos(-1).subsec_nanos(), 999_999_999);
+    }
+
+    #[test]
+    fn a_state_time_keeps_its_second_however_the_clocks_fractions_fall() {
+        let now = Now::with_boot(Wall::new(1_700_000_100, 200_000_000), Wall::new(1_700_000_000, 900_000_000));
+        assert_eq!(now.uptime.secs(), 99);
+        assert_eq!(now.epoch_millis(99), 1_700_000_100_000);
+        assert_eq!(now.epoch_millis(-5), 1_699_999_996_000);
+    }
+
+    #[test]
+    fn a_wall_stamp_and_an_uptime_lead_back_to_each_other() {
+        let now = Now::with_boot(Wall::new(1000, 5), Wall::new(400, 0));
+        let stamp = Wall::new(990, 7);
+        assert_eq!(now.at(now.uptime_at(stamp)).wall, stamp);
+    }
+
+    #[test]
+    fn arithmetic_saturates_at_the_ends_of_the_scale() {
+        let end = Wall::new(i64::MAX, 0);
+        assert_eq!(end.after(Duration::MAX), end);
+        assert_eq!(Wall::new(0, 0).since(end), Duration::ZERO);
+    }
+
+    #[test]
+    fn wall_prints_as_utc() {
+        assert_eq!(Wall::new(1_700_000_000, 900_000_000).to_string(), "2023-11-14 22:13:20.900");
+        assert_eq!(Wall::new(-1, 0).to_string(), "1969-12-31 23:59:59.000");
+    }
+}
