@@ -79,18 +79,29 @@ pub struct Now {
 impl Now {
     /// The reading at wall time `wall` of a machine that came up at `boot`.
     pub const fn with_boot(wall: Wall, boot: Wall) -> Self {
-        Self { wall, uptime: Uptime(wall.0.saturating_sub(boot.0)) }
+        Self {
+            wall,
+            uptime: Uptime(wall.0.saturating_sub(boot.0)),
+        }
     }
 
     /// The uptime that belongs to another wall stamp of about this time, such as a packet's.
     pub const fn uptime_at(self, stamp: Wall) -> Uptime {
-        Uptime(self.uptime.0.saturating_sub(self.wall.0.saturating_sub(stamp.0)))
+        Uptime(
+            self.uptime
+                .0
+                .saturating_sub(self.wall.0.saturating_sub(stamp.0)),
+        )
     }
 
     /// The reading when the uptime clock showed `uptime`, by the same boot time.
     pub const fn at(self, uptime: Uptime) -> Self {
         Self {
-            wall: Wall(self.wall.0.saturating_sub(self.uptime.0.saturating_sub(uptime.0))),
+            wall: Wall(
+                self.wall
+                    .0
+                    .saturating_sub(self.uptime.0.saturating_sub(uptime.0)),
+            ),
             uptime,
         }
     }
@@ -138,7 +149,10 @@ mod tests {
 
     #[test]
     fn a_state_time_keeps_its_second_however_the_clocks_fractions_fall() {
-        let now = Now::with_boot(Wall::new(1_700_000_100, 200_000_000), Wall::new(1_700_000_000, 900_000_000));
+        let now = Now::with_boot(
+            Wall::new(1_700_000_100, 200_000_000),
+            Wall::new(1_700_000_000, 900_000_000),
+        );
         assert_eq!(now.uptime.secs(), 99);
         assert_eq!(now.epoch_millis(99), 1_700_000_100_000);
         assert_eq!(now.epoch_millis(-5), 1_699_999_996_000);
@@ -160,7 +174,10 @@ mod tests {
 
     #[test]
     fn wall_prints_as_utc() {
-        assert_eq!(Wall::new(1_700_000_000, 900_000_000).to_string(), "2023-11-14 22:13:20.900");
+        assert_eq!(
+            Wall::new(1_700_000_000, 900_000_000).to_string(),
+            "2023-11-14 22:13:20.900"
+        );
         assert_eq!(Wall::new(-1, 0).to_string(), "1969-12-31 23:59:59.000");
     }
 }

@@ -1,0 +1,113 @@
+//! Which v5 a packet is: OpenBSD 4.5 and 4.6 and FreeBSD share version 5 but not the size of a
+//! state, and no field says which (pfsync.md 2.4).
+//!
+//! The packet is walked once for each size, 240 and 242 octets. The right one ends at an EOF
+//! subheader exactly where `len` says, or twenty octets earlier (OpenBSD 4.5, FreeBSD 9), and has
+//! an address family and a direction in each state. FreeBSD's later states have actions of their
+//! own, so that their packets speak for themselves.
+
+use byteorder::{BigEndian, ByteOrder};
+
+use super::message::Action;
+use super::{Dialect, HEADER, SUBHEADER, State};
+
+/// Octets of `struct pfsync_eof` after EOF in OpenBSD 4.5 and FreeBSD 9.
+const EOF_DATA: usize = 20;
+
+/// How a walk under one hypothesis went.
+#[derive(Clone, Copy, Default)]
+struct Walk {
+    /// Octets after EOF, if the walk came to one.
+    after_eof: Option<usize>,
+    /// Whole states with values that mean something.
+    sound: usize,
+    /// Whole states without.
+    unsound: usize,
+    /// Dialect that an action of FreeBSD's later states showed.
+    newer: Option<Dialect>,
+}
+
+impl Walk {
+    /// Order of belief: an end in the right place, then states that make sense.
+    fn belief(&self) -> (bool, bool, usize) {
+        let ends = matches!(self.after_eof, Some(0 | EOF_DATA));
+        (ends && self.unsound == 0, self.unsound == 0, self.sound)
+    }
+}
+
+/// The dialect of a v5 packet of which `packet` was captured and which is `len` octets long, and
+/// whether the packet itself showed it.
+pub(super) fn v5(packet: &[u8], len: usize, remembered: Option<Dialect>) -> (Dialect, bool) {
+    let remembered = remembered.filter(|dialect| dialect.version() == 5);
+    let openbsd = walk(packet, len, Dialect::OpenBsd45);
+    if let Some(newer) = openbsd.newer {
+        return (newer, true);
+    }
+    if openbsd.sound + openbsd.unsound == 0 {
+        // Nothing here depends on it. FreeBSD is the likelier stranger today.
+        return (remembered.unwrap_or(Dialect::FreeBsd1301), false);
+    }
+    let freebsd = walk(packet, len, Dialect::FreeBsd1301);
+    let says_freebsd = match freebsd.belief().cmp(&openbsd.belief()) {
+        std::cmp::Ordering::Less => false,
+        std::cmp::Ordering::Greater => true,
+        std::cmp::Ordering::Equal => remembered != Some(Dialect::OpenBsd45),
+    };
+    let (belief, after_eof) = if says_freebsd {
+        (freebsd.belief(), freebsd.after_eof)
+    } else {
+        (openbsd.belief(), openbsd.after_eof)
+    };
+    let dialect = match (says_freebsd, after_eof) {
+        (false, _) => Dialect::OpenBsd45,
+        (true, Some(EOF_DATA)) => Dialect::FreeBsd9,
+        (true, Some(_)) => Dialect::FreeBsd1301,
+        // Cut off before its EOF: what the sender was before, if it was a FreeBSD.
+        (true, None) => match remembered {
+            Some(Dialect::FreeBsd9) => Dialect::FreeBsd9,
+            _ => Dialect::FreeBsd1301,
+        },
+    };
+    (dialect, belief.0 && freebsd.belief() != openbsd.belief())
+}
+
+/// Walks `packet` as if its states were `dialect`'s.
+fn walk(packet: &[u8], len: usize, dialect: Dialect) -> Walk {
+    let mut walk = Walk::default();
+    let mut offset = HEADER;
+    while let Some(subheader) = packet.get(offset..offset + SUBHEADER) {
+        offset += SUBHEADER;
+        let count = usize::from(BigEndian::read_u16(&subheader[2..]));
+        match (Action::of_v5(subheader[0]), subheader[0]) {
+            (_, 13 | 14) => {
+                walk.newer = Some(Dialect::FreeBsd1400);
+                return walk;
+            }
+            (_, 15 | 16) => {
+                walk.newer = Some(Dialect::FreeBsd1500);
+                return walk;
+            }
+            (Some(Action::Eof), _) => {
+                walk.after_eof = len.checked_sub(offset);
+                return walk;
+            }
+            (Some(action @ (Action::Insert | Action::Update | Action::Delete)), _) => {
+                let size = action.size_in(dialect);
+                for n in 0..count {
+                    let Some(octets) = packet.get(offset + n * size..) else {
+                        break;
+                    };
+                    match State::new(dialect, octets).map(|state| state.check()) {
+                        Some(Ok(())) => walk.sound += 1,
+                        Some(Err(_)) => walk.unsound += 1,
+                        None => break,
+                    }
+                }
+                offset += size * count;
+            }
+            (Some(action), _) => offset += action.size_in(dialect) * count,
+            (None, _) => return walk,
+        }
+    }
+    walk
+}

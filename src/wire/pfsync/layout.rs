@@ -1,0 +1,557 @@
+//! `struct pfsync_state` as data: where each dialect keeps each field.
+//!
+//! A [`Layout`] is laid out in the order of the kernel's header so that it can be checked against
+//! it line by line; the instances stand in the dialects' own files. [`State`] is a view of one
+//! state in a packet: it copies nothing and reads a field when asked.
+//!
+//! Sources: sys/net/if_pfsync.h and sys/net/pfvar.h of the systems named in each dialect's file.
+
+use std::ops::Range;
+
+use byteorder::{BigEndian, ByteOrder};
+
+use crate::state::{Address, Af, Direction, IfName, StateId, StateKey};
+use crate::wire::pfsync::peer::Peer;
+use crate::wire::pfsync::{Dialect, Invalid};
+
+/// Where the two keys of a state are.
+#[derive(Clone, Copy, Debug)]
+pub enum Keys {
+    /// v2, v3: `lan`, `gwy`, `ext`, each an address and a port (`struct pfsync_state_host`).
+    Hosts {
+        /// The inside host's own address.
+        lan: usize,
+        /// What translation shows of it.
+        gwy: usize,
+        /// The outside host.
+        ext: usize,
+    },
+    /// v4 and later: `key[PF_SK_WIRE]`, `key[PF_SK_STACK]`: two addresses, two ports.
+    Keys {
+        /// `key[PF_SK_WIRE]`.
+        wire: usize,
+        /// `key[PF_SK_STACK]`.
+        stack: usize,
+        /// Whether ports are followed by `rdomain` and, since OpenBSD 5.1, `af`.
+        rdomain_and_af: bool,
+    },
+}
+
+/// Where the state flags are, whose bit 0x0004 is PFSTATE_PFLOW on some systems.
+#[derive(Clone, Copy, Debug)]
+pub enum Flags {
+    /// No such field, or one that says nothing of pflow (`allow_opts`).
+    None,
+    /// One octet.
+    U8(usize),
+    /// Two octets, big-endian.
+    U16(usize),
+    /// OpenBSD v6: two octets at the first offset since 5.0, one at the second before 5.3; the
+    /// latter is `rt` since 6.9, which never reaches 4.
+    Both(usize, usize),
+}
+
+/// Offsets of the fields of one dialect's `struct pfsync_state`. `None`: it has no such field.
+#[derive(Debug)]
+pub struct Layout {
+    /// `sizeof(struct pfsync_state)`.
+    pub len: usize,
+    /// `id`.
+    pub id: usize,
+    /// `ifname`.
+    pub ifname: usize,
+    /// `lan`, `gwy`, `ext`, or `key[2]`.
+    pub keys: Keys,
+    /// `src`.
+    pub src: usize,
+    /// `dst`.
+    pub dst: usize,
+    /// `rt_addr`.
+    pub rt_addr: usize,
+    /// `rule`.
+    pub rule: usize,
+    /// `anchor`.
+    pub anchor: usize,
+    /// `nat_rule`.
+    pub nat_rule: usize,
+    /// `creation`: age in seconds.
+    pub creation: usize,
+    /// `expire`: seconds left.
+    pub expire: usize,
+    /// `packets[2]`.
+    pub packets: [usize; 2],
+    /// `bytes[2]`.
+    pub octets: [usize; 2],
+    /// Octets of one counter: 4 in v2, 8 since.
+    pub counter: usize,
+    /// `creatorid`.
+    pub creatorid: usize,
+    /// `af`, or `wire_af` and `stack_af`.
+    pub af: [usize; 2],
+    /// `proto`, or `wire_proto` and `stack_proto`.
+    pub proto: [usize; 2],
+    /// `direction`.
+    pub direction: usize,
+    /// `log`.
+    pub log: usize,
+    /// `state_flags`.
+    pub state_flags: Flags,
+    /// `timeout`.
+    pub timeout: usize,
+    /// `sync_flags`.
+    pub sync_flags: Option<usize>,
+    /// `updates`.
+    pub updates: Option<usize>,
+    /// `rtableid[]`.
+    pub rtableid: [Option<usize>; 2],
+    /// `max_mss`.
+    pub max_mss: Option<usize>,
+    /// `min_ttl`.
+    pub min_ttl: Option<usize>,
+    /// `set_tos`.
+    pub set_tos: Option<usize>,
+    /// `set_prio[2]`.
+    pub set_prio: Option<usize>,
+    /// `rt`.
+    pub rt: Option<usize>,
+    /// `qid`, `pqid`, `dnpipe`, `dnrpipe`.
+    pub queues: Option<usize>,
+    /// `rt_ifname`.
+    pub rt_ifname: Option<usize>,
+    /// `orig_ifname`.
+    pub orig_ifname: Option<usize>,
+    /// `tagname`, 64 octets.
+    pub tagname: Option<usize>,
+}
+
+/// Octets of `tagname` (PF_TAG_NAME_SIZE).
+const TAG_LEN: usize = 64;
+
+/// One state in a packet.
+#[derive(Clone, Copy)]
+pub struct State<'a> {
+    layout: &'static Layout,
+    dialect: Dialect,
+    octets: &'a [u8],
+}
+
+impl<'a> State<'a> {
+    /// A view of the first `layout.len` octets of `octets`; `None` if there are fewer.
+    pub fn new(dialect: Dialect, octets: &'a [u8]) -> Option<Self> {
+        let layout = dialect.layout();
+        octets.get(..layout.len).map(|octets| Self {
+            layout,
+            dialect,
+            octets,
+        })
+    }
+
+    /// What pfsync_in_ins() of the kernels refuses, and what this program could not represent.
+    ///
+    /// # Errors
+    /// The first field whose value means nothing.
+    pub fn check(&self) -> Result<(), Invalid> {
+        if self.creatorid() == 0 {
+            return Err(Invalid::Creatorid);
+        }
+        if self.direction().is_none() {
+            return Err(Invalid::Direction);
+        }
+        if self.af(0).is_none() || self.af(1).is_none() {
+            return Err(Invalid::Af);
+        }
+        if !self.src().is_valid() || !self.dst().is_valid() {
+            return Err(Invalid::PeerState);
+        }
+        Ok(())
+    }
+
+    /// Which dialect the state is written in.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// Identity.
+    pub fn state_id(&self) -> StateId {
+        StateId {
+            id: self.u64(self.layout.id),
+            creatorid: self.creatorid(),
+        }
+    }
+
+    fn creatorid(&self) -> u32 {
+        self.u32(self.layout.creatorid)
+    }
+
+    /// The kif the state is bound to: `all` for a floating one.
+    pub fn ifname(&self) -> IfName {
+        self.name(self.layout.ifname)
+    }
+
+    /// `direction`, if it is one a state can have.
+    pub fn direction(&self) -> Option<Direction> {
+        match self.u8(self.layout.direction) {
+            1 => Some(Direction::In),
+            2 => Some(Direction::Out),
+            _ => None,
+        }
+    }
+
+    /// Key WIRE. Call [`Self::check`] first: an unknown family reads as AF_INET.
+    pub fn wire_key(&self) -> StateKey {
+        self.key(0)
+    }
+
+    /// Key STACK.
+    pub fn stack_key(&self) -> StateKey {
+        self.key(1)
+    }
+
+    /// Whether both keys hold the same octets in the same family, so that nothing is translated.
+    /// Cheaper than comparing the keys' values.
+    pub fn is_untranslated(&self) -> bool {
+        match self.layout.keys {
+            Keys::Hosts { lan, gwy, .. } => {
+                self.octets[lan..lan + 18] == self.octets[gwy..gwy + 18]
+            }
+            Keys::Keys {
+                wire,
+                stack,
+                rdomain_and_af,
+            } => {
+                let len = if rdomain_and_af { 39 } else { 36 };
+                self.octets[wire..wire + len] == self.octets[stack..stack + len]
+                    && self.u8(self.layout.af[0]) == self.u8(self.layout.af[1])
+            }
+        }
+    }
+
+    fn key(&self, which: usize) -> StateKey {
+        let af = self.af(which).unwrap_or(Af::Inet);
+        let proto = self.key_proto(which, af);
+        match self.layout.keys {
+            Keys::Hosts { lan, gwy, ext } => {
+                let near = if which == 0 { gwy } else { lan };
+                StateKey {
+                    af,
+                    proto,
+                    rdomain: 0,
+                    addr: [self.address(ext), self.address(near)],
+                    port: [self.u16(ext + 16), self.u16(near + 16)],
+                }
+            }
+            Keys::Keys {
+                wire,
+                stack,
+                rdomain_and_af,
+            } => {
+                let at = if which == 0 { wire } else { stack };
+                StateKey {
+                    af,
+                    proto,
+                    rdomain: if rdomain_and_af { self.u16(at + 36) } else { 0 },
+                    addr: [self.address(at), self.address(at + 16)],
+                    port: [self.u16(at + 32), self.u16(at + 34)],
+                }
+            }
+        }
+    }
+
+    /// Family of a key: its own where the dialect has one and it is filled, else the state's.
+    fn af(&self, which: usize) -> Option<Af> {
+        if let Keys::Keys {
+            wire,
+            stack,
+            rdomain_and_af: true,
+        } = self.layout.keys
+        {
+            let own = self.u8(if which == 0 { wire } else { stack } + 38);
+            if own != 0 {
+                return family(own);
+            }
+        }
+        family(self.u8(self.layout.af[which]))
+    }
+
+    /// Protocol of a key. v6 sends the WIRE key's only: in an af-to state ICMP and ICMPv6 change
+    /// places with the family (pf.c, `pf_state_key_setup`).
+    fn key_proto(&self, which: usize, af: Af) -> u8 {
+        let proto = self.u8(self.layout.proto[which]);
+        match (proto, af) {
+            (1, Af::Inet6) if which == 1 && self.af(0) == Some(Af::Inet) => 58,
+            (58, Af::Inet) if which == 1 && self.af(0) == Some(Af::Inet6) => 1,
+            _ => proto,
+        }
+    }
+
+    /// IP protocol, of key WIRE.
+    pub fn proto(&self) -> u8 {
+        self.u8(self.layout.proto[0])
+    }
+
+    /// The initiator.
+    pub fn src(&self) -> Peer<'a> {
+        Peer::new(
+            self.slice(self.layout.src..self.layout.src + Peer::LEN),
+            self.dialect,
+        )
+    }
+
+    /// The responder.
+    pub fn dst(&self) -> Peer<'a> {
+        Peer::new(
+            self.slice(self.layout.dst..self.layout.dst + Peer::LEN),
+            self.dialect,
+        )
+    }
+
+    /// Address that route-to, reply-to or dup-to send to.
+    pub fn rt_addr(&self) -> Address {
+        self.address(self.layout.rt_addr)
+    }
+
+    /// Rule number on the sender; 0xffffffff: none.
+    pub fn rule(&self) -> u32 {
+        self.u32(self.layout.rule)
+    }
+
+    /// Anchor number; 0xffffffff: the main ruleset.
+    pub fn anchor(&self) -> u32 {
+        self.u32(self.layout.anchor)
+    }
+
+    /// NAT rule number; 0 in v2 and v3 and 0xffffffff later both say nothing.
+    pub fn nat_rule(&self) -> u32 {
+        self.u32(self.layout.nat_rule)
+    }
+
+    /// `creation`: seconds since the state's first packet, at sending.
+    pub fn age(&self) -> u32 {
+        self.u32(self.layout.creation)
+    }
+
+    /// `expire`: seconds until the sender would purge the state.
+    pub fn expire(&self) -> u32 {
+        self.u32(self.layout.expire)
+    }
+
+    /// Packets from initiator to responder and back, as this sender counted them.
+    pub fn packets(&self) -> [u64; 2] {
+        self.layout.packets.map(|at| self.counter(at))
+    }
+
+    /// IP octets, likewise.
+    pub fn octets(&self) -> [u64; 2] {
+        self.layout.octets.map(|at| self.counter(at))
+    }
+
+    fn counter(&self, at: usize) -> u64 {
+        if self.layout.counter == 4 {
+            u64::from(self.u32(at))
+        } else {
+            self.u64(at)
+        }
+    }
+
+    /// PFTM number.
+    pub fn timeout(&self) -> u8 {
+        self.u8(self.layout.timeout)
+    }
+
+    /// Log flags of the rule.
+    pub fn log(&self) -> u8 {
+        self.u8(self.layout.log)
+    }
+
+    /// `state_flags`, where the dialect has them.
+    pub fn state_flags(&self) -> Option<u16> {
+        match self.layout.state_flags {
+            Flags::None => None,
+            Flags::U8(at) => Some(u16::from(self.u8(at))),
+            Flags::U16(at) => Some(self.u16(at)),
+            Flags::Both(wide, narrow) => {
+                let narrow = self.u8(narrow);
+                Some(self.u16(wide) | if narrow > 3 { u16::from(narrow) } else { 0 })
+            }
+        }
+    }
+
+    /// Whether the rule says `pflow`; `None` where the dialect cannot tell.
+    pub fn pflow(&self) -> Option<bool> {
+        if !self.dialect.carries_pflow() {
+            return None;
+        }
+        self.state_flags().map(|flags| flags & 0x0004 != 0)
+    }
+
+    /// `sync_flags`.
+    pub fn sync_flags(&self) -> Option<u8> {
+        self.layout.sync_flags.map(|at| self.u8(at))
+    }
+
+    /// `updates`.
+    pub fn updates(&self) -> Option<u8> {
+        self.layout.updates.map(|at| self.u8(at))
+    }
+
+    /// `rtableid`: one or two routing tables; -1 none.
+    pub fn rtableid(&self) -> [Option<u32>; 2] {
+        self.layout.rtableid.map(|at| at.map(|at| self.u32(at)))
+    }
+
+    /// `max_mss`.
+    pub fn max_mss(&self) -> Option<u16> {
+        self.layout.max_mss.map(|at| self.u16(at))
+    }
+
+    /// `min_ttl`.
+    pub fn min_ttl(&self) -> Option<u8> {
+        self.layout.min_ttl.map(|at| self.u8(at))
+    }
+
+    /// `set_tos`.
+    pub fn set_tos(&self) -> Option<u8> {
+        self.layout.set_tos.map(|at| self.u8(at))
+    }
+
+    /// `set_prio`.
+    pub fn set_prio(&self) -> Option<[u8; 2]> {
+        self.layout
+            .set_prio
+            .map(|at| [self.u8(at), self.u8(at + 1)])
+    }
+
+    /// `rt`: kind of policy routing, in the sender's numbers.
+    pub fn rt(&self) -> Option<u8> {
+        self.layout.rt.map(|at| self.u8(at)).filter(|rt| *rt <= 4)
+    }
+
+    /// `qid`, `pqid`, `dnpipe`, `dnrpipe`.
+    pub fn queues(&self) -> Option<[u16; 4]> {
+        self.layout
+            .queues
+            .map(|at| [0, 2, 4, 6].map(|step| self.u16(at + step)))
+    }
+
+    /// `rt_ifname`.
+    pub fn rt_ifname(&self) -> Option<IfName> {
+        self.layout.rt_ifname.map(|at| self.name(at))
+    }
+
+    /// `orig_ifname`: where a floating state was made.
+    pub fn orig_ifname(&self) -> Option<IfName> {
+        self.layout.orig_ifname.map(|at| self.name(at))
+    }
+
+    /// `tagname` up to its NUL.
+    pub fn tagname(&self) -> Option<&'a [u8]> {
+        let at = self.layout.tagname?;
+        let tag = self.slice(at..at + TAG_LEN);
+        tag.split(|octet| *octet == 0).next()
+    }
+
+    // `new` made the slice layout.len long, and every offset of a layout lies inside it: a test
+    // walks all of them.
+
+    fn slice(&self, at: Range<usize>) -> &'a [u8] {
+        &self.octets[at]
+    }
+
+    fn u8(&self, at: usize) -> u8 {
+        self.octets[at]
+    }
+
+    fn u16(&self, at: usize) -> u16 {
+        BigEndian::read_u16(&self.octets[at..])
+    }
+
+    fn u32(&self, at: usize) -> u32 {
+        BigEndian::read_u32(&self.octets[at..])
+    }
+
+    fn u64(&self, at: usize) -> u64 {
+        BigEndian::read_u64(&self.octets[at..])
+    }
+
+    fn address(&self, at: usize) -> Address {
+        let mut address = Address::default();
+        address.0.copy_from_slice(&self.octets[at..at + 16]);
+        address
+    }
+
+    fn name(&self, at: usize) -> IfName {
+        let mut name = [0; 16];
+        name.copy_from_slice(&self.octets[at..at + 16]);
+        IfName::new(name)
+    }
+}
+
+/// The family of a sender's `sa_family_t`: AF_INET6 is 24 on OpenBSD and NetBSD, 28 on FreeBSD
+/// and DragonFly, 30 on Darwin.
+fn family(number: u8) -> Option<Af> {
+    match number {
+        2 => Some(Af::Inet),
+        24 | 28 | 30 => Some(Af::Inet6),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_offset_of_every_layout_lies_inside_its_state() {
+        for &dialect in Dialect::ALL {
+            let octets = vec![0xff; dialect.layout().len];
+            let state = State::new(dialect, &octets).unwrap();
+            // Each accessor would panic if its field reached beyond the end.
+            let _ = (
+                state.state_id(),
+                state.ifname(),
+                state.wire_key(),
+                state.stack_key(),
+            );
+            let _ = (
+                state.src().is_valid(),
+                state.dst().is_valid(),
+                state.rt_addr(),
+                state.rule(),
+            );
+            let _ = (
+                state.anchor(),
+                state.nat_rule(),
+                state.age(),
+                state.expire(),
+                state.packets(),
+            );
+            let _ = (
+                state.octets(),
+                state.direction(),
+                state.log(),
+                state.state_flags(),
+            );
+            let _ = (
+                state.timeout(),
+                state.sync_flags(),
+                state.updates(),
+                state.rtableid(),
+            );
+            let _ = (
+                state.max_mss(),
+                state.min_ttl(),
+                state.set_tos(),
+                state.set_prio(),
+                state.rt(),
+            );
+            let _ = (
+                state.queues(),
+                state.rt_ifname(),
+                state.orig_ifname(),
+                state.tagname(),
+            );
+            assert!(state.is_untranslated());
+            assert!(State::new(dialect, &octets[1..]).is_none());
+        }
+    }
+}

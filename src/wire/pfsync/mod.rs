@@ -1,0 +1,538 @@
+//! pfsync packets: what dialect, which messages.
+//!
+//! ```text
+//! v2      version | af | action | count                                     then count messages
+//! v3, v4  version | af | action | count | pf_chksum[16]                     then count messages
+//! v5, v6  version | pad | len u16 | pfcksum[16]      then subheaders, each before its messages:
+//!         v5: action | pad | count u16               v6: action | len / 4 | count u16
+//! ```
+//! [`decode`] walks a packet by the lengths on the wire and hands each message to the caller as a
+//! view of the packet's octets. It is total: any octets give messages, or messages and then one
+//! [`Error`] that says what was wrong and where. Nothing is allocated.
+//!
+//! One message that makes no sense is passed over and the rest is read, as the kernels do
+//! (`pfsync_in_ins`: badval); a length that makes no sense ends the packet.
+//!
+//! Sources: sys/net/if_pfsync.h and if_pfsync.c (`pfsync_input`) of the systems in the dialects'
+//! files; facts in pfsync.md 1 to 4.
+
+#![allow(
+    clippy::indexing_slicing,
+    reason = "views are cut to their layout's length when made"
+)]
+
+mod detect;
+mod freebsd;
+mod layout;
+mod message;
+mod old;
+mod openbsd;
+mod peer;
+
+use std::fmt;
+
+use byteorder::{BigEndian, ByteOrder};
+
+pub use layout::State;
+pub use message::{Action, Bus, BusStatus, Clear, Compressed, Message, Tdb};
+pub use peer::{OTHER_STATES, Peer, Scrub, TCP_STATES};
+
+use layout::Layout;
+
+/// Octets of the header of v2.
+const HEADER_V2: usize = 4;
+/// Octets of the header of every later version.
+const HEADER: usize = 20;
+/// Octets of a subheader.
+const SUBHEADER: usize = 4;
+
+/// A dialect: who writes states how. The version octet alone does not tell
+/// (pfsync.md 2.4).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Dialect {
+    /// OpenBSD 3.5 to 3.8, FreeBSD 5.3 to 6.
+    V2,
+    /// OpenBSD 3.9 to 4.3, NetBSD, FreeBSD 7 and 8.
+    V3,
+    /// OpenBSD 4.4, DragonFly.
+    V4,
+    /// OpenBSD 4.5 and 4.6: v5 with states of 240 octets.
+    OpenBsd45,
+    /// FreeBSD 9: v5 with states of 242 octets and twenty octets after EOF.
+    FreeBsd9,
+    /// FreeBSD 10 to 13, and later ones asked to: v5 with states of 242 octets.
+    FreeBsd1301,
+    /// FreeBSD 14: v5 with states of 277 octets.
+    FreeBsd1400,
+    /// FreeBSD 15: v5 with states of 360 octets.
+    FreeBsd1500,
+    /// OpenBSD 4.7 and later.
+    OpenBsd47,
+}
+
+impl Dialect {
+    /// Every dialect.
+    pub const ALL: &'static [Self] = &[
+        Self::V2,
+        Self::V3,
+        Self::V4,
+        Self::OpenBsd45,
+        Self::FreeBsd9,
+        Self::FreeBsd1301,
+        Self::FreeBsd1400,
+        Self::FreeBsd1500,
+        Self::OpenBsd47,
+    ];
+
+    /// What output calls it: the protocol version, then the first system that spoke it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::V2 => "v2",
+            Self::V3 => "v3",
+            Self::V4 => "v4",
+            Self::OpenBsd45 => "v5-openbsd45",
+            Self::FreeBsd9 => "v5-freebsd9",
+            Self::FreeBsd1301 => "v5-freebsd1301",
+            Self::FreeBsd1400 => "v5-freebsd1400",
+            Self::FreeBsd1500 => "v5-freebsd1500",
+            Self::OpenBsd47 => "v6",
+        }
+    }
+
+    /// The version octet.
+    pub const fn version(self) -> u8 {
+        match self {
+            Self::V2 => 2,
+            Self::V3 => 3,
+            Self::V4 => 4,
+            Self::OpenBsd47 => 6,
+            _ => 5,
+        }
+    }
+
+    fn layout(self) -> &'static Layout {
+        match self {
+            Self::V2 => &old::V2,
+            Self::V3 => &old::V3,
+            Self::V4 | Self::OpenBsd45 => &openbsd::V4,
+            Self::FreeBsd9 | Self::FreeBsd1301 => &freebsd::V1301,
+            Self::FreeBsd1400 => &freebsd::V1400,
+            Self::FreeBsd1500 => &freebsd::V1500,
+            Self::OpenBsd47 => &openbsd::V6,
+        }
+    }
+
+    /// Whether `state_flags` has PFSTATE_PFLOW: OpenBSD 4.5 and later, FreeBSD 9. Where it has
+    /// not, every state is one to export.
+    pub const fn carries_pflow(self) -> bool {
+        matches!(self, Self::OpenBsd45 | Self::FreeBsd9 | Self::OpenBsd47)
+    }
+
+    /// Whether INS and full UPD were built when the packet was sent, so that an INS has counters
+    /// and a full UPD comes only when asked for (v5, v6); before, INS was all zero and each packet
+    /// of a state made a full UPD on pfsync0 (pfsync.md 5.1).
+    pub const fn is_modern(self) -> bool {
+        self.version() >= 5
+    }
+
+    /// Whether PFTM number `timeout` of a state of protocol `proto` marks it as dead: PFTM_MAX
+    /// and beyond. FreeBSD 14 put SCTP's at 20 to 24, and may send them in the 242-octet state
+    /// that older releases share; those have no SCTP timeouts and use 20 to 22 for the dead.
+    pub const fn is_dead(self, timeout: u8, proto: u8) -> bool {
+        match self {
+            Self::FreeBsd1400 | Self::FreeBsd1500 => timeout >= 25,
+            Self::FreeBsd1301 if proto == 132 => timeout >= 25,
+            _ => timeout >= 20,
+        }
+    }
+}
+
+/// What a value of a message can be wrong in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Invalid {
+    /// Neither AF_INET nor any system's AF_INET6.
+    Af,
+    /// Creator 0.
+    Creatorid,
+    /// Neither PF_IN nor PF_OUT.
+    Direction,
+    /// A peer state beyond PF_TCPS_PROXY_DST.
+    PeerState,
+}
+
+impl Invalid {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Af => "address family",
+            Self::Creatorid => "creatorid",
+            Self::Direction => "direction",
+            Self::PeerState => "peer state",
+        }
+    }
+}
+
+/// Why a packet was not read whole. Offsets are octets from the pfsync header's start.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Error {
+    /// Shorter than a header.
+    Header {
+        /// Octets there are.
+        have: usize,
+    },
+    /// Version 1: OpenBSD 3.3 and 3.4 sent kernel memory, pointers included.
+    OldVersion,
+    /// A version that is none.
+    Version(u8),
+    /// `len` is less than a header, or more than the packet has.
+    Length {
+        /// What the header says.
+        len: usize,
+        /// Octets there are.
+        have: usize,
+    },
+    /// A subheader with no room, or in v6 with a count or a length of 0.
+    Subheader {
+        /// Where it stands.
+        offset: usize,
+    },
+    /// An action that v5 or older does not have: without its size the rest cannot be found.
+    Action {
+        /// The number.
+        action: u8,
+        /// Where its subheader, or header, stands.
+        offset: usize,
+    },
+    /// Messages that reach beyond the packet's end.
+    Messages {
+        /// Where the first that does not fit stands.
+        offset: usize,
+        /// Octets that were needed.
+        need: usize,
+        /// Octets there are.
+        have: usize,
+    },
+    /// v6: messages shorter than their action's.
+    Size {
+        /// The action.
+        action: u8,
+        /// Octets of each, by the subheader.
+        len: usize,
+    },
+    /// A message with a value that means nothing; it was passed over.
+    Value {
+        /// Which.
+        field: Invalid,
+        /// Where the message stands.
+        offset: usize,
+    },
+    /// The capture cut the packet off; what is whole was read.
+    Cut {
+        /// Octets missing.
+        missing: usize,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Header { have } => write!(f, "{have} octets are no pfsync header"),
+            Self::OldVersion => write!(f, "version 1 (OpenBSD 3.3 and 3.4) cannot be read"),
+            Self::Version(version) => write!(f, "unknown version {version}"),
+            Self::Length { len, have } => write!(f, "header says {len} octets, there are {have}"),
+            Self::Subheader { offset } => write!(f, "bad subheader at {offset}"),
+            Self::Action { action, offset } => write!(f, "unknown action {action} at {offset}"),
+            Self::Messages { offset, need, have } => {
+                write!(
+                    f,
+                    "message at {offset} needs {need} octets, there are {have}"
+                )
+            }
+            Self::Size { action, len } => {
+                write!(
+                    f,
+                    "messages of {len} octets are too short for action {action}"
+                )
+            }
+            Self::Value { field, offset } => {
+                write!(f, "bad {} in the message at {offset}", field.name())
+            }
+            Self::Cut { missing } => write!(f, "{missing} octets were not captured"),
+        }
+    }
+}
+
+/// What a packet turned out to be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Outcome {
+    /// Whose dialect; `None` if the version octet says none this program reads.
+    pub dialect: Option<Dialect>,
+    /// Whether the packet itself showed that, so that it is worth remembering for its sender's
+    /// later packets: a v5 packet without states does not.
+    pub is_certain: bool,
+    /// Whether all of it was read.
+    pub result: Result<(), Error>,
+}
+
+impl Outcome {
+    fn failed(error: Error) -> Self {
+        Self {
+            dialect: None,
+            is_certain: false,
+            result: Err(error),
+        }
+    }
+}
+
+/// Reads `packet`, from the pfsync header on, of which the capture cut `missing` octets off, and
+/// calls `each` for every message that makes sense. `remembered` is what this sender's earlier v5
+/// packets turned out to be.
+pub fn decode(
+    packet: &[u8],
+    missing: usize,
+    remembered: Option<Dialect>,
+    each: &mut impl FnMut(Dialect, Message<'_>),
+) -> Outcome {
+    let Some(&version) = packet.first() else {
+        return Outcome::failed(Error::Header { have: 0 });
+    };
+    match version {
+        1 => Outcome::failed(Error::OldVersion),
+        2..=4 => decode_flat(version, packet, missing, each),
+        5 | 6 => decode_sections(version, packet, missing, remembered, each),
+        _ => Outcome::failed(Error::Version(version)),
+    }
+}
+
+/// Keeps the first error of a packet.
+#[derive(Default)]
+struct FirstError(Option<Error>);
+
+impl FirstError {
+    fn note(&mut self, error: Error) {
+        self.0.get_or_insert(error);
+    }
+
+    fn result(self) -> Result<(), Error> {
+        self.0.map_or(Ok(()), Err)
+    }
+}
+
+/// v2 to v4: one action, `count` messages of its size. CLR and BUS carry one message and a count
+/// of 0 (`pfsync_clear_states`, `pfsync_send_bus` of OpenBSD 4.4).
+fn decode_flat(
+    version: u8,
+    packet: &[u8],
+    missing: usize,
+    each: &mut impl FnMut(Dialect, Message<'_>),
+) -> Outcome {
+    let (dialect, header) = match version {
+        2 => (Dialect::V2, HEADER_V2),
+        3 => (Dialect::V3, HEADER),
+        _ => (Dialect::V4, HEADER),
+    };
+    let outcome = |result| Outcome {
+        dialect: Some(dialect),
+        is_certain: true,
+        result,
+    };
+    if packet.len() < header {
+        let have = packet.len();
+        return outcome(Err(if missing > 0 {
+            Error::Cut { missing }
+        } else {
+            Error::Header { have }
+        }));
+    }
+    let (number, count) = (packet[2], usize::from(packet[3]));
+    let Some(action) = Action::of_flat(number) else {
+        return outcome(Err(Error::Action {
+            action: number,
+            offset: 0,
+        }));
+    };
+    let count = if matches!(action, Action::Clear | Action::Bus) {
+        1
+    } else {
+        count
+    };
+    let mut errors = FirstError::default();
+    let section = Section {
+        action,
+        number,
+        offset: header,
+        size: action.size_in(dialect),
+        count,
+    };
+    section.messages(dialect, packet, missing, &mut errors, each);
+    outcome(errors.result())
+}
+
+/// v5 and v6: subheaders and their messages until `len` is used up.
+fn decode_sections(
+    version: u8,
+    packet: &[u8],
+    missing: usize,
+    remembered: Option<Dialect>,
+    each: &mut impl FnMut(Dialect, Message<'_>),
+) -> Outcome {
+    if packet.len() < HEADER {
+        let have = packet.len();
+        return Outcome::failed(if missing > 0 {
+            Error::Cut { missing }
+        } else {
+            Error::Header { have }
+        });
+    }
+    let len = usize::from(BigEndian::read_u16(&packet[2..]));
+    let have = packet.len().saturating_add(missing);
+    if len < HEADER || len > have {
+        return Outcome::failed(Error::Length { len, have });
+    }
+    let missing = len.saturating_sub(packet.len());
+    let packet = &packet[..len - missing];
+    let (dialect, is_certain) = if version == 6 {
+        (Dialect::OpenBsd47, true)
+    } else {
+        detect::v5(packet, len, remembered)
+    };
+    let mut errors = FirstError::default();
+    let mut offset = HEADER;
+    while offset < len {
+        match Section::at(dialect, packet, missing, offset) {
+            Ok(Some(section)) => {
+                if !section.messages(dialect, packet, missing, &mut errors, each) {
+                    break;
+                }
+                offset = section.end();
+            }
+            Ok(None) => break, // EOF
+            Err(error) => {
+                errors.note(error);
+                break;
+            }
+        }
+    }
+    Outcome {
+        dialect: Some(dialect),
+        is_certain,
+        result: errors.result(),
+    }
+}
+
+/// A run of messages of one action.
+#[derive(Clone, Copy)]
+struct Section {
+    action: Action,
+    number: u8,
+    /// Where the first message stands.
+    offset: usize,
+    /// Octets from one message to the next.
+    size: usize,
+    count: usize,
+}
+
+impl Section {
+    /// Reads the subheader at `offset`; `None` for the EOF of v5, which ends a packet whatever
+    /// follows (OpenBSD 4.5 and FreeBSD 9 leave twenty octets of stale memory there).
+    fn at(
+        dialect: Dialect,
+        packet: &[u8],
+        missing: usize,
+        offset: usize,
+    ) -> Result<Option<Self>, Error> {
+        let Some(subheader) = packet.get(offset..offset + SUBHEADER) else {
+            return Err(if missing > 0 {
+                Error::Cut { missing }
+            } else {
+                Error::Subheader { offset }
+            });
+        };
+        let number = subheader[0];
+        let count = usize::from(BigEndian::read_u16(&subheader[2..]));
+        if dialect == Dialect::OpenBsd47 {
+            let size = usize::from(subheader[1]) * 4;
+            if count == 0 || size == 0 {
+                return Err(Error::Subheader { offset });
+            }
+            let action = Action::of_v6(number, size);
+            return Ok(Some(Self {
+                action,
+                number,
+                offset: offset + SUBHEADER,
+                size,
+                count,
+            }));
+        }
+        let action = Action::of_v5(number).ok_or(Error::Action {
+            action: number,
+            offset,
+        })?;
+        if action == Action::Eof {
+            return Ok(None);
+        }
+        let size = action.size_in(state_dialect(dialect, number));
+        Ok(Some(Self {
+            action,
+            number,
+            offset: offset + SUBHEADER,
+            size,
+            count,
+        }))
+    }
+
+    fn end(&self) -> usize {
+        self.offset + self.size * self.count
+    }
+
+    /// Hands out the messages; false if the packet ends before they do.
+    fn messages(
+        &self,
+        dialect: Dialect,
+        packet: &[u8],
+        missing: usize,
+        errors: &mut FirstError,
+        each: &mut impl FnMut(Dialect, Message<'_>),
+    ) -> bool {
+        let dialect = state_dialect(dialect, self.number);
+        if self.action != Action::Unknown && self.size < self.action.size_in(dialect) {
+            errors.note(Error::Size {
+                action: self.number,
+                len: self.size,
+            });
+            return self.end() <= packet.len();
+        }
+        for n in 0..self.count {
+            let offset = self.offset + n * self.size;
+            let Some(octets) = packet.get(offset..offset + self.size) else {
+                let have = packet.len().saturating_sub(offset);
+                errors.note(if missing > 0 {
+                    Error::Cut { missing }
+                } else {
+                    Error::Messages {
+                        offset,
+                        need: self.size,
+                        have,
+                    }
+                });
+                return false;
+            };
+            match Message::read(self.action, self.number, dialect, octets) {
+                Ok(message) => each(dialect, message),
+                Err(field) => errors.note(Error::Value { field, offset }),
+            }
+        }
+        true
+    }
+}
+
+/// The dialect of a v5 section's states: FreeBSD's newer ones have actions of their own, so that
+/// 1, 3 and 6 of a FreeBSD 14 or 15 mean the older size.
+fn state_dialect(packet: Dialect, action: u8) -> Dialect {
+    match (packet, action) {
+        (Dialect::OpenBsd47 | Dialect::V2 | Dialect::V3 | Dialect::V4, _) => packet,
+        (_, 13 | 14) => Dialect::FreeBsd1400,
+        (_, 15 | 16) => Dialect::FreeBsd1500,
+        (Dialect::FreeBsd1400 | Dialect::FreeBsd1500, 1 | 3 | 6) => Dialect::FreeBsd1301,
+        _ => packet,
+    }
+}

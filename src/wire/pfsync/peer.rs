@@ -1,0 +1,124 @@
+//! `struct pfsync_state_peer`, 32 octets: one end of a state as pf tracks it.
+//!
+//! ```text
+//!  0  scrub: pfss_flags u16 | pfss_ttl u8 | scrub_flag u8 | pfss_ts_mod u32
+//!  8  seqlo u32 | seqhi u32 | seqdiff u32
+//! 20  max_win u16 | mss u16 | state u8 | wscale u8 | pad
+//! ```
+//! All big-endian (sys/net/pfvar.h). v2 before OpenBSD 3.8 keeps `scrub_flag` in the pad and leaves
+//! the first eight octets zero.
+
+use byteorder::{BigEndian, ByteOrder};
+
+use crate::wire::pfsync::Dialect;
+
+/// The largest TCP peer state, PF_TCPS_PROXY_DST; kernels refuse more.
+const STATE_MAX: u8 = 12;
+
+/// pf's names of TCP peer states, by number (`tcpstates` of OpenBSD's pfctl, PF_TCPS_PROXY_*).
+pub const TCP_STATES: [&str; 13] = [
+    "CLOSED",
+    "LISTEN",
+    "SYN_SENT",
+    "SYN_RCVD",
+    "ESTABLISHED",
+    "CLOSE_WAIT",
+    "FIN_WAIT_1",
+    "CLOSING",
+    "LAST_ACK",
+    "FIN_WAIT_2",
+    "TIME_WAIT",
+    "PROXY_SRC",
+    "PROXY_DST",
+];
+
+/// pf's names of the peer states of UDP and all else, by number.
+pub const OTHER_STATES: [&str; 3] = ["NO_TRAFFIC", "SINGLE", "MULTIPLE"];
+
+/// Scrub memory of a peer, sent for TCP with `scrub reassemble tcp`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Scrub {
+    /// `pfss_flags`: 0x0001 time stamps seen.
+    pub flags: u16,
+    /// `pfss_ttl`: least TTL seen.
+    pub ttl: u8,
+    /// `pfss_ts_mod`: what time stamps are modulated by.
+    pub ts_mod: u32,
+}
+
+/// A view of one peer.
+#[derive(Clone, Copy)]
+pub struct Peer<'a> {
+    octets: &'a [u8],
+    dialect: Dialect,
+}
+
+impl<'a> Peer<'a> {
+    /// Octets of a peer on the wire, in every dialect.
+    pub const LEN: usize = 32;
+
+    /// A view of `octets`, which are [`Self::LEN`] long.
+    pub(super) fn new(octets: &'a [u8], dialect: Dialect) -> Self {
+        debug_assert_eq!(octets.len(), Self::LEN);
+        Self { octets, dialect }
+    }
+
+    /// Whether kernels would take this peer.
+    pub fn is_valid(&self) -> bool {
+        self.state() <= STATE_MAX
+    }
+
+    /// `seqlo`: the highest sequence number sent, plus one.
+    pub fn seqlo(&self) -> u32 {
+        BigEndian::read_u32(&self.octets[8..])
+    }
+
+    /// `seqhi`: the highest the other side allows.
+    pub fn seqhi(&self) -> u32 {
+        BigEndian::read_u32(&self.octets[12..])
+    }
+
+    /// `seqdiff`: what sequence numbers are modulated by.
+    pub fn seqdiff(&self) -> u32 {
+        BigEndian::read_u32(&self.octets[16..])
+    }
+
+    /// `max_win`: largest window, before scaling.
+    pub fn max_win(&self) -> u16 {
+        BigEndian::read_u16(&self.octets[20..])
+    }
+
+    /// `mss`: maximum segment size option.
+    pub fn mss(&self) -> u16 {
+        BigEndian::read_u16(&self.octets[22..])
+    }
+
+    /// `state`: TCP state, or 0 to 2 for others.
+    pub fn state(&self) -> u8 {
+        self.octets[24]
+    }
+
+    /// `wscale`: 0x80 flag, 0x0f shift.
+    pub fn wscale(&self) -> u8 {
+        self.octets[25]
+    }
+
+    /// Scrub memory, if the sender has any for this peer.
+    pub fn scrub(&self) -> Option<Scrub> {
+        (self.octets[3] == 1 && self.dialect != Dialect::V2).then(|| Scrub {
+            flags: BigEndian::read_u16(self.octets),
+            ttl: self.octets[2],
+            ts_mod: BigEndian::read_u32(&self.octets[4..]),
+        })
+    }
+
+    /// pf's name of the peer's state for IP protocol `proto`.
+    pub fn state_name(&self, proto: u8) -> Option<&'static str> {
+        let names: &[&str] = if proto == 6 {
+            &TCP_STATES
+        } else {
+            &OTHER_STATES
+        };
+        names.get(usize::from(self.state())).copied()
+    }
+}
