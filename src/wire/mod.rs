@@ -1,5 +1,8 @@
 //! Floor 1: bytes to values and back. No clock, no I/O, no panic.
 pub mod bpf;
+pub mod elements;
+pub mod ipfix;
 pub mod link;
+pub mod netflow5;
 pub mod pfsync;
 pub mod savefile;

@@ -16,7 +16,7 @@ use crate::wire::pfsync::{Dialect, Invalid};
 
 /// Where the two keys of a state are.
 #[derive(Clone, Copy, Debug)]
-pub enum Keys {
+pub(super) enum Keys {
     /// v2, v3: `lan`, `gwy`, `ext`, each an address and a port (`struct pfsync_state_host`).
     Hosts {
         /// The inside host's own address.
@@ -39,7 +39,7 @@ pub enum Keys {
 
 /// Where the state flags are, whose bit 0x0004 is PFSTATE_PFLOW on some systems.
 #[derive(Clone, Copy, Debug)]
-pub enum Flags {
+pub(super) enum Flags {
     /// No such field, or one that says nothing of pflow (`allow_opts`).
     None,
     /// One octet.
@@ -53,75 +53,75 @@ pub enum Flags {
 
 /// Offsets of the fields of one dialect's `struct pfsync_state`. `None`: it has no such field.
 #[derive(Debug)]
-pub struct Layout {
+pub(super) struct Layout {
     /// `sizeof(struct pfsync_state)`.
-    pub len: usize,
+    pub(super) len: usize,
     /// `id`.
-    pub id: usize,
+    pub(super) id: usize,
     /// `ifname`.
-    pub ifname: usize,
+    pub(super) ifname: usize,
     /// `lan`, `gwy`, `ext`, or `key[2]`.
-    pub keys: Keys,
+    pub(super) keys: Keys,
     /// `src`.
-    pub src: usize,
+    pub(super) src: usize,
     /// `dst`.
-    pub dst: usize,
+    pub(super) dst: usize,
     /// `rt_addr`.
-    pub rt_addr: usize,
+    pub(super) rt_addr: usize,
     /// `rule`.
-    pub rule: usize,
+    pub(super) rule: usize,
     /// `anchor`.
-    pub anchor: usize,
+    pub(super) anchor: usize,
     /// `nat_rule`.
-    pub nat_rule: usize,
+    pub(super) nat_rule: usize,
     /// `creation`: age in seconds.
-    pub creation: usize,
+    pub(super) creation: usize,
     /// `expire`: seconds left.
-    pub expire: usize,
+    pub(super) expire: usize,
     /// `packets[2]`.
-    pub packets: [usize; 2],
+    pub(super) packets: [usize; 2],
     /// `bytes[2]`.
-    pub octets: [usize; 2],
+    pub(super) octets: [usize; 2],
     /// Octets of one counter: 4 in v2, 8 since.
-    pub counter: usize,
+    pub(super) counter: usize,
     /// `creatorid`.
-    pub creatorid: usize,
+    pub(super) creatorid: usize,
     /// `af`, or `wire_af` and `stack_af`.
-    pub af: [usize; 2],
+    pub(super) af: [usize; 2],
     /// `proto`, or `wire_proto` and `stack_proto`.
-    pub proto: [usize; 2],
+    pub(super) proto: [usize; 2],
     /// `direction`.
-    pub direction: usize,
+    pub(super) direction: usize,
     /// `log`.
-    pub log: usize,
+    pub(super) log: usize,
     /// `state_flags`.
-    pub state_flags: Flags,
+    pub(super) state_flags: Flags,
     /// `timeout`.
-    pub timeout: usize,
+    pub(super) timeout: usize,
     /// `sync_flags`.
-    pub sync_flags: Option<usize>,
+    pub(super) sync_flags: Option<usize>,
     /// `updates`.
-    pub updates: Option<usize>,
+    pub(super) updates: Option<usize>,
     /// `rtableid[]`.
-    pub rtableid: [Option<usize>; 2],
+    pub(super) rtableid: [Option<usize>; 2],
     /// `max_mss`.
-    pub max_mss: Option<usize>,
+    pub(super) max_mss: Option<usize>,
     /// `min_ttl`.
-    pub min_ttl: Option<usize>,
+    pub(super) min_ttl: Option<usize>,
     /// `set_tos`.
-    pub set_tos: Option<usize>,
+    pub(super) set_tos: Option<usize>,
     /// `set_prio[2]`.
-    pub set_prio: Option<usize>,
+    pub(super) set_prio: Option<usize>,
     /// `rt`.
-    pub rt: Option<usize>,
+    pub(super) rt: Option<usize>,
     /// `qid`, `pqid`, `dnpipe`, `dnrpipe`.
-    pub queues: Option<usize>,
+    pub(super) queues: Option<usize>,
     /// `rt_ifname`.
-    pub rt_ifname: Option<usize>,
+    pub(super) rt_ifname: Option<usize>,
     /// `orig_ifname`.
-    pub orig_ifname: Option<usize>,
+    pub(super) orig_ifname: Option<usize>,
     /// `tagname`, 64 octets.
-    pub tagname: Option<usize>,
+    pub(super) tagname: Option<usize>,
 }
 
 /// Octets of `tagname` (PF_TAG_NAME_SIZE).
@@ -421,9 +421,11 @@ impl<'a> State<'a> {
             .map(|at| [self.u8(at), self.u8(at + 1)])
     }
 
-    /// `rt`: kind of policy routing, in the sender's numbers.
+    /// `rt`: kind of policy routing, in the sender's numbers. OpenBSD's are 0 to 3, and the octet
+    /// was flags before.
     pub fn rt(&self) -> Option<u8> {
-        self.layout.rt.map(|at| self.u8(at)).filter(|rt| *rt <= 4)
+        let most = if self.dialect == Dialect::OpenBsd47 { 3 } else { u8::MAX };
+        self.layout.rt.map(|at| self.u8(at)).filter(|rt| *rt <= most)
     }
 
     /// `qid`, `pqid`, `dnpipe`, `dnrpipe`.

@@ -1,0 +1,347 @@
+//! The words: tables of them, and lines parsed into commands.
+//!
+//! ```text
+//! line       = interface *( word ) | program-word
+//! interface  = "pflow" number
+//! word       = "create" | "destroy" | "up" | "down" | "-flowsrc" | "-flowdst"
+//!            | ( "flowsrc" | "src" ) address[:port] | ( "flowdst" | "dst" ) address:port
+//!            | ( "pflowproto" | "proto" ) ( "5" | "10" ) | "mtu" n | "template" name
+//!            | "domain" n | "hold" n | "refresh" n | "direction" ( "in" | "out" | "any" )
+//! program-word = "interface" name | "states" n | "boottime" time | "timeout" name n
+//!            | "ifindex" name n | "flush" ( "active" | "none" ) | "join" ( "on" | "off" )
+//! ```
+//! The words are ifconfig(8)'s and, as synonyms, pflowctl(8)'s of FreeBSD. Addresses are numeric,
+//! IPv6 in brackets: nothing is ever resolved.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use super::Error;
+use crate::export::{Format, TemplateSet};
+use crate::interface::{MAX_HOLD, MAX_MTU, MIN_MTU, Settings, Source};
+use crate::state::Direction;
+use crate::time::Wall;
+
+/// Largest N of pflowN.
+pub(crate) const MAX_UNIT: u32 = 65535;
+/// Largest `refresh`, seconds: a day.
+pub(crate) const MAX_REFRESH: u32 = 86400;
+/// Largest `timeout`, seconds.
+pub(crate) const MAX_TIMEOUT: u32 = 0x7fff_ffff;
+
+/// A line that makes sense by itself.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Words for one interface.
+    Interface {
+        /// N of pflowN.
+        unit: u32,
+        /// In order.
+        words: Vec<InterfaceWord>,
+    },
+    /// A setting of the program.
+    Program(ProgramWord),
+}
+
+/// One word for an interface, with its value.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "each is the word of its name, explained in the file's grammar")]
+pub enum InterfaceWord {
+    Create,
+    Destroy,
+    Up,
+    Down,
+    NoFlowSrc,
+    NoFlowDst,
+    FlowSrc(Source),
+    FlowDst(SocketAddr),
+    Protocol(Format),
+    Mtu(u16),
+    Template(TemplateSet),
+    Domain(u32),
+    Hold(u32),
+    Refresh(u32),
+    Direction(Option<Direction>),
+}
+
+impl InterfaceWord {
+    /// Sets what it says. `Destroy` is the caller's.
+    pub(super) fn apply(&self, settings: &mut Settings) {
+        match *self {
+            Self::Create | Self::Destroy => {}
+            Self::Up => settings.is_up = true,
+            Self::Down => settings.is_up = false,
+            Self::NoFlowSrc => settings.flowsrc = None,
+            Self::NoFlowDst => settings.flowdst = None,
+            Self::FlowSrc(source) => settings.flowsrc = Some(source),
+            Self::FlowDst(address) => settings.flowdst = Some(address),
+            Self::Protocol(format) => settings.format = format,
+            Self::Mtu(mtu) => settings.mtu = mtu,
+            Self::Template(templates) => settings.templates = templates,
+            Self::Domain(domain) => settings.domain = domain,
+            Self::Hold(seconds) => settings.hold = seconds,
+            Self::Refresh(seconds) => settings.refresh = seconds,
+            Self::Direction(direction) => settings.direction = direction,
+        }
+    }
+}
+
+/// A setting of the program.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "each is the word of its name, explained in the file's grammar")]
+pub enum ProgramWord {
+    Interface(String),
+    States(u32),
+    BootTime(Wall),
+    Timeout { name: String, seconds: u32 },
+    IfIndex { name: String, index: u16 },
+    FlushActive(bool),
+    Join(bool),
+}
+
+/// Names of directions.
+pub(super) const DIRECTIONS: &[(&str, Option<Direction>)] =
+    &[("in", Some(Direction::In)), ("out", Some(Direction::Out)), ("any", None)];
+
+/// Words for an interface that stand alone.
+const BARE_WORDS: &[(&str, InterfaceWord)] = &[
+    ("create", InterfaceWord::Create),
+    ("destroy", InterfaceWord::Destroy),
+    ("up", InterfaceWord::Up),
+    ("down", InterfaceWord::Down),
+    ("-flowsrc", InterfaceWord::NoFlowSrc),
+    ("-flowdst", InterfaceWord::NoFlowDst),
+];
+
+type ParseValue = fn(&str) -> Result<InterfaceWord, String>;
+
+/// Words for an interface that take a value.
+const VALUE_WORDS: &[(&str, ParseValue)] = &[
+    ("flowsrc", |v| Ok(InterfaceWord::FlowSrc(source(v)?))),
+    ("flowdst", |v| Ok(InterfaceWord::FlowDst(destination(v)?))),
+    ("pflowproto", |v| Ok(InterfaceWord::Protocol(one_of(Format::VALUES, v)?))),
+    ("mtu", |v| Ok(InterfaceWord::Mtu(number(v, MIN_MTU, MAX_MTU)?))),
+    ("template", |v| Ok(InterfaceWord::Template(one_of(TemplateSet::VALUES, v)?))),
+    ("domain", |v| Ok(InterfaceWord::Domain(number(v, 1, u32::MAX)?))),
+    ("hold", |v| Ok(InterfaceWord::Hold(number(v, 1, MAX_HOLD)?))),
+    ("refresh", |v| Ok(InterfaceWord::Refresh(number(v, 1, MAX_REFRESH)?))),
+    ("direction", |v| Ok(InterfaceWord::Direction(one_of(DIRECTIONS, v)?))),
+    ("src", |v| Ok(InterfaceWord::FlowSrc(source(v)?))),
+    ("dst", |v| Ok(InterfaceWord::FlowDst(destination(v)?))),
+    ("proto", |v| Ok(InterfaceWord::Protocol(one_of(Format::VALUES, v)?))),
+];
+
+/// Words that set the program.
+const PROGRAM_WORDS: &[&str] =
+    &["interface", "states", "boottime", "timeout", "ifindex", "flush", "join"];
+
+/// Parses the words of a line, of which there is at least one.
+///
+/// # Errors
+/// The word that is wrong and what was expected.
+pub fn parse<S: AsRef<str>>(words: &[S]) -> Result<Command, Error> {
+    let mut words = words.iter().map(AsRef::as_ref);
+    let Some(first) = words.next() else {
+        return Err(Error::new("line", "empty"));
+    };
+    match first.strip_prefix("pflow") {
+        Some(unit) => {
+            let unit = unit_number(unit).map_err(|problem| Error::new(first, problem))?;
+            interface_words(unit, &mut words)
+        }
+        None => program_word(first, &mut words).map(Command::Program),
+    }
+}
+
+fn unit_number(text: &str) -> Result<u32, String> {
+    let canonical = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    match text.parse() {
+        Ok(unit) if canonical && unit <= MAX_UNIT => Ok(unit),
+        _ => Err(format!("interfaces are pflow0 to pflow{MAX_UNIT}")),
+    }
+}
+
+fn interface_words<'a>(
+    unit: u32,
+    words: &mut impl Iterator<Item = &'a str>,
+) -> Result<Command, Error> {
+    let mut parsed = Vec::new();
+    while let Some(word) = words.next() {
+        if let Some((_, bare)) = BARE_WORDS.iter().find(|(name, _)| *name == word) {
+            parsed.push(bare.clone());
+        } else if let Some((_, parse)) = VALUE_WORDS.iter().find(|(name, _)| *name == word) {
+            let value = words.next().ok_or_else(|| Error::new(word, "no value"))?;
+            parsed.push(parse(value).map_err(|problem| Error::new(word, problem))?);
+        } else {
+            let names = BARE_WORDS.iter().map(|(name, _)| *name);
+            let names = names.chain(VALUE_WORDS.iter().map(|(name, _)| *name));
+            return Err(Error::new(word, unknown(names)));
+        }
+    }
+    if parsed.is_empty() {
+        parsed.push(InterfaceWord::Create);
+    }
+    Ok(Command::Interface { unit, words: parsed })
+}
+
+fn program_word<'a>(
+    word: &str,
+    words: &mut impl Iterator<Item = &'a str>,
+) -> Result<ProgramWord, Error> {
+    if !PROGRAM_WORDS.contains(&word) {
+        let names = std::iter::once("pflowN").chain(PROGRAM_WORDS.iter().copied());
+        return Err(Error::new(word, unknown(names)));
+    }
+    let mut value = || words.next().ok_or_else(|| Error::new(word, "no value"));
+    let wrong = |problem| Error::new(word, problem);
+    let parsed = match word {
+        "interface" => ProgramWord::Interface(value()?.to_owned()),
+        "states" => ProgramWord::States(number(value()?, 1, MAX_STATES).map_err(wrong)?),
+        "boottime" => ProgramWord::BootTime(boottime(value()?).map_err(wrong)?),
+        "timeout" => {
+            let name = value()?.to_owned();
+            let seconds = number(value()?, 0, MAX_TIMEOUT).map_err(wrong)?;
+            ProgramWord::Timeout { name, seconds }
+        }
+        "ifindex" => {
+            let name = interface_name(value()?).map_err(wrong)?;
+            ProgramWord::IfIndex { name, index: number(value()?, 0, u16::MAX).map_err(wrong)? }
+        }
+        "flush" => {
+            let active = one_of(&[("active", true), ("none", false)], value()?);
+            ProgramWord::FlushActive(active.map_err(wrong)?)
+        }
+        _ => {
+            let on = one_of(&[("on", true), ("off", false)], value()?).map_err(wrong)?;
+            ProgramWord::Join(on)
+        }
+    };
+    match words.next() {
+        None => Ok(parsed),
+        Some(extra) => Err(Error::new(extra, format!("nothing may follow {word}"))),
+    }
+}
+
+/// Most states that `states` and -m may ask for: places are numbered in 32 bits.
+pub(crate) const MAX_STATES: u32 = 1 << 30;
+
+fn unknown<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    format!("unknown word, expected one of: {}", names.collect::<Vec<_>>().join(" "))
+}
+
+fn one_of<T: Clone>(values: &[(&str, T)], text: &str) -> Result<T, String> {
+    values.iter().find(|(name, _)| *name == text).map(|(_, value)| value.clone()).ok_or_else(|| {
+        let names: Vec<_> = values.iter().map(|(name, _)| *name).collect();
+        format!("{text} is not one of: {}", names.join(" "))
+    })
+}
+
+/// A number from `least` to `most`.
+pub(crate) fn number<T>(text: &str, least: T, most: T) -> Result<T, String>
+where
+    T: std::str::FromStr + PartialOrd + std::fmt::Display,
+{
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    match text.parse::<T>() {
+        Ok(number) if digits && number >= least && number <= most => Ok(number),
+        _ => Err(format!("{text} is not a number from {least} to {most}")),
+    }
+}
+
+fn interface_name(text: &str) -> Result<String, String> {
+    match text.len() {
+        1..=15 => Ok(text.to_owned()),
+        _ => Err(format!("{text} is not an interface name of 1 to 15 characters")),
+    }
+}
+
+/// `a.b.c.d:port` or `[v6]:port`.
+fn destination(text: &str) -> Result<SocketAddr, String> {
+    let Source { address, port } = source(text)?;
+    let port = port.ok_or("no port")?;
+    Ok(SocketAddr::new(address, port))
+}
+
+/// `a.b.c.d`, `a.b.c.d:port`, `[v6]` or `[v6]:port`.
+fn source(text: &str) -> Result<Source, String> {
+    let wrong = || format!("{text} is not a numeric address, IPv6 in brackets");
+    let (address, rest) = if let Some(bracketed) = text.strip_prefix('[') {
+        let (address, rest) = bracketed.split_once(']').ok_or_else(wrong)?;
+        let address: Ipv6Addr = address.parse().map_err(|_| wrong())?;
+        (IpAddr::V6(address), rest)
+    } else {
+        let end = text.find(':').unwrap_or(text.len());
+        let (address, rest) = text.split_at(end);
+        (IpAddr::V4(address.parse().map_err(|_| wrong())?), rest)
+    };
+    let port = match rest.strip_prefix(':') {
+        Some(port) => Some(number(port, 0, u16::MAX).map_err(|problem| format!("port {problem}"))?),
+        None if rest.is_empty() => None,
+        None => return Err(wrong()),
+    };
+    Ok(Source { address, port })
+}
+
+/// UNIX seconds with an optional fraction.
+pub(crate) fn boottime(text: &str) -> Result<Wall, String> {
+    let wrong = || format!("{text} is not a time in seconds since 1970");
+    let (secs, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let secs = number::<i64>(secs, 0, 1 << 33).map_err(|_| wrong())?;
+    if fraction.is_empty() || fraction.len() > 9 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    let nanos = format!("{fraction:0<9}").parse().map_err(|_| wrong())?;
+    Ok(Wall::new(secs, nanos))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(line: &str) -> String {
+        let words: Vec<_> = line.split_whitespace().collect();
+        parse(&words).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn errors_name_the_word_and_what_was_expected() {
+        let expected = [
+            ("pflow0 flowdst 127.0.0.1", "flowdst: no port"),
+            ("pflow0 flowdst", "flowdst: no value"),
+            (
+                "pflow0 flowdst localhost:9995",
+                "flowdst: localhost:9995 is not a numeric address, IPv6 in brackets",
+            ),
+            ("pflow0 flowdst 256.0.0.1:4000", "flowdst: 256.0.0.1:4000 is not a numeric address, IPv6 in brackets"),
+            ("pflow0 flowdst 192.0.0.2:400000", "flowdst: port 400000 is not a number from 0 to 65535"),
+            ("pflow0 pflowproto 9", "pflowproto: 9 is not one of: 5 10"),
+            ("pflow0 mtu 71", "mtu: 71 is not a number from 72 to 2048"),
+            ("pflow0 template cisco", "template: cisco is not one of: openbsd openbsd78 freebsd"),
+            ("pflow00 up", "pflow00: interfaces are pflow0 to pflow65535"),
+            ("pflowx up", "pflowx: interfaces are pflow0 to pflow65535"),
+            ("pflow0 hold 31", "hold: 31 is not a number from 1 to 30"),
+            ("boottime -5", "boottime: -5 is not a time in seconds since 1970"),
+            ("states 0", "states: 0 is not a number from 1 to 1073741824"),
+            ("flush active now", "now: nothing may follow flush"),
+        ];
+        for (line, problem) in expected {
+            assert_eq!(error(line), problem, "{line}");
+        }
+        assert!(error("pflow0 frobnicate").starts_with("frobnicate: unknown word, expected one of: create"));
+        assert!(error("frobnicate").starts_with("frobnicate: unknown word, expected one of: pflowN"));
+    }
+
+    #[test]
+    fn freebsds_words_are_synonyms() {
+        let ifconfig = ["pflow1", "flowsrc", "10.0.0.1", "flowdst", "[::1]:2055", "pflowproto", "10"];
+        let pflowctl = ["pflow1", "src", "10.0.0.1", "dst", "[::1]:2055", "proto", "10"];
+        assert_eq!(parse(&ifconfig), parse(&pflowctl));
+    }
+
+    #[test]
+    fn a_boot_time_has_up_to_nine_digits_of_fraction() {
+        assert_eq!(boottime("1699900000"), Ok(Wall::new(1_699_900_000, 0)));
+        assert_eq!(boottime("1699900000.25"), Ok(Wall::new(1_699_900_000, 250_000_000)));
+        assert!(boottime("1.0123456789").is_err());
+        assert!(boottime("1.").is_err());
+    }
+}

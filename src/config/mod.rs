@@ -1,0 +1,150 @@
+//! Floor 5: one grammar for /etc/pflow.conf, -e and the rest of the command line, and what it
+//! makes.
+//!
+//! A line is taken whole or not at all: [`Config::apply`] works on a copy and keeps it only if
+//! every word was good and the outcome makes sense.
+
+mod file;
+mod grammar;
+mod show;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+pub use file::{Place, PlacedError, apply_line, apply_text, apply_words};
+pub use grammar::{Command, InterfaceWord, ProgramWord, parse};
+
+use crate::interface::Settings;
+use crate::state::{IfName, Timeouts};
+use crate::time::Wall;
+
+/// Most interfaces there may be.
+pub const MAX_INTERFACES: usize = 256;
+/// Most capture interfaces.
+pub const MAX_CAPTURES: usize = 64;
+/// Most `ifindex` settings.
+pub const MAX_IFINDEXES: usize = 4096;
+
+/// What is wrong with a line: the word it is about and what is wrong with it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Error {
+    /// The word.
+    pub word: String,
+    /// What is wrong.
+    pub problem: String,
+}
+
+impl Error {
+    fn new(word: impl fmt::Display, problem: impl fmt::Display) -> Self {
+        Self { word: word.to_string(), problem: problem.to_string() }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.word, self.problem)
+    }
+}
+
+/// Everything that can be set by a line.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Config {
+    /// pflow interfaces by number.
+    pub interfaces: BTreeMap<u32, Settings>,
+    /// Where to capture, in the order named.
+    pub captures: Vec<String>,
+    /// Most states held.
+    pub states: Option<u32>,
+    /// When the machine came up.
+    pub boottime: Option<Wall>,
+    /// pf's timeouts.
+    pub timeouts: Timeouts,
+    /// Indexes to export for interface names.
+    pub ifindexes: BTreeMap<Vec<u8>, u16>,
+    /// Whether states alive at the end are exported.
+    pub is_flush_active: bool,
+    /// Whether to stay out of the multicast group.
+    pub is_join_off: bool,
+}
+
+impl Config {
+    /// The index to export for `name`; 0 if none is set.
+    pub fn ifindex(&self, name: IfName) -> u16 {
+        if self.ifindexes.is_empty() {
+            return 0;
+        }
+        self.ifindexes.get(name.as_bytes()).copied().unwrap_or(0)
+    }
+
+    /// Does what a command says.
+    ///
+    /// # Errors
+    /// What cannot be done; then nothing was.
+    pub fn apply(&mut self, command: &Command) -> Result<(), Error> {
+        match command {
+            Command::Interface { unit, words } => self.apply_to_interface(*unit, words),
+            Command::Program(word) => self.apply_to_program(word),
+        }
+    }
+
+    fn apply_to_interface(&mut self, unit: u32, words: &[InterfaceWord]) -> Result<(), Error> {
+        if !self.interfaces.contains_key(&unit) && self.interfaces.len() >= MAX_INTERFACES {
+            let problem = format!("more than {MAX_INTERFACES} interfaces");
+            return Err(Error::new(format_args!("pflow{unit}"), problem));
+        }
+        let mut settings = self.interfaces.get(&unit).copied();
+        for word in words {
+            match word {
+                InterfaceWord::Destroy => settings = None,
+                other => other.apply(settings.get_or_insert_default()),
+            }
+        }
+        match settings {
+            Some(settings) => {
+                check(&settings)?;
+                self.interfaces.insert(unit, settings);
+            }
+            None => drop(self.interfaces.remove(&unit)),
+        }
+        Ok(())
+    }
+
+    fn apply_to_program(&mut self, word: &ProgramWord) -> Result<(), Error> {
+        match word {
+            ProgramWord::Interface(name) => {
+                if self.captures.len() >= MAX_CAPTURES {
+                    return Err(Error::new(name, format!("more than {MAX_CAPTURES} captures")));
+                }
+                if !self.captures.contains(name) {
+                    self.captures.push(name.clone());
+                }
+            }
+            ProgramWord::States(states) => self.states = Some(*states),
+            ProgramWord::BootTime(time) => self.boottime = Some(*time),
+            ProgramWord::Timeout { name, seconds } => {
+                if !self.timeouts.set(name, *seconds) {
+                    return Err(Error::new(name, "not a timeout of pf's states"));
+                }
+            }
+            ProgramWord::IfIndex { name, index } => {
+                if self.ifindexes.len() >= MAX_IFINDEXES {
+                    return Err(Error::new(name, format!("more than {MAX_IFINDEXES} indexes")));
+                }
+                self.ifindexes.insert(IfName::from(&**name).as_bytes().to_vec(), *index);
+            }
+            ProgramWord::FlushActive(on) => self.is_flush_active = *on,
+            ProgramWord::Join(on) => self.is_join_off = !on,
+        }
+        Ok(())
+    }
+}
+
+/// What no single word can see.
+fn check(settings: &Settings) -> Result<(), Error> {
+    match (settings.flowsrc, settings.flowdst) {
+        (Some(src), Some(dst)) if src.address.is_ipv4() != dst.is_ipv4() => {
+            Err(Error::new("flowsrc", "another address family than flowdst"))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,173 @@
+//! A configuration as text that parses back to the same.
+
+use std::fmt;
+
+use super::grammar::DIRECTIONS;
+use super::Config;
+use crate::export::{Format, TemplateSet};
+use crate::interface::Settings;
+use crate::state::Timeouts;
+
+/// The name of `value` in its table.
+fn name_of<T: PartialEq>(values: &[(&'static str, T)], value: &T) -> &'static str {
+    values.iter().find(|(_, other)| other == value).map_or("", |(name, _)| name)
+}
+
+/// A word in quotes if it needs them.
+struct Word<'a>(&'a str);
+
+impl fmt::Display for Word<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_plain = !self.0.is_empty() && !self.0.contains(|c: char| c.is_whitespace() || c == '#');
+        if is_plain { f.write_str(self.0) } else { write!(f, "\"{}\"", self.0) }
+    }
+}
+
+impl fmt::Display for Config {
+    /// One line a setting that is not the default; interfaces last, each on a line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for name in &self.captures {
+            writeln!(f, "interface {}", Word(name))?;
+        }
+        if let Some(states) = self.states {
+            writeln!(f, "states {states}")?;
+        }
+        if let Some(time) = self.boottime {
+            match time.subsec_nanos() {
+                0 => writeln!(f, "boottime {}", time.secs())?,
+                nanos => writeln!(f, "boottime {}.{nanos:09}", time.secs())?,
+            }
+        }
+        for ((name, seconds), (_, default)) in self.timeouts.iter().zip(Timeouts::default().iter()) {
+            if seconds != default {
+                writeln!(f, "timeout {name} {seconds}")?;
+            }
+        }
+        for (name, index) in &self.ifindexes {
+            writeln!(f, "ifindex {} {index}", Word(&String::from_utf8_lossy(name)))?;
+        }
+        if self.is_flush_active {
+            writeln!(f, "flush active")?;
+        }
+        if self.is_join_off {
+            writeln!(f, "join off")?;
+        }
+        for (unit, settings) in &self.interfaces {
+            writeln!(f, "pflow{unit} {settings}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Settings {
+    /// `create` and the words for what is not the default.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let default = Self::default();
+        f.write_str("create")?;
+        if let Some(source) = self.flowsrc {
+            write!(f, " flowsrc {source}")?;
+        }
+        if let Some(destination) = self.flowdst {
+            write!(f, " flowdst {destination}")?;
+        }
+        write!(f, " pflowproto {}", name_of(Format::VALUES, &self.format))?;
+        if self.mtu != default.mtu {
+            write!(f, " mtu {}", self.mtu)?;
+        }
+        if self.templates != default.templates {
+            write!(f, " template {}", name_of(TemplateSet::VALUES, &self.templates))?;
+        }
+        if self.domain != default.domain {
+            write!(f, " domain {}", self.domain)?;
+        }
+        if self.hold != default.hold {
+            write!(f, " hold {}", self.hold)?;
+        }
+        if self.refresh != default.refresh {
+            write!(f, " refresh {}", self.refresh)?;
+        }
+        if self.direction != default.direction {
+            write!(f, " direction {}", name_of(DIRECTIONS, &self.direction))?;
+        }
+        if !self.is_up {
+            f.write_str(" down")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::{Place, apply_line, apply_text};
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        let mut config = Config::default();
+        apply_text(&mut config, "test", text).unwrap();
+        config
+    }
+
+    #[test]
+    fn what_is_printed_parses_back_to_the_same() {
+        let text = "\
+interface em1
+interface \"odd name\"
+states 5000
+boottime 1699900000.000000250
+timeout tcp.established 3600
+ifindex em0 3
+flush active
+join off
+pflow0 create flowsrc 10.0.0.1:7 flowdst 10.0.0.2:1234 pflowproto 10 mtu 1400 template freebsd \
+domain 7 hold 5 refresh 600 direction out down
+pflow3 create flowsrc [::1] pflowproto 5
+";
+        assert_eq!(config(text).to_string(), text);
+    }
+
+    fn line() -> impl Strategy<Value = String> {
+        let address = prop_oneof![
+            any::<[u8; 4]>().prop_map(|a| std::net::Ipv4Addr::from(a).to_string()),
+            any::<[u8; 16]>().prop_map(|a| format!("[{}]", std::net::Ipv6Addr::from(a))),
+        ];
+        let word = prop_oneof![
+            (address.clone(), any::<u16>()).prop_map(|(a, p)| format!("flowdst {a}:{p}")),
+            (address.clone(), any::<u16>()).prop_map(|(a, p)| format!("flowsrc {a}:{p}")),
+            address.prop_map(|a| format!("flowsrc {a}")),
+            Just("-flowsrc".to_owned()),
+            Just("down".to_owned()),
+            prop::sample::select(vec!["5", "10"]).prop_map(|p| format!("pflowproto {p}")),
+            prop::sample::select(vec!["openbsd", "openbsd78", "freebsd"])
+                .prop_map(|t| format!("template {t}")),
+            (72u16..=2048).prop_map(|n| format!("mtu {n}")),
+            (1u32..).prop_map(|n| format!("domain {n}")),
+            (1u32..=30).prop_map(|n| format!("hold {n}")),
+            prop::sample::select(vec!["in", "out", "any"]).prop_map(|d| format!("direction {d}")),
+        ];
+        (0u32..4, prop::collection::vec(word, 0..8))
+            .prop_map(|(unit, words)| format!("pflow{unit} {}", words.join(" ")))
+    }
+
+    proptest! {
+        #[test]
+        fn any_configuration_survives_printing(lines in prop::collection::vec(line(), 0..12)) {
+            let mut config = Config::default();
+            for line in &lines {
+                let before = config.clone();
+                if apply_line(&mut config, line, || Place::CommandLine).is_err() {
+                    prop_assert_eq!(&config, &before);
+                }
+            }
+            let mut again = Config::default();
+            apply_text(&mut again, "printed", &config.to_string()).unwrap();
+            prop_assert_eq!(again, config);
+        }
+
+        #[test]
+        fn no_line_panics(line in "\\PC{0,80}") {
+            let _ = apply_line(&mut Config::default(), &line, || Place::CommandLine);
+        }
+    }
+}

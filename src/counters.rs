@@ -1,0 +1,243 @@
+//! Counters: plain numbers with one table of names and help texts each, which the log, the closing
+//! summary and later the control program all read.
+//!
+//! Whatever is dropped, skipped or refused anywhere in the program has a counter here.
+
+use crate::wire::link::Skip;
+use crate::wire::pfsync::{Action, Error};
+
+/// One counter as it is shown: its name, what it counts, its value.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Counter {
+    /// Name, as in JSON.
+    pub name: &'static str,
+    /// What it counts.
+    pub help: &'static str,
+    /// How many.
+    pub value: u64,
+}
+
+macro_rules! counters {
+    ($(#[$doc:meta])* $name:ident { $($field:ident: $help:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+        pub struct $name { $(#[doc = $help] pub $field: u64,)* }
+
+        impl $name {
+            /// Every counter, in the order of the table.
+            pub fn iter(&self) -> impl Iterator<Item = Counter> + '_ {
+                [$(Counter { name: stringify!($field), help: $help, value: self.$field },)*]
+                    .into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// What the sources handed over.
+    SourceCounters {
+        packets: "packets captured",
+        octets: "octets captured",
+        kernel_dropped: "packets dropped by the kernel's capture buffer",
+        interface_dropped: "packets dropped by the interface",
+    }
+}
+
+counters! {
+    /// The state table.
+    TableCounters {
+        inserted: "states learned",
+        deleted: "states ended by DEL or DEL_C",
+        cleared: "states ended by CLR",
+        expired: "states ended by their timeout, their delete was missed",
+        evicted: "states ended to make room",
+        replaced: "states ended because their id came with another key or age",
+        dead: "messages about states that were dead already",
+        unknown_update: "UPD_C of states not known",
+        unknown_delete: "DEL_C of states not known",
+        late: "full states older than what was known",
+        restarted: "counters that began again at their sender",
+        ended_too_early: "UPD_C within an hour of an end by timeout",
+        senders_refused: "senders beyond the bound, counted as one",
+        names_refused: "interface names beyond the bound, forgotten",
+        departures_forgotten: "ends by timeout beyond the bound, no longer watched",
+    }
+}
+
+counters! {
+    /// Flows on their way from the table to the interfaces.
+    FlowCounters {
+        exported: "flows exported",
+        records: "records they made: one a direction with octets",
+        octets: "octets in them",
+        unflagged: "flows left out: their rule does not say pflow",
+        direction: "flows left out by -S",
+        empty: "flows left out: no octets either way",
+    }
+}
+
+counters! {
+    /// One pflow interface.
+    InterfaceCounters {
+        flows: "flows offered",
+        idle: "flows passed over, not RUNNING",
+        direction: "flows passed over, of the other direction",
+        ipv6: "IPv6 flows that NetFlow v5 cannot carry",
+        clipped: "flows with more octets than can be split over v5 records",
+        records: "records packed",
+        datagrams: "datagrams sent, templates included",
+        templates: "template messages sent",
+        octets: "octets of UDP payload sent",
+        send_errors: "datagrams that could not be sent",
+    }
+}
+
+/// Reasons for which a packet was not read, or not whole, with their names and help texts.
+pub const REASONS: [(&str, &str); Reason::COUNT] = [
+    ("not_ip", "neither IPv4 nor IPv6"),
+    ("not_pfsync", "another protocol than 240"),
+    ("fragment", "IP fragments"),
+    ("bad_ip", "malformed IP headers"),
+    ("bad_ttl", "TTL or hop limit is not 255"),
+    ("unknown_link", "link type not known"),
+    ("short_frame", "capture ends inside a header"),
+    ("bad_header", "too short for a pfsync header"),
+    ("old_version", "pfsync version 1"),
+    ("bad_version", "unknown pfsync version"),
+    ("bad_length", "length does not fit the packet"),
+    ("bad_subheader", "subheader makes no sense"),
+    ("bad_action", "unknown action"),
+    ("bad_message", "messages reach beyond the packet"),
+    ("bad_size", "messages shorter than their action's"),
+    ("bad_value", "a message with impossible values"),
+    ("cut", "cut off by the capture, read as far as it goes"),
+];
+
+/// Why a packet was not read, or not whole: an index into [`REASONS`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Reason(usize);
+
+impl Reason {
+    /// How many there are.
+    pub const COUNT: usize = 17;
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        REASONS.get(self.0).map_or("", |(name, _)| name)
+    }
+}
+
+impl From<Skip> for Reason {
+    fn from(skip: Skip) -> Self {
+        Self(match skip {
+            Skip::NotIp => 0,
+            Skip::NotPfsync => 1,
+            Skip::Fragment => 2,
+            Skip::BadIp => 3,
+            Skip::BadTtl => 4,
+            Skip::UnknownLink => 5,
+            Skip::Truncated => 6,
+        })
+    }
+}
+
+impl From<Error> for Reason {
+    fn from(error: Error) -> Self {
+        Self(match error {
+            Error::Header { .. } => 7,
+            Error::OldVersion => 8,
+            Error::Version(_) => 9,
+            Error::Length { .. } => 10,
+            Error::Subheader { .. } => 11,
+            Error::Action { .. } => 12,
+            Error::Messages { .. } => 13,
+            Error::Size { .. } => 14,
+            Error::Value { .. } => 15,
+            Error::Cut { .. } => 16,
+        })
+    }
+}
+
+/// What became of packets: each is read whole or counted under one reason.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct PacketCounters {
+    /// Packets read whole.
+    pub whole: u64,
+    reasons: [u64; Reason::COUNT],
+    actions: [u64; Action::ALL.len()],
+}
+
+impl PacketCounters {
+    /// Counts a packet that was not read whole.
+    pub fn note(&mut self, reason: Reason) {
+        if let Some(count) = self.reasons.get_mut(reason.0) {
+            *count += 1;
+        }
+    }
+
+    /// Counts a message.
+    pub fn message(&mut self, action: Action) {
+        if let Some(count) = self.actions.get_mut(action.index()) {
+            *count += 1;
+        }
+    }
+
+    /// Adds what another set counted.
+    pub fn add(&mut self, other: &Self) {
+        self.whole += other.whole;
+        for (mine, theirs) in self.reasons.iter_mut().zip(other.reasons) {
+            *mine += theirs;
+        }
+        for (mine, theirs) in self.actions.iter_mut().zip(other.actions) {
+            *mine += theirs;
+        }
+    }
+
+    /// Packets by reason.
+    pub fn reasons(&self) -> impl Iterator<Item = Counter> + '_ {
+        REASONS
+            .iter()
+            .zip(self.reasons)
+            .map(|(&(name, help), value)| Counter { name, help, value })
+    }
+
+    /// Messages by action.
+    pub fn actions(&self) -> impl Iterator<Item = (Action, u64)> + '_ {
+        Action::ALL.iter().copied().zip(self.actions)
+    }
+
+    /// All packets seen.
+    pub fn packets(&self) -> u64 {
+        self.whole + self.reasons.iter().sum::<u64>()
+    }
+
+    /// All messages read.
+    pub fn messages(&self) -> u64 {
+        self.actions.iter().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_own_name() {
+        let mut names: Vec<_> = REASONS.iter().map(|(name, _)| name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Reason::COUNT);
+        assert_eq!(Reason::from(Error::Cut { missing: 1 }).name(), "cut");
+        assert_eq!(Reason::from(Skip::Truncated).name(), "short_frame");
+        assert_eq!(Reason::from(Error::Header { have: 1 }).name(), "bad_header");
+    }
+
+    #[test]
+    fn a_packet_is_whole_or_has_one_reason() {
+        let mut counters = PacketCounters::default();
+        counters.whole += 2;
+        counters.note(Reason::from(Error::OldVersion));
+        assert_eq!(counters.packets(), 3);
+        assert_eq!(counters.reasons().map(|c| c.value).sum::<u64>(), 1);
+    }
+}

@@ -1,0 +1,301 @@
+//! Floor 6: everything between a captured packet and a datagram to send.
+//!
+//! ```text
+//! packet -> link, pfsync -> table --flow--> filters -> every pflowN -> Outbox
+//!                |                    |
+//!                +-> messages --------+-> Printer (-o)
+//! ```
+//! The engine is handed packets, commands and the time; it reads no clock and touches no socket.
+//! After any call, what there is to send stands in [`Engine::outbox`], what there is to print in
+//! [`Engine::printed`], what there is to log in [`Engine::notices`], and
+//! [`Engine::poll_timeout`] says when to come back.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::counters::{FlowCounters, PacketCounters, Reason};
+use crate::export::Outbox;
+use crate::flow::{Boot, Flow};
+use crate::interface::Interface;
+use crate::output::{Output, Printer};
+use crate::state::Direction;
+use crate::table::{self, Arrival, Sender, Table};
+use crate::time::{Now, Uptime, Wall};
+use crate::wire::link::{self, LinkType};
+use crate::wire::pfsync::{self, Error};
+
+/// A silence of more than this is a gap: templates are sent once in it.
+const GAP: Duration = Duration::from_secs(3600);
+
+/// Most lines for the log that wait; further ones are dropped.
+const MAX_NOTICES: usize = 64;
+
+/// What the command line says of the engine.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Most states held, unless the configuration says.
+    pub states: u32,
+    /// Whether states whose rule does not say pflow are exported too (-a).
+    pub is_all: bool,
+    /// Export states of this direction only (-S).
+    pub direction: Option<Direction>,
+    /// Whether it is known when the machine came up.
+    pub boot: Boot,
+    /// Addresses of this host: what comes from them is `local`. Empty in a replay.
+    pub local_addresses: Vec<IpAddr>,
+    /// What to print.
+    pub output: Output,
+}
+
+/// A packet as captured.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet<'a> {
+    /// When.
+    pub stamp: Wall,
+    /// On what.
+    pub link: LinkType,
+    /// What was captured of it.
+    pub frame: &'a [u8],
+    /// How long it was.
+    pub wire_len: usize,
+}
+
+/// The whole of pflow but for its descriptors and clocks.
+pub struct Engine {
+    table: Table,
+    exporter: Exporter,
+    is_flush_active: bool,
+    local_addresses: Vec<IpAddr>,
+    /// The latest time heard of.
+    latest: Option<Now>,
+    /// All packets and messages.
+    packets: PacketCounters,
+    notices: Vec<String>,
+}
+
+/// What a flow goes through once it is made.
+struct Exporter {
+    config: Config,
+    is_all: bool,
+    direction: Option<Direction>,
+    interfaces: Vec<Interface>,
+    outbox: Outbox,
+    printer: Printer,
+    counters: FlowCounters,
+}
+
+impl Exporter {
+    fn flow(&mut self, now: Now, flow: &Flow) {
+        let counters = &mut self.counters;
+        if !flow.pflow && !self.is_all {
+            counters.unflagged += 1;
+            return;
+        }
+        if self.direction.is_some_and(|direction| direction != flow.direction) {
+            counters.direction += 1;
+            return;
+        }
+        if flow.is_empty() {
+            counters.empty += 1;
+            return;
+        }
+        counters.exported += 1;
+        for record in flow.records() {
+            counters.records += 1;
+            counters.octets = counters.octets.saturating_add(record.octets);
+        }
+        let ifindex = self.config.ifindex(flow.ifname);
+        for interface in &mut self.interfaces {
+            interface.offer(now, flow, ifindex, &mut self.outbox);
+        }
+        self.printer.flow(flow, ifindex);
+    }
+}
+
+impl Engine {
+    /// An engine for `config`; [`Self::start`] comes next.
+    pub fn new(settings: Settings, config: Config) -> Self {
+        let table = Table::new(table::Settings {
+            states: config.states.unwrap_or(settings.states),
+            timeouts: config.timeouts,
+            boot: settings.boot,
+        });
+        Self {
+            table,
+            is_flush_active: config.is_flush_active,
+            exporter: Exporter {
+                interfaces: config.interfaces.keys().copied().map(Interface::new).collect(),
+                config,
+                is_all: settings.is_all,
+                direction: settings.direction,
+                outbox: Outbox::default(),
+                printer: Printer::new(settings.output),
+                counters: FlowCounters::default(),
+            },
+            local_addresses: settings.local_addresses,
+            latest: None,
+            packets: PacketCounters::default(),
+            notices: Vec::new(),
+        }
+    }
+
+    /// Configures every interface; templates go out at `now`.
+    pub fn start(&mut self, now: Now) {
+        self.latest = Some(now);
+        let Exporter { interfaces, config, outbox, .. } = &mut self.exporter;
+        for interface in interfaces {
+            if let Some(settings) = config.interfaces.get(&interface.unit()) {
+                interface.configure(now, *settings, outbox);
+            }
+        }
+    }
+
+    /// When [`Self::handle_timeout`] has something to do.
+    pub fn poll_timeout(&self) -> Option<Uptime> {
+        let interfaces = self.exporter.interfaces.iter().filter_map(Interface::poll_timeout);
+        interfaces.chain(self.table.poll_timeout()).min()
+    }
+
+    /// Does what is due up to `now`, in order, each at its own due time.
+    pub fn handle_timeout(&mut self, now: Now) {
+        let is_gap = self.latest.is_some_and(|then| now.uptime.since(then.uptime) > GAP);
+        while let Some(due) = self.poll_timeout().filter(|due| *due <= now.uptime) {
+            let then = now.at(due);
+            let Self { table, exporter, .. } = self;
+            table.handle_timeout(then, &mut |now, flow| exporter.flow(now, flow));
+            let Exporter { interfaces, outbox, .. } = exporter;
+            for interface in interfaces {
+                let templates = interface.counters.templates;
+                interface.handle_timeout(then, outbox);
+                if is_gap && interface.counters.templates != templates {
+                    interface.skip_templates(now.uptime);
+                }
+            }
+        }
+        self.latest = Some(now);
+    }
+
+    /// Takes a packet in.
+    pub fn handle_packet(&mut self, now: Now, packet: &Packet<'_>) {
+        let datagram = match link::datagram(packet.link, packet.frame, packet.wire_len) {
+            Ok(datagram) => datagram,
+            Err(skip) => {
+                self.packets.note(skip.into());
+                return;
+            }
+        };
+        let sender = match datagram.source {
+            Some(address) if !self.local_addresses.contains(&address) => Sender::Address(address),
+            _ => Sender::Local,
+        };
+        let id = self.table.sender(sender);
+        let remembered = self.table.sender_record(id).dialect;
+        let Self { table, exporter, packets, .. } = self;
+        let number = packets.packets() + 1;
+        let mut arrival = Arrival {
+            now,
+            at: now.uptime_at(packet.stamp),
+            sender: id,
+            dialect: pfsync::Dialect::OpenBsd47,
+            is_pfsync0: datagram.source.is_none(),
+        };
+        let mut counted = PacketCounters::default();
+        let outcome = pfsync::decode(
+            datagram.payload,
+            datagram.missing,
+            remembered,
+            &mut |dialect, message| {
+                arrival.dialect = dialect;
+                counted.message(message.action());
+                exporter.printer.message(packet.stamp, number, datagram.source, dialect, &message);
+                table.apply(arrival, &message, &mut |now, flow| exporter.flow(now, flow));
+            },
+        );
+        match outcome.result {
+            Ok(()) => counted.whole = 1,
+            Err(error) => counted.note(Reason::from(error)),
+        }
+        packets.add(&counted);
+        let record = table.sender_record(id);
+        record.packets.add(&counted);
+        record.last = packet.stamp;
+        if outcome.is_certain {
+            record.dialect = outcome.dialect;
+        }
+        if let Err(error @ (Error::OldVersion | Error::Version(_))) = outcome.result
+            && !record.is_version_logged
+        {
+            record.is_version_logged = true;
+            self.notice(format!("pfsync from {sender}: {error}"));
+        }
+    }
+
+    /// Ends what the end of the program ends: states alive if `flush active` asks for them, then
+    /// records held.
+    pub fn finish(&mut self, now: Now) {
+        let Self { table, exporter, .. } = self;
+        if self.is_flush_active {
+            table.flush(now, &mut |now, flow| exporter.flow(now, flow));
+        }
+        let Exporter { interfaces, outbox, .. } = exporter;
+        for interface in interfaces {
+            interface.flush(now, outbox);
+        }
+    }
+
+    /// The interfaces, in the order of their numbers.
+    pub fn interfaces(&self) -> &[Interface] {
+        &self.exporter.interfaces
+    }
+
+    /// Datagrams to send; the caller clears it.
+    pub fn outbox(&mut self) -> &mut Outbox {
+        &mut self.exporter.outbox
+    }
+
+    /// Notes what became of a datagram of interface `unit`.
+    pub fn handle_sent(&mut self, unit: u32, octets: usize, is_sent: bool) {
+        let mut interfaces = self.exporter.interfaces.iter_mut();
+        if let Some(interface) = interfaces.find(|interface| interface.unit() == unit) {
+            let counters = &mut interface.counters;
+            if is_sent {
+                counters.datagrams += 1;
+                counters.octets += octets as u64;
+            } else {
+                counters.send_errors += 1;
+            }
+        }
+    }
+
+    /// Output for standard output; the caller clears it.
+    pub fn printed(&mut self) -> &mut Vec<u8> {
+        self.exporter.printer.buffer()
+    }
+
+    /// Lines for the log since the last call.
+    pub fn notices(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notices)
+    }
+
+    fn notice(&mut self, line: String) {
+        if self.notices.len() < MAX_NOTICES {
+            self.notices.push(line);
+        }
+    }
+
+    /// The states.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// Packets and messages of all senders.
+    pub fn packet_counters(&self) -> &PacketCounters {
+        &self.packets
+    }
+
+    /// Flows on their way out.
+    pub fn flow_counters(&self) -> &FlowCounters {
+        &self.exporter.counters
+    }
+}

@@ -1,0 +1,378 @@
+//! IPFIX: a buffer for each layout of records, one message a set, templates by the clock.
+//!
+//! The sequence counts data records in messages sent, over all buffers; a template message carries
+//! it and adds nothing (RFC 7011 3.1; if_pflow.c, `pflow_sendout_ipfix`).
+
+use super::netflow5::Sink;
+use super::{Capacity, Settings, records_that_fit};
+use crate::flow::{Flow, Record, Tuple};
+use crate::state::Af;
+use crate::time::{Now, Uptime};
+use crate::wire::ipfix::{self as wire, Layout};
+
+/// Which kernel's templates.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TemplateSet {
+    /// OpenBSD 7.9 and later: 256 IPv4, 257 IPv4 with NAT, 258 IPv6.
+    OpenBsd,
+    /// OpenBSD up to 7.8: 256 IPv4, 257 IPv6.
+    OpenBsd78,
+    /// FreeBSD: 256 IPv4, 257 IPv6, 258 NAT44 events of RFC 8158.
+    FreeBsd,
+}
+
+impl TemplateSet {
+    /// Every set with its name.
+    pub const VALUES: &'static [(&'static str, Self)] =
+        &[("openbsd", Self::OpenBsd), ("openbsd78", Self::OpenBsd78), ("freebsd", Self::FreeBsd)];
+
+    /// Template ids and layouts, in the order they are announced in.
+    pub const fn templates(self) -> &'static [(u16, Layout)] {
+        match self {
+            Self::OpenBsd => &[(256, Layout::Ipv4), (257, Layout::Ipv4Nat), (258, Layout::Ipv6)],
+            Self::OpenBsd78 => &[(256, Layout::Ipv4), (257, Layout::Ipv6)],
+            Self::FreeBsd => &[(256, Layout::Ipv4), (257, Layout::Ipv6), (258, Layout::Nat44Event)],
+        }
+    }
+
+    /// Octets of the records that the kernel works its mtu out from, IPv4's and IPv6's: OpenBSD
+    /// 7.9 takes the larger NAT record for both IPv4 buffers.
+    pub(super) const fn sizes_for_mtu(self) -> [usize; 2] {
+        match self {
+            Self::OpenBsd => [Layout::Ipv4Nat.record_len(), Layout::Ipv6.record_len()],
+            _ => [Layout::Ipv4.record_len(), Layout::Ipv6.record_len()],
+        }
+    }
+}
+
+/// The buffer of one layout.
+#[derive(Debug)]
+struct Buffer {
+    layout: Layout,
+    octets: Vec<u8>,
+    count: usize,
+    deadline: Option<Uptime>,
+}
+
+impl Buffer {
+    fn new(layout: Layout) -> Self {
+        let octets = vec![0; wire::HEADER_LEN + wire::SET_HEADER_LEN];
+        Self { layout, octets, count: 0, deadline: None }
+    }
+
+    fn discard(&mut self) {
+        self.octets.truncate(wire::HEADER_LEN + wire::SET_HEADER_LEN);
+        self.count = 0;
+        self.deadline = None;
+    }
+}
+
+/// The encoder of one interface.
+#[derive(Debug)]
+pub struct Ipfix {
+    ipv4: Buffer,
+    /// IPv4 with NAT (OpenBSD) or NAT44 events (FreeBSD).
+    nat: Buffer,
+    ipv6: Buffer,
+    /// Data records sent.
+    sequence: u32,
+    /// When templates are due; `None` while nothing is to be sent.
+    templates_due: Option<Uptime>,
+}
+
+impl Default for Ipfix {
+    fn default() -> Self {
+        Self {
+            ipv4: Buffer::new(Layout::Ipv4),
+            nat: Buffer::new(Layout::Ipv4Nat),
+            ipv6: Buffer::new(Layout::Ipv6),
+            sequence: 0,
+            templates_due: None,
+        }
+    }
+}
+
+impl Ipfix {
+    /// Records that go into one message: IPv4, IPv4 with NAT or NAT44 events, IPv6.
+    pub fn records_per_datagram(settings: &Settings) -> [usize; 3] {
+        let nat = match settings.templates {
+            TemplateSet::FreeBsd => Layout::Nat44Event,
+            _ => Layout::Ipv4Nat,
+        };
+        [Layout::Ipv4, nat, Layout::Ipv6].map(|layout| capacity(settings, layout))
+    }
+
+    /// Packs a flow's records.
+    pub(crate) fn push(
+        &mut self,
+        now: Now,
+        settings: &Settings,
+        flow: &Flow,
+        ifindex: u16,
+        sink: &mut Sink<'_>,
+    ) {
+        for record in flow.records() {
+            let translated = record.translated.filter(|other| other.af == Af::Inet);
+            let octets = RecordOctets { flow, ifindex, record: &record };
+            match (settings.templates, record.tuple.af, translated) {
+                (_, Af::Inet6, _) => {
+                    self.pack(now, settings, Layout::Ipv6, sink, |buffer| octets.ipv6(buffer));
+                }
+                (TemplateSet::OpenBsd, Af::Inet, Some(translated)) => {
+                    self.pack(now, settings, Layout::Ipv4Nat, sink, |buffer| {
+                        octets.ipv4_nat(buffer, &translated);
+                    });
+                }
+                (templates, Af::Inet, translated) => {
+                    self.pack(now, settings, Layout::Ipv4, sink, |buffer| octets.ipv4(buffer));
+                    if let Some(translated) = translated
+                        && templates == TemplateSet::FreeBsd
+                        && differs_in_addresses_or_ports(&record.tuple, &translated)
+                    {
+                        self.nat_events(now, settings, &octets, &translated, sink);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The events of RFC 8158 that FreeBSD sends with a record: 4, NAT44 session create, and 5,
+    /// its delete.
+    fn nat_events(
+        &mut self,
+        now: Now,
+        settings: &Settings,
+        octets: &RecordOctets<'_>,
+        translated: &Tuple,
+        sink: &mut Sink<'_>,
+    ) {
+        let times = octets.flow.times;
+        for (event, at) in [(4, times.start_ms), (5, times.end_ms)] {
+            self.pack(now, settings, Layout::Nat44Event, sink, |buffer| {
+                octets.nat44_event(buffer, translated, event, at);
+            });
+        }
+    }
+
+    /// Adds one record to the buffer of its layout and sends the buffer if it is full.
+    fn pack(
+        &mut self,
+        now: Now,
+        settings: &Settings,
+        layout: Layout,
+        sink: &mut Sink<'_>,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let buffer = match layout {
+            Layout::Ipv4 => &mut self.ipv4,
+            Layout::Ipv4Nat | Layout::Nat44Event => &mut self.nat,
+            Layout::Ipv6 => &mut self.ipv6,
+        };
+        buffer.layout = layout;
+        if buffer.count == 0 {
+            buffer.deadline = Some(now.uptime.after(settings.hold));
+        }
+        write(&mut buffer.octets);
+        buffer.count += 1;
+        *sink.packed = sink.packed.wrapping_add(1);
+        if buffer.count >= capacity(settings, layout) {
+            send(buffer, &mut self.sequence, now, settings, sink);
+        }
+    }
+
+    /// Sends what is held.
+    pub(crate) fn flush(&mut self, now: Now, settings: &Settings, sink: &mut Sink<'_>) {
+        let Self { ipv4, nat, ipv6, sequence, .. } = self;
+        for buffer in [ipv4, nat, ipv6] {
+            send(buffer, sequence, now, settings, sink);
+        }
+    }
+
+    /// Sends the templates and takes the next time for them from now.
+    pub(crate) fn send_templates(&mut self, now: Now, settings: &Settings, sink: &mut Sink<'_>) {
+        let set = wire::template_set(settings.templates.templates());
+        let mut message = header(now, settings, self.sequence, set.len()).to_vec();
+        message.extend_from_slice(&set);
+        sink.outbox.push(sink.unit, &message);
+        self.templates_due = Some(now.uptime.after(settings.refresh));
+    }
+
+    /// No templates until [`Self::send_templates`] is called again.
+    pub(crate) fn stop_templates(&mut self) {
+        self.templates_due = None;
+    }
+
+    /// Moves templates that are due before `until` behind it, in their rhythm: after a long
+    /// silence they need to go once only.
+    pub(crate) fn skip_templates(&mut self, until: Uptime, settings: &Settings) {
+        if let Some(due) = &mut self.templates_due
+            && *due < until
+        {
+            let refresh = settings.refresh.as_nanos().max(1);
+            let late = until.since(*due).as_nanos() % refresh;
+            let ahead = if late == 0 { 0 } else { refresh - late };
+            let ahead = u64::try_from(ahead).unwrap_or(u64::MAX);
+            *due = until.after(std::time::Duration::from_nanos(ahead));
+        }
+    }
+
+    /// When something must go.
+    pub(crate) fn poll_timeout(&self) -> Option<Uptime> {
+        let buffers = [&self.ipv4, &self.nat, &self.ipv6].map(|buffer| buffer.deadline);
+        buffers.into_iter().chain([self.templates_due]).flatten().min()
+    }
+
+    /// Sends what is due: buffers held long enough, then templates. Returns template messages
+    /// sent.
+    pub(crate) fn handle_timeout(
+        &mut self,
+        now: Now,
+        settings: &Settings,
+        sink: &mut Sink<'_>,
+    ) -> u64 {
+        let is_due = |deadline: Option<Uptime>| deadline.is_some_and(|at| at <= now.uptime);
+        let Self { ipv4, nat, ipv6, sequence, .. } = self;
+        for buffer in [ipv4, nat, ipv6] {
+            if is_due(buffer.deadline) {
+                send(buffer, sequence, now, settings, sink);
+            }
+        }
+        if is_due(self.templates_due) {
+            self.send_templates(now, settings, sink);
+            return 1;
+        }
+        0
+    }
+
+    /// Records held.
+    pub(crate) fn held(&self) -> usize {
+        self.ipv4.count + self.nat.count + self.ipv6.count
+    }
+}
+
+fn capacity(settings: &Settings, layout: Layout) -> usize {
+    let header = wire::HEADER_LEN;
+    let [ipv4, _] = settings.templates.sizes_for_mtu();
+    let kernel = match layout {
+        Layout::Ipv4 | Layout::Ipv4Nat => ipv4,
+        Layout::Ipv6 | Layout::Nat44Event => layout.record_len(),
+    };
+    records_that_fit(
+        settings,
+        Capacity { header, record: kernel },
+        Capacity { header: header + wire::SET_HEADER_LEN, record: layout.record_len() },
+    )
+}
+
+/// FreeBSD compares the first 36 octets of the keys.
+fn differs_in_addresses_or_ports(a: &Tuple, b: &Tuple) -> bool {
+    (a.src, a.dst, a.sport, a.dport) != (b.src, b.dst, b.sport, b.dport)
+}
+
+fn header(now: Now, settings: &Settings, sequence: u32, set_len: usize) -> [u8; wire::HEADER_LEN] {
+    wire::Header {
+        length: u16::try_from(wire::HEADER_LEN + set_len).unwrap_or(u16::MAX),
+        export_time: seconds_32(now),
+        sequence,
+        domain: settings.domain,
+    }
+    .octets()
+}
+
+/// Seconds since the epoch as headers have them; they wrap in 2106.
+pub(super) fn seconds_32(now: Now) -> u32 {
+    u32::try_from(now.wall.secs().rem_euclid(1 << 32)).unwrap_or(0)
+}
+
+fn send(
+    buffer: &mut Buffer,
+    sequence: &mut u32,
+    now: Now,
+    settings: &Settings,
+    sink: &mut Sink<'_>,
+) {
+    if buffer.count == 0 {
+        return;
+    }
+    let set_len = buffer.octets.len() - wire::HEADER_LEN;
+    let templates = settings.templates.templates();
+    let id = templates.iter().find(|(_, layout)| *layout == buffer.layout).map_or(0, |(id, _)| *id);
+    let front = header(now, settings, *sequence, set_len)
+        .into_iter()
+        .chain(wire::set_header(id, u16::try_from(set_len).unwrap_or(u16::MAX)));
+    for (to, from) in buffer.octets.iter_mut().zip(front) {
+        *to = from;
+    }
+    sink.outbox.push(sink.unit, &buffer.octets);
+    *sequence = sequence.wrapping_add(u32::try_from(buffer.count).unwrap_or(0));
+    buffer.discard();
+}
+
+/// A record about to be written, in the order of its layout's elements.
+struct RecordOctets<'a> {
+    flow: &'a Flow,
+    ifindex: u16,
+    record: &'a Record,
+}
+
+impl RecordOctets<'_> {
+    fn ipv4(&self, buffer: &mut Vec<u8>) {
+        let tuple = &self.record.tuple;
+        buffer.extend_from_slice(&tuple.src.v4());
+        buffer.extend_from_slice(&tuple.dst.v4());
+        self.middle(buffer);
+        self.end(buffer);
+    }
+
+    fn ipv4_nat(&self, buffer: &mut Vec<u8>, translated: &Tuple) {
+        let tuple = &self.record.tuple;
+        buffer.extend_from_slice(&tuple.src.v4());
+        buffer.extend_from_slice(&tuple.dst.v4());
+        self.middle(buffer);
+        buffer.extend_from_slice(&translated.src.v4());
+        buffer.extend_from_slice(&translated.dst.v4());
+        buffer.extend_from_slice(&translated.sport.to_be_bytes());
+        buffer.extend_from_slice(&translated.dport.to_be_bytes());
+        self.end(buffer);
+    }
+
+    fn ipv6(&self, buffer: &mut Vec<u8>) {
+        let tuple = &self.record.tuple;
+        buffer.extend_from_slice(&tuple.src.0);
+        buffer.extend_from_slice(&tuple.dst.0);
+        self.middle(buffer);
+        self.end(buffer);
+    }
+
+    fn nat44_event(&self, buffer: &mut Vec<u8>, translated: &Tuple, event: u8, at_ms: u64) {
+        let tuple = &self.record.tuple;
+        buffer.extend_from_slice(&at_ms.to_be_bytes());
+        buffer.extend_from_slice(&[event, tuple.proto]);
+        buffer.extend_from_slice(&tuple.src.v4());
+        buffer.extend_from_slice(&tuple.sport.to_be_bytes());
+        buffer.extend_from_slice(&translated.src.v4());
+        buffer.extend_from_slice(&translated.sport.to_be_bytes());
+        buffer.extend_from_slice(&tuple.dst.v4());
+        buffer.extend_from_slice(&tuple.dport.to_be_bytes());
+        buffer.extend_from_slice(&translated.dst.v4());
+        buffer.extend_from_slice(&translated.dport.to_be_bytes());
+    }
+
+    /// Interfaces, counters, times.
+    fn middle(&self, buffer: &mut Vec<u8>) {
+        let times = self.flow.times;
+        buffer.extend_from_slice(&u32::from(self.ifindex).to_be_bytes());
+        buffer.extend_from_slice(&u32::from(self.ifindex).to_be_bytes());
+        for value in [self.record.packets, self.record.octets, times.start_ms, times.end_ms] {
+            buffer.extend_from_slice(&value.to_be_bytes());
+        }
+    }
+
+    /// Ports, class of service, protocol.
+    fn end(&self, buffer: &mut Vec<u8>) {
+        let tuple = &self.record.tuple;
+        buffer.extend_from_slice(&tuple.sport.to_be_bytes());
+        buffer.extend_from_slice(&tuple.dport.to_be_bytes());
+        buffer.extend_from_slice(&[0, tuple.proto]);
+    }
+}

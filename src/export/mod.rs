@@ -1,0 +1,224 @@
+//! Floor 3: from flows to datagrams: batching, sequence numbers, timers, and how many records fit.
+//!
+//! ```text
+//! flow -> records -> the buffer of their layout --full, or held long enough--> Outbox
+//! ```
+//! An encoder is told the time and never reads it. What it has to send stands in an [`Outbox`];
+//! whether sending works is not its business: the sequence goes on as if it had.
+
+mod ipfix;
+mod netflow5;
+
+pub use ipfix::{Ipfix, TemplateSet};
+pub use netflow5::NetFlow5;
+pub(crate) use netflow5::Sink;
+
+use std::ops::Range;
+use std::time::Duration;
+
+use crate::wire;
+
+/// Octets of an IPv4 and a UDP header (`struct udpiphdr`).
+const IPV4_UDP: usize = 28;
+/// Octets of an IPv6 and a UDP header.
+const IPV6_UDP: usize = 48;
+/// Most records in a datagram of either protocol (PFLOW_MAXFLOWS).
+const MAX_RECORDS: usize = wire::netflow5::MAX_RECORDS;
+
+/// An export protocol (ifconfig's `pflowproto`).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Format {
+    /// NetFlow version 5.
+    NetFlow5,
+    /// IPFIX.
+    Ipfix,
+}
+
+impl Format {
+    /// Every protocol with ifconfig's word for it.
+    pub const VALUES: &'static [(&'static str, Self)] =
+        &[("5", Self::NetFlow5), ("10", Self::Ipfix)];
+}
+
+/// What an encoder needs to know of its interface.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Settings {
+    /// Protocol.
+    pub format: Format,
+    /// IPFIX templates.
+    pub templates: TemplateSet,
+    /// IPFIX observation domain.
+    pub domain: u32,
+    /// Largest IP packet to send, octets.
+    pub mtu: u16,
+    /// Whether the collector is reached over IPv6.
+    pub is_ipv6: bool,
+    /// How long a record is held at most.
+    pub hold: Duration,
+    /// How often templates are sent.
+    pub refresh: Duration,
+}
+
+/// How many records of `size` octets go into one datagram: the kernel's formula with its forgotten
+/// set header and IPv4 header (if_pflow.c, `pflow_setmtu`, `pflow_calc_mtu`), or what fits where
+/// that is less, and one even if it does not.
+fn records_that_fit(settings: &Settings, kernel: Capacity, fit: Capacity) -> usize {
+    let ip_udp = if settings.is_ipv6 { IPV6_UDP } else { IPV4_UDP };
+    let mtu = usize::from(settings.mtu);
+    kernel.records(mtu, IPV4_UDP).min(fit.records(mtu, ip_udp)).max(1)
+}
+
+/// A header and records of one size.
+#[derive(Clone, Copy)]
+struct Capacity {
+    header: usize,
+    record: usize,
+}
+
+impl Capacity {
+    fn records(self, mtu: usize, ip_udp: usize) -> usize {
+        (mtu.saturating_sub(self.header + ip_udp) / self.record).min(MAX_RECORDS)
+    }
+}
+
+/// `if_mtu` as the kernel shows it for a requested `mtu`: a whole number of records.
+pub fn shown_mtu(format: Format, templates: TemplateSet, mtu: u16) -> usize {
+    let kernel = |header, record| Capacity { header, record }.records(usize::from(mtu), IPV4_UDP);
+    match format {
+        Format::NetFlow5 => {
+            let (header, record) = (wire::netflow5::HEADER_LEN, wire::netflow5::RECORD_LEN);
+            header + IPV4_UDP + kernel(header, record) * record
+        }
+        Format::Ipfix => {
+            let header = wire::ipfix::HEADER_LEN;
+            let sizes = templates.sizes_for_mtu();
+            let least = sizes.iter().map(|size| kernel(header, *size) * size).min();
+            header + IPV4_UDP + least.unwrap_or(0)
+        }
+    }
+}
+
+/// Datagrams ready to be sent, in order.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    octets: Vec<u8>,
+    datagrams: Vec<Datagram>,
+}
+
+/// A datagram in an [`Outbox`].
+#[derive(Clone, Debug)]
+struct Datagram {
+    /// Number of its interface: the N of pflowN.
+    unit: u32,
+    range: Range<usize>,
+}
+
+impl Outbox {
+    /// Appends a datagram of interface `unit`.
+    pub fn push(&mut self, unit: u32, payload: &[u8]) {
+        let start = self.octets.len();
+        self.octets.extend_from_slice(payload);
+        self.datagrams.push(Datagram { unit, range: start..self.octets.len() });
+    }
+
+    /// The datagrams, each with its interface's number.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &[u8])> {
+        self.datagrams
+            .iter()
+            .map(|datagram| (datagram.unit, self.octets.get(datagram.range.clone()).unwrap_or(&[])))
+    }
+
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.datagrams.is_empty()
+    }
+
+    /// Octets that wait.
+    pub fn len(&self) -> usize {
+        self.octets.len()
+    }
+
+    /// Forgets what was sent.
+    pub fn clear(&mut self) {
+        self.octets.clear();
+        self.datagrams.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(templates: TemplateSet, mtu: u16) -> (usize, usize, usize) {
+        let settings = Settings {
+            format: Format::Ipfix,
+            templates,
+            domain: 42,
+            mtu,
+            is_ipv6: false,
+            hold: Duration::from_secs(30),
+            refresh: Duration::from_secs(30),
+        };
+        let v5 = NetFlow5::records_per_datagram(&settings);
+        let [ipv4, .., ipv6] = Ipfix::records_per_datagram(&settings);
+        (v5, ipv4, ipv6)
+    }
+
+    #[test]
+    fn records_per_datagram_and_mtu_are_the_kernels() {
+        // pflow.md 2, "Records per message": mtu, v5, then O111's and O112's IPv4 and IPv6.
+        let table = [
+            (1500, 30, (26, 18), (22, 18)),
+            (1280, 25, (22, 15), (18, 15)),
+            (576, 10, (9, 6), (8, 6)),
+            (2048, 30, (30, 25), (30, 25)),
+        ];
+        for (mtu, v5, o111, o112) in table {
+            assert_eq!(counts(TemplateSet::OpenBsd78, mtu), (v5, o111.0, o111.1), "{mtu}");
+            assert_eq!(counts(TemplateSet::OpenBsd, mtu), (v5, o112.0, o112.1), "{mtu}");
+        }
+        let shown = |format, templates| {
+            [1500, 1280, 576, 2048].map(|mtu| shown_mtu(format, templates, mtu))
+        };
+        assert_eq!(shown(Format::NetFlow5, TemplateSet::OpenBsd), [1492, 1252, 532, 1492]);
+        assert_eq!(shown(Format::Ipfix, TemplateSet::OpenBsd78), [1448, 1214, 512, 1664]);
+        assert_eq!(shown(Format::Ipfix, TemplateSet::OpenBsd), [1448, 1214, 512, 1994]);
+        assert_eq!(shown_mtu(Format::NetFlow5, TemplateSet::OpenBsd, 72), 52);
+    }
+
+    #[test]
+    fn freebsds_numbers_for_1500_octets() {
+        let settings = Settings {
+            format: Format::Ipfix,
+            templates: TemplateSet::FreeBsd,
+            domain: 42,
+            mtu: 1500,
+            is_ipv6: false,
+            hold: Duration::from_secs(30),
+            refresh: Duration::from_secs(30),
+        };
+        assert_eq!(Ipfix::records_per_datagram(&settings), [26, 30, 18]);
+    }
+
+    #[test]
+    fn over_ipv6_nothing_is_larger_than_the_mtu_and_one_record_always_goes() {
+        for templates in [TemplateSet::OpenBsd, TemplateSet::OpenBsd78, TemplateSet::FreeBsd] {
+            for mtu in 72..=2048 {
+                let settings = Settings {
+                    format: Format::Ipfix,
+                    templates,
+                    domain: 42,
+                    mtu,
+                    is_ipv6: true,
+                    hold: Duration::from_secs(30),
+                    refresh: Duration::from_secs(30),
+                };
+                let v5 = NetFlow5::records_per_datagram(&settings);
+                assert!(v5 == 1 || 48 + 24 + v5 * 48 <= usize::from(mtu));
+                let [ipv4, _, ipv6] = Ipfix::records_per_datagram(&settings);
+                assert!(ipv6 == 1 || 48 + 20 + ipv6 * 78 <= usize::from(mtu));
+                assert!(ipv4 == 1 || 48 + 20 + ipv4 * 54 <= usize::from(mtu));
+            }
+        }
+    }
+}

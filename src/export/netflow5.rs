@@ -1,0 +1,294 @@
+//! NetFlow v5: one buffer; splits what 32 bits cannot count; leaves IPv6 out.
+//!
+//! `flow_sequence` is the number of records packed before the buffer was begun (if_pflow.c,
+//! `pflow_get_mbuf`).
+
+use super::{Capacity, Outbox, Settings, records_that_fit};
+use crate::flow::{Flow, Record};
+use crate::time::{Now, Uptime};
+use crate::wire::netflow5 as wire;
+
+/// Most octets in one record: larger flows are split (PFLOW_MAXBYTES).
+const MAX_OCTETS: u64 = 0xffff_ffff;
+
+/// Most records that one direction of a flow is split into: 256 TiB. A state that claims more is
+/// cut to that, so that no packet can make pflow send without end.
+const MAX_PIECES: u64 = 1 << 16;
+
+/// The encoder of one interface.
+#[derive(Debug)]
+pub struct NetFlow5 {
+    buffer: Vec<u8>,
+    count: usize,
+    /// Sequence when the buffer was begun.
+    begun_at: u32,
+    deadline: Option<Uptime>,
+}
+
+impl Default for NetFlow5 {
+    fn default() -> Self {
+        Self {
+            buffer: vec![0; wire::HEADER_LEN],
+            count: 0,
+            begun_at: 0,
+            deadline: None,
+        }
+    }
+}
+
+/// Where an encoder's datagrams go and how they are numbered.
+pub(crate) struct Sink<'a> {
+    /// Number of the interface.
+    pub(crate) unit: u32,
+    /// Records of NetFlow v5 and IPFIX alike that the interface packed (`sc_gcounter`).
+    pub(crate) packed: &'a mut u32,
+    /// Where datagrams go.
+    pub(crate) outbox: &'a mut Outbox,
+}
+
+/// How a flow of one direction goes into records.
+struct Pieces {
+    full: u64,
+    rest: u64,
+    packets: u64,
+    octets: u64,
+}
+
+impl Pieces {
+    fn new(record: &Record) -> Self {
+        let octets = record.octets.min(MAX_PIECES * MAX_OCTETS);
+        // A multiple of the most is not split to nothing: the remainder is never 0.
+        let full = (octets - 1) / MAX_OCTETS;
+        Self { full, rest: octets - full * MAX_OCTETS, packets: record.packets, octets }
+    }
+
+    /// Packets of one full piece: in proportion to its octets, at least one while they last.
+    fn packets_of_full(&self) -> u64 {
+        let share = u128::from(self.packets) * u128::from(MAX_OCTETS) / u128::from(self.octets);
+        u64::try_from(share).unwrap_or(u64::MAX).max(1)
+    }
+}
+
+impl NetFlow5 {
+    /// Records that go into one datagram.
+    pub fn records_per_datagram(settings: &Settings) -> usize {
+        let capacity = Capacity { header: wire::HEADER_LEN, record: wire::RECORD_LEN };
+        records_that_fit(settings, capacity, capacity)
+    }
+
+    /// Packs a flow's records; true if it claimed more octets than can be split.
+    pub(crate) fn push(
+        &mut self,
+        now: Now,
+        settings: &Settings,
+        flow: &Flow,
+        ifindex: u16,
+        sink: &mut Sink<'_>,
+    ) -> bool {
+        let mut is_clipped = false;
+        let mut last = [None, None];
+        // The kernel's order: full pieces forward, full pieces back, then what is left of both.
+        for (record, last) in flow.records().zip(&mut last) {
+            let pieces = Pieces::new(&record);
+            is_clipped |= pieces.octets < record.octets;
+            let each = pieces.packets_of_full();
+            let mut packets = pieces.packets;
+            for _ in 0..pieces.full {
+                let some = each.min(packets);
+                packets -= some;
+                self.record(now, settings, flow, ifindex, &record, (some, MAX_OCTETS), sink);
+            }
+            *last = Some((record, (packets, pieces.rest)));
+        }
+        for (record, counts) in last.into_iter().flatten() {
+            self.record(now, settings, flow, ifindex, &record, counts, sink);
+        }
+        is_clipped
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one call, in this file")]
+    fn record(
+        &mut self,
+        now: Now,
+        settings: &Settings,
+        flow: &Flow,
+        ifindex: u16,
+        record: &Record,
+        (packets, octets): (u64, u64),
+        sink: &mut Sink<'_>,
+    ) {
+        if self.count == 0 {
+            self.begun_at = *sink.packed;
+            self.deadline = Some(now.uptime.after(settings.hold));
+        }
+        let tuple = &record.tuple;
+        let octets = wire::Record {
+            src: tuple.src.v4(),
+            dst: tuple.dst.v4(),
+            ifindex,
+            packets: u32::try_from(packets).unwrap_or(u32::MAX),
+            octets: u32::try_from(octets).unwrap_or(u32::MAX),
+            first: millis_mod_32(flow.times.start),
+            last: millis_mod_32(flow.times.end),
+            sport: tuple.sport,
+            dport: tuple.dport,
+            proto: tuple.proto,
+        }
+        .octets();
+        self.buffer.extend_from_slice(&octets);
+        self.count += 1;
+        *sink.packed = sink.packed.wrapping_add(1);
+        if self.count >= Self::records_per_datagram(settings) {
+            self.flush(now, sink);
+        }
+    }
+
+    /// Sends what is held.
+    pub(crate) fn flush(&mut self, now: Now, sink: &mut Sink<'_>) {
+        if self.count == 0 {
+            return;
+        }
+        let header = wire::Header {
+            count: u16::try_from(self.count).unwrap_or(u16::MAX),
+            sys_uptime: millis_mod_32(now.uptime.secs()),
+            unix_secs: super::ipfix::seconds_32(now),
+            unix_nsecs: now.wall.subsec_nanos(),
+            flow_sequence: self.begun_at,
+        };
+        for (to, from) in self.buffer.iter_mut().zip(header.octets()) {
+            *to = from;
+        }
+        sink.outbox.push(sink.unit, &self.buffer);
+        self.buffer.truncate(wire::HEADER_LEN);
+        self.count = 0;
+        self.deadline = None;
+    }
+
+    /// When what is held must go.
+    pub(crate) fn poll_timeout(&self) -> Option<Uptime> {
+        self.deadline
+    }
+
+    /// Records held.
+    pub(crate) fn held(&self) -> usize {
+        self.count
+    }
+}
+
+/// Whole seconds of uptime as v5's milliseconds, which wrap every 49.7 days.
+fn millis_mod_32(secs: i64) -> u32 {
+    let millis = secs.wrapping_mul(1000).rem_euclid(1 << 32);
+    u32::try_from(millis).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::{Format, TemplateSet};
+    use crate::flow::{End, Times, Tuple};
+    use crate::state::{Address, Af, Direction, IfName, StateId};
+    use crate::time::Wall;
+    use std::time::Duration;
+
+    const SETTINGS: Settings = Settings {
+        format: Format::NetFlow5,
+        templates: TemplateSet::OpenBsd,
+        domain: 42,
+        mtu: 1500,
+        is_ipv6: false,
+        hold: Duration::from_secs(30),
+        refresh: Duration::from_secs(30),
+    };
+
+    fn flow(packets: [u64; 2], octets: [u64; 2]) -> Flow {
+        Flow {
+            id: StateId::default(),
+            direction: Direction::In,
+            ifname: IfName::default(),
+            pflow: true,
+            tuple: Tuple {
+                af: Af::Inet,
+                proto: 6,
+                src: Address([1; 16]),
+                dst: Address([2; 16]),
+                sport: 3,
+                dport: 4,
+            },
+            translated: None,
+            packets,
+            octets,
+            times: Times { start: 1, end: 2, start_ms: 1000, end_ms: 2000 },
+            end: End::Deleted,
+        }
+    }
+
+    /// Packets, octets and source port of the records that a flow makes.
+    fn records(flow: &Flow) -> Vec<(u64, u64, u16)> {
+        let mut outbox = Outbox::default();
+        let mut encoder = NetFlow5::default();
+        let mut packed = 0;
+        let now = Now::with_boot(Wall::new(100, 0), Wall::new(0, 0));
+        let mut sink = Sink { unit: 0, packed: &mut packed, outbox: &mut outbox };
+        encoder.push(now, &SETTINGS, flow, 0, &mut sink);
+        encoder.flush(now, &mut sink);
+        let u32_at = |b: &[u8], at: usize| {
+            u64::from(u32::from_be_bytes([b[at], b[at + 1], b[at + 2], b[at + 3]]))
+        };
+        let all: Vec<_> = outbox
+            .iter()
+            .flat_map(|(_, datagram)| datagram[24..].chunks(48))
+            .map(|b| (u32_at(b, 16), u32_at(b, 20), u16::from_be_bytes([b[32], b[33]])))
+            .collect();
+        assert_eq!(all.len() as u32, packed);
+        all
+    }
+
+    #[test]
+    fn flows_above_32_bits_are_split_in_the_kernels_order_with_packets_in_proportion() {
+        let big = flow([100, 7], [MAX_OCTETS * 2 + 5, MAX_OCTETS + 1]);
+        assert_eq!(
+            records(&big),
+            [
+                (49, MAX_OCTETS, 3),
+                (49, MAX_OCTETS, 3),
+                (6, MAX_OCTETS, 4),
+                (2, 5, 3),
+                (1, 1, 4)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_total_of_exactly_32_bits_is_one_record() {
+        assert_eq!(records(&flow([9, 0], [MAX_OCTETS, 0])), [(9, MAX_OCTETS, 3)]);
+        assert_eq!(
+            records(&flow([9, 0], [MAX_OCTETS * 2, 0])),
+            [(4, MAX_OCTETS, 3), (5, MAX_OCTETS, 3)]
+        );
+    }
+
+    #[test]
+    fn each_piece_has_a_packet_while_they_last() {
+        assert_eq!(
+            records(&flow([1, 0], [MAX_OCTETS * 2 + 1, 0])),
+            [(1, MAX_OCTETS, 3), (0, MAX_OCTETS, 3), (0, 1, 3)]
+        );
+    }
+
+    #[test]
+    fn octets_without_packets_are_a_record_and_packets_without_octets_none() {
+        assert_eq!(records(&flow([0, 5], [60, 0])), [(0, 60, 3)]);
+    }
+
+    #[test]
+    fn a_flow_that_lies_about_its_octets_is_cut() {
+        let lie = flow([1, 0], [u64::MAX, 0]);
+        assert_eq!(records(&lie).len() as u64, MAX_PIECES);
+    }
+
+    #[test]
+    fn uptimes_wrap_at_32_bits() {
+        assert_eq!(millis_mod_32(4_294_968), 704);
+        assert_eq!(millis_mod_32(-1), u32::MAX - 999);
+    }
+}

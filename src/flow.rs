@@ -1,0 +1,288 @@
+//! A state that ended, as its one or two records: which addresses, which counters, which times.
+//!
+//! ```text
+//! direction   exported key        its source   forward record     reverse record
+//! in          WIRE                index 0      packets[0] ...     packets[1] ..., mirrored
+//! out         STACK               index 1      likewise
+//! ```
+//! So records carry the addresses before translation, as the kernel's do (if_pflow.c,
+//! `export_pflow`). Times are whole seconds of uptime, clamped here once, when the state ends.
+//!
+//! Encoders are left the layout of records; what a flow's counters are worth is `accounting`'s.
+
+use crate::state::{Address, Af, Direction, IfName, StateId, StateKey};
+use crate::time::Now;
+
+/// Both ends of a flow under one key, the initiator first.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Tuple {
+    /// Family of both addresses.
+    pub af: Af,
+    /// IP protocol.
+    pub proto: u8,
+    /// The initiator's address.
+    pub src: Address,
+    /// The responder's address.
+    pub dst: Address,
+    /// The initiator's port, or what pf keeps in its place.
+    pub sport: u16,
+    /// The responder's.
+    pub dport: u16,
+}
+
+impl Tuple {
+    /// The ends of `key` whose initiator is at `source`.
+    fn of(key: &StateKey, source: usize) -> Self {
+        let ([a0, a1], [p0, p1]) = (key.addr, key.port);
+        let (src, dst, sport, dport) =
+            if source == 0 { (a0, a1, p0, p1) } else { (a1, a0, p1, p0) };
+        Self { af: key.af, proto: key.proto, src, dst, sport, dport }
+    }
+
+    /// The same ends seen from the responder.
+    pub fn reversed(self) -> Self {
+        Self { src: self.dst, dst: self.src, sport: self.dport, dport: self.sport, ..self }
+    }
+}
+
+/// The exported key of a state and, if something is translated, the other one.
+pub fn tuples(direction: Direction, wire: &StateKey, stack: &StateKey) -> (Tuple, Option<Tuple>) {
+    let (before, after) = match direction {
+        Direction::In => (wire, stack),
+        Direction::Out => (stack, wire),
+    };
+    let source = direction.source_index();
+    // An af-to state's translated key has its ends swapped (pf.c, pf_state_key_setup).
+    let translated_source = if before.af == after.af { source } else { 1 - source };
+    let translated = before.translates_to(after).then(|| Tuple::of(after, translated_source));
+    (Tuple::of(before, source), translated)
+}
+
+/// Whether it is known when the machine came up. A replay without -b does not know.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Boot {
+    /// Uptime 0 is when it came up; nothing can have happened before.
+    Known,
+    /// Uptime counts from an instant of our own choice.
+    Unknown,
+}
+
+/// Why a state ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum End {
+    /// DEL or DEL_C.
+    Deleted,
+    /// CLR.
+    Cleared,
+    /// Nothing was heard for its timeout and more.
+    Expired,
+    /// The table was full.
+    Evicted,
+    /// Its id came with another key or another age.
+    Replaced,
+    /// The program stops and was asked to export what is alive.
+    Flushed,
+}
+
+/// Seconds of uptime that a v5 header can count: 2^32 ms.
+const V5_SECONDS: i64 = (1 << 32) / 1000;
+
+/// When a flow began and ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Times {
+    /// Uptime in whole seconds of the first packet, as v5 has it.
+    pub start: i64,
+    /// Uptime in whole seconds of the last packet, as v5 has it.
+    pub end: i64,
+    /// Milliseconds since the epoch of the first packet, a multiple of 1000, as IPFIX has it.
+    pub start_ms: u64,
+    /// Likewise of the last packet.
+    pub end_ms: u64,
+}
+
+impl Times {
+    /// The times of a state made at `creation` whose last packet was at `last`, both in whole
+    /// seconds of uptime and either possibly before boot, as it ends at `now`.
+    ///
+    /// With a known boot, what lies before it happened at boot, and so did a creation after the
+    /// last packet (pflow(4), BUGS; if_pflow.c, `copy_flow_data`). Else only v5 is clamped, to
+    /// what its 32 bits hold. Always start <= end <= now.
+    pub fn new(creation: i64, last: i64, now: Now, boot: Boot) -> Self {
+        let uptime = now.uptime.secs();
+        let mut end = last.min(uptime);
+        let mut start = creation;
+        match boot {
+            Boot::Known => {
+                end = end.max(0);
+                if start < 0 || start > end {
+                    start = 0;
+                }
+            }
+            Boot::Unknown => start = start.min(end),
+        }
+        let millis = |secs| u64::try_from(now.epoch_millis(secs)).unwrap_or(0);
+        let (start_ms, end_ms) = (millis(start), millis(end));
+        if boot == Boot::Unknown {
+            let oldest = uptime.saturating_sub(V5_SECONDS).saturating_add(1).max(0);
+            start = start.max(oldest);
+            end = end.max(oldest);
+        }
+        Self { start, end, start_ms, end_ms }
+    }
+}
+
+/// A flow: a state that ended, or will have, as it is exported.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Flow {
+    /// Which state.
+    pub id: StateId,
+    /// Its direction on its interface.
+    pub direction: Direction,
+    /// The kif it was bound to: `all` for a floating one.
+    pub ifname: IfName,
+    /// Whether its rule says pflow, or its dialect cannot tell.
+    pub pflow: bool,
+    /// Before translation.
+    pub tuple: Tuple,
+    /// After translation, if anything is translated.
+    pub translated: Option<Tuple>,
+    /// Packets from initiator to responder, and back.
+    pub packets: [u64; 2],
+    /// IP octets, likewise.
+    pub octets: [u64; 2],
+    /// First and last packet.
+    pub times: Times,
+    /// Why it ended.
+    pub end: End,
+}
+
+/// One direction of a flow.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Record {
+    /// From responder to initiator.
+    pub reverse: bool,
+    /// Before translation, seen from this direction's sender.
+    pub tuple: Tuple,
+    /// After translation, mirrored likewise.
+    pub translated: Option<Tuple>,
+    /// Packets.
+    pub packets: u64,
+    /// IP octets: above 0.
+    pub octets: u64,
+}
+
+impl Flow {
+    /// Its records: forward if octets went forward, then reverse if any came back.
+    pub fn records(&self) -> impl Iterator<Item = Record> {
+        let [packets, packets_back] = self.packets;
+        let [octets, octets_back] = self.octets;
+        let forward = Record {
+            reverse: false,
+            tuple: self.tuple,
+            translated: self.translated,
+            packets,
+            octets,
+        };
+        let reverse = Record {
+            reverse: true,
+            tuple: self.tuple.reversed(),
+            translated: self.translated.map(Tuple::reversed),
+            packets: packets_back,
+            octets: octets_back,
+        };
+        [forward, reverse].into_iter().filter(|record| record.octets > 0)
+    }
+
+    /// Whether it makes no record.
+    pub fn is_empty(&self) -> bool {
+        self.octets == [0, 0]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Wall;
+
+    const BOOT: Wall = Wall::new(1_700_000_000, 0);
+
+    fn at(uptime: i64) -> Now {
+        Now::with_boot(Wall::new(1_700_000_000 + uptime, 500_000_000), BOOT)
+    }
+
+    fn key(af: Af, proto: u8, far: u8, near: u8, port: [u16; 2]) -> StateKey {
+        let address = |n| Address([n; 16]);
+        StateKey { af, proto, rdomain: 0, addr: [address(far), address(near)], port }
+    }
+
+    #[test]
+    fn created_before_boot_is_boot_if_boot_is_known() {
+        let times = Times::new(-50, 10, at(100), Boot::Known);
+        assert_eq!((times.start, times.end), (0, 10));
+        assert_eq!((times.start_ms, times.end_ms), (1_700_000_000_000, 1_700_000_010_000));
+    }
+
+    #[test]
+    fn ended_before_boot_is_boot_if_boot_is_known() {
+        let times = Times::new(-50, -10, at(100), Boot::Known);
+        assert_eq!((times.start, times.end), (0, 0));
+        assert_eq!((times.start_ms, times.end_ms), (1_700_000_000_000, 1_700_000_000_000));
+    }
+
+    #[test]
+    fn created_after_the_last_packet_is_boot_if_boot_is_known() {
+        let times = Times::new(40, 30, at(100), Boot::Known);
+        assert_eq!((times.start, times.end), (0, 30));
+        assert_eq!((times.start_ms, times.end_ms), (1_700_000_000_000, 1_700_000_030_000));
+    }
+
+    #[test]
+    fn a_replay_that_knows_no_boot_clamps_nothing_in_ipfix() {
+        let times = Times::new(-50, -10, at(100), Boot::Unknown);
+        assert_eq!((times.start_ms, times.end_ms), (1_699_999_950_000, 1_699_999_990_000));
+        assert_eq!((times.start, times.end), (0, 0), "v5 cannot hold what is before its zero");
+        let times = Times::new(40, 30, at(100), Boot::Unknown);
+        assert_eq!((times.start_ms, times.end_ms), (1_700_000_030_000, 1_700_000_030_000));
+    }
+
+    #[test]
+    fn without_a_boot_v5_keeps_to_what_32_bits_hold() {
+        let late = 2 * V5_SECONDS;
+        let times = Times::new(5, late - 10, at(late), Boot::Unknown);
+        assert_eq!(times.start, late - V5_SECONDS + 1);
+        assert_eq!(times.start_ms, 1_700_000_005_000);
+    }
+
+    #[test]
+    fn an_end_after_now_is_now_and_ages_beyond_the_epoch_are_the_epoch() {
+        let times = Times::new(90, 200, at(100), Boot::Known);
+        assert_eq!((times.start, times.end), (90, 100));
+        let times = Times::new(i64::MIN / 2, 1, at(100), Boot::Unknown);
+        assert_eq!(times.start_ms, 0);
+    }
+
+    #[test]
+    fn an_in_state_shows_its_wire_key_and_an_out_state_its_stack_key() {
+        let wire = key(Af::Inet, 6, 1, 2, [10, 20]);
+        let stack = key(Af::Inet, 6, 1, 3, [10, 30]);
+        let (before, after) = tuples(Direction::In, &wire, &stack);
+        assert_eq!((before.src.0[0], before.dst.0[0], before.sport, before.dport), (1, 2, 10, 20));
+        let after = after.unwrap();
+        assert_eq!((after.src.0[0], after.dst.0[0], after.sport, after.dport), (1, 3, 10, 30));
+        let (before, after) = tuples(Direction::Out, &wire, &stack);
+        assert_eq!((before.src.0[0], before.dst.0[0], before.sport, before.dport), (3, 1, 30, 10));
+        assert_eq!(after.unwrap().src.0[0], 2);
+        assert!(tuples(Direction::In, &wire, &wire).1.is_none());
+    }
+
+    #[test]
+    fn an_af_to_state_has_its_translated_ends_swapped() {
+        let wire = key(Af::Inet6, 58, 1, 2, [77, 128]);
+        let stack = key(Af::Inet, 1, 9, 8, [8, 77]);
+        let (before, after) = tuples(Direction::In, &wire, &stack);
+        assert_eq!((before.src.0[0], before.dst.0[0]), (1, 2));
+        let after = after.unwrap();
+        assert_eq!((after.src.0[0], after.dst.0[0], after.proto), (8, 9, 1));
+        assert_eq!((after.sport, after.dport), (77, 8));
+    }
+}

@@ -1,0 +1,99 @@
+//! Floor 5: what -o prints: flows or messages, as text or JSON, into a buffer.
+//!
+//! Writing the buffer to standard output is the shell's.
+
+pub mod flows;
+pub mod json;
+pub mod messages;
+mod words;
+
+use std::net::IpAddr;
+
+use crate::flow::Flow;
+use crate::time::Wall;
+use crate::wire::pfsync::{Dialect, Message};
+use messages::{Context, Detail};
+
+/// What -o can ask for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Form {
+    /// Nothing.
+    None,
+    /// One aligned line a record.
+    Text,
+    /// One JSON object a record.
+    Json,
+    /// One line a pfsync message.
+    Messages,
+    /// One JSON object a pfsync message.
+    MessagesJson,
+}
+
+impl Form {
+    /// Every form with its name.
+    pub const VALUES: &'static [(&'static str, Self)] = &[
+        ("text", Self::Text),
+        ("json", Self::Json),
+        ("messages", Self::Messages),
+        ("messages-json", Self::MessagesJson),
+        ("none", Self::None),
+    ];
+}
+
+/// What to print and how much of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Output {
+    /// What.
+    pub form: Form,
+    /// How much of a message.
+    pub detail: Detail,
+}
+
+/// Prints flows and messages into a buffer.
+#[derive(Debug)]
+pub struct Printer {
+    output: Output,
+    buffer: Vec<u8>,
+}
+
+impl Printer {
+    /// A printer of `output`.
+    pub fn new(output: Output) -> Self {
+        Self { output, buffer: Vec::new() }
+    }
+
+    /// What was printed; the caller clears it.
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
+
+    /// Prints the records of a flow, if flows are asked for.
+    pub fn flow(&mut self, flow: &Flow, ifindex: u16) {
+        match self.output.form {
+            Form::Text => flows::text(&mut self.buffer, flow),
+            Form::Json => flows::json(&mut self.buffer, flow, ifindex),
+            Form::None | Form::Messages | Form::MessagesJson => {}
+        }
+    }
+
+    /// Prints a message, if messages are asked for.
+    pub fn message(
+        &mut self,
+        stamp: Wall,
+        packet: u64,
+        sender: Option<IpAddr>,
+        dialect: Dialect,
+        message: &Message<'_>,
+    ) {
+        let context = || Context { stamp, packet, sender, dialect };
+        match self.output.form {
+            Form::Messages => {
+                messages::text(&mut self.buffer, &context(), message, self.output.detail);
+            }
+            Form::MessagesJson => {
+                messages::json(&mut self.buffer, &context(), message, self.output.detail);
+            }
+            Form::None | Form::Text | Form::Json => {}
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Words that several outputs share: protocols, ends of a connection, ICMP's.
+
+use std::fmt::{self, Display};
+use std::net::IpAddr;
+
+use crate::state::{Address, Af};
+
+pub(super) const ICMP: u8 = 1;
+pub(super) const TCP: u8 = 6;
+pub(super) const UDP: u8 = 17;
+pub(super) const ICMPV6: u8 = 58;
+pub(super) const SCTP: u8 = 132;
+
+/// Names of /etc/protocols, which pfctl prints, of what pf is likely to keep states of.
+const PROTOCOLS: [(u8, &str); 20] = [
+    (ICMP, "icmp"),
+    (2, "igmp"),
+    (4, "ipencap"),
+    (TCP, "tcp"),
+    (UDP, "udp"),
+    (41, "ipv6"),
+    (46, "rsvp"),
+    (47, "gre"),
+    (50, "esp"),
+    (51, "ah"),
+    (ICMPV6, "ipv6-icmp"),
+    (89, "ospf"),
+    (97, "etherip"),
+    (103, "pim"),
+    (108, "ipcomp"),
+    (112, "carp"),
+    (SCTP, "sctp"),
+    (136, "udplite"),
+    (137, "mpls"),
+    (240, "pfsync"),
+];
+
+/// An IP protocol by name, `proto-N` if it has none here.
+pub(super) struct Protocol(pub(super) u8);
+
+impl Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match PROTOCOLS.iter().find(|(number, _)| *number == self.0) {
+            Some((_, name)) => f.pad(name),
+            None => f.pad(&format!("proto-{}", self.0)),
+        }
+    }
+}
+
+/// One end of a connection. Prints as pfctl does: `192.0.2.1:80`, `2001:db8::1[80]`, no port 0.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(super) struct Endpoint {
+    pub(super) ip: IpAddr,
+    pub(super) port: u16,
+}
+
+impl Endpoint {
+    pub(super) fn new(af: Af, address: Address, port: u16) -> Self {
+        Self { ip: address.ip(af), port }
+    }
+}
+
+impl Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.ip {
+            ip if self.port == 0 => write!(f, "{ip}"),
+            IpAddr::V4(ip) => write!(f, "{ip}:{}", self.port),
+            IpAddr::V6(ip) => write!(f, "{ip}[{}]", self.port),
+        }
+    }
+}
+
+/// What the ports of an ICMP state hold (pfsync.md 3.3).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Icmp {
+    /// Identifier of the query.
+    pub(super) id: u16,
+    /// Type of the request, where it was kept.
+    pub(super) kind: Option<u8>,
+}
+
+impl Icmp {
+    /// From the initiator's and the responder's port of a state whose dialect is not known:
+    /// OpenBSD 4.4, 4.5 and FreeBSD to 13 have the id in both; later ones the type of the request
+    /// in the responder's, or in the initiator's if a reply made the state.
+    pub(super) fn of_ports(src: u16, dst: u16) -> Option<Self> {
+        if src == dst {
+            return Some(Self { id: src, kind: None });
+        }
+        match (u8::try_from(dst), u8::try_from(src)) {
+            (Ok(kind), _) => Some(Self { id: src, kind: Some(kind) }),
+            (_, Ok(kind)) => Some(Self { id: dst, kind: Some(kind) }),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,590 @@
+//! Floor 3: the state table: what pfsync said, made into states that end as flows.
+//!
+//! ```text
+//!            INS, UPD (unknown)          DEL, DEL_C, CLR, silence, no room, another key
+//!   (none) ---------------------> held ---------------------------------------------> Flow
+//!                                 ^  |  UPD, UPD_C, INS again: counters, last packet, PFTM
+//!                                 +--+
+//! ```
+//! Identity is (creatorid, id). Counters belong to their sender: a state's total is the sum of
+//! what each sender last said (pfsync.md 5.4). Times are whole seconds of uptime.
+//!
+//! Everything is bounded: states by -m, further senders of a state, senders, names, remembered
+//! ends. What a bound costs is counted. Nothing here allocates per message once the table has
+//! grown, and nothing iterates in the order of a hash.
+
+mod departed;
+mod names;
+mod queues;
+mod senders;
+mod slot;
+
+use std::hash::BuildHasher;
+use std::time::Duration;
+
+use foldhash::fast::RandomState;
+use hashbrown::{HashMap, HashTable};
+
+pub use senders::{MAX_SENDERS, Sender, SenderId, SenderRecord};
+
+use crate::counters::TableCounters;
+use crate::flow::{Boot, End, Flow, Times};
+use crate::slab::{NONE, Slab};
+use crate::state::{PFTM_COUNT, StateId, Timeouts};
+use crate::time::{Now, Uptime};
+use crate::wire::pfsync::{Clear, Compressed, Dialect, Message, State};
+use departed::Departed;
+use names::Names;
+use queues::{ListId, Queues};
+use senders::Senders;
+use slot::{Birth, Counts, KeyPair, SETTLED, Second, Share, Slot, Slots};
+
+/// How long after its timeout a state may still be deleted: one purge pass of 10 s, a second in
+/// the sender's queue, and the network (pfsync.md 7, trap 14).
+const GRACE: Duration = Duration::from_secs(20);
+
+/// Counters that go down within this after a full state came are an old message's.
+const LATE: Duration = Duration::from_secs(2);
+
+/// Ages of one state may differ by this between messages, seconds: they are cut to seconds on one
+/// machine and put on another clock here.
+const AGE_SLACK: i64 = 2;
+
+/// Largest `expire` believed, seconds: thirty days.
+const MAX_EXPIRE: u32 = 30 * 86400;
+
+/// Further senders remembered for one state; the one silent longest is settled for a new one.
+const MAX_SHARES: usize = 8;
+
+/// Bounds and habits of a table.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Most states held; at least 1.
+    pub states: u32,
+    /// pf's timeouts.
+    pub timeouts: Timeouts,
+    /// Whether uptime 0 means anything.
+    pub boot: Boot,
+}
+
+/// What a message came with.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// The clock, which never goes back.
+    pub now: Now,
+    /// Uptime that belongs to the packet's own stamp.
+    pub at: Uptime,
+    /// Who sent it.
+    pub sender: SenderId,
+    /// What it is written in.
+    pub dialect: Dialect,
+    /// Whether it was seen on pfsync0 itself, without an IP header: there v2 to v4 show a full
+    /// update for each packet of a state (pfsync.md 1.2).
+    pub is_pfsync0: bool,
+}
+
+/// The states.
+pub struct Table {
+    settings: Settings,
+    slots: Slots,
+    index: HashTable<u32>,
+    hasher: RandomState,
+    queues: Queues,
+    keys: Slab<KeyPair>,
+    shares: Slab<Share>,
+    names: Names,
+    senders: Senders,
+    /// States held by creator, so that a CLR for none costs nothing.
+    creators: HashMap<u32, u32, RandomState>,
+    departed: Departed,
+    /// Uptime in seconds that slots count from: the first message's.
+    epoch: Option<i64>,
+    /// What happened.
+    pub counters: TableCounters,
+}
+
+impl Table {
+    /// An empty table.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            slots: Slab::default(),
+            index: HashTable::new(),
+            hasher: RandomState::default(),
+            queues: Queues::default(),
+            keys: Slab::default(),
+            shares: Slab::default(),
+            names: Names::default(),
+            senders: Senders::default(),
+            creators: HashMap::default(),
+            departed: Departed::default(),
+            epoch: None,
+            counters: TableCounters::default(),
+        }
+    }
+
+    /// States held now.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether none is held.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// Octets of memory a state takes in the table itself, beside its share of the index.
+    pub const SLOT_OCTETS: usize = size_of::<Slot>();
+
+    /// The number of `sender`.
+    pub fn sender(&mut self, sender: Sender) -> SenderId {
+        let (number, fits) = self.senders.number(sender);
+        self.counters.senders_refused += u64::from(!fits);
+        number
+    }
+
+    /// What is known of a sender.
+    pub fn sender_record(&mut self, sender: SenderId) -> &mut SenderRecord {
+        &mut self.senders[sender.0]
+    }
+
+    /// All senders heard of; `local` comes first and may not have been.
+    pub fn senders(&self) -> &[SenderRecord] {
+        self.senders.all()
+    }
+
+    /// Changes pf's timeouts.
+    pub fn set_timeouts(&mut self, timeouts: Timeouts) {
+        self.settings.timeouts = timeouts;
+        let Self { queues, slots, senders, .. } = self;
+        queues.rebuild(slots, |list, seen| deadline(&timeouts, senders, list, seen));
+    }
+
+    /// No state ends by its timeout before this.
+    pub fn poll_timeout(&self) -> Option<Uptime> {
+        self.queues.poll_timeout()
+    }
+
+    /// Ends the states that are due at `now`, the earliest first, each at its own due time.
+    pub fn handle_timeout(&mut self, now: Now, done: &mut impl FnMut(Now, &Flow)) {
+        loop {
+            let Self { queues, slots, senders, settings, .. } = self;
+            let due = queues.pop_due(slots, now.uptime, |list, seen| {
+                deadline(&settings.timeouts, senders, list, seen)
+            });
+            let Some((place, due)) = due else { return };
+            let id = self.slots[place].state_id();
+            if !self.departed.add(id, due) {
+                self.counters.departures_forgotten += 1;
+            }
+            self.counters.expired += 1;
+            self.end(place, now.at(due), End::Expired, done);
+        }
+    }
+
+    /// Takes a message in; `done` gets the flows that end with it.
+    pub fn apply(
+        &mut self,
+        arrival: Arrival,
+        message: &Message<'_>,
+        done: &mut impl FnMut(Now, &Flow),
+    ) {
+        self.epoch.get_or_insert(arrival.at.secs());
+        match message {
+            Message::Insert(state) => self.full_state(arrival, state, Kind::Insert, done),
+            Message::Update(state) => self.full_state(arrival, state, Kind::Update, done),
+            Message::Delete(state) => self.full_state(arrival, state, Kind::Delete, done),
+            Message::UpdateCompressed(update) => self.update_compressed(arrival, update),
+            Message::DeleteCompressed(id) => match self.find(*id) {
+                Some(place) => {
+                    self.counters.deleted += 1;
+                    self.end(place, arrival.now, End::Deleted, done);
+                }
+                None => self.counters.unknown_delete += 1,
+            },
+            Message::Clear(clear) => self.clear(arrival.now, clear, done),
+            Message::Bus(bus) => {
+                let stamp = arrival.now.at(arrival.at).wall;
+                self.senders[arrival.sender.0].bus = Some((*bus, stamp));
+            }
+            Message::InsertAck(_)
+            | Message::UpdateRequest(_)
+            | Message::Tdb(_)
+            | Message::Unknown { .. } => {}
+        }
+    }
+
+    /// Ends every state, in the order of their places, as `flush active` asks.
+    pub fn flush(&mut self, now: Now, done: &mut impl FnMut(Now, &Flow)) {
+        for place in 0..self.slots.places() {
+            if self.is_held(place) {
+                self.end(place, now, End::Flushed, done);
+            }
+        }
+    }
+
+    fn full_state(
+        &mut self,
+        arrival: Arrival,
+        state: &State<'_>,
+        kind: Kind,
+        done: &mut impl FnMut(Now, &Flow),
+    ) {
+        let pftm = state.timeout();
+        // A DEL is about a state that is dying: its timeout may say so already.
+        if kind != Kind::Delete && state.dialect().is_dead(pftm, state.proto()) {
+            self.counters.dead += 1;
+            return;
+        }
+        let id = state.state_id();
+        let creation = self.second(arrival.at.secs() - i64::from(state.age()));
+        let mut held = self.find(id);
+        if let Some(place) = held
+            && !self.is_same_state(place, state, creation)
+        {
+            self.counters.replaced += 1;
+            self.end(place, arrival.now, End::Replaced, done);
+            held = None;
+        }
+        let place = match held {
+            Some(place) => place,
+            None => self.insert(arrival, state, creation, done),
+        };
+        if !self.count(place, arrival, state, kind) {
+            self.counters.late += 1;
+            return;
+        }
+        self.note_activity(place, arrival, state, kind);
+        self.refresh(place, arrival, pftm);
+        if kind == Kind::Delete {
+            self.counters.deleted += 1;
+            self.end(place, arrival.now, End::Deleted, done);
+        }
+    }
+
+    /// Whether a full state is the one held: the same key, the same age.
+    fn is_same_state(&self, place: u32, state: &State<'_>, creation: Second) -> bool {
+        let slot = &self.slots[place];
+        let epoch = self.epoch.unwrap_or(0);
+        let apart = slot.creation.uptime(epoch).abs_diff(creation.uptime(epoch));
+        if apart > AGE_SLACK.unsigned_abs() || state.direction() != Some(slot.direction) {
+            return false;
+        }
+        let KeyPair { wire, stack } = slot.key_pair(&self.keys);
+        state.wire_key() == wire && state.stack_key() == stack
+    }
+
+    fn insert(
+        &mut self,
+        arrival: Arrival,
+        state: &State<'_>,
+        creation: Second,
+        done: &mut impl FnMut(Now, &Flow),
+    ) -> u32 {
+        if self.index.len() >= self.settings.states as usize {
+            self.evict(arrival.now, done);
+        }
+        let name = state.ifname();
+        let ifname = self.names.acquire(name);
+        if ifname == names::FORGOTTEN && !name.is_empty() {
+            self.counters.names_refused += 1;
+        }
+        let id = state.state_id();
+        let slot = Slot::new(Birth {
+            id,
+            wire: state.wire_key(),
+            stack: (!state.is_untranslated()).then(|| state.stack_key()),
+            // `State::check` saw that it is one of the two.
+            direction: state.direction().unwrap_or(crate::state::Direction::In),
+            pflow: state.pflow().unwrap_or(true),
+            ifname,
+            creation,
+            sender: arrival.sender.0,
+            pftm: state.timeout(),
+            seen: arrival.now.uptime,
+            keys: &mut self.keys,
+        });
+        let place = self.slots.insert(slot);
+        let Self { index, slots, hasher, .. } = self;
+        index.insert_unique(hash(hasher, id), place, |place| hash(hasher, slots[*place].state_id()));
+        *self.creators.entry(id.creatorid).or_default() += 1;
+        self.push(place);
+        self.counters.inserted += 1;
+        place
+    }
+
+    /// Takes a full state's counters in; false if the message is older than what is known.
+    fn count(&mut self, place: u32, arrival: Arrival, state: &State<'_>, kind: Kind) -> bool {
+        // Before v5 an INS is built before its packet is counted.
+        if kind == Kind::Insert && !state.dialect().is_modern() {
+            return true;
+        }
+        let counts = Counts { packets: state.packets(), octets: state.octets() };
+        let sender = arrival.sender.0;
+        let now = arrival.now.uptime;
+        let slot = &mut self.slots[place];
+        if slot.counted_by == sender {
+            if counts.went_down(&slot.counts) {
+                if now.since(slot.full) <= LATE {
+                    return false;
+                }
+                let settled = slot.counts;
+                (slot.counts, slot.full) = (counts, now);
+                self.settle(place, settled, now);
+                self.counters.restarted += 1;
+                return true;
+            }
+            (slot.counts, slot.full) = (counts, now);
+            return true;
+        }
+        self.count_share(place, sender, counts, now)
+    }
+
+    /// [`Self::count`] for a state that another sender was counted for first.
+    fn count_share(&mut self, place: u32, sender: u16, counts: Counts, now: Uptime) -> bool {
+        let Some(at) = self.find_share(place, sender) else {
+            self.add_share(place, Share { sender, next: NONE, counts, full: now });
+            return true;
+        };
+        let share = &mut self.shares[at];
+        if counts.went_down(&share.counts) {
+            if now.since(share.full) <= LATE {
+                return false;
+            }
+            let settled = share.counts;
+            (share.counts, share.full) = (counts, now);
+            self.settle(place, settled, now);
+            self.counters.restarted += 1;
+            return true;
+        }
+        (share.counts, share.full) = (counts, now);
+        true
+    }
+
+    /// Adds what a sender counted before it began again.
+    fn settle(&mut self, place: u32, counts: Counts, now: Uptime) {
+        match self.find_share(place, SETTLED) {
+            Some(at) => self.shares[at].counts = self.shares[at].counts.plus(&counts),
+            None => self.add_share(place, Share { sender: SETTLED, next: NONE, counts, full: now }),
+        }
+    }
+
+    fn find_share(&self, place: u32, sender: u16) -> Option<u32> {
+        self.shares_of(place).find(|at| self.shares[*at].sender == sender)
+    }
+
+    fn shares_of(&self, place: u32) -> impl Iterator<Item = u32> + '_ {
+        let first = self.slots[place].shares;
+        std::iter::successors((first != NONE).then_some(first), |at| {
+            let next = self.shares[*at].next;
+            (next != NONE).then_some(next)
+        })
+    }
+
+    fn add_share(&mut self, place: u32, share: Share) {
+        let is_full = self.shares_of(place).count() >= MAX_SHARES;
+        let oldest = self
+            .shares_of(place)
+            .filter(|at| self.shares[*at].sender != SETTLED)
+            .min_by_key(|at| self.shares[*at].full);
+        match oldest {
+            // The longest silent sender's share becomes the settled sum, or joins it.
+            Some(oldest) if is_full && share.sender != SETTLED => {
+                let settled = self.shares[oldest].counts;
+                let next = self.shares[oldest].next;
+                self.shares[oldest] = Share { next, ..share };
+                self.settle(place, settled, share.full);
+            }
+            _ => {
+                let next = self.slots[place].shares;
+                let at = self.shares.insert(Share { next, ..share });
+                self.slots[place].shares = at;
+            }
+        }
+    }
+
+    /// What all senders counted together.
+    fn total(&self, place: u32) -> Counts {
+        let first = self.slots[place].counts;
+        self.shares_of(place).fold(first, |sum, at| sum.plus(&self.shares[at].counts))
+    }
+
+    /// When the state's last packet was, as far as a full state tells (spec 3.8).
+    fn note_activity(&mut self, place: u32, arrival: Arrival, state: &State<'_>, kind: Kind) {
+        let arrived = self.second(arrival.at.secs());
+        let pftm = state.timeout();
+        let expire = state.expire().min(MAX_EXPIRE);
+        let is_modern = state.dialect().is_modern();
+        let is_activity = match kind {
+            Kind::Insert => true,
+            Kind::Update => !is_modern && arrival.is_pfsync0,
+            Kind::Delete => false,
+        };
+        let mut told = None;
+        if is_modern {
+            let sender = &mut self.senders[arrival.sender.0];
+            sender.note_expire(pftm, expire);
+            let configured = self.settings.timeouts.seconds(pftm);
+            // Nothing else known, a timeout longer than ours is better than none.
+            let lifetime = if self.slots[place].last == Second::NEVER {
+                configured.max(sender.largest_expire(usize::from(pftm)))
+            } else {
+                configured
+            };
+            told = Some(arrival.at.secs() - i64::from(lifetime) + i64::from(expire));
+        }
+        let told = told.map(|secs| self.second(secs));
+        let slot = &mut self.slots[place];
+        if is_activity {
+            slot.last = slot.last.max(arrived);
+        } else if let Some(told) = told
+            && (slot.last..=arrived).contains(&told)
+        {
+            slot.last = told;
+        }
+    }
+
+    fn update_compressed(&mut self, arrival: Arrival, update: &Compressed<'_>) {
+        let Some(place) = self.find(update.state) else {
+            self.counters.unknown_update += 1;
+            let came_early = self.departed.take(update.state, arrival.now.uptime);
+            self.counters.ended_too_early += u64::from(came_early);
+            return;
+        };
+        let slot = &mut self.slots[place];
+        if arrival.dialect.is_dead(update.timeout, slot.proto) {
+            self.counters.dead += 1;
+            return;
+        }
+        let arrived = Second::new(arrival.at.secs(), self.epoch.unwrap_or(0));
+        slot.last = slot.last.max(arrived);
+        self.refresh(place, arrival, update.timeout);
+    }
+
+    /// CLR ends the states of its creator, bound to its interface if it names one
+    /// (pf_ioctl.c, `pf_states_clr` on the sender).
+    fn clear(&mut self, now: Now, clear: &Clear, done: &mut impl FnMut(Now, &Flow)) {
+        if !self.creators.contains_key(&clear.creatorid) {
+            return;
+        }
+        let only = if clear.ifname.is_empty() {
+            None
+        } else {
+            match self.names.find(clear.ifname) {
+                Some(number) => Some(number),
+                None => return,
+            }
+        };
+        for place in 0..self.slots.places() {
+            let slot = &self.slots[place];
+            if slot.creatorid == clear.creatorid
+                && only.is_none_or(|only| slot.ifname == only)
+                && self.is_held(place)
+            {
+                self.counters.cleared += 1;
+                self.end(place, now, End::Cleared, done);
+            }
+        }
+    }
+
+    fn evict(&mut self, now: Now, done: &mut impl FnMut(Now, &Flow)) {
+        if let Some(place) = self.queues.longest_idle(&self.slots) {
+            self.counters.evicted += 1;
+            self.end(place, now, End::Evicted, done);
+        }
+    }
+
+    /// Notes that a message about the state came, which now is in `pftm`.
+    fn refresh(&mut self, place: u32, arrival: Arrival, pftm: u8) {
+        let slot = &mut self.slots[place];
+        let stays = slot.sender == arrival.sender.0 && slot.pftm == pftm;
+        if stays && self.queues.is_tail(&self.slots, place) {
+            self.slots[place].seen = arrival.now.uptime;
+            return;
+        }
+        self.queues.unlink(&mut self.slots, place);
+        let slot = &mut self.slots[place];
+        (slot.sender, slot.pftm, slot.seen) = (arrival.sender.0, pftm, arrival.now.uptime);
+        self.push(place);
+    }
+
+    fn push(&mut self, place: u32) {
+        let Self { queues, slots, senders, settings, .. } = self;
+        queues.push(slots, place, |list, seen| deadline(&settings.timeouts, senders, list, seen));
+    }
+
+    /// Takes a state out and hands its flow over.
+    fn end(&mut self, place: u32, now: Now, end: End, done: &mut impl FnMut(Now, &Flow)) {
+        let total = self.total(place);
+        let epoch = self.epoch.unwrap_or(0);
+        let slot = self.slots[place];
+        let creation = slot.creation.uptime(epoch);
+        let last = if slot.last == Second::NEVER { creation } else { slot.last.uptime(epoch) };
+        let times = Times::new(creation, last, now, self.settings.boot);
+        let flow = slot.flow(&self.keys, self.names.name(slot.ifname), total, times, end);
+        self.remove(place, &slot);
+        done(now, &flow);
+    }
+
+    fn remove(&mut self, place: u32, slot: &Slot) {
+        let id = slot.state_id();
+        self.queues.unlink(&mut self.slots, place);
+        if let Ok(entry) = self.index.find_entry(hash(&self.hasher, id), |at| *at == place) {
+            entry.remove();
+        }
+        if let Some(states) = self.creators.get_mut(&id.creatorid) {
+            *states -= 1;
+            if *states == 0 {
+                self.creators.remove(&id.creatorid);
+            }
+        }
+        self.names.release(slot.ifname);
+        if slot.keys != NONE {
+            self.keys.free(slot.keys);
+        }
+        let mut share = slot.shares;
+        while share != NONE {
+            let next = self.shares[share].next;
+            self.shares.free(share);
+            share = next;
+        }
+        self.slots.free(place);
+    }
+
+    fn find(&self, id: StateId) -> Option<u32> {
+        self.index
+            .find(hash(&self.hasher, id), |place| self.slots[*place].state_id() == id)
+            .copied()
+    }
+
+    /// Whether `place` holds a state: freed places keep their last one's octets.
+    fn is_held(&self, place: u32) -> bool {
+        self.find(self.slots[place].state_id()) == Some(place)
+    }
+
+    fn second(&self, uptime_secs: i64) -> Second {
+        Second::new(uptime_secs, self.epoch.unwrap_or(0))
+    }
+}
+
+/// Which full state.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    Insert,
+    Update,
+    Delete,
+}
+
+fn hash(hasher: &RandomState, id: StateId) -> u64 {
+    hasher.hash_one((id.id, id.creatorid))
+}
+
+/// When a state of `list` heard of at `seen` is given up. Its timeout is the greater of ours and
+/// the largest `expire` its sender showed.
+fn deadline(timeouts: &Timeouts, senders: &Senders, list: ListId, seen: Uptime) -> Uptime {
+    let (sender, pftm) = (list / PFTM_COUNT as u32, list % PFTM_COUNT as u32);
+    let sender = u16::try_from(sender).unwrap_or(0);
+    let pftm = u8::try_from(pftm).unwrap_or(0);
+    let seconds = timeouts.seconds(pftm).max(senders[sender].largest_expire(usize::from(pftm)));
+    seen.after(GRACE + Duration::from_secs(u64::from(seconds)))
+}

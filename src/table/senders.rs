@@ -1,0 +1,167 @@
+//! Who sends: each sender's dialect, how long its states live, and what came from it.
+//!
+//! A sender is an outer source address. All input without one is one sender, `local`.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::counters::PacketCounters;
+use crate::state::PFTM_COUNT;
+use crate::time::Wall;
+use crate::wire::pfsync::{Bus, Dialect};
+
+/// Most senders told apart; further ones count as one.
+pub const MAX_SENDERS: usize = 1024;
+
+/// A sender's number.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SenderId(pub(super) u16);
+
+/// Where packets come from.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Sender {
+    /// This host, or a capture without source addresses.
+    Local,
+    /// A firewall on the sync network.
+    Address(IpAddr),
+    /// One of those beyond [`MAX_SENDERS`].
+    Other,
+}
+
+impl fmt::Display for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local => f.write_str("local"),
+            Self::Address(address) => address.fmt(f),
+            Self::Other => f.write_str("other"),
+        }
+    }
+}
+
+/// What is known of a sender.
+#[derive(Clone, Debug)]
+pub struct SenderRecord {
+    /// Which.
+    pub sender: Sender,
+    /// What its last packet that showed it was written in.
+    pub dialect: Option<Dialect>,
+    /// Its packets and messages.
+    pub packets: PacketCounters,
+    /// Stamp of its last packet.
+    pub last: Wall,
+    /// The last bulk status it sent, and when.
+    pub bus: Option<(Bus, Wall)>,
+    /// Whether its version was complained about already.
+    pub is_version_logged: bool,
+    /// The largest `expire` seen in each PFTM, seconds: a timeout is at least that.
+    pub(super) largest_expire: [u32; PFTM_COUNT],
+}
+
+impl SenderRecord {
+    fn new(sender: Sender) -> Self {
+        Self {
+            sender,
+            dialect: None,
+            packets: PacketCounters::default(),
+            last: Wall::default(),
+            bus: None,
+            is_version_logged: false,
+            largest_expire: [0; PFTM_COUNT],
+        }
+    }
+
+    /// Remembers an `expire` seen in `pftm`.
+    pub(super) fn note_expire(&mut self, pftm: u8, expire: u32) {
+        if let Some(largest) = self.largest_expire.get_mut(usize::from(pftm)) {
+            *largest = expire.max(*largest);
+        }
+    }
+
+    /// The largest `expire` seen in `pftm`.
+    pub(super) fn largest_expire(&self, pftm: usize) -> u32 {
+        self.largest_expire.get(pftm).copied().unwrap_or(0)
+    }
+}
+
+/// All senders.
+pub(super) struct Senders {
+    records: Vec<SenderRecord>,
+    numbers: HashMap<Sender, u16>,
+    /// The one asked for last: packets come in runs.
+    latest: (Sender, u16),
+}
+
+impl Default for Senders {
+    fn default() -> Self {
+        Self {
+            records: vec![SenderRecord::new(Sender::Local)],
+            numbers: HashMap::from([(Sender::Local, 0)]),
+            latest: (Sender::Local, 0),
+        }
+    }
+}
+
+impl Senders {
+    /// The number of `sender`, a new one if it is not known; false if it had to be `Other`.
+    pub(super) fn number(&mut self, sender: Sender) -> (SenderId, bool) {
+        if self.latest.0 == sender {
+            return (SenderId(self.latest.1), true);
+        }
+        let (sender, fits) = match self.numbers.contains_key(&sender) {
+            false if self.records.len() >= MAX_SENDERS => (Sender::Other, false),
+            _ => (sender, true),
+        };
+        let number = match self.numbers.get(&sender) {
+            Some(number) => *number,
+            None => {
+                let number = u16::try_from(self.records.len()).unwrap_or(u16::MAX - 1);
+                self.records.push(SenderRecord::new(sender));
+                self.numbers.insert(sender, number);
+                number
+            }
+        };
+        self.latest = (sender, number);
+        (SenderId(number), fits)
+    }
+
+    pub(super) fn all(&self) -> &[SenderRecord] {
+        &self.records
+    }
+}
+
+#[expect(clippy::indexing_slicing, reason = "numbers come from number() and records stay")]
+impl std::ops::Index<u16> for Senders {
+    type Output = SenderRecord;
+
+    fn index(&self, number: u16) -> &SenderRecord {
+        &self.records[usize::from(number)]
+    }
+}
+
+#[expect(clippy::indexing_slicing, reason = "numbers come from number() and records stay")]
+impl std::ops::IndexMut<u16> for Senders {
+    fn index_mut(&mut self, number: u16) -> &mut SenderRecord {
+        &mut self.records[usize::from(number)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn senders_beyond_the_bound_are_one() {
+        let mut senders = Senders::default();
+        let address = |n: u32| Sender::Address(IpAddr::from(n.to_be_bytes()));
+        let mut refused = 0;
+        for n in 0..3000 {
+            refused += u32::from(!senders.number(address(n)).1);
+        }
+        assert_eq!(senders.all().len(), MAX_SENDERS + 1);
+        assert_eq!(refused, 3000 - (MAX_SENDERS as u32 - 1));
+        assert_eq!(senders.number(address(0)).0, SenderId(1));
+        let other = senders.number(address(2999)).0;
+        assert_eq!(senders[other.0].sender, Sender::Other);
+    }
+}

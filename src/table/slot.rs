@@ -1,0 +1,227 @@
+//! A state as the table keeps it: 112 octets, with what few states need on the side.
+
+use crate::flow::{self, End, Flow, Times, Tuple};
+use crate::slab::{NONE, Slab};
+use crate::state::{Address, Af, Direction, StateId, StateKey};
+use crate::time::Uptime;
+
+/// All states, by place.
+pub(super) type Slots = Slab<Slot>;
+
+/// A time in whole seconds of uptime, counted from the table's first message so that it fits into
+/// four octets: 68 years either way, further ones cut to that.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct Second(i32);
+
+impl Second {
+    /// Before all others: nothing known.
+    pub(super) const NEVER: Self = Self(i32::MIN);
+
+    pub(super) fn new(uptime_secs: i64, epoch: i64) -> Self {
+        let secs = uptime_secs.saturating_sub(epoch).clamp(i32::MIN as i64 + 1, i32::MAX as i64);
+        Self(i32::try_from(secs).unwrap_or(i32::MAX))
+    }
+
+    pub(super) fn uptime(self, epoch: i64) -> i64 {
+        i64::from(self.0).saturating_add(epoch)
+    }
+}
+
+/// Packets and octets, each from initiator to responder and back.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Counts {
+    pub(super) packets: [u64; 2],
+    pub(super) octets: [u64; 2],
+}
+
+impl Counts {
+    fn each(&self) -> [u64; 4] {
+        let ([a, b], [c, d]) = (self.packets, self.octets);
+        [a, b, c, d]
+    }
+
+    /// Whether any of them went down since `earlier`.
+    pub(super) fn went_down(&self, earlier: &Self) -> bool {
+        self.each().iter().zip(earlier.each()).any(|(new, old)| *new < old)
+    }
+
+    pub(super) fn plus(&self, other: &Self) -> Self {
+        let add = |[a, b]: [u64; 2], [c, d]: [u64; 2]| [a.saturating_add(c), b.saturating_add(d)];
+        Self { packets: add(self.packets, other.packets), octets: add(self.octets, other.octets) }
+    }
+}
+
+/// Both keys of a state that is translated or speaks IPv6.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeyPair {
+    pub(super) wire: StateKey,
+    pub(super) stack: StateKey,
+}
+
+/// What a further sender counted for a state, or what senders had counted before they began again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Share {
+    pub(super) sender: u16,
+    /// The next share of the same state.
+    pub(super) next: u32,
+    pub(super) counts: Counts,
+    /// When its last full state came.
+    pub(super) full: Uptime,
+}
+
+/// The sender of a share that is the sum of those settled for good.
+pub(super) const SETTLED: u16 = u16::MAX;
+
+/// A state.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slot {
+    pub(super) id: u64,
+    /// When the last message about it came.
+    pub(super) seen: Uptime,
+    /// When the last full state from `counted_by` came.
+    pub(super) full: Uptime,
+    /// What `counted_by` counted.
+    pub(super) counts: Counts,
+    pub(super) creatorid: u32,
+    /// First packet.
+    pub(super) creation: Second,
+    /// Last packet, or NEVER.
+    pub(super) last: Second,
+    /// Place of its [`KeyPair`], or NONE: both keys are IPv4 and alike, and stand in `addr`, `port`.
+    pub(super) keys: u32,
+    addr: [[u8; 4]; 2],
+    port: [u16; 2],
+    /// First of its further shares, or NONE.
+    pub(super) shares: u32,
+    /// Neighbours in its list.
+    pub(super) prev: u32,
+    pub(super) next: u32,
+    /// Who sent the last message about it: its list.
+    pub(super) sender: u16,
+    /// Whose `counts` are.
+    pub(super) counted_by: u16,
+    /// Number of its interface's name.
+    pub(super) ifname: u16,
+    pub(super) proto: u8,
+    /// PFTM number of its timeout.
+    pub(super) pftm: u8,
+    pub(super) direction: Direction,
+    /// Whether to export it as far as its rule goes.
+    pub(super) pflow: bool,
+}
+
+/// What a slot is made from.
+pub(super) struct Birth<'a> {
+    pub(super) id: StateId,
+    pub(super) wire: StateKey,
+    /// `None`: as `wire`.
+    pub(super) stack: Option<StateKey>,
+    pub(super) direction: Direction,
+    pub(super) pflow: bool,
+    pub(super) ifname: u16,
+    pub(super) creation: Second,
+    pub(super) sender: u16,
+    pub(super) pftm: u8,
+    pub(super) seen: Uptime,
+    pub(super) keys: &'a mut Slab<KeyPair>,
+}
+
+impl Slot {
+    pub(super) fn new(birth: Birth<'_>) -> Self {
+        let Birth { id, wire, stack, keys, .. } = birth;
+        let [far, near] = wire.addr;
+        let is_plain = stack.is_none() && wire.af == Af::Inet && wire.rdomain == 0;
+        let stack = stack.unwrap_or(wire);
+        Self {
+            id: id.id,
+            creatorid: id.creatorid,
+            seen: birth.seen,
+            full: birth.seen,
+            counts: Counts::default(),
+            creation: birth.creation,
+            last: Second::NEVER,
+            keys: if is_plain { NONE } else { keys.insert(KeyPair { wire, stack }) },
+            addr: [far.v4(), near.v4()],
+            port: wire.port,
+            shares: NONE,
+            prev: NONE,
+            next: NONE,
+            sender: birth.sender,
+            counted_by: birth.sender,
+            ifname: birth.ifname,
+            proto: wire.proto,
+            pftm: birth.pftm,
+            direction: birth.direction,
+            pflow: birth.pflow,
+        }
+    }
+
+    pub(super) fn state_id(&self) -> StateId {
+        StateId { id: self.id, creatorid: self.creatorid }
+    }
+
+    /// Keys WIRE and STACK.
+    pub(super) fn key_pair(&self, keys: &Slab<KeyPair>) -> KeyPair {
+        if self.keys != NONE {
+            return keys[self.keys];
+        }
+        let [far, near] = self.addr.map(|[a, b, c, d]| {
+            Address([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+        });
+        let wire = StateKey {
+            af: Af::Inet,
+            proto: self.proto,
+            rdomain: 0,
+            addr: [far, near],
+            port: self.port,
+        };
+        KeyPair { wire, stack: wire }
+    }
+
+    /// Its exported key and, if translated, the other.
+    fn tuples(&self, keys: &Slab<KeyPair>) -> (Tuple, Option<Tuple>) {
+        let KeyPair { wire, stack } = self.key_pair(keys);
+        flow::tuples(self.direction, &wire, &stack)
+    }
+
+    /// The flow it makes.
+    pub(super) fn flow(
+        &self,
+        keys: &Slab<KeyPair>,
+        ifname: crate::state::IfName,
+        total: Counts,
+        times: Times,
+        end: End,
+    ) -> Flow {
+        let (tuple, translated) = self.tuples(keys);
+        Flow {
+            id: self.state_id(),
+            direction: self.direction,
+            ifname,
+            pflow: self.pflow,
+            tuple,
+            translated,
+            packets: total.packets,
+            octets: total.octets,
+            times,
+            end,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_keeps_within_its_octets() {
+        assert!(size_of::<Slot>() <= 112, "{}", size_of::<Slot>());
+    }
+
+    #[test]
+    fn seconds_far_away_are_cut_not_wrapped() {
+        assert!(Second::new(-(1 << 40), 0) > Second::NEVER);
+        assert_eq!(Second::new(-5, 100).uptime(100), -5);
+        assert_eq!(Second::new(1 << 40, 0).uptime(0), i64::from(i32::MAX));
+    }
+}

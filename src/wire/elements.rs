@@ -1,0 +1,44 @@
+//! The IPFIX information elements that pflow's templates use, as IANA registers them.
+
+/// An information element of a template: IANA's number, octets, IANA's name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Element {
+    /// Number in IANA's registry.
+    pub id: u16,
+    /// Octets in a record.
+    pub len: u16,
+    /// Name in IANA's registry.
+    pub name: &'static str,
+}
+
+macro_rules! elements {
+    ($($constant:ident = $id:literal, $len:literal, $name:literal;)*) => {
+        $(#[doc = concat!($name, ", ", $len, " octets.")]
+        pub const $constant: Element = Element { id: $id, len: $len, name: $name };)*
+        /// All of them.
+        pub const ALL: &[Element] = &[$($constant,)*];
+    };
+}
+
+elements! {
+    OCTET_DELTA_COUNT = 1, 8, "octetDeltaCount";
+    PACKET_DELTA_COUNT = 2, 8, "packetDeltaCount";
+    PROTOCOL = 4, 1, "protocolIdentifier";
+    CLASS_OF_SERVICE = 5, 1, "ipClassOfService";
+    SOURCE_PORT = 7, 2, "sourceTransportPort";
+    SOURCE_IPV4 = 8, 4, "sourceIPv4Address";
+    INGRESS_INTERFACE = 10, 4, "ingressInterface";
+    DESTINATION_PORT = 11, 2, "destinationTransportPort";
+    DESTINATION_IPV4 = 12, 4, "destinationIPv4Address";
+    EGRESS_INTERFACE = 14, 4, "egressInterface";
+    SOURCE_IPV6 = 27, 16, "sourceIPv6Address";
+    DESTINATION_IPV6 = 28, 16, "destinationIPv6Address";
+    FLOW_START = 152, 8, "flowStartMilliseconds";
+    FLOW_END = 153, 8, "flowEndMilliseconds";
+    POST_NAT_SOURCE_IPV4 = 225, 4, "postNATSourceIPv4Address";
+    POST_NAT_DESTINATION_IPV4 = 226, 4, "postNATDestinationIPv4Address";
+    POST_NAPT_SOURCE_PORT = 227, 2, "postNAPTSourceTransportPort";
+    POST_NAPT_DESTINATION_PORT = 228, 2, "postNAPTDestinationTransportPort";
+    NAT_EVENT = 230, 1, "natEvent";
+    OBSERVATION_TIME = 323, 8, "observationTimeMilliseconds";
+}

@@ -1,0 +1,142 @@
+//! NetFlow version 5 as pflow(4) fills it.
+//!
+//! ```text
+//! header, 24 octets                              record, 48 octets
+//!  0 version 5      | 2 count                     0 srcaddr | 4 dstaddr | 8 nexthop 0
+//!  4 SysUptime, ms  | 8 unix_secs                12 input | 14 output
+//! 12 unix_nsecs     | 16 flow_sequence           16 dPkts | 20 dOctets | 24 First | 28 Last
+//! 20 engine_type 42 | 21 engine_id 42            32 srcport | 34 dstport
+//! 22 sampling 0                                  36 pad | tcp_flags 0 | prot | tos 0 | AS, masks 0
+//! ```
+//! All big-endian (if_pflow.h, `struct pflow_header`, `struct pflow_flow`).
+
+#![allow(clippy::indexing_slicing, reason = "arrays of constant length at constant offsets")]
+
+use byteorder::{BigEndian, ByteOrder};
+
+/// Octets of the header.
+pub const HEADER_LEN: usize = 24;
+/// Octets of a record.
+pub const RECORD_LEN: usize = 48;
+/// Most records in a datagram (PFLOW_MAXFLOWS).
+pub const MAX_RECORDS: usize = 30;
+/// Both engine octets (PFLOW_ENGINE_TYPE, PFLOW_ENGINE_ID).
+const ENGINE: u8 = 42;
+
+/// The fields of a header that vary.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Header {
+    /// Records that follow.
+    pub count: u16,
+    /// Uptime in milliseconds, modulo 2^32.
+    pub sys_uptime: u32,
+    /// Wall clock, seconds.
+    pub unix_secs: u32,
+    /// Wall clock, the rest in nanoseconds.
+    pub unix_nsecs: u32,
+    /// Records packed before this datagram.
+    pub flow_sequence: u32,
+}
+
+impl Header {
+    /// Its octets.
+    pub fn octets(&self) -> [u8; HEADER_LEN] {
+        let mut b = [0; HEADER_LEN];
+        BigEndian::write_u16(&mut b[0..], 5);
+        BigEndian::write_u16(&mut b[2..], self.count);
+        BigEndian::write_u32(&mut b[4..], self.sys_uptime);
+        BigEndian::write_u32(&mut b[8..], self.unix_secs);
+        BigEndian::write_u32(&mut b[12..], self.unix_nsecs);
+        BigEndian::write_u32(&mut b[16..], self.flow_sequence);
+        b[20] = ENGINE;
+        b[21] = ENGINE;
+        b
+    }
+}
+
+/// The fields of a record that vary.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Record {
+    /// Source address.
+    pub src: [u8; 4],
+    /// Destination address.
+    pub dst: [u8; 4],
+    /// Index of the interface in and out.
+    pub ifindex: u16,
+    /// Packets.
+    pub packets: u32,
+    /// IP octets.
+    pub octets: u32,
+    /// Uptime of the first packet, milliseconds modulo 2^32.
+    pub first: u32,
+    /// Uptime of the last packet.
+    pub last: u32,
+    /// Source port.
+    pub sport: u16,
+    /// Destination port.
+    pub dport: u16,
+    /// IP protocol.
+    pub proto: u8,
+}
+
+impl Record {
+    /// Its octets.
+    pub fn octets(&self) -> [u8; RECORD_LEN] {
+        let mut b = [0; RECORD_LEN];
+        b[0..4].copy_from_slice(&self.src);
+        b[4..8].copy_from_slice(&self.dst);
+        BigEndian::write_u16(&mut b[12..], self.ifindex);
+        BigEndian::write_u16(&mut b[14..], self.ifindex);
+        BigEndian::write_u32(&mut b[16..], self.packets);
+        BigEndian::write_u32(&mut b[20..], self.octets);
+        BigEndian::write_u32(&mut b[24..], self.first);
+        BigEndian::write_u32(&mut b[28..], self.last);
+        BigEndian::write_u16(&mut b[32..], self.sport);
+        BigEndian::write_u16(&mut b[34..], self.dport);
+        b[38] = self.proto;
+        b
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_has_the_kernels_constants() {
+        let header = Header {
+            count: 30,
+            sys_uptime: 0x0102_0304,
+            unix_secs: 0x1112_1314,
+            unix_nsecs: 0x2122_2324,
+            flow_sequence: 0x3132_3334,
+        };
+        let expected = [
+            0, 5, 0, 30, 1, 2, 3, 4, 0x11, 0x12, 0x13, 0x14, 0x21, 0x22, 0x23, 0x24, 0x31, 0x32,
+            0x33, 0x34, 42, 42, 0, 0,
+        ];
+        assert_eq!(header.octets(), expected);
+    }
+
+    #[test]
+    fn a_record_is_zero_where_pflow_sets_nothing() {
+        let record = Record {
+            src: [1, 2, 3, 4],
+            dst: [5, 6, 7, 8],
+            ifindex: 0x090a,
+            packets: 0x1011_1213,
+            octets: 0x2021_2223,
+            first: 0x3031_3233,
+            last: 0x4041_4243,
+            sport: 0x5051,
+            dport: 0x6061,
+            proto: 17,
+        };
+        let expected = [
+            1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0, 9, 10, 9, 10, 0x10, 0x11, 0x12, 0x13, 0x20, 0x21,
+            0x22, 0x23, 0x30, 0x31, 0x32, 0x33, 0x40, 0x41, 0x42, 0x43, 0x50, 0x51, 0x60, 0x61, 0,
+            0, 17, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        ];
+        assert_eq!(record.octets(), expected);
+    }
+}
