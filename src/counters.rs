@@ -57,10 +57,9 @@ counters! {
         unknown_delete: "DEL_C of states not known",
         late: "full states older than what was known",
         restarted: "counters that began again at their sender",
-        ended_too_early: "UPD_C within an hour of an end by timeout",
+        ended_too_early: "states given up that were heard of again within an hour",
         senders_refused: "senders beyond the bound, counted as one",
         names_refused: "interface names beyond the bound, forgotten",
-        departures_forgotten: "ends by timeout beyond the bound, no longer watched",
     }
 }
 

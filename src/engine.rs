@@ -163,7 +163,7 @@ impl Engine {
         while let Some(due) = self.poll_timeout().filter(|due| *due <= now.uptime) {
             let then = now.at(due);
             let Self { table, exporter, .. } = self;
-            table.handle_timeout(then, &mut |now, flow| exporter.flow(now, flow));
+            table.handle_timeout(then, now.uptime, &mut |now, flow| exporter.flow(now, flow));
             let Exporter { interfaces, outbox, .. } = exporter;
             for interface in interfaces {
                 let templates = interface.counters.templates;
@@ -231,13 +231,11 @@ impl Engine {
         }
     }
 
-    /// Ends what the end of the program ends: states alive if `flush active` asks for them, then
-    /// records held.
+    /// Ends what the end of the program ends: states that are overdue, those alive if `flush active`
+    /// asks for them, then records held.
     pub fn finish(&mut self, now: Now) {
         let Self { table, exporter, .. } = self;
-        if self.is_flush_active {
-            table.flush(now, &mut |now, flow| exporter.flow(now, flow));
-        }
+        table.flush(now, self.is_flush_active, &mut |now, flow| exporter.flow(now, flow));
         let Exporter { interfaces, outbox, .. } = exporter;
         for interface in interfaces {
             interface.flush(now, outbox);

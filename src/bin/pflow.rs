@@ -1,2 +1,37 @@
-//! pflow
-fn main() {}
+//! pflow(8): pfsync in, NetFlow v5 and IPFIX out.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use pflow::options::{self, Action};
+use pflow::run;
+
+/// Exit status of wrong usage.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let mut arguments = Vec::new();
+    for argument in std::env::args_os().skip(1) {
+        match argument.into_string() {
+            Ok(argument) => arguments.push(argument),
+            Err(argument) => return wrong_usage(&format!("{} is not UTF-8", argument.display())),
+        }
+    }
+    match options::parse(&arguments) {
+        Ok(Action::Help) => print(&options::help()),
+        Ok(Action::Version) => print(concat!("pflow ", env!("CARGO_PKG_VERSION"), "\n")),
+        Ok(Action::Run(options)) => run::run(&options),
+        Err(problem) => wrong_usage(&problem),
+    }
+}
+
+fn print(text: &str) -> ExitCode {
+    // A reader that has gone wants no complaint.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+fn wrong_usage(problem: &str) -> ExitCode {
+    let _ = write!(std::io::stderr(), "pflow: {problem}\n{}", options::usage());
+    ExitCode::from(USAGE)
+}

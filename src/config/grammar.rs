@@ -222,7 +222,7 @@ fn program_word<'a>(
 }
 
 /// Most states that `states` and -m may ask for: places are numbered in 32 bits.
-pub(crate) const MAX_STATES: u32 = 1 << 30;
+pub(super) const MAX_STATES: u32 = 1 << 30;
 
 fn unknown<'a>(names: impl Iterator<Item = &'a str>) -> String {
     format!("unknown word, expected one of: {}", names.collect::<Vec<_>>().join(" "))
@@ -236,7 +236,7 @@ fn one_of<T: Clone>(values: &[(&str, T)], text: &str) -> Result<T, String> {
 }
 
 /// A number from `least` to `most`.
-pub(crate) fn number<T>(text: &str, least: T, most: T) -> Result<T, String>
+pub(super) fn number<T>(text: &str, least: T, most: T) -> Result<T, String>
 where
     T: std::str::FromStr + PartialOrd + std::fmt::Display,
 {
@@ -282,7 +282,7 @@ fn source(text: &str) -> Result<Source, String> {
 }
 
 /// UNIX seconds with an optional fraction.
-pub(crate) fn boottime(text: &str) -> Result<Wall, String> {
+pub(super) fn boottime(text: &str) -> Result<Wall, String> {
     let wrong = || format!("{text} is not a time in seconds since 1970");
     let (secs, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let secs = number::<i64>(secs, 0, 1 << 33).map_err(|_| wrong())?;

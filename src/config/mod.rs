@@ -148,3 +148,19 @@ fn check(settings: &Settings) -> Result<(), Error> {
         _ => Ok(()),
     }
 }
+
+/// Parses the argument of -b: UNIX seconds with an optional fraction.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn boottime(text: &str) -> Result<Wall, String> {
+    grammar::boottime(text)
+}
+
+/// Parses the argument of -m.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn states(text: &str) -> Result<u32, String> {
+    grammar::number(text, 1, grammar::MAX_STATES)
+}

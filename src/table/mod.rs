@@ -6,14 +6,16 @@
 //!                                 ^  |  UPD, UPD_C, INS again: counters, last packet, PFTM
 //!                                 +--+
 //! ```
+//! A state that was not heard of for its timeout and 20 s is overdue: its delete was lost, or its
+//! timeout is longer than we know. It stays for an hour more, then it ends.
+//!
 //! Identity is (creatorid, id). Counters belong to their sender: a state's total is the sum of
 //! what each sender last said (pfsync.md 5.4). Times are whole seconds of uptime.
 //!
-//! Everything is bounded: states by -m, further senders of a state, senders, names, remembered
-//! ends. What a bound costs is counted. Nothing here allocates per message once the table has
+//! Everything is bounded: states by -m, further senders of a state, senders, names. What a bound
+//! costs is counted. Nothing here allocates per message once the table has
 //! grown, and nothing iterates in the order of a hash.
 
-mod departed;
 mod names;
 mod queues;
 mod senders;
@@ -30,18 +32,21 @@ pub use senders::{MAX_SENDERS, Sender, SenderId, SenderRecord};
 use crate::counters::TableCounters;
 use crate::flow::{Boot, End, Flow, Times};
 use crate::slab::{NONE, Slab};
-use crate::state::{PFTM_COUNT, StateId, Timeouts};
+use crate::state::{StateId, Timeouts};
 use crate::time::{Now, Uptime};
 use crate::wire::pfsync::{Clear, Compressed, Dialect, Message, State};
-use departed::Departed;
 use names::Names;
-use queues::{ListId, Queues};
+use queues::{Class, Queues};
 use senders::Senders;
 use slot::{Birth, Counts, KeyPair, SETTLED, Second, Share, Slot, Slots};
 
 /// How long after its timeout a state may still be deleted: one purge pass of 10 s, a second in
 /// the sender's queue, and the network (pfsync.md 7, trap 14).
 const GRACE: Duration = Duration::from_secs(20);
+
+/// How long a state that is overdue is kept back: its timeout may be longer than ours, for rules
+/// have their own and UPD_C tells none. A message within this time shows that it lives.
+const DOUBT: Duration = Duration::from_secs(3600);
 
 /// Counters that go down within this after a full state came are an old message's.
 const LATE: Duration = Duration::from_secs(2);
@@ -96,7 +101,6 @@ pub struct Table {
     senders: Senders,
     /// States held by creator, so that a CLR for none costs nothing.
     creators: HashMap<u32, u32, RandomState>,
-    departed: Departed,
     /// Uptime in seconds that slots count from: the first message's.
     epoch: Option<i64>,
     /// What happened.
@@ -117,7 +121,6 @@ impl Table {
             names: Names::default(),
             senders: Senders::default(),
             creators: HashMap::default(),
-            departed: Departed::default(),
             epoch: None,
             counters: TableCounters::default(),
         }
@@ -157,7 +160,7 @@ impl Table {
     pub fn set_timeouts(&mut self, timeouts: Timeouts) {
         self.settings.timeouts = timeouts;
         let Self { queues, slots, senders, .. } = self;
-        queues.rebuild(slots, |list, seen| deadline(&timeouts, senders, list, seen));
+        queues.rebuild(slots, |class, seen| deadline(&timeouts, senders, class, seen));
     }
 
     /// No state ends by its timeout before this.
@@ -165,20 +168,30 @@ impl Table {
         self.queues.poll_timeout()
     }
 
-    /// Ends the states that are due at `now`, the earliest first, each at its own due time.
-    pub fn handle_timeout(&mut self, now: Now, done: &mut impl FnMut(Now, &Flow)) {
+    /// Gives up the states that are due at `now`, the earliest first, each at its own due time.
+    /// `horizon` is how far the clock is about to move with nothing to be heard in between: a
+    /// state that will not be heard of for an hour has ended when it was due, any other is kept
+    /// back for that long.
+    pub fn handle_timeout(
+        &mut self,
+        now: Now,
+        horizon: Uptime,
+        done: &mut impl FnMut(Now, &Flow),
+    ) {
         loop {
             let Self { queues, slots, senders, settings, .. } = self;
-            let due = queues.pop_due(slots, now.uptime, |list, seen| {
-                deadline(&settings.timeouts, senders, list, seen)
+            let due = queues.pop_due(slots, now.uptime, |class, seen| {
+                deadline(&settings.timeouts, senders, class, seen)
             });
             let Some((place, due)) = due else { return };
-            let id = self.slots[place].state_id();
-            if !self.departed.add(id, due) {
-                self.counters.departures_forgotten += 1;
+            if self.slots[place].is_overdue || horizon.since(due) > DOUBT {
+                self.counters.expired += 1;
+                self.end(place, now.at(due), End::Expired, done);
+            } else {
+                self.queues.unlink(&mut self.slots, place);
+                self.slots[place].is_overdue = true;
+                self.push(place);
             }
-            self.counters.expired += 1;
-            self.end(place, now.at(due), End::Expired, done);
         }
     }
 
@@ -214,10 +227,17 @@ impl Table {
         }
     }
 
-    /// Ends every state, in the order of their places, as `flush active` asks.
-    pub fn flush(&mut self, now: Now, done: &mut impl FnMut(Now, &Flow)) {
+    /// Ends the states that are overdue, for nothing more will be heard of them, and with
+    /// `is_active` all others, too; in the order of their places.
+    pub fn flush(&mut self, now: Now, is_active: bool, done: &mut impl FnMut(Now, &Flow)) {
         for place in 0..self.slots.places() {
-            if self.is_held(place) {
+            if !self.is_held(place) {
+                continue;
+            }
+            if self.slots[place].is_overdue {
+                self.counters.expired += 1;
+                self.end(place, now, End::Expired, done);
+            } else if is_active {
                 self.end(place, now, End::Flushed, done);
             }
         }
@@ -237,7 +257,7 @@ impl Table {
             return;
         }
         let id = state.state_id();
-        let creation = self.second(arrival.at.secs() - i64::from(state.age()));
+        let creation = self.second(arrival.at.secs() - i64::from(age(state)));
         let mut held = self.find(id);
         if let Some(place) = held
             && !self.is_same_state(place, state, creation)
@@ -447,8 +467,6 @@ impl Table {
     fn update_compressed(&mut self, arrival: Arrival, update: &Compressed<'_>) {
         let Some(place) = self.find(update.state) else {
             self.counters.unknown_update += 1;
-            let came_early = self.departed.take(update.state, arrival.now.uptime);
-            self.counters.ended_too_early += u64::from(came_early);
             return;
         };
         let slot = &mut self.slots[place];
@@ -497,7 +515,8 @@ impl Table {
     /// Notes that a message about the state came, which now is in `pftm`.
     fn refresh(&mut self, place: u32, arrival: Arrival, pftm: u8) {
         let slot = &mut self.slots[place];
-        let stays = slot.sender == arrival.sender.0 && slot.pftm == pftm;
+        let was_overdue = slot.is_overdue;
+        let stays = slot.sender == arrival.sender.0 && slot.pftm == pftm && !was_overdue;
         if stays && self.queues.is_tail(&self.slots, place) {
             self.slots[place].seen = arrival.now.uptime;
             return;
@@ -505,12 +524,14 @@ impl Table {
         self.queues.unlink(&mut self.slots, place);
         let slot = &mut self.slots[place];
         (slot.sender, slot.pftm, slot.seen) = (arrival.sender.0, pftm, arrival.now.uptime);
+        slot.is_overdue = false;
+        self.counters.ended_too_early += u64::from(was_overdue);
         self.push(place);
     }
 
     fn push(&mut self, place: u32) {
         let Self { queues, slots, senders, settings, .. } = self;
-        queues.push(slots, place, |list, seen| deadline(&settings.timeouts, senders, list, seen));
+        queues.push(slots, place, |class, seen| deadline(&settings.timeouts, senders, class, seen));
     }
 
     /// Takes a state out and hands its flow over.
@@ -575,16 +596,22 @@ enum Kind {
     Delete,
 }
 
+/// A state's age in seconds. A kernel whose clock was read before the state was made sends -1, and
+/// older ones more absurd ages (pfsync.md 7, trap 20): those are 0.
+fn age(state: &State<'_>) -> u32 {
+    let age = state.age();
+    if age > i32::MAX.unsigned_abs() { 0 } else { age }
+}
+
 fn hash(hasher: &RandomState, id: StateId) -> u64 {
     hasher.hash_one((id.id, id.creatorid))
 }
 
-/// When a state of `list` heard of at `seen` is given up. Its timeout is the greater of ours and
-/// the largest `expire` its sender showed.
-fn deadline(timeouts: &Timeouts, senders: &Senders, list: ListId, seen: Uptime) -> Uptime {
-    let (sender, pftm) = (list / PFTM_COUNT as u32, list % PFTM_COUNT as u32);
-    let sender = u16::try_from(sender).unwrap_or(0);
-    let pftm = u8::try_from(pftm).unwrap_or(0);
-    let seconds = timeouts.seconds(pftm).max(senders[sender].largest_expire(usize::from(pftm)));
-    seen.after(GRACE + Duration::from_secs(u64::from(seconds)))
+/// When a state of `class` last heard of at `seen` is given up. Its timeout is the greater of ours
+/// and the largest `expire` its sender showed.
+fn deadline(timeouts: &Timeouts, senders: &Senders, class: Class, seen: Uptime) -> Uptime {
+    let largest = senders[class.sender].largest_expire(usize::from(class.pftm));
+    let timeout = Duration::from_secs(timeouts.seconds(class.pftm).max(largest).into());
+    let doubt = if class.is_overdue { DOUBT } else { Duration::ZERO };
+    seen.after(timeout + GRACE + doubt)
 }

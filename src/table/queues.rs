@@ -4,8 +4,8 @@
 //! in the order of that message is also in the order of their deadlines:
 //!
 //! ```text
-//! (sender, PFTM)   head <-> ... <-> ... <-> tail
-//!                  longest silent           just heard of
+//! (sender, PFTM, overdue or not)   head <-> ... <-> ... <-> tail
+//!                                  longest silent           just heard of
 //! ```
 //! Refreshing a state moves it to its list's tail. Only heads can be due or longest silent, and a
 //! heap holds one entry a list. An entry may be older than its head, for lists only get younger at
@@ -14,18 +14,46 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::slot::Slots;
+use super::slot::{Slot, Slots};
 use crate::slab::NONE;
 use crate::state::PFTM_COUNT;
 use crate::time::Uptime;
 
-/// A list, by sender and PFTM.
-pub(super) type ListId = u32;
+/// What the states of a list have in common: they are due equally long after their last message.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Class {
+    /// Who sent the last message.
+    pub(super) sender: u16,
+    /// The timeout they are in.
+    pub(super) pftm: u8,
+    /// Whether they are overdue already.
+    pub(super) is_overdue: bool,
+}
 
-/// The list of `sender`'s states in `pftm`.
-pub(super) fn list_of(sender: u16, pftm: u8) -> ListId {
-    let pftm = u32::from(pftm).min(PFTM_COUNT as u32 - 1);
-    u32::from(sender) * PFTM_COUNT as u32 + pftm
+/// Number of a class's list.
+type ListId = u32;
+
+/// Lists of one sender.
+const LISTS: u32 = 2 * PFTM_COUNT as u32;
+
+impl Class {
+    fn of(slot: &Slot) -> Self {
+        Self { sender: slot.sender, pftm: slot.pftm, is_overdue: slot.is_overdue }
+    }
+
+    fn list(self) -> ListId {
+        let pftm = u32::from(self.pftm).min(PFTM_COUNT as u32 - 1);
+        u32::from(self.sender) * LISTS + 2 * pftm + u32::from(self.is_overdue)
+    }
+
+    fn of_list(id: ListId) -> Self {
+        let rest = id % LISTS;
+        Self {
+            sender: u16::try_from(id / LISTS).unwrap_or(u16::MAX),
+            pftm: u8::try_from(rest / 2).unwrap_or(u8::MAX),
+            is_overdue: rest % 2 == 1,
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -51,16 +79,17 @@ pub(super) struct Queues {
 
 #[expect(clippy::indexing_slicing, reason = "push makes a list before its number is used")]
 impl Queues {
-    /// Appends the state at `place`, heard of just now, to its list. `lifetime` gives a list's
-    /// time from last message to deadline.
+    /// Appends the state at `place` to its class's list. `deadline` tells when a state of a class
+    /// last heard of at a time is due.
     pub(super) fn push(
         &mut self,
         slots: &mut Slots,
         place: u32,
-        deadline: impl Fn(ListId, Uptime) -> Uptime,
+        deadline: impl Fn(Class, Uptime) -> Uptime,
     ) {
         let slot = &mut slots[place];
-        let id = list_of(slot.sender, slot.pftm);
+        let class = Class::of(slot);
+        let id = class.list();
         let seen = slot.seen;
         if id as usize >= self.lists.len() {
             self.lists.resize(id as usize + 1, EMPTY);
@@ -76,7 +105,7 @@ impl Queues {
         }
         if !list.is_due_queued {
             list.is_due_queued = true;
-            self.due.push(Reverse((deadline(id, seen), id)));
+            self.due.push(Reverse((deadline(class, seen), id)));
         }
         if !list.is_idle_queued {
             list.is_idle_queued = true;
@@ -88,7 +117,7 @@ impl Queues {
     pub(super) fn unlink(&mut self, slots: &mut Slots, place: u32) {
         let slot = &slots[place];
         let (prev, next) = (slot.prev, slot.next);
-        let list = &mut self.lists[list_of(slot.sender, slot.pftm) as usize];
+        let list = &mut self.lists[Class::of(slot).list() as usize];
         if prev == NONE {
             list.head = next;
         } else {
@@ -116,7 +145,7 @@ impl Queues {
         &mut self,
         slots: &Slots,
         now: Uptime,
-        deadline: impl Fn(ListId, Uptime) -> Uptime,
+        deadline: impl Fn(Class, Uptime) -> Uptime,
     ) -> Option<(u32, Uptime)> {
         while let Some(&Reverse((bound, id))) = self.due.peek() {
             if bound > now {
@@ -128,7 +157,7 @@ impl Queues {
                 self.due.pop();
                 continue;
             }
-            let exact = deadline(id, slots[list.head].seen);
+            let exact = deadline(Class::of_list(id), slots[list.head].seen);
             if exact <= bound {
                 return Some((list.head, bound));
             }
@@ -161,13 +190,14 @@ impl Queues {
     pub(super) fn rebuild(
         &mut self,
         slots: &Slots,
-        deadline: impl Fn(ListId, Uptime) -> Uptime,
+        deadline: impl Fn(Class, Uptime) -> Uptime,
     ) {
         self.due.clear();
         for (id, list) in (0..).zip(&mut self.lists) {
             list.is_due_queued = list.head != NONE;
             if list.head != NONE {
-                self.due.push(Reverse((deadline(id, slots[list.head].seen), id)));
+                let class = Class::of_list(id);
+                self.due.push(Reverse((deadline(class, slots[list.head].seen), id)));
             }
         }
     }

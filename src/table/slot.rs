@@ -108,6 +108,8 @@ pub(super) struct Slot {
     pub(super) direction: Direction,
     /// Whether to export it as far as its rule goes.
     pub(super) pflow: bool,
+    /// Whether its timeout is long over: it has ended unless a message says otherwise.
+    pub(super) is_overdue: bool,
 }
 
 /// What a slot is made from.
@@ -153,6 +155,7 @@ impl Slot {
             pftm: birth.pftm,
             direction: birth.direction,
             pflow: birth.pflow,
+            is_overdue: false,
         }
     }
 

@@ -1,0 +1,62 @@
+//! Membership of pfsync's multicast groups, so that switches and the card pass its packets.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use socket2::{Domain, Socket, Type};
+
+use crate::io::sys;
+
+/// INADDR_PFSYNC_GROUP.
+const GROUP_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 240);
+/// in6addr_linklocal_pfsync_group of FreeBSD 14.
+const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff12, 0, 0, 0, 0, 0, 0, 0xf0);
+
+/// Membership for as long as it lives.
+pub(super) struct Membership {
+    _v4: Option<Socket>,
+    _v6: Option<Socket>,
+}
+
+impl Membership {
+    /// Joins both groups on interface `name`. A family that the interface or the host has not is
+    /// left out: the handle is promiscuous anyway.
+    ///
+    /// # Errors
+    /// There is no such interface.
+    pub(super) fn join(name: &str) -> io::Result<Self> {
+        let index = sys::interface_index(name)?;
+        let v4 = Socket::new(Domain::IPV4, Type::DGRAM, None)
+            .and_then(|socket| join_v4(&socket, name, index).map(|()| socket));
+        let v6 = Socket::new(Domain::IPV6, Type::DGRAM, None)
+            .and_then(|socket| socket.join_multicast_v6(&GROUP_V6, index).map(|()| socket));
+        Ok(Self { _v4: v4.ok(), _v6: v6.ok() })
+    }
+}
+
+#[cfg(not(any(target_os = "openbsd", target_os = "netbsd")))]
+fn join_v4(socket: &Socket, _name: &str, index: u32) -> io::Result<()> {
+    socket.join_multicast_v4_n(&GROUP_V4, &socket2::InterfaceIndexOrAddress::Index(index))
+}
+
+/// Systems that know an interface by its address only.
+#[cfg(any(target_os = "openbsd", target_os = "netbsd"))]
+fn join_v4(socket: &Socket, name: &str, _index: u32) -> io::Result<()> {
+    let address = pcap::Device::list()
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|device| device.name == name)
+        .flat_map(|device| device.addresses)
+        .find_map(|address| match address.addr {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        })
+        .ok_or(io::ErrorKind::AddrNotAvailable)?;
+    socket.join_multicast_v4(&GROUP_V4, &address)
+}
+
+/// Addresses of this host: what comes from them is its own.
+pub fn local_addresses() -> Vec<IpAddr> {
+    let devices = pcap::Device::list().unwrap_or_default();
+    devices.into_iter().flat_map(|device| device.addresses).map(|address| address.addr).collect()
+}

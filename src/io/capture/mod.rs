@@ -1,0 +1,228 @@
+//! Where packets come from: capture handles and savefiles, each read by a thread of its own.
+//!
+//! ```text
+//! Source::read --> Batch --bounded channel--> export loop
+//!        ^                                        |
+//!        +-------- emptied batches ---------------+
+//! ```
+//! A batch is what one read of the handle gave: the octets as they are in the file or in the
+//! kernel's buffer, and where in them each packet is. When the export loop is slow the channel
+//! fills, the thread waits, and packets are lost in the kernel's buffer, where they are counted.
+
+mod file;
+mod group;
+#[cfg(not(target_os = "openbsd"))]
+mod live;
+#[cfg(target_os = "openbsd")]
+#[path = "live_bpf.rs"]
+mod live;
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+pub use file::File;
+pub use group::local_addresses;
+pub use live::Live;
+
+use crate::counters::SourceCounters;
+use crate::wire::savefile::{self, Frame};
+
+/// Octets of a batch.
+const BATCH_OCTETS: usize = savefile::MAX_RECORD;
+/// Batches on their way.
+const BATCHES: usize = 4;
+
+/// What one read gave.
+pub struct Batch {
+    /// Which source, in the order they were given.
+    pub source: usize,
+    /// Captured octets.
+    pub octets: Box<[u8]>,
+    /// Packets in them.
+    pub frames: Vec<Frame>,
+    /// What the source has counted so far.
+    pub counters: SourceCounters,
+    /// Octets of the file read so far.
+    pub position: u64,
+    /// Why there will be no more, if there will not.
+    pub end: Option<Result<(), Error>>,
+}
+
+impl Batch {
+    fn new(source: usize) -> Self {
+        Self {
+            source,
+            octets: vec![0; BATCH_OCTETS].into_boxed_slice(),
+            frames: Vec::new(),
+            counters: SourceCounters::default(),
+            position: 0,
+            end: None,
+        }
+    }
+
+    /// The packets, with their octets.
+    pub fn packets(&self) -> impl Iterator<Item = (&Frame, &[u8])> {
+        self.frames.iter().filter_map(|frame| {
+            let octets = self.octets.get(frame.start..)?.get(..frame.captured)?;
+            Some((frame, octets))
+        })
+    }
+}
+
+/// Why a source cannot go on.
+#[derive(Debug)]
+pub enum Error {
+    /// The system says so.
+    Io(io::Error),
+    /// The savefile is damaged; what is before the place was read.
+    Savefile(savefile::Error),
+    /// libpcap says so.
+    Pcap(pcap::Error),
+    /// The buffer of a bpf device makes no sense.
+    Bpf(crate::wire::bpf::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => error.fmt(f),
+            Self::Savefile(error) => error.fmt(f),
+            Self::Pcap(error) => error.fmt(f),
+            Self::Bpf(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<pcap::Error> for Error {
+    fn from(error: pcap::Error) -> Self {
+        Self::Pcap(error)
+    }
+}
+
+/// Whether a source has more.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum More {
+    /// It may have.
+    Maybe,
+    /// It ended.
+    No,
+}
+
+/// Something that gives packets.
+pub trait Source: Send {
+    /// Reads once and puts what came into `batch`, whose `frames` are empty. A live source comes
+    /// back without packets after a while, so that the thread can be stopped.
+    ///
+    /// # Errors
+    /// Why there will be no more; packets in `batch` are good.
+    fn read(&mut self, batch: &mut Batch) -> Result<More, Error>;
+}
+
+/// Reader threads and what they send.
+pub struct Readers {
+    batches: Receiver<Batch>,
+    emptied: Sender<Batch>,
+    is_stopped: Arc<AtomicBool>,
+}
+
+impl Readers {
+    /// Reads `sources` one after the other in one thread (savefiles), or each in its own (live).
+    ///
+    /// # Errors
+    /// The system refuses a thread.
+    pub fn start(groups: Vec<Vec<(usize, Box<dyn Source>)>>) -> io::Result<Self> {
+        let count = BATCHES * groups.len().max(1);
+        let (batches, from_readers) = bounded(count);
+        let (emptied, to_readers) = bounded::<Batch>(2 * count);
+        let is_stopped = Arc::new(AtomicBool::new(false));
+        for group in groups {
+            let reader = Reader {
+                batches: batches.clone(),
+                emptied: to_readers.clone(),
+                pool: emptied.clone(),
+                is_stopped: Arc::clone(&is_stopped),
+            };
+            thread::Builder::new().name("capture".to_owned()).spawn(move || {
+                for (number, source) in group {
+                    if !reader.run(number, source) {
+                        return;
+                    }
+                }
+            })?;
+        }
+        Ok(Self { batches: from_readers, emptied, is_stopped })
+    }
+
+    /// Where batches arrive; disconnected when every source has ended.
+    pub fn batches(&self) -> &Receiver<Batch> {
+        &self.batches
+    }
+
+    /// Gives a batch back to be filled again.
+    pub fn recycle(&self, batch: Batch) {
+        // With enough of them on their way this one is not needed.
+        let _ = self.emptied.try_send(batch);
+    }
+
+    /// Asks the threads to stop at their next turn.
+    pub fn stop(&self) {
+        self.is_stopped.store(true, Ordering::Relaxed);
+    }
+}
+
+struct Reader {
+    batches: Sender<Batch>,
+    emptied: Receiver<Batch>,
+    pool: Sender<Batch>,
+    is_stopped: Arc<AtomicBool>,
+}
+
+impl Reader {
+    /// Reads one source to its end; false if nobody wants more.
+    fn run(&self, number: usize, mut source: Box<dyn Source>) -> bool {
+        let mut counters = SourceCounters::default();
+        loop {
+            if self.is_stopped.load(Ordering::Relaxed) {
+                return false;
+            }
+            let mut batch = self.emptied.try_recv().unwrap_or_else(|_| Batch::new(number));
+            batch.source = number;
+            batch.frames.clear();
+            batch.counters = counters;
+            batch.end = None;
+            let outcome = source.read(&mut batch);
+            batch.counters.packets += batch.frames.len() as u64;
+            batch.counters.octets +=
+                batch.frames.iter().map(|frame| frame.captured as u64).sum::<u64>();
+            counters = batch.counters;
+            batch.end = match outcome {
+                Ok(More::Maybe) => None,
+                Ok(More::No) => Some(Ok(())),
+                Err(error) => Some(Err(error)),
+            };
+            let is_end = batch.end.is_some();
+            if batch.frames.is_empty() && !is_end && batch.position == 0 {
+                // A live source's idle turn. The next one makes its batch from the pool again.
+                let _ = self.pool.try_send(batch);
+                continue;
+            }
+            if self.batches.send(batch).is_err() {
+                return false;
+            }
+            if is_end {
+                return true;
+            }
+        }
+    }
+}

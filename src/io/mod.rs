@@ -1,0 +1,13 @@
+//! Floor 7: descriptors, clocks and threads: everything that is not pure.
+//!
+//! The two seams where a test or another system can put something else are
+//! [`capture::Source`] and [`transport::Transport`].
+
+pub mod capture;
+pub mod clock;
+pub mod log;
+pub mod signals;
+mod sys;
+pub mod transport;
+
+pub use sys::process_cpu;

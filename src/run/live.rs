@@ -1,0 +1,178 @@
+//! The live loop: capture handles in, the system's clocks.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, never, select_biased};
+
+use super::{Outside, Printed};
+use crate::config::Config;
+use crate::counters::SourceCounters;
+use crate::engine::{Engine, Packet};
+use crate::flow::Boot;
+use crate::io::capture::{Batch, Live, Readers, Source};
+use crate::io::clock::Clock;
+use crate::io::log::Log;
+use crate::io::signals::{self, Request};
+use crate::io::transport::WhenFull;
+use crate::options::{DEFAULT_INTERFACE, Options};
+use crate::output::Form;
+use crate::summary;
+use crate::time::{Now, Uptime};
+
+/// A silence of pfsync packets worth a warning.
+const SILENCE: Duration = Duration::from_secs(30);
+/// Longest wait for anything, so that a silence is noticed.
+const TURN: Duration = Duration::from_secs(1);
+
+/// Captures until a signal, or until no handle is left.
+pub(super) fn run(options: &Options, mut config: Config) -> Result<ExitCode, String> {
+    if config.captures.is_empty() {
+        config.captures.push(DEFAULT_INTERFACE.to_owned());
+    }
+    let names = config.captures.clone();
+    let clock = Clock::new(config.boottime);
+    if clock.now().uptime < Uptime::default() {
+        return Err("the boot time lies in the future".to_owned());
+    }
+    let log = if options.is_foreground {
+        Log::stderr(options.verbosity > 0)
+    } else {
+        Log::syslog(options.verbosity > 0)
+    };
+    let signals = signals::listen().map_err(|error| format!("signals: {error}"))?;
+    let mut groups: Vec<Vec<(usize, Box<dyn Source>)>> = Vec::new();
+    for (number, name) in names.iter().enumerate() {
+        let live = Live::open(name, !config.is_join_off)
+            .map_err(|error| format!("{name}: {error}"))?;
+        groups.push(vec![(number, Box::new(live))]);
+    }
+    let outside = Outside::open(&config, WhenFull::Drop, log)?;
+    let form = options.form.unwrap_or(Form::None);
+    let readers = Readers::start(groups).map_err(|error| format!("thread: {error}"))?;
+    let now = clock.now();
+    let mut live = LiveRun {
+        engine: super::engine(options, config, form, Boot::Known, true),
+        outside,
+        clock,
+        signals,
+        read: vec![SourceCounters::default(); names.len()],
+        names,
+        last_pfsync: now.uptime,
+        is_silence_told: false,
+        has_failed: false,
+    };
+    live.engine.start(now);
+    live.outside.log.info(&format!("capturing on {}", live.names.join(", ")));
+    live.run(&readers)
+}
+
+struct LiveRun {
+    engine: Engine,
+    outside: Outside,
+    clock: Clock,
+    signals: Receiver<Request>,
+    names: Vec<String>,
+    /// What each source has counted.
+    read: Vec<SourceCounters>,
+    last_pfsync: Uptime,
+    is_silence_told: bool,
+    has_failed: bool,
+}
+
+impl LiveRun {
+    fn run(&mut self, readers: &Readers) -> Result<ExitCode, String> {
+        loop {
+            if self.outside.drain(&mut self.engine)? == Printed::BrokenPipe {
+                return Ok(ExitCode::SUCCESS);
+            }
+            let now = self.clock.now();
+            let due = self.engine.poll_timeout();
+            let wait = due.map_or(TURN, |due| due.since(now.uptime).min(TURN));
+            select_biased! {
+                recv(self.signals) -> request => match request {
+                    Ok(Request::Stop) => break,
+                    Ok(Request::Statistics) => self.log_statistics(),
+                    Ok(Request::Reload) => {
+                        self.outside.log.warn("SIGHUP: this version reads its configuration once");
+                    }
+                    Err(_) => self.signals = never(),
+                },
+                recv(readers.batches()) -> batch => match batch {
+                    Ok(batch) => {
+                        self.handle_batch(&batch);
+                        readers.recycle(batch);
+                    }
+                    Err(_) => break,
+                },
+                default(wait) => {
+                    let now = self.clock.now();
+                    self.engine.handle_timeout(now);
+                    self.watch_silence(now);
+                }
+            }
+        }
+        readers.stop();
+        self.stop(readers)
+    }
+
+    fn handle_batch(&mut self, batch: &Batch) {
+        let now = self.clock.now();
+        self.engine.handle_timeout(now);
+        let messages = self.engine.packet_counters().messages();
+        for (frame, octets) in batch.packets() {
+            let packet = Packet {
+                stamp: frame.stamp,
+                link: frame.link,
+                frame: octets,
+                wire_len: frame.wire_len,
+            };
+            self.engine.handle_packet(now, &packet);
+            self.outside.send(&mut self.engine);
+        }
+        if self.engine.packet_counters().messages() != messages {
+            self.last_pfsync = now.uptime;
+            self.is_silence_told = false;
+        }
+        if let Some(read) = self.read.get_mut(batch.source) {
+            *read = batch.counters;
+        }
+        if let Some(Err(error)) = &batch.end {
+            self.has_failed = true;
+            let name = self.names.get(batch.source).map_or("", String::as_str);
+            self.outside.log.warn(&format!("{name}: {error}"));
+        }
+    }
+
+    fn watch_silence(&mut self, now: Now) {
+        if !self.is_silence_told && now.uptime.since(self.last_pfsync) >= SILENCE {
+            self.is_silence_told = true;
+            let names = self.names.join(", ");
+            let line = format!("no pfsync packets on {names} for {} seconds", SILENCE.as_secs());
+            self.outside.log.warn(&line);
+        }
+    }
+
+    fn log_statistics(&mut self) {
+        let total = self.read.iter().fold(SourceCounters::default(), |sum, read| SourceCounters {
+            packets: sum.packets + read.packets,
+            octets: sum.octets + read.octets,
+            kernel_dropped: sum.kernel_dropped + read.kernel_dropped,
+            interface_dropped: sum.interface_dropped + read.interface_dropped,
+        });
+        for line in summary::lines(&self.engine, &total) {
+            self.outside.log.info(&line);
+        }
+    }
+
+    /// Takes in what is on its way already, sends what is held, says what was done.
+    fn stop(&mut self, readers: &Readers) -> Result<ExitCode, String> {
+        while let Ok(batch) = readers.batches().try_recv() {
+            self.handle_batch(&batch);
+        }
+        self.engine.finish(self.clock.now());
+        self.outside.drain(&mut self.engine)?;
+        self.log_statistics();
+        Ok(if self.has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+}

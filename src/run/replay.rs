@@ -1,0 +1,297 @@
+//! The replay's loop: files in, the same bytes out whenever it runs.
+//!
+//! Its clock is the highest stamp so far, which never goes back; timers that are due before a
+//! packet fire before it, each at its own time.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use crossbeam_channel::{Receiver, never, select_biased};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::{Outside, Printed};
+use crate::config::Config;
+use crate::counters::SourceCounters;
+use crate::engine::{Engine, Packet};
+use crate::flow::Boot;
+use crate::io::capture::{self, Batch, Readers, Source};
+use crate::io::clock::Pace;
+use crate::io::log::Log;
+use crate::io::signals::{self, Request};
+use crate::io::transport::WhenFull;
+use crate::options::Options;
+use crate::output::Form;
+use crate::summary;
+use crate::time::{Now, Wall};
+
+/// Milliseconds before the first packet that uptime counts from if no boot is known: the middle of
+/// what v5's 32 bits hold.
+const UNKNOWN_BOOT_MS: i64 = 1 << 31;
+
+/// A file of this size or more has a progress bar.
+const LONG_FILE: u64 = 32 << 20;
+
+/// What is printed before it is written out, octets.
+const PRINT_BUFFER: usize = 1 << 16;
+
+/// What is sent before it is written out, octets.
+const SEND_BUFFER: usize = 1 << 16;
+
+/// Why the loop ended.
+enum Ending {
+    /// Every file was read.
+    Done,
+    /// A signal asked.
+    Stopped,
+    /// The reader of standard output has gone.
+    BrokenPipe,
+}
+
+/// Replays the files of the command line.
+pub(super) fn run(options: &Options, config: Config) -> Result<ExitCode, String> {
+    let form = options.form.unwrap_or(match config.interfaces.is_empty() {
+        true => Form::Text,
+        false => Form::None,
+    });
+    let boot = config.boottime;
+    let outside = Outside::open(&config, WhenFull::Wait, Log::stderr(options.verbosity > 0))?;
+    let known = if boot.is_some() { Boot::Known } else { Boot::Unknown };
+    let signals = signals::listen().map_err(|error| format!("signals: {error}"))?;
+    let (sources, bar) = open(&options.files)?;
+    let readers = Readers::start(vec![sources]).map_err(|error| format!("thread: {error}"))?;
+    let mut replay = Replay {
+        engine: super::engine(options, config, form, known, false),
+        outside,
+        boot,
+        clock: None,
+        speed: options.speed,
+        pace: None,
+        signals,
+        bar,
+        read: vec![SourceCounters::default(); options.files.len()],
+        positions: vec![0; options.files.len()],
+        is_damaged: false,
+    };
+    let ending = replay.read_all(&readers, &options.files)?;
+    readers.stop();
+    replay.finish(&ending)
+}
+
+/// The files, opened, and a bar for their octets if it is worth one.
+fn open(files: &[String]) -> Result<(Vec<(usize, Box<dyn Source>)>, ProgressBar), String> {
+    let mut sources: Vec<(usize, Box<dyn Source>)> = Vec::new();
+    let mut total = Some(0);
+    for (number, name) in files.iter().enumerate() {
+        let file = capture::File::open(name).map_err(|error| format!("{name}: {error}"))?;
+        total = total.zip(file.len()).map(|(total, len)| total + len);
+        sources.push((number, Box::new(file)));
+    }
+    let bar = match total {
+        Some(total) if total >= LONG_FILE && std::io::stderr().is_terminal() => {
+            let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+            if let Ok(style) = ProgressStyle::with_template(
+                "{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta} left, {msg}",
+            ) {
+                bar.set_style(style);
+            }
+            bar
+        }
+        _ => ProgressBar::hidden(),
+    };
+    Ok((sources, bar))
+}
+
+struct Replay {
+    engine: Engine,
+    outside: Outside,
+    boot: Option<Wall>,
+    /// The replay's clock and when uptime began; `None` before the first packet.
+    clock: Option<(Wall, Wall)>,
+    speed: f64,
+    pace: Option<Pace>,
+    signals: Receiver<Request>,
+    bar: ProgressBar,
+    /// What each source has counted.
+    read: Vec<SourceCounters>,
+    positions: Vec<u64>,
+    is_damaged: bool,
+}
+
+impl Replay {
+    fn read_all(&mut self, readers: &Readers, files: &[String]) -> Result<Ending, String> {
+        loop {
+            let batch = select_biased! {
+                recv(self.signals) -> request => match request {
+                    Ok(Request::Stop) => return Ok(Ending::Stopped),
+                    Ok(request) => {
+                        self.handle_request(request);
+                        continue;
+                    }
+                    Err(_) => {
+                        self.signals = never();
+                        continue;
+                    }
+                },
+                recv(readers.batches()) -> batch => match batch {
+                    Ok(batch) => batch,
+                    Err(_) => return Ok(Ending::Done),
+                },
+            };
+            if let Some(ending) = self.handle_batch(&batch)? {
+                return Ok(ending);
+            }
+            self.note(&batch, files);
+            readers.recycle(batch);
+        }
+    }
+
+    fn handle_request(&mut self, request: Request) {
+        if request == Request::Statistics {
+            let total = self.total();
+            for line in summary::lines(&self.engine, &total) {
+                self.outside.log.info(&line);
+            }
+        }
+    }
+
+    fn handle_batch(&mut self, batch: &Batch) -> Result<Option<Ending>, String> {
+        for (frame, octets) in batch.packets() {
+            if let Some(ending) = self.advance(frame.stamp)? {
+                return Ok(Some(ending));
+            }
+            let Some(now) = self.now() else { continue };
+            let packet = Packet {
+                stamp: frame.stamp,
+                link: frame.link,
+                frame: octets,
+                wire_len: frame.wire_len,
+            };
+            self.engine.handle_packet(now, &packet);
+            if self.engine.outbox().len() >= SEND_BUFFER || self.pace.is_some() {
+                self.outside.send(&mut self.engine);
+            }
+            let is_much = self.engine.printed().len() >= PRINT_BUFFER || self.pace.is_some();
+            if is_much && self.outside.print(&mut self.engine)? == Printed::BrokenPipe {
+                return Ok(Some(Ending::BrokenPipe));
+            }
+        }
+        match self.outside.drain(&mut self.engine)? {
+            Printed::Yes => Ok(None),
+            Printed::BrokenPipe => Ok(Some(Ending::BrokenPipe)),
+        }
+    }
+
+    /// The time on the replay's clock.
+    fn now(&self) -> Option<Now> {
+        self.clock.map(|(clock, boot)| Now::with_boot(clock, boot))
+    }
+
+    /// Moves the clock on to `stamp`, if that is later, doing what is due before.
+    fn advance(&mut self, stamp: Wall) -> Result<Option<Ending>, String> {
+        let Some((clock, boot)) = self.clock else {
+            self.start(stamp);
+            return Ok(None);
+        };
+        if stamp <= clock {
+            return Ok(None);
+        }
+        let target = Now::with_boot(stamp, boot);
+        if self.pace.is_some() {
+            while let Some(due) = self.engine.poll_timeout().filter(|due| *due <= target.uptime) {
+                let then = target.at(due);
+                if let Some(ending) = self.wait_until(then.wall)? {
+                    return Ok(Some(ending));
+                }
+                self.engine.handle_timeout(then);
+                self.clock = Some((clock.max(then.wall), boot));
+                self.outside.send(&mut self.engine);
+            }
+            if let Some(ending) = self.wait_until(stamp)? {
+                return Ok(Some(ending));
+            }
+        }
+        self.clock = Some((stamp, boot));
+        self.engine.handle_timeout(target);
+        Ok(None)
+    }
+
+    /// Sets the clock to the first packet's stamp.
+    fn start(&mut self, stamp: Wall) {
+        let unknown = || stamp.nanos().saturating_sub(UNKNOWN_BOOT_MS * 1_000_000);
+        let boot = self.boot.unwrap_or_else(|| Wall::from_nanos(unknown()));
+        if stamp < boot {
+            let line = format!("the first packet ({stamp}) is from before the boot time ({boot})");
+            self.outside.log.warn(&line);
+        }
+        self.clock = Some((stamp, boot));
+        self.pace = (self.speed > 0.0).then(|| Pace::new(self.speed, stamp));
+        self.engine.start(Now::with_boot(stamp, boot));
+    }
+
+    /// Sleeps until the pace allows `stamp`, or a signal ends it.
+    fn wait_until(&mut self, stamp: Wall) -> Result<Option<Ending>, String> {
+        let Some(pace) = &mut self.pace else { return Ok(None) };
+        let wait = pace.wait_for(stamp);
+        if wait.is_zero() {
+            return Ok(None);
+        }
+        if self.outside.drain(&mut self.engine)? == Printed::BrokenPipe {
+            return Ok(Some(Ending::BrokenPipe));
+        }
+        let deadline = crossbeam_channel::after(wait);
+        loop {
+            select_biased! {
+                recv(self.signals) -> request => match request {
+                    Ok(Request::Stop) => return Ok(Some(Ending::Stopped)),
+                    Ok(request) => self.handle_request(request),
+                    Err(_) => self.signals = never(),
+                },
+                recv(deadline) -> _ => return Ok(None),
+            }
+        }
+    }
+
+    /// Keeps what a batch says beside its packets.
+    fn note(&mut self, batch: &Batch, files: &[String]) {
+        let name = files.get(batch.source).map_or("", String::as_str);
+        if let Some(read) = self.read.get_mut(batch.source) {
+            *read = batch.counters;
+        }
+        if let Some(position) = self.positions.get_mut(batch.source) {
+            *position = batch.position.max(*position);
+        }
+        self.bar.set_position(self.positions.iter().sum());
+        if !self.bar.is_hidden() {
+            self.bar.set_message(format!("{} flows", self.engine.flow_counters().exported));
+        }
+        if let Some(Err(error)) = &batch.end {
+            self.is_damaged = true;
+            let line = format!("{name}: {error}");
+            self.bar.suspend(|| self.outside.log.warn(&line));
+        }
+    }
+
+    fn total(&self) -> SourceCounters {
+        self.read.iter().fold(SourceCounters::default(), |mut sum, read| {
+            sum.packets += read.packets;
+            sum.octets += read.octets;
+            sum
+        })
+    }
+
+    fn finish(mut self, ending: &Ending) -> Result<ExitCode, String> {
+        self.bar.finish_and_clear();
+        if let Some(now) = self.now() {
+            self.engine.finish(now);
+        }
+        let printed = self.outside.drain(&mut self.engine)?;
+        if matches!(ending, Ending::BrokenPipe) || printed == Printed::BrokenPipe {
+            return Ok(ExitCode::SUCCESS);
+        }
+        for line in summary::lines(&self.engine, &self.total()) {
+            self.outside.log.info(&line);
+        }
+        Ok(if self.is_damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+}
+
