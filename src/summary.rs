@@ -34,8 +34,12 @@ fn packets(engine: &Engine, sources: &SourceCounters) -> String {
         let comma = if actions.is_empty() { ": " } else { ", " };
         let _ = write!(actions, "{comma}{count} {}", action.name());
     }
-    let mut line =
-        format!("{} packets, {} messages{actions}", sources.packets, counters.messages());
+    let mut line = format!(
+        "{} packets, {} read whole, {} messages{actions}",
+        sources.packets,
+        counters.whole,
+        counters.messages()
+    );
     let dropped = SourceCounters { packets: 0, octets: 0, ..*sources };
     let dropped = nonzero(dropped.iter());
     if !dropped.is_empty() {

@@ -441,7 +441,7 @@ impl Table {
             Kind::Delete => false,
         };
         let mut told = None;
-        if is_modern {
+        if is_modern && expire > 0 {
             let sender = &mut self.senders[arrival.sender.0];
             sender.note_expire(pftm, expire);
             let configured = self.settings.timeouts.seconds(pftm);

@@ -1,0 +1,260 @@
+#!/usr/bin/env python3
+"""Compares what pflow exports for the golden captures with what the kernels' own code exported.
+
+usage: golden.py PFLOW GOLDEN-DIRECTORY
+
+For every scenario and dialect of GOLDEN/states: NetFlow v5 and the IPFIX templates, as multisets over
+addresses, ports, protocol, NAT, packets and octets, with start and end within a second. The end of some states
+is not on the wire: their packets after the last of at most six UPD_C are told by no message, and the full update
+comes when they are due already (expire 0). Those may end earlier than the kernel says, never later. For GOLDEN/live:
+check_flows.py of ../tools must be content. For GOLDEN/malformed: each of the 420 packets a file is read whole
+or counted under one reason. Two replays must give the same datagrams. pflow_decode.py must find no fault.
+"""
+import collections, gzip, ipaddress, json, os, socket, struct, subprocess, sys, tempfile, threading
+
+PFLOW, GOLDEN = sys.argv[1], sys.argv[2].rstrip('/')
+TOOLS = os.path.join(os.path.dirname(GOLDEN), 'tools')
+BOOT = '1699900000'
+TMP = tempfile.TemporaryDirectory()
+passed = failed = 0
+
+
+def verdict(name, problem):
+    global passed, failed
+    if problem:
+        failed += 1
+        print('FAILED %s: %s' % (name, problem), flush=True)
+    else:
+        passed += 1
+
+
+def unpacked(path):
+    """Path of PATH without its .gz."""
+    out = os.path.join(TMP.name, os.path.basename(path)[:-3])
+    if not os.path.exists(out):
+        with open(out, 'wb') as f:
+            f.write(gzip.open(path).read())
+    return out
+
+
+class Sink(threading.Thread):
+    """Takes datagrams on loopback until told to stop."""
+
+    def __init__(self, v6=False):
+        super().__init__(daemon=True)
+        self.sock = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            self.sock.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
+        except OSError:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+        self.sock.bind(('::1' if v6 else '127.0.0.1', 0))
+        self.sock.settimeout(0.1)
+        self.address = ('[::1]:%d' if v6 else '127.0.0.1:%d') % self.sock.getsockname()[1]
+        self.v6, self.datagrams, self.done = v6, [], False
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                self.datagrams.append(self.sock.recvfrom(65535)[0])
+            except socket.timeout:
+                if self.done:
+                    return
+
+    def finish(self):
+        self.done = True
+        self.join()
+        self.sock.close()
+        return self.datagrams
+
+
+def export(capture, words, flags=(), v6=False):
+    """The datagrams that pflow sends for CAPTURE, and what it says on standard error."""
+    sink = Sink(v6)
+    run = subprocess.run([PFLOW, *flags, '-r', capture, 'pflow0', 'flowdst', sink.address, *words.split()],
+                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300, text=True)
+    datagrams = sink.finish()
+    if run.returncode:
+        raise SystemExit('pflow on %s: status %d: %s' % (capture, run.returncode, run.stderr))
+    return datagrams, run.stderr
+
+
+def savefile(datagrams, path, v6=False):
+    """Writes datagrams as a LINKTYPE_RAW capture."""
+    with open(path, 'wb') as f:
+        f.write(struct.pack('<IHHiIII', 0xa1b2c3d4, 2, 4, 0, 0, 262144, 101))
+        for d in datagrams:
+            udp = struct.pack('>HHHH', 12345, 9996, 8 + len(d), 0) + d
+            if v6:
+                ip = struct.pack('>IHBB', 6 << 28, len(udp), 17, 64) + 2 * ipaddress.ip_address('::1').packed
+            else:
+                ip = struct.pack('>BBHHHBBH4s4s', 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, *2 * (bytes([127, 0, 0, 1]),))
+            f.write(struct.pack('<IIII', 0, 0, len(ip + udp), len(ip + udp)) + ip + udp)
+    return path
+
+
+def payloads(path):
+    """UDP payloads of a kernel's export (little-endian pcap, LINKTYPE_RAW, IPv4)."""
+    b, p = open(path, 'rb').read(), 24
+    while p < len(b):
+        n = struct.unpack_from('<I', b, p + 8)[0]
+        yield b[p + 16 + 28:p + 16 + n]
+        p += 16 + n
+
+
+V4 = '>4s4s8xQQQQHHxB'
+V4NAT = '>4s4s8xQQQQ4s4sHHHHxB'
+V6 = '>16s16s8xQQQQHHxB'
+LAYOUTS = {'openbsd78': {256: V4, 257: V6}, 'openbsd': {256: V4, 257: V4NAT, 258: V6}}
+
+
+def records(datagrams, templates):
+    """(key, start, end) of each record; key = all but the times and interface indexes."""
+    out = []
+    for d in datagrams:
+        if d[1] == 5:
+            count, up, sec = struct.unpack_from('>HII', d, 2)
+            for i in range(count):
+                s, t, pk, oc, first, last, sp, dp, pr = struct.unpack_from('>4s4s8xIIIIHHxxB', d, 24 + 48 * i)
+                base = sec - up // 1000
+                out.append(((s, t, sp, dp, pr, pk, oc), base + first // 1000, base + last // 1000))
+            continue
+        set_id, length = struct.unpack_from('>HH', d, 16)
+        layout = LAYOUTS[templates].get(set_id)
+        if set_id == 2:
+            continue
+        for p in range(20, 16 + length, struct.calcsize(layout)):
+            f = struct.unpack_from(layout, d, p)
+            if layout == V4NAT:
+                s, t, pk, oc, st, en, *rest = f
+            else:
+                s, t, pk, oc, st, en, *rest = f
+            out.append(((s, t, *rest, pk, oc), st // 1000, en // 1000))
+    return out
+
+
+def merge_v5(rs):
+    """Adds up the pieces of flows above 2^32 octets: the kernel repeats all packets in each."""
+    big = {(k[:5], s) for k, s, _ in rs if k[6] == 0xffffffff}
+    sums, out = collections.Counter(), []
+    for k, s, e in rs:
+        if (k[:5], s) in big:
+            sums[k[:5], s, e] += k[6]
+        else:
+            out.append((k, s, e))
+    return out + [(k + (None, octets), s, e) for (k, s, e), octets in sums.items()]
+
+
+def difference(kernel, ours):
+    """What is different between two lists of records; None if nothing is."""
+    left = collections.defaultdict(list)
+    for k, s, e in kernel:
+        left[k].append((s, e))
+    early, extra = 0, []
+    for k, s, e in ours:
+        best = min(left[k], key=lambda t: abs(t[0] - s) + abs(t[1] - e), default=None)
+        if best is None or abs(best[0] - s) > 1 or e > best[1] + 1 or e < s:
+            extra.append((k, s, e, left[k]))
+        else:
+            left[k].remove(best)
+            early += e < best[1] - 1
+    missing = sum(map(len, left.values()))
+    if extra or missing or early > len(kernel) / 4:
+        return '%d of %d records missing, %d unexpected, such as %r; %d end early' % (missing, len(kernel), len(extra), extra[:1], early)
+
+
+def nofinal_truth(capture):
+    """Counters of the last full message of each state, from pflow's own decoder of messages."""
+    text = subprocess.run([PFLOW, '-o', 'messages-json', '-r', capture], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True).stdout
+    last = {}
+    for line in text.splitlines():
+        m = json.loads(line)
+        if m['msg'] in ('INS', 'UPD'):
+            last[m['id'], m['creatorid']] = m
+    want = collections.Counter()
+    for m in last.values():
+        ends = [(m['src'], m['sport']), (m['dst'], m['dport'])]
+        for n, (a, b) in enumerate((ends, ends[::-1])):
+            if m['bytes'][n]:
+                want[ipaddress.ip_address(a[0]).packed, ipaddress.ip_address(b[0]).packed, a[1], b[1], m['proto'], m['packets'][n], m['bytes'][n]] += 1
+    return want
+
+
+def states():
+    kernels = {5: 'pflow-v5', 'openbsd78': 'pflow-v10-obsd77', 'openbsd': 'pflow-v10-obsd79'}
+    for name in sorted(os.listdir(GOLDEN + '/states')):
+        if not name.endswith('.pcap.gz') or '.pflow-' in name:
+            continue
+        scenario = name.split('.')[0]
+        capture = unpacked(GOLDEN + '/states/' + name)
+        for form, kernel in kernels.items():
+            words = 'pflowproto 5' if form == 5 else 'pflowproto 10 template ' + form
+            ours = records(export(capture, words, ('-a', '-b', BOOT))[0], form)
+            theirs = records(payloads(unpacked('%s/states/%s.%s.pcap.gz' % (GOLDEN, scenario, kernel))), form)
+            if scenario.endswith('nofinal'):
+                if form == 'openbsd78':
+                    got = collections.Counter(k for k, _, _ in ours)
+                    want = nofinal_truth(capture)
+                    verdict('%s %s' % (name, form), got != want and '%d records differ' % sum(((got - want) + (want - got)).values()))
+                    starts = {(k[:5], s + d) for k, s, _ in theirs for d in (-1, 0, 1)}
+                    wrong = [k for k, s, _ in ours if (k[:5], s) not in starts]
+                    verdict('%s keys and starts' % name, wrong and '%d are not the kernel\'s: %r' % (len(wrong), wrong[0]))
+                continue
+            if form == 5:
+                ours, theirs = merge_v5(ours), merge_v5(theirs)
+            verdict('%s %s' % (name, form), difference(theirs, ours))
+
+
+def forms():
+    """Every form of export over both transports, judged by the strict decoder; twice the same."""
+    capture = unpacked(GOLDEN + '/states/mix200.openbsd-v6.eth.pcap.gz')
+    for v6 in (False, True):
+        for words, profile in (('pflowproto 5', None), ('pflowproto 10', 'openbsd-nat'), ('pflowproto 10 template openbsd78', 'openbsd'), ('pflowproto 10 template freebsd', 'freebsd')):
+            first, _ = export(capture, words, ('-a', '-b', BOOT), v6)
+            again, _ = export(capture, words, ('-a', '-b', BOOT), v6)
+            verdict('%s twice the same' % words, first != again and 'two replays differ')
+            path = savefile(first, os.path.join(TMP.name, 'form.pcap'), v6)
+            judge = [sys.executable, TOOLS + '/pflow_decode.py', path, '--whole-seconds'] + (['-p', profile] if profile else [])
+            run = subprocess.run(judge, stdout=subprocess.PIPE, text=True)
+            problems = [l for l in run.stdout.splitlines() if '"problem"' in l]
+            verdict('%s %s strict decoder' % (words, 'IPv6' if v6 else 'IPv4'), run.returncode and 'status %d %s' % (run.returncode, problems[:2]))
+
+
+def live():
+    cases = [('real3k-2207-solicited.openbsd-v6.eth', 'real3k-2207', 'all', '--min-exact 0.999')]
+    for d in ('freebsd-1301.eth', 'freebsd-1400.eth', 'freebsd-1500.eth', 'openbsd-v6.eth', 'openbsd-v6.dlt246-iphdr', 'openbsd45-v5.eth'):
+        cases.append(('mix300-1811.' + d, 'mix300-1811', 'flagged' if 'openbsd' in d else 'all', '--min-exact 1'))
+    for capture, truth, which, least in cases:
+        path = unpacked('%s/live/%s.pcap.gz' % (GOLDEN, capture))
+        for words, more in (('pflowproto 5', '--coalesce'), ('pflowproto 10', '--nat')):
+            datagrams, _ = export(path, words)
+            verdict('%s %s twice' % (capture, words), datagrams != export(path, words)[0] and 'two replays differ')
+            out = savefile(datagrams, os.path.join(TMP.name, 'live.pcap'))
+            judge = [sys.executable, TOOLS + '/check_flows.py', '%s/live/%s.truth.json.gz' % (GOLDEN, truth), out, '--states', which, more,
+                     *least.split(), '--max-missing', '0', '--max-unexpected', '0', '--max-undecoded', '0', '--max-lost', '0']
+            run = subprocess.run(judge, stdout=subprocess.PIPE, text=True)
+            verdict('%s %s' % (capture, words), run.returncode and run.stdout)
+
+
+def malformed():
+    for name in sorted(os.listdir(GOLDEN + '/malformed')):
+        if not name.endswith('.pcap.gz'):
+            continue
+        capture = unpacked(GOLDEN + '/malformed/' + name)
+        run = subprocess.run([PFLOW, '-a', '-o', 'messages', '-vv', '-r', capture], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
+        whole = bad = None
+        for line in run.stderr.splitlines():
+            words = line.replace(',', '').replace(':', '').split()
+            if line.startswith('pflow: ') and ' packets, ' in line and ' read whole' in line:
+                whole = int(words[words.index('whole') - 2])
+            if 'packets not read whole:' in line:
+                bad = sum(int(w.split()[0]) for w in line.split('whole: ')[1].split(', '))
+        verdict(name, (run.returncode or whole is None or bad is None or whole + bad != 420) and 'status %d, %r whole, %r not' % (run.returncode, whole, bad))
+
+
+states()
+forms()
+live()
+malformed()
+print('golden: %d passed, %d failed' % (passed, failed))
+sys.exit(failed > 0)
