@@ -86,13 +86,22 @@ struct Exporter {
 }
 
 impl Exporter {
+    fn begin_turn(&mut self) {
+        for interface in &mut self.interfaces {
+            interface.begin_turn();
+        }
+    }
+
     fn flow(&mut self, now: Now, flow: &Flow) {
         let counters = &mut self.counters;
         if !flow.pflow && !self.is_all {
             counters.unflagged += 1;
             return;
         }
-        if self.direction.is_some_and(|direction| direction != flow.direction) {
+        if self
+            .direction
+            .is_some_and(|direction| direction != flow.direction)
+        {
             counters.direction += 1;
             return;
         }
@@ -125,7 +134,12 @@ impl Engine {
             table,
             is_flush_active: config.is_flush_active,
             exporter: Exporter {
-                interfaces: config.interfaces.keys().copied().map(Interface::new).collect(),
+                interfaces: config
+                    .interfaces
+                    .keys()
+                    .copied()
+                    .map(Interface::new)
+                    .collect(),
                 config,
                 is_all: settings.is_all,
                 direction: settings.direction,
@@ -143,7 +157,12 @@ impl Engine {
     /// Configures every interface; templates go out at `now`.
     pub fn start(&mut self, now: Now) {
         self.latest = Some(now);
-        let Exporter { interfaces, config, outbox, .. } = &mut self.exporter;
+        let Exporter {
+            interfaces,
+            config,
+            outbox,
+            ..
+        } = &mut self.exporter;
         for interface in interfaces {
             if let Some(settings) = config.interfaces.get(&interface.unit()) {
                 interface.configure(now, *settings, outbox);
@@ -153,18 +172,29 @@ impl Engine {
 
     /// When [`Self::handle_timeout`] has something to do.
     pub fn poll_timeout(&self) -> Option<Uptime> {
-        let interfaces = self.exporter.interfaces.iter().filter_map(Interface::poll_timeout);
+        let interfaces = self
+            .exporter
+            .interfaces
+            .iter()
+            .filter_map(Interface::poll_timeout);
         interfaces.chain(self.table.poll_timeout()).min()
     }
 
     /// Does what is due up to `now`, in order, each at its own due time.
     pub fn handle_timeout(&mut self, now: Now) {
-        let is_gap = self.latest.is_some_and(|then| now.uptime.since(then.uptime) > GAP);
+        let is_gap = self
+            .latest
+            .is_some_and(|then| now.uptime.since(then.uptime) > GAP);
         while let Some(due) = self.poll_timeout().filter(|due| *due <= now.uptime) {
             let then = now.at(due);
-            let Self { table, exporter, .. } = self;
+            self.exporter.begin_turn();
+            let Self {
+                table, exporter, ..
+            } = self;
             table.handle_timeout(then, now.uptime, &mut |now, flow| exporter.flow(now, flow));
-            let Exporter { interfaces, outbox, .. } = exporter;
+            let Exporter {
+                interfaces, outbox, ..
+            } = exporter;
             for interface in interfaces {
                 let templates = interface.counters.templates;
                 interface.handle_timeout(then, outbox);
@@ -191,7 +221,13 @@ impl Engine {
         };
         let id = self.table.sender(sender);
         let remembered = self.table.sender_record(id).dialect;
-        let Self { table, exporter, packets, .. } = self;
+        let Self {
+            table,
+            exporter,
+            packets,
+            ..
+        } = self;
+        exporter.begin_turn();
         let number = packets.packets() + 1;
         let mut arrival = Arrival {
             now,
@@ -208,7 +244,9 @@ impl Engine {
             &mut |dialect, message| {
                 arrival.dialect = dialect;
                 counted.message(message.action());
-                exporter.printer.message(packet.stamp, number, datagram.source, dialect, &message);
+                exporter
+                    .printer
+                    .message(packet.stamp, number, datagram.source, dialect, &message);
                 table.apply(arrival, &message, &mut |now, flow| exporter.flow(now, flow));
             },
         );
@@ -234,9 +272,16 @@ impl Engine {
     /// Ends what the end of the program ends: states that are overdue, those alive if `flush active`
     /// asks for them, then records held.
     pub fn finish(&mut self, now: Now) {
-        let Self { table, exporter, .. } = self;
-        table.flush(now, self.is_flush_active, &mut |now, flow| exporter.flow(now, flow));
-        let Exporter { interfaces, outbox, .. } = exporter;
+        let Self {
+            table, exporter, ..
+        } = self;
+        exporter.begin_turn();
+        table.flush(now, self.is_flush_active, &mut |now, flow| {
+            exporter.flow(now, flow)
+        });
+        let Exporter {
+            interfaces, outbox, ..
+        } = exporter;
         for interface in interfaces {
             interface.flush(now, outbox);
         }

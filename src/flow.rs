@@ -34,14 +34,30 @@ impl Tuple {
     /// The ends of `key` whose initiator is at `source`.
     fn of(key: &StateKey, source: usize) -> Self {
         let ([a0, a1], [p0, p1]) = (key.addr, key.port);
-        let (src, dst, sport, dport) =
-            if source == 0 { (a0, a1, p0, p1) } else { (a1, a0, p1, p0) };
-        Self { af: key.af, proto: key.proto, src, dst, sport, dport }
+        let (src, dst, sport, dport) = if source == 0 {
+            (a0, a1, p0, p1)
+        } else {
+            (a1, a0, p1, p0)
+        };
+        Self {
+            af: key.af,
+            proto: key.proto,
+            src,
+            dst,
+            sport,
+            dport,
+        }
     }
 
     /// The same ends seen from the responder.
     pub fn reversed(self) -> Self {
-        Self { src: self.dst, dst: self.src, sport: self.dport, dport: self.sport, ..self }
+        Self {
+            src: self.dst,
+            dst: self.src,
+            sport: self.dport,
+            dport: self.sport,
+            ..self
+        }
     }
 }
 
@@ -53,8 +69,14 @@ pub fn tuples(direction: Direction, wire: &StateKey, stack: &StateKey) -> (Tuple
     };
     let source = direction.source_index();
     // An af-to state's translated key has its ends swapped (pf.c, pf_state_key_setup).
-    let translated_source = if before.af == after.af { source } else { 1 - source };
-    let translated = before.translates_to(after).then(|| Tuple::of(after, translated_source));
+    let translated_source = if before.af == after.af {
+        source
+    } else {
+        1 - source
+    };
+    let translated = before
+        .translates_to(after)
+        .then(|| Tuple::of(after, translated_source));
     (Tuple::of(before, source), translated)
 }
 
@@ -127,7 +149,12 @@ impl Times {
             start = start.max(oldest);
             end = end.max(oldest);
         }
-        Self { start, end, start_ms, end_ms }
+        Self {
+            start,
+            end,
+            start_ms,
+            end_ms,
+        }
     }
 }
 
@@ -190,7 +217,9 @@ impl Flow {
             packets: packets_back,
             octets: octets_back,
         };
-        [forward, reverse].into_iter().filter(|record| record.octets > 0)
+        [forward, reverse]
+            .into_iter()
+            .filter(|record| record.octets > 0)
     }
 
     /// Whether it makes no record.
@@ -212,37 +241,62 @@ mod tests {
 
     fn key(af: Af, proto: u8, far: u8, near: u8, port: [u16; 2]) -> StateKey {
         let address = |n| Address([n; 16]);
-        StateKey { af, proto, rdomain: 0, addr: [address(far), address(near)], port }
+        StateKey {
+            af,
+            proto,
+            rdomain: 0,
+            addr: [address(far), address(near)],
+            port,
+        }
     }
 
     #[test]
     fn created_before_boot_is_boot_if_boot_is_known() {
         let times = Times::new(-50, 10, at(100), Boot::Known);
         assert_eq!((times.start, times.end), (0, 10));
-        assert_eq!((times.start_ms, times.end_ms), (1_700_000_000_000, 1_700_000_010_000));
+        assert_eq!(
+            (times.start_ms, times.end_ms),
+            (1_700_000_000_000, 1_700_000_010_000)
+        );
     }
 
     #[test]
     fn ended_before_boot_is_boot_if_boot_is_known() {
         let times = Times::new(-50, -10, at(100), Boot::Known);
         assert_eq!((times.start, times.end), (0, 0));
-        assert_eq!((times.start_ms, times.end_ms), (1_700_000_000_000, 1_700_000_000_000));
+        assert_eq!(
+            (times.start_ms, times.end_ms),
+            (1_700_000_000_000, 1_700_000_000_000)
+        );
     }
 
     #[test]
     fn created_after_the_last_packet_is_boot_if_boot_is_known() {
         let times = Times::new(40, 30, at(100), Boot::Known);
         assert_eq!((times.start, times.end), (0, 30));
-        assert_eq!((times.start_ms, times.end_ms), (1_700_000_000_000, 1_700_000_030_000));
+        assert_eq!(
+            (times.start_ms, times.end_ms),
+            (1_700_000_000_000, 1_700_000_030_000)
+        );
     }
 
     #[test]
     fn a_replay_that_knows_no_boot_clamps_nothing_in_ipfix() {
         let times = Times::new(-50, -10, at(100), Boot::Unknown);
-        assert_eq!((times.start_ms, times.end_ms), (1_699_999_950_000, 1_699_999_990_000));
-        assert_eq!((times.start, times.end), (0, 0), "v5 cannot hold what is before its zero");
+        assert_eq!(
+            (times.start_ms, times.end_ms),
+            (1_699_999_950_000, 1_699_999_990_000)
+        );
+        assert_eq!(
+            (times.start, times.end),
+            (0, 0),
+            "v5 cannot hold what is before its zero"
+        );
         let times = Times::new(40, 30, at(100), Boot::Unknown);
-        assert_eq!((times.start_ms, times.end_ms), (1_700_000_030_000, 1_700_000_030_000));
+        assert_eq!(
+            (times.start_ms, times.end_ms),
+            (1_700_000_030_000, 1_700_000_030_000)
+        );
     }
 
     #[test]
@@ -266,11 +320,20 @@ mod tests {
         let wire = key(Af::Inet, 6, 1, 2, [10, 20]);
         let stack = key(Af::Inet, 6, 1, 3, [10, 30]);
         let (before, after) = tuples(Direction::In, &wire, &stack);
-        assert_eq!((before.src.0[0], before.dst.0[0], before.sport, before.dport), (1, 2, 10, 20));
+        assert_eq!(
+            (before.src.0[0], before.dst.0[0], before.sport, before.dport),
+            (1, 2, 10, 20)
+        );
         let after = after.unwrap();
-        assert_eq!((after.src.0[0], after.dst.0[0], after.sport, after.dport), (1, 3, 10, 30));
+        assert_eq!(
+            (after.src.0[0], after.dst.0[0], after.sport, after.dport),
+            (1, 3, 10, 30)
+        );
         let (before, after) = tuples(Direction::Out, &wire, &stack);
-        assert_eq!((before.src.0[0], before.dst.0[0], before.sport, before.dport), (3, 1, 30, 10));
+        assert_eq!(
+            (before.src.0[0], before.dst.0[0], before.sport, before.dport),
+            (3, 1, 30, 10)
+        );
         assert_eq!(after.unwrap().src.0[0], 2);
         assert!(tuples(Direction::In, &wire, &wire).1.is_none());
     }

@@ -14,7 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::counters::InterfaceCounters;
-use crate::export::{self, Format, Ipfix, NetFlow5, Outbox, Sink, TemplateSet};
+use crate::export::{self, Format, Ipfix, MAX_PIECES, NetFlow5, Outbox, Sink, TemplateSet};
 use crate::flow::Flow;
 use crate::state::{Af, Direction};
 use crate::time::{Now, Uptime};
@@ -91,7 +91,8 @@ impl Default for Settings {
 impl Settings {
     /// Where datagrams go if the interface runs: it is up and has a collector's address and port.
     pub fn running_to(&self) -> Option<SocketAddr> {
-        self.flowdst.filter(|dst| self.is_up && dst.port() != 0 && !dst.ip().is_unspecified())
+        self.flowdst
+            .filter(|dst| self.is_up && dst.port() != 0 && !dst.ip().is_unspecified())
     }
 
     fn export(&self) -> export::Settings {
@@ -118,6 +119,8 @@ pub struct Interface {
     ipfix: Ipfix,
     /// Records packed, of either protocol (`sc_gcounter`).
     packed: u32,
+    /// Records that v5 may still split flows into in this turn.
+    pieces: u64,
     /// What it did.
     pub counters: InterfaceCounters,
 }
@@ -134,6 +137,7 @@ impl Interface {
             netflow5: NetFlow5::default(),
             ipfix: Ipfix::default(),
             packed: 0,
+            pieces: MAX_PIECES,
             counters: InterfaceCounters::default(),
         }
     }
@@ -173,6 +177,11 @@ impl Interface {
         }
     }
 
+    /// Begins a turn: what one packet or one timer may make is bounded.
+    pub fn begin_turn(&mut self) {
+        self.pieces = MAX_PIECES;
+    }
+
     /// Packs a flow's records, if it is one for this interface.
     pub fn offer(&mut self, now: Now, flow: &Flow, ifindex: u16, outbox: &mut Outbox) {
         self.counters.flows += 1;
@@ -180,13 +189,31 @@ impl Interface {
             self.counters.idle += 1;
             return;
         }
-        if self.settings.direction.is_some_and(|direction| direction != flow.direction) {
+        if self
+            .settings
+            .direction
+            .is_some_and(|direction| direction != flow.direction)
+        {
             self.counters.direction += 1;
             return;
         }
         let before = self.packed;
-        let Self { unit, export, netflow5, ipfix, packed, counters, .. } = self;
-        let mut sink = Sink { unit: *unit, packed, outbox };
+        let Self {
+            unit,
+            export,
+            netflow5,
+            ipfix,
+            packed,
+            pieces,
+            counters,
+            ..
+        } = self;
+        let mut sink = Sink {
+            unit: *unit,
+            packed,
+            pieces,
+            outbox,
+        };
         match export.format {
             Format::NetFlow5 if flow.tuple.af == Af::Inet6 => counters.ipv6 += 1,
             Format::NetFlow5 => {
@@ -200,13 +227,30 @@ impl Interface {
 
     /// When [`Self::handle_timeout`] has something to do.
     pub fn poll_timeout(&self) -> Option<Uptime> {
-        [self.netflow5.poll_timeout(), self.ipfix.poll_timeout()].into_iter().flatten().min()
+        [self.netflow5.poll_timeout(), self.ipfix.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Sends what is due.
     pub fn handle_timeout(&mut self, now: Now, outbox: &mut Outbox) {
-        let Self { unit, export, netflow5, ipfix, packed, counters, .. } = self;
-        let mut sink = Sink { unit: *unit, packed, outbox };
+        let Self {
+            unit,
+            export,
+            netflow5,
+            ipfix,
+            packed,
+            pieces,
+            counters,
+            ..
+        } = self;
+        let mut sink = Sink {
+            unit: *unit,
+            packed,
+            pieces,
+            outbox,
+        };
         if netflow5.poll_timeout().is_some_and(|at| at <= now.uptime) {
             netflow5.flush(now, &mut sink);
         }
@@ -222,8 +266,22 @@ impl Interface {
 
     /// Sends what is held.
     pub fn flush(&mut self, now: Now, outbox: &mut Outbox) {
-        let Self { unit, netflow5, packed, .. } = self;
-        netflow5.flush(now, &mut Sink { unit: *unit, packed, outbox });
+        let Self {
+            unit,
+            netflow5,
+            packed,
+            pieces,
+            ..
+        } = self;
+        netflow5.flush(
+            now,
+            &mut Sink {
+                unit: *unit,
+                packed,
+                pieces,
+                outbox,
+            },
+        );
         let (ipfix, export, mut sink) = self.ipfix_parts(outbox);
         ipfix.flush(now, export, &mut sink);
     }
@@ -232,8 +290,24 @@ impl Interface {
         &'a mut self,
         outbox: &'a mut Outbox,
     ) -> (&'a mut Ipfix, &'a export::Settings, Sink<'a>) {
-        let Self { unit, export, ipfix, packed, .. } = self;
-        (ipfix, export, Sink { unit: *unit, packed, outbox })
+        let Self {
+            unit,
+            export,
+            ipfix,
+            packed,
+            pieces,
+            ..
+        } = self;
+        (
+            ipfix,
+            export,
+            Sink {
+                unit: *unit,
+                packed,
+                pieces,
+                outbox,
+            },
+        )
     }
 }
 
@@ -245,7 +319,10 @@ mod tests {
     use crate::time::Wall;
 
     fn now(uptime: i64) -> Now {
-        Now::with_boot(Wall::new(1_700_000_000 + uptime, 250_000_000), Wall::new(1_700_000_000, 0))
+        Now::with_boot(
+            Wall::new(1_700_000_000 + uptime, 250_000_000),
+            Wall::new(1_700_000_000, 0),
+        )
     }
 
     fn flow(af: Af) -> Flow {
@@ -265,7 +342,12 @@ mod tests {
             translated: None,
             packets: [1, 1],
             octets: [100, 200],
-            times: Times { start: 1, end: 2, start_ms: 1000, end_ms: 2000 },
+            times: Times {
+                start: 1,
+                end: 2,
+                start_ms: 1000,
+                end_ms: 2000,
+            },
             end: End::Deleted,
         }
     }
@@ -274,7 +356,15 @@ mod tests {
         let mut outbox = Outbox::default();
         let mut interface = Interface::new(3);
         let flowdst = Some("127.0.0.1:9995".parse().unwrap());
-        interface.configure(now(10), Settings { flowdst, format, ..Settings::default() }, &mut outbox);
+        interface.configure(
+            now(10),
+            Settings {
+                flowdst,
+                format,
+                ..Settings::default()
+            },
+            &mut outbox,
+        );
         (interface, outbox)
     }
 
@@ -305,13 +395,15 @@ mod tests {
             outbox.clear();
             interface.offer(now(15), &flow(Af::Inet), 0, &mut outbox);
             interface.handle_timeout(now(44), &mut outbox);
-            let data = |outbox: &Outbox| payloads(outbox).iter().any(|p| p[17] != 2 && p.len() > 130);
+            let data =
+                |outbox: &Outbox| payloads(outbox).iter().any(|p| p[17] != 2 && p.len() > 130);
             assert!(!data(&outbox), "{format:?}");
             interface.handle_timeout(now(45), &mut outbox);
-            assert!(outbox.iter().any(|(_, payload)| payload.len() == match format {
-                Format::NetFlow5 => 24 + 2 * 48,
-                Format::Ipfix => 20 + 2 * 54,
-            }));
+            assert!(outbox.iter().any(|(_, payload)| payload.len()
+                == match format {
+                    Format::NetFlow5 => 24 + 2 * 48,
+                    Format::Ipfix => 20 + 2 * 54,
+                }));
             assert_eq!(interface.held(), 0);
         }
     }
@@ -324,7 +416,10 @@ mod tests {
         }
         interface.flush(now(17), &mut outbox);
         let sent = payloads(&outbox);
-        assert_eq!(sent.iter().map(Vec::len).collect::<Vec<_>>(), [24 + 30 * 48, 24 + 2 * 48]);
+        assert_eq!(
+            sent.iter().map(Vec::len).collect::<Vec<_>>(),
+            [24 + 30 * 48, 24 + 2 * 48]
+        );
         assert_eq!((u32_at(&sent[0], 4), u32_at(&sent[1], 4)), (15_000, 17_000));
         assert_eq!(u32_at(&sent[1], 8), 1_700_000_017);
         assert_eq!(u32_at(&sent[1], 12), 250_000_000);
@@ -341,7 +436,10 @@ mod tests {
         interface.configure(now(50), *interface.settings(), &mut outbox);
         let sent = payloads(&outbox);
         let sequences: Vec<_> = sent.iter().map(|payload| u32_at(payload, 8)).collect();
-        let sets: Vec<_> = sent.iter().map(|p| u16::from_be_bytes([p[16], p[17]])).collect();
+        let sets: Vec<_> = sent
+            .iter()
+            .map(|p| u16::from_be_bytes([p[16], p[17]]))
+            .collect();
         assert_eq!(sets, [2, 256, 258, 2, 2]);
         assert_eq!(sequences, [0, 0, 4, 6, 6]);
     }
@@ -350,7 +448,10 @@ mod tests {
     fn the_v5_sequence_counts_records_of_either_protocol() {
         let (mut interface, mut outbox) = running(Format::Ipfix);
         interface.offer(now(15), &flow(Af::Inet6), 0, &mut outbox);
-        let v5 = Settings { format: Format::NetFlow5, ..*interface.settings() };
+        let v5 = Settings {
+            format: Format::NetFlow5,
+            ..*interface.settings()
+        };
         interface.configure(now(16), v5, &mut outbox);
         interface.offer(now(17), &flow(Af::Inet), 0, &mut outbox);
         outbox.clear();
@@ -362,7 +463,10 @@ mod tests {
     fn what_is_held_at_a_change_goes_out_under_the_old_settings() {
         let (mut interface, mut outbox) = running(Format::NetFlow5);
         interface.offer(now(15), &flow(Af::Inet), 0, &mut outbox);
-        let ipfix = Settings { format: Format::Ipfix, ..*interface.settings() };
+        let ipfix = Settings {
+            format: Format::Ipfix,
+            ..*interface.settings()
+        };
         interface.configure(now(16), ipfix, &mut outbox);
         let versions: Vec<_> = payloads(&outbox).iter().map(|payload| payload[1]).collect();
         assert_eq!(versions, [5, 10]);
@@ -371,16 +475,29 @@ mod tests {
     #[test]
     fn an_interface_that_does_not_run_counts_flows_and_sends_nothing() {
         let (mut interface, mut outbox) = running(Format::Ipfix);
-        let down = Settings { is_up: false, ..*interface.settings() };
+        let down = Settings {
+            is_up: false,
+            ..*interface.settings()
+        };
         interface.configure(now(16), down, &mut outbox);
         outbox.clear();
         interface.offer(now(17), &flow(Af::Inet), 0, &mut outbox);
         interface.handle_timeout(now(500), &mut outbox);
         assert!(outbox.is_empty());
-        assert_eq!((interface.counters.idle, interface.poll_timeout()), (1, None));
+        assert_eq!(
+            (interface.counters.idle, interface.poll_timeout()),
+            (1, None)
+        );
         for dst in ["0.0.0.0:9995", "127.0.0.1:0"] {
             let flowdst = Some(dst.parse().unwrap());
-            assert_eq!(Settings { flowdst, ..Settings::default() }.running_to(), None);
+            assert_eq!(
+                Settings {
+                    flowdst,
+                    ..Settings::default()
+                }
+                .running_to(),
+                None
+            );
         }
     }
 
@@ -394,7 +511,10 @@ mod tests {
     #[test]
     fn an_interface_takes_flows_of_its_direction() {
         let (mut interface, mut outbox) = running(Format::NetFlow5);
-        let out = Settings { direction: Some(Direction::Out), ..*interface.settings() };
+        let out = Settings {
+            direction: Some(Direction::Out),
+            ..*interface.settings()
+        };
         interface.configure(now(11), out, &mut outbox);
         interface.offer(now(15), &flow(Af::Inet), 0, &mut outbox);
         assert_eq!((interface.held(), interface.counters.direction), (0, 1));
@@ -405,6 +525,9 @@ mod tests {
         let (mut interface, mut outbox) = running(Format::Ipfix);
         interface.handle_timeout(now(40), &mut outbox);
         interface.skip_templates(Uptime::new(8000, 0));
-        assert_eq!(interface.poll_timeout(), Some(Uptime::new(8020, 250_000_000)));
+        assert_eq!(
+            interface.poll_timeout(),
+            Some(Uptime::new(8020, 250_000_000))
+        );
     }
 }

@@ -24,34 +24,65 @@ pub struct Flag {
 }
 
 const fn flag(letter: &'static str, help: &'static str) -> Flag {
-    Flag { letter, argument: None, is_repeatable: false, help }
+    Flag {
+        letter,
+        argument: None,
+        is_repeatable: false,
+        help,
+    }
 }
 
 const fn option(letter: &'static str, argument: &'static str, help: &'static str) -> Flag {
-    Flag { letter, argument: Some(argument), is_repeatable: false, help }
+    Flag {
+        letter,
+        argument: Some(argument),
+        is_repeatable: false,
+        help,
+    }
 }
 
 const fn repeatable(flag: Flag) -> Flag {
-    Flag { is_repeatable: true, ..flag }
+    Flag {
+        is_repeatable: true,
+        ..flag
+    }
 }
 
 /// Every flag.
 pub const FLAGS: &[Flag] = &[
-    flag("a", "export every state, not only those whose rule says pflow"),
+    flag(
+        "a",
+        "export every state, not only those whose rule says pflow",
+    ),
     flag("d", "stay in the foreground, log to standard error"),
     flag("h", "print this and exit"),
     flag("n", "check the configuration, print it, exit"),
     flag("V", "print the version and exit"),
-    repeatable(flag("v", "log more; with -o messages print more, twice: all")),
-    option("b", "boottime", "when the machine came up, seconds since 1970"),
+    repeatable(flag(
+        "v",
+        "log more; with -o messages print more, twice: all",
+    )),
+    option(
+        "b",
+        "boottime",
+        "when the machine came up, seconds since 1970",
+    ),
     repeatable(option("e", "line", "a configuration line")),
     option("f", "file", "configuration file"),
     repeatable(option("i", "interface", "capture there; default pfsync0")),
     option("m", "states", "most states held; default 1000000"),
-    option("o", "output", "print text, json, messages, messages-json or none"),
+    option(
+        "o",
+        "output",
+        "print text, json, messages, messages-json or none",
+    ),
     repeatable(option("r", "file", "read a savefile, - for standard input")),
     option("S", "direction", "export in, out or any states"),
-    option("x", "speed", "replay at this multiple of real time; 0: as fast as possible"),
+    option(
+        "x",
+        "speed",
+        "replay at this multiple of real time; 0: as fast as possible",
+    ),
 ];
 
 /// Configuration read if no other is named.
@@ -105,7 +136,9 @@ pub fn usage() -> String {
     let bare: String = bare.map(|flag| flag.letter).collect();
     let mut line = format!("usage: pflow [-{bare}]");
     let mut text = String::new();
-    let options = FLAGS.iter().filter_map(|flag| Some((flag.letter, flag.argument?)));
+    let options = FLAGS
+        .iter()
+        .filter_map(|flag| Some((flag.letter, flag.argument?)));
     let words = options.map(|(letter, argument)| format!("[-{letter} {argument}]"));
     for word in words.chain(["[pflowN parameter ...]".to_owned()]) {
         if line.len() + 1 + word.len() > 79 {
@@ -160,12 +193,23 @@ fn checked(matches: &Matches) -> Result<Options, String> {
         let letter = letter.to_owned();
         move |problem: String| format!("-{letter}: {problem}")
     };
-    let boottime = value("b").map(|text| crate::config::boottime(&text)).transpose();
-    let states = value("m").map(|text| crate::config::states(&text)).transpose();
-    let form = value("o").map(|text| one_of(Form::VALUES, &text)).transpose();
-    let directions =
-        [("in", Some(Direction::In)), ("out", Some(Direction::Out)), ("any", None)];
-    let direction = value("S").map(|text| one_of(&directions, &text)).transpose();
+    let boottime = value("b")
+        .map(|text| crate::config::boottime(&text))
+        .transpose();
+    let states = value("m")
+        .map(|text| crate::config::states(&text))
+        .transpose();
+    let form = value("o")
+        .map(|text| one_of(Form::VALUES, &text))
+        .transpose();
+    let directions = [
+        ("in", Some(Direction::In)),
+        ("out", Some(Direction::Out)),
+        ("any", None),
+    ];
+    let direction = value("S")
+        .map(|text| one_of(&directions, &text))
+        .transpose();
     let speed = value("x").map(|text| speed(&text)).transpose();
     let files = matches.opt_strs("r");
     let captures = matches.opt_strs("i");
@@ -194,10 +238,14 @@ fn checked(matches: &Matches) -> Result<Options, String> {
 }
 
 fn one_of<T: Copy>(values: &[(&str, T)], text: &str) -> Result<T, String> {
-    values.iter().find(|(name, _)| *name == text).map(|(_, value)| *value).ok_or_else(|| {
-        let names: Vec<_> = values.iter().map(|(name, _)| *name).collect();
-        format!("{text} is not one of: {}", names.join(" "))
-    })
+    values
+        .iter()
+        .find(|(name, _)| *name == text)
+        .map(|(_, value)| *value)
+        .ok_or_else(|| {
+            let names: Vec<_> = values.iter().map(|(name, _)| *name).collect();
+            format!("{text} is not one of: {}", names.join(" "))
+        })
 }
 
 fn speed(text: &str) -> Result<f64, String> {
@@ -268,7 +316,12 @@ mod tests {
     use super::*;
 
     fn run(line: &str) -> Result<Action, String> {
-        parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        parse(
+            &line
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>(),
+        )
     }
 
     fn options(line: &str) -> Options {
@@ -283,13 +336,19 @@ mod tests {
         let options = options("-a -r x.pcap pflow0 -flowsrc flowdst 127.0.0.1:9995");
         let config = options.config().unwrap();
         assert!(options.is_all);
-        assert_eq!(config.interfaces[&0].flowdst, Some("127.0.0.1:9995".parse().unwrap()));
+        assert_eq!(
+            config.interfaces[&0].flowdst,
+            Some("127.0.0.1:9995".parse().unwrap())
+        );
     }
 
     #[test]
     fn flags_go_over_lines() {
         let line = options("-r x -m 5 -b 10.5").config().unwrap();
-        assert_eq!((line.states, line.boottime), (Some(5), Some(Wall::new(10, 500_000_000))));
+        assert_eq!(
+            (line.states, line.boottime),
+            (Some(5), Some(Wall::new(10, 500_000_000)))
+        );
         let mut both = options("-r x -m 5");
         both.lines.push("states 7".to_owned());
         assert_eq!(both.config().unwrap().states, Some(5));
@@ -298,7 +357,10 @@ mod tests {
     #[test]
     fn wrong_usage_is_told_by_the_flag() {
         let expected = [
-            ("-o yaml", "-o: yaml is not one of: text json messages messages-json none"),
+            (
+                "-o yaml",
+                "-o: yaml is not one of: text json messages messages-json none",
+            ),
             ("-S up", "-S: up is not one of: in out any"),
             ("-x fast", "-x: fast is not a speed: 0, 1, 2.5 ..."),
             ("-m 0", "-m: 0 is not a number from 1 to 1073741824"),
@@ -314,7 +376,10 @@ mod tests {
     #[test]
     fn errors_of_lines_say_which() {
         let mut wrong = options("-r x pflow0 flowdst 1.2.3.4");
-        assert_eq!(wrong.config().unwrap_err(), "command line: flowdst: no port");
+        assert_eq!(
+            wrong.config().unwrap_err(),
+            "command line: flowdst: no port"
+        );
         wrong.lines = vec!["pflow0 up".to_owned(), "pflow0 mtu 1".to_owned()];
         assert_eq!(
             wrong.config().unwrap_err(),

@@ -41,7 +41,11 @@ fn checked_run(options: &Options) -> Result<ExitCode, String> {
     if options.is_check {
         return print_config(&config);
     }
-    if options.is_replay() { replay::run(options, config) } else { live::run(options, config) }
+    if options.is_replay() {
+        replay::run(options, config)
+    } else {
+        live::run(options, config)
+    }
 }
 
 fn print_config(config: &Config) -> Result<ExitCode, String> {
@@ -60,8 +64,15 @@ fn engine(options: &Options, config: Config, form: Form, boot: Boot, is_live: bo
         is_all: options.is_all,
         direction: options.direction,
         boot,
-        local_addresses: if is_live { crate::io::capture::local_addresses() } else { Vec::new() },
-        output: Output { form, detail: options.detail() },
+        local_addresses: if is_live {
+            crate::io::capture::local_addresses()
+        } else {
+            Vec::new()
+        },
+        output: Output {
+            form,
+            detail: options.detail(),
+        },
     };
     Engine::new(settings, config)
 }
@@ -90,12 +101,20 @@ impl Outside {
             if let Some(to) = settings.running_to() {
                 let udp = Udp::open(settings, to, when_full).map_err(|error| {
                     let source = settings.flowsrc.map(|source| format!("flowsrc {source}"));
-                    format!("pflow{unit}: {}: {error}", source.unwrap_or_else(|| "socket".to_owned()))
+                    format!(
+                        "pflow{unit}: {}: {error}",
+                        source.unwrap_or_else(|| "socket".to_owned())
+                    )
                 })?;
                 transports.insert(*unit, Box::new(udp));
             }
         }
-        Ok(Self { transports, log, limiter: Limiter::default(), clock: Clock::new(None) })
+        Ok(Self {
+            transports,
+            log,
+            limiter: Limiter::default(),
+            clock: Clock::new(None),
+        })
     }
 
     /// Sends, prints and logs what the engine has.
@@ -113,12 +132,17 @@ impl Outside {
         }
         let mut outbox: Outbox = std::mem::take(engine.outbox());
         for (unit, datagram) in outbox.iter() {
-            let Some(transport) = self.transports.get_mut(&unit) else { continue };
+            let Some(transport) = self.transports.get_mut(&unit) else {
+                continue;
+            };
             let outcome = transport.send(datagram);
             engine.handle_sent(unit, datagram.len(), outcome.is_ok());
             if let Err(error) = outcome {
                 let now = self.clock.now().uptime;
-                if let Some(line) = self.limiter.admit(now, &format!("pflow{unit}: send: {error}")) {
+                if let Some(line) = self
+                    .limiter
+                    .admit(now, &format!("pflow{unit}: send: {error}"))
+                {
                     self.log.warn(&line);
                 }
             }

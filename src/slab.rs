@@ -21,7 +21,11 @@ pub(crate) struct Slab<T> {
 
 impl<T> Default for Slab<T> {
     fn default() -> Self {
-        Self { chunks: Vec::new(), free: Vec::new(), next: 0 }
+        Self {
+            chunks: Vec::new(),
+            free: Vec::new(),
+            next: 0,
+        }
     }
 }
 
@@ -33,7 +37,7 @@ impl<T> Slab<T> {
             return place;
         }
         let place = self.next;
-        if place as usize % CHUNK == 0 {
+        if (place as usize).is_multiple_of(CHUNK) {
             self.chunks.push(Vec::with_capacity(CHUNK));
         }
         if let Some(chunk) = self.chunks.last_mut() {
@@ -55,7 +59,10 @@ impl<T> Slab<T> {
     }
 }
 
-#[expect(clippy::indexing_slicing, reason = "only numbers that insert gave out come back here")]
+#[expect(
+    clippy::indexing_slicing,
+    reason = "only numbers that insert gave out come back here"
+)]
 impl<T> std::ops::Index<u32> for Slab<T> {
     type Output = T;
 
@@ -64,7 +71,10 @@ impl<T> std::ops::Index<u32> for Slab<T> {
     }
 }
 
-#[expect(clippy::indexing_slicing, reason = "only numbers that insert gave out come back here")]
+#[expect(
+    clippy::indexing_slicing,
+    reason = "only numbers that insert gave out come back here"
+)]
 impl<T> std::ops::IndexMut<u32> for Slab<T> {
     fn index_mut(&mut self, place: u32) -> &mut T {
         &mut self.chunks[(place >> CHUNK_BITS) as usize][place as usize % CHUNK]

@@ -40,7 +40,11 @@ fn packets(engine: &Engine, sources: &SourceCounters) -> String {
         counters.whole,
         counters.messages()
     );
-    let dropped = SourceCounters { packets: 0, octets: 0, ..*sources };
+    let dropped = SourceCounters {
+        packets: 0,
+        octets: 0,
+        ..*sources
+    };
     let dropped = nonzero(dropped.iter());
     if !dropped.is_empty() {
         let _ = write!(line, "; {dropped}");
@@ -55,7 +59,11 @@ fn skipped(engine: &Engine) -> Option<String> {
 }
 
 fn senders(engine: &Engine) -> impl Iterator<Item = String> + '_ {
-    let heard = engine.table().senders().iter().filter(|sender| sender.packets.packets() > 0);
+    let heard = engine
+        .table()
+        .senders()
+        .iter()
+        .filter(|sender| sender.packets.packets() > 0);
     heard.map(|record| {
         let dialect = record.dialect.map_or("unknown dialect", Dialect::name);
         let packets = &record.packets;
@@ -93,9 +101,12 @@ fn flows(engine: &Engine) -> String {
 fn interfaces(engine: &Engine) -> impl Iterator<Item = String> + '_ {
     engine.interfaces().iter().map(|interface| {
         let counters = interface.counters;
-        let rest = nonzero(
-            counters.iter().filter(|c| matches!(c.name, "idle" | "direction" | "ipv6" | "clipped" | "send_errors")),
-        );
+        let rest = nonzero(counters.iter().filter(|c| {
+            matches!(
+                c.name,
+                "idle" | "direction" | "ipv6" | "clipped" | "send_errors"
+            )
+        }));
         let mut line = format!(
             "pflow{}: {} records, {} datagrams, {} of them templates, {} octets",
             interface.unit(),

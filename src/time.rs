@@ -37,7 +37,6 @@ macro_rules! nanosecond_scale {
             /// The nanoseconds that [`Self::secs`] leaves out: 0..=999_999_999.
             #[expect(
                 clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
                 reason = "a remainder of 10^9 fits, and const fn has no try_from"
             )]
             pub const fn subsec_nanos(self) -> u32 {

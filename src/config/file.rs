@@ -65,7 +65,10 @@ pub fn apply_line(
     line: &str,
     place: impl Fn() -> Place,
 ) -> Result<(), PlacedError> {
-    let words = split(line).map_err(|error| PlacedError { place: place(), error })?;
+    let words = split(line).map_err(|error| PlacedError {
+        place: place(),
+        error,
+    })?;
     if words.is_empty() {
         return Ok(());
     }
@@ -83,7 +86,10 @@ pub fn apply_words<S: AsRef<str>>(
 ) -> Result<(), PlacedError> {
     parse(words)
         .and_then(|command| config.apply(&command))
-        .map_err(|error| PlacedError { place: place(), error })
+        .map_err(|error| PlacedError {
+            place: place(),
+            error,
+        })
 }
 
 /// The words of a line without its comment.
@@ -118,7 +124,8 @@ mod tests {
 
     #[test]
     fn errors_name_file_and_line() {
-        let text = "# collectors\n\npflow0 flowdst 127.0.0.1:9995 # ours\npflow1 flowdst 127.0.0.1\n";
+        let text =
+            "# collectors\n\npflow0 flowdst 127.0.0.1:9995 # ours\npflow1 flowdst 127.0.0.1\n";
         let error = apply_text(&mut Config::default(), "pflow.conf", text).unwrap_err();
         assert_eq!(error.to_string(), "pflow.conf:4: flowdst: no port");
     }
@@ -144,10 +151,16 @@ mod tests {
     #[test]
     fn words_apply_left_to_right() {
         let mut config = Config::default();
-        apply_line(&mut config, "pflow0 mtu 600 down mtu 700 up", || Place::CommandLine).unwrap();
+        apply_line(&mut config, "pflow0 mtu 600 down mtu 700 up", || {
+            Place::CommandLine
+        })
+        .unwrap();
         let settings = config.interfaces[&0];
         assert_eq!((settings.mtu, settings.is_up), (700, true));
-        apply_line(&mut config, "pflow0 mtu 800 destroy create", || Place::CommandLine).unwrap();
+        apply_line(&mut config, "pflow0 mtu 800 destroy create", || {
+            Place::CommandLine
+        })
+        .unwrap();
         assert_eq!(config.interfaces[&0].mtu, 1500);
         apply_line(&mut config, "pflow0 destroy", || Place::CommandLine).unwrap();
         assert!(config.interfaces.is_empty());

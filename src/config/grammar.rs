@@ -44,7 +44,10 @@ pub enum Command {
 
 /// One word for an interface, with its value.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(missing_docs, reason = "each is the word of its name, explained in the file's grammar")]
+#[expect(
+    missing_docs,
+    reason = "each is the word of its name, explained in the file's grammar"
+)]
 pub enum InterfaceWord {
     Create,
     Destroy,
@@ -87,7 +90,10 @@ impl InterfaceWord {
 
 /// A setting of the program.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(missing_docs, reason = "each is the word of its name, explained in the file's grammar")]
+#[expect(
+    missing_docs,
+    reason = "each is the word of its name, explained in the file's grammar"
+)]
 pub enum ProgramWord {
     Interface(String),
     States(u32),
@@ -99,8 +105,11 @@ pub enum ProgramWord {
 }
 
 /// Names of directions.
-pub(super) const DIRECTIONS: &[(&str, Option<Direction>)] =
-    &[("in", Some(Direction::In)), ("out", Some(Direction::Out)), ("any", None)];
+pub(super) const DIRECTIONS: &[(&str, Option<Direction>)] = &[
+    ("in", Some(Direction::In)),
+    ("out", Some(Direction::Out)),
+    ("any", None),
+];
 
 /// Words for an interface that stand alone.
 const BARE_WORDS: &[(&str, InterfaceWord)] = &[
@@ -118,21 +127,42 @@ type ParseValue = fn(&str) -> Result<InterfaceWord, String>;
 const VALUE_WORDS: &[(&str, ParseValue)] = &[
     ("flowsrc", |v| Ok(InterfaceWord::FlowSrc(source(v)?))),
     ("flowdst", |v| Ok(InterfaceWord::FlowDst(destination(v)?))),
-    ("pflowproto", |v| Ok(InterfaceWord::Protocol(one_of(Format::VALUES, v)?))),
-    ("mtu", |v| Ok(InterfaceWord::Mtu(number(v, MIN_MTU, MAX_MTU)?))),
-    ("template", |v| Ok(InterfaceWord::Template(one_of(TemplateSet::VALUES, v)?))),
-    ("domain", |v| Ok(InterfaceWord::Domain(number(v, 1, u32::MAX)?))),
+    ("pflowproto", |v| {
+        Ok(InterfaceWord::Protocol(one_of(Format::VALUES, v)?))
+    }),
+    ("mtu", |v| {
+        Ok(InterfaceWord::Mtu(number(v, MIN_MTU, MAX_MTU)?))
+    }),
+    ("template", |v| {
+        Ok(InterfaceWord::Template(one_of(TemplateSet::VALUES, v)?))
+    }),
+    ("domain", |v| {
+        Ok(InterfaceWord::Domain(number(v, 1, u32::MAX)?))
+    }),
     ("hold", |v| Ok(InterfaceWord::Hold(number(v, 1, MAX_HOLD)?))),
-    ("refresh", |v| Ok(InterfaceWord::Refresh(number(v, 1, MAX_REFRESH)?))),
-    ("direction", |v| Ok(InterfaceWord::Direction(one_of(DIRECTIONS, v)?))),
+    ("refresh", |v| {
+        Ok(InterfaceWord::Refresh(number(v, 1, MAX_REFRESH)?))
+    }),
+    ("direction", |v| {
+        Ok(InterfaceWord::Direction(one_of(DIRECTIONS, v)?))
+    }),
     ("src", |v| Ok(InterfaceWord::FlowSrc(source(v)?))),
     ("dst", |v| Ok(InterfaceWord::FlowDst(destination(v)?))),
-    ("proto", |v| Ok(InterfaceWord::Protocol(one_of(Format::VALUES, v)?))),
+    ("proto", |v| {
+        Ok(InterfaceWord::Protocol(one_of(Format::VALUES, v)?))
+    }),
 ];
 
 /// Words that set the program.
-const PROGRAM_WORDS: &[&str] =
-    &["interface", "states", "boottime", "timeout", "ifindex", "flush", "join"];
+const PROGRAM_WORDS: &[&str] = &[
+    "interface",
+    "states",
+    "boottime",
+    "timeout",
+    "ifindex",
+    "flush",
+    "join",
+];
 
 /// Parses the words of a line, of which there is at least one.
 ///
@@ -153,7 +183,8 @@ pub fn parse<S: AsRef<str>>(words: &[S]) -> Result<Command, Error> {
 }
 
 fn unit_number(text: &str) -> Result<u32, String> {
-    let canonical = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    let canonical =
+        text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     match text.parse() {
         Ok(unit) if canonical && unit <= MAX_UNIT => Ok(unit),
         _ => Err(format!("interfaces are pflow0 to pflow{MAX_UNIT}")),
@@ -180,7 +211,10 @@ fn interface_words<'a>(
     if parsed.is_empty() {
         parsed.push(InterfaceWord::Create);
     }
-    Ok(Command::Interface { unit, words: parsed })
+    Ok(Command::Interface {
+        unit,
+        words: parsed,
+    })
 }
 
 fn program_word<'a>(
@@ -204,7 +238,10 @@ fn program_word<'a>(
         }
         "ifindex" => {
             let name = interface_name(value()?).map_err(wrong)?;
-            ProgramWord::IfIndex { name, index: number(value()?, 0, u16::MAX).map_err(wrong)? }
+            ProgramWord::IfIndex {
+                name,
+                index: number(value()?, 0, u16::MAX).map_err(wrong)?,
+            }
         }
         "flush" => {
             let active = one_of(&[("active", true), ("none", false)], value()?);
@@ -225,14 +262,21 @@ fn program_word<'a>(
 pub(super) const MAX_STATES: u32 = 1 << 30;
 
 fn unknown<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    format!("unknown word, expected one of: {}", names.collect::<Vec<_>>().join(" "))
+    format!(
+        "unknown word, expected one of: {}",
+        names.collect::<Vec<_>>().join(" ")
+    )
 }
 
 fn one_of<T: Clone>(values: &[(&str, T)], text: &str) -> Result<T, String> {
-    values.iter().find(|(name, _)| *name == text).map(|(_, value)| value.clone()).ok_or_else(|| {
-        let names: Vec<_> = values.iter().map(|(name, _)| *name).collect();
-        format!("{text} is not one of: {}", names.join(" "))
-    })
+    values
+        .iter()
+        .find(|(name, _)| *name == text)
+        .map(|(_, value)| value.clone())
+        .ok_or_else(|| {
+            let names: Vec<_> = values.iter().map(|(name, _)| *name).collect();
+            format!("{text} is not one of: {}", names.join(" "))
+        })
 }
 
 /// A number from `least` to `most`.
@@ -250,7 +294,9 @@ where
 fn interface_name(text: &str) -> Result<String, String> {
     match text.len() {
         1..=15 => Ok(text.to_owned()),
-        _ => Err(format!("{text} is not an interface name of 1 to 15 characters")),
+        _ => Err(format!(
+            "{text} is not an interface name of 1 to 15 characters"
+        )),
     }
 }
 
@@ -311,36 +357,72 @@ mod tests {
                 "pflow0 flowdst localhost:9995",
                 "flowdst: localhost:9995 is not a numeric address, IPv6 in brackets",
             ),
-            ("pflow0 flowdst 256.0.0.1:4000", "flowdst: 256.0.0.1:4000 is not a numeric address, IPv6 in brackets"),
-            ("pflow0 flowdst 192.0.0.2:400000", "flowdst: port 400000 is not a number from 0 to 65535"),
+            (
+                "pflow0 flowdst 256.0.0.1:4000",
+                "flowdst: 256.0.0.1:4000 is not a numeric address, IPv6 in brackets",
+            ),
+            (
+                "pflow0 flowdst 192.0.0.2:400000",
+                "flowdst: port 400000 is not a number from 0 to 65535",
+            ),
             ("pflow0 pflowproto 9", "pflowproto: 9 is not one of: 5 10"),
             ("pflow0 mtu 71", "mtu: 71 is not a number from 72 to 2048"),
-            ("pflow0 template cisco", "template: cisco is not one of: openbsd openbsd78 freebsd"),
+            (
+                "pflow0 template cisco",
+                "template: cisco is not one of: openbsd openbsd78 freebsd",
+            ),
             ("pflow00 up", "pflow00: interfaces are pflow0 to pflow65535"),
             ("pflowx up", "pflowx: interfaces are pflow0 to pflow65535"),
             ("pflow0 hold 31", "hold: 31 is not a number from 1 to 30"),
-            ("boottime -5", "boottime: -5 is not a time in seconds since 1970"),
+            (
+                "boottime -5",
+                "boottime: -5 is not a time in seconds since 1970",
+            ),
             ("states 0", "states: 0 is not a number from 1 to 1073741824"),
             ("flush active now", "now: nothing may follow flush"),
         ];
         for (line, problem) in expected {
             assert_eq!(error(line), problem, "{line}");
         }
-        assert!(error("pflow0 frobnicate").starts_with("frobnicate: unknown word, expected one of: create"));
-        assert!(error("frobnicate").starts_with("frobnicate: unknown word, expected one of: pflowN"));
+        assert!(
+            error("pflow0 frobnicate")
+                .starts_with("frobnicate: unknown word, expected one of: create")
+        );
+        assert!(
+            error("frobnicate").starts_with("frobnicate: unknown word, expected one of: pflowN")
+        );
     }
 
     #[test]
     fn freebsds_words_are_synonyms() {
-        let ifconfig = ["pflow1", "flowsrc", "10.0.0.1", "flowdst", "[::1]:2055", "pflowproto", "10"];
-        let pflowctl = ["pflow1", "src", "10.0.0.1", "dst", "[::1]:2055", "proto", "10"];
+        let ifconfig = [
+            "pflow1",
+            "flowsrc",
+            "10.0.0.1",
+            "flowdst",
+            "[::1]:2055",
+            "pflowproto",
+            "10",
+        ];
+        let pflowctl = [
+            "pflow1",
+            "src",
+            "10.0.0.1",
+            "dst",
+            "[::1]:2055",
+            "proto",
+            "10",
+        ];
         assert_eq!(parse(&ifconfig), parse(&pflowctl));
     }
 
     #[test]
     fn a_boot_time_has_up_to_nine_digits_of_fraction() {
         assert_eq!(boottime("1699900000"), Ok(Wall::new(1_699_900_000, 0)));
-        assert_eq!(boottime("1699900000.25"), Ok(Wall::new(1_699_900_000, 250_000_000)));
+        assert_eq!(
+            boottime("1699900000.25"),
+            Ok(Wall::new(1_699_900_000, 250_000_000))
+        );
         assert!(boottime("1.0123456789").is_err());
         assert!(boottime("1.").is_err());
     }

@@ -36,7 +36,10 @@ pub struct Error {
 
 impl Error {
     fn new(word: impl fmt::Display, problem: impl fmt::Display) -> Self {
-        Self { word: word.to_string(), problem: problem.to_string() }
+        Self {
+            word: word.to_string(),
+            problem: problem.to_string(),
+        }
     }
 }
 
@@ -113,7 +116,10 @@ impl Config {
         match word {
             ProgramWord::Interface(name) => {
                 if self.captures.len() >= MAX_CAPTURES {
-                    return Err(Error::new(name, format!("more than {MAX_CAPTURES} captures")));
+                    return Err(Error::new(
+                        name,
+                        format!("more than {MAX_CAPTURES} captures"),
+                    ));
                 }
                 if !self.captures.contains(name) {
                     self.captures.push(name.clone());
@@ -128,9 +134,13 @@ impl Config {
             }
             ProgramWord::IfIndex { name, index } => {
                 if self.ifindexes.len() >= MAX_IFINDEXES {
-                    return Err(Error::new(name, format!("more than {MAX_IFINDEXES} indexes")));
+                    return Err(Error::new(
+                        name,
+                        format!("more than {MAX_IFINDEXES} indexes"),
+                    ));
                 }
-                self.ifindexes.insert(IfName::from(&**name).as_bytes().to_vec(), *index);
+                self.ifindexes
+                    .insert(IfName::from(&**name).as_bytes().to_vec(), *index);
             }
             ProgramWord::FlushActive(on) => self.is_flush_active = *on,
             ProgramWord::Join(on) => self.is_join_off = !on,

@@ -2,15 +2,18 @@
 
 use std::fmt;
 
-use super::grammar::DIRECTIONS;
 use super::Config;
+use super::grammar::DIRECTIONS;
 use crate::export::{Format, TemplateSet};
 use crate::interface::Settings;
 use crate::state::Timeouts;
 
 /// The name of `value` in its table.
 fn name_of<T: PartialEq>(values: &[(&'static str, T)], value: &T) -> &'static str {
-    values.iter().find(|(_, other)| other == value).map_or("", |(name, _)| name)
+    values
+        .iter()
+        .find(|(_, other)| other == value)
+        .map_or("", |(name, _)| name)
 }
 
 /// A word in quotes if it needs them.
@@ -18,8 +21,13 @@ struct Word<'a>(&'a str);
 
 impl fmt::Display for Word<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_plain = !self.0.is_empty() && !self.0.contains(|c: char| c.is_whitespace() || c == '#');
-        if is_plain { f.write_str(self.0) } else { write!(f, "\"{}\"", self.0) }
+        let is_plain =
+            !self.0.is_empty() && !self.0.contains(|c: char| c.is_whitespace() || c == '#');
+        if is_plain {
+            f.write_str(self.0)
+        } else {
+            write!(f, "\"{}\"", self.0)
+        }
     }
 }
 
@@ -38,13 +46,18 @@ impl fmt::Display for Config {
                 nanos => writeln!(f, "boottime {}.{nanos:09}", time.secs())?,
             }
         }
-        for ((name, seconds), (_, default)) in self.timeouts.iter().zip(Timeouts::default().iter()) {
+        for ((name, seconds), (_, default)) in self.timeouts.iter().zip(Timeouts::default().iter())
+        {
             if seconds != default {
                 writeln!(f, "timeout {name} {seconds}")?;
             }
         }
         for (name, index) in &self.ifindexes {
-            writeln!(f, "ifindex {} {index}", Word(&String::from_utf8_lossy(name)))?;
+            writeln!(
+                f,
+                "ifindex {} {index}",
+                Word(&String::from_utf8_lossy(name))
+            )?;
         }
         if self.is_flush_active {
             writeln!(f, "flush active")?;
@@ -75,7 +88,11 @@ impl fmt::Display for Settings {
             write!(f, " mtu {}", self.mtu)?;
         }
         if self.templates != default.templates {
-            write!(f, " template {}", name_of(TemplateSet::VALUES, &self.templates))?;
+            write!(
+                f,
+                " template {}",
+                name_of(TemplateSet::VALUES, &self.templates)
+            )?;
         }
         if self.domain != default.domain {
             write!(f, " domain {}", self.domain)?;

@@ -23,15 +23,26 @@ pub enum TemplateSet {
 
 impl TemplateSet {
     /// Every set with its name.
-    pub const VALUES: &'static [(&'static str, Self)] =
-        &[("openbsd", Self::OpenBsd), ("openbsd78", Self::OpenBsd78), ("freebsd", Self::FreeBsd)];
+    pub const VALUES: &'static [(&'static str, Self)] = &[
+        ("openbsd", Self::OpenBsd),
+        ("openbsd78", Self::OpenBsd78),
+        ("freebsd", Self::FreeBsd),
+    ];
 
     /// Template ids and layouts, in the order they are announced in.
     pub const fn templates(self) -> &'static [(u16, Layout)] {
         match self {
-            Self::OpenBsd => &[(256, Layout::Ipv4), (257, Layout::Ipv4Nat), (258, Layout::Ipv6)],
+            Self::OpenBsd => &[
+                (256, Layout::Ipv4),
+                (257, Layout::Ipv4Nat),
+                (258, Layout::Ipv6),
+            ],
             Self::OpenBsd78 => &[(256, Layout::Ipv4), (257, Layout::Ipv6)],
-            Self::FreeBsd => &[(256, Layout::Ipv4), (257, Layout::Ipv6), (258, Layout::Nat44Event)],
+            Self::FreeBsd => &[
+                (256, Layout::Ipv4),
+                (257, Layout::Ipv6),
+                (258, Layout::Nat44Event),
+            ],
         }
     }
 
@@ -57,11 +68,17 @@ struct Buffer {
 impl Buffer {
     fn new(layout: Layout) -> Self {
         let octets = vec![0; wire::HEADER_LEN + wire::SET_HEADER_LEN];
-        Self { layout, octets, count: 0, deadline: None }
+        Self {
+            layout,
+            octets,
+            count: 0,
+            deadline: None,
+        }
     }
 
     fn discard(&mut self) {
-        self.octets.truncate(wire::HEADER_LEN + wire::SET_HEADER_LEN);
+        self.octets
+            .truncate(wire::HEADER_LEN + wire::SET_HEADER_LEN);
         self.count = 0;
         self.deadline = None;
     }
@@ -113,10 +130,16 @@ impl Ipfix {
     ) {
         for record in flow.records() {
             let translated = record.translated.filter(|other| other.af == Af::Inet);
-            let octets = RecordOctets { flow, ifindex, record: &record };
+            let octets = RecordOctets {
+                flow,
+                ifindex,
+                record: &record,
+            };
             match (settings.templates, record.tuple.af, translated) {
                 (_, Af::Inet6, _) => {
-                    self.pack(now, settings, Layout::Ipv6, sink, |buffer| octets.ipv6(buffer));
+                    self.pack(now, settings, Layout::Ipv6, sink, |buffer| {
+                        octets.ipv6(buffer)
+                    });
                 }
                 (TemplateSet::OpenBsd, Af::Inet, Some(translated)) => {
                     self.pack(now, settings, Layout::Ipv4Nat, sink, |buffer| {
@@ -124,7 +147,9 @@ impl Ipfix {
                     });
                 }
                 (templates, Af::Inet, translated) => {
-                    self.pack(now, settings, Layout::Ipv4, sink, |buffer| octets.ipv4(buffer));
+                    self.pack(now, settings, Layout::Ipv4, sink, |buffer| {
+                        octets.ipv4(buffer)
+                    });
                     if let Some(translated) = translated
                         && templates == TemplateSet::FreeBsd
                         && differs_in_addresses_or_ports(&record.tuple, &translated)
@@ -182,7 +207,13 @@ impl Ipfix {
 
     /// Sends what is held.
     pub(crate) fn flush(&mut self, now: Now, settings: &Settings, sink: &mut Sink<'_>) {
-        let Self { ipv4, nat, ipv6, sequence, .. } = self;
+        let Self {
+            ipv4,
+            nat,
+            ipv6,
+            sequence,
+            ..
+        } = self;
         for buffer in [ipv4, nat, ipv6] {
             send(buffer, sequence, now, settings, sink);
         }
@@ -219,7 +250,11 @@ impl Ipfix {
     /// When something must go.
     pub(crate) fn poll_timeout(&self) -> Option<Uptime> {
         let buffers = [&self.ipv4, &self.nat, &self.ipv6].map(|buffer| buffer.deadline);
-        buffers.into_iter().chain([self.templates_due]).flatten().min()
+        buffers
+            .into_iter()
+            .chain([self.templates_due])
+            .flatten()
+            .min()
     }
 
     /// Sends what is due: buffers held long enough, then templates. Returns template messages
@@ -231,7 +266,13 @@ impl Ipfix {
         sink: &mut Sink<'_>,
     ) -> u64 {
         let is_due = |deadline: Option<Uptime>| deadline.is_some_and(|at| at <= now.uptime);
-        let Self { ipv4, nat, ipv6, sequence, .. } = self;
+        let Self {
+            ipv4,
+            nat,
+            ipv6,
+            sequence,
+            ..
+        } = self;
         for buffer in [ipv4, nat, ipv6] {
             if is_due(buffer.deadline) {
                 send(buffer, sequence, now, settings, sink);
@@ -259,8 +300,14 @@ fn capacity(settings: &Settings, layout: Layout) -> usize {
     };
     records_that_fit(
         settings,
-        Capacity { header, record: kernel },
-        Capacity { header: header + wire::SET_HEADER_LEN, record: layout.record_len() },
+        Capacity {
+            header,
+            record: kernel,
+        },
+        Capacity {
+            header: header + wire::SET_HEADER_LEN,
+            record: layout.record_len(),
+        },
     )
 }
 
@@ -296,10 +343,16 @@ fn send(
     }
     let set_len = buffer.octets.len() - wire::HEADER_LEN;
     let templates = settings.templates.templates();
-    let id = templates.iter().find(|(_, layout)| *layout == buffer.layout).map_or(0, |(id, _)| *id);
+    let id = templates
+        .iter()
+        .find(|(_, layout)| *layout == buffer.layout)
+        .map_or(0, |(id, _)| *id);
     let front = header(now, settings, *sequence, set_len)
         .into_iter()
-        .chain(wire::set_header(id, u16::try_from(set_len).unwrap_or(u16::MAX)));
+        .chain(wire::set_header(
+            id,
+            u16::try_from(set_len).unwrap_or(u16::MAX),
+        ));
     for (to, from) in buffer.octets.iter_mut().zip(front) {
         *to = from;
     }
@@ -363,7 +416,12 @@ impl RecordOctets<'_> {
         let times = self.flow.times;
         buffer.extend_from_slice(&u32::from(self.ifindex).to_be_bytes());
         buffer.extend_from_slice(&u32::from(self.ifindex).to_be_bytes());
-        for value in [self.record.packets, self.record.octets, times.start_ms, times.end_ms] {
+        for value in [
+            self.record.packets,
+            self.record.octets,
+            times.start_ms,
+            times.end_ms,
+        ] {
             buffer.extend_from_slice(&value.to_be_bytes());
         }
     }

@@ -11,7 +11,7 @@ mod netflow5;
 
 pub use ipfix::{Ipfix, TemplateSet};
 pub use netflow5::NetFlow5;
-pub(crate) use netflow5::Sink;
+pub(crate) use netflow5::{MAX_PIECES, Sink};
 
 use std::ops::Range;
 use std::time::Duration;
@@ -65,7 +65,10 @@ pub struct Settings {
 fn records_that_fit(settings: &Settings, kernel: Capacity, fit: Capacity) -> usize {
     let ip_udp = if settings.is_ipv6 { IPV6_UDP } else { IPV4_UDP };
     let mtu = usize::from(settings.mtu);
-    kernel.records(mtu, IPV4_UDP).min(fit.records(mtu, ip_udp)).max(1)
+    kernel
+        .records(mtu, IPV4_UDP)
+        .min(fit.records(mtu, ip_udp))
+        .max(1)
 }
 
 /// A header and records of one size.
@@ -98,6 +101,9 @@ pub fn shown_mtu(format: Format, templates: TemplateSet, mtu: u16) -> usize {
     }
 }
 
+/// Octets that an outbox keeps room for.
+const USUAL_OCTETS: usize = 1 << 20;
+
 /// Datagrams ready to be sent, in order.
 #[derive(Debug, Default)]
 pub struct Outbox {
@@ -118,14 +124,20 @@ impl Outbox {
     pub fn push(&mut self, unit: u32, payload: &[u8]) {
         let start = self.octets.len();
         self.octets.extend_from_slice(payload);
-        self.datagrams.push(Datagram { unit, range: start..self.octets.len() });
+        self.datagrams.push(Datagram {
+            unit,
+            range: start..self.octets.len(),
+        });
     }
 
     /// The datagrams, each with its interface's number.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &[u8])> {
-        self.datagrams
-            .iter()
-            .map(|datagram| (datagram.unit, self.octets.get(datagram.range.clone()).unwrap_or(&[])))
+        self.datagrams.iter().map(|datagram| {
+            (
+                datagram.unit,
+                self.octets.get(datagram.range.clone()).unwrap_or(&[]),
+            )
+        })
     }
 
     /// Whether there is nothing to send.
@@ -138,10 +150,12 @@ impl Outbox {
         self.octets.len()
     }
 
-    /// Forgets what was sent.
+    /// Forgets what was sent, and gives back what a burst took.
     pub fn clear(&mut self) {
         self.octets.clear();
         self.datagrams.clear();
+        self.octets.shrink_to(USUAL_OCTETS);
+        self.datagrams.shrink_to(USUAL_OCTETS / 1024);
     }
 }
 
@@ -174,15 +188,32 @@ mod tests {
             (2048, 30, (30, 25), (30, 25)),
         ];
         for (mtu, v5, o111, o112) in table {
-            assert_eq!(counts(TemplateSet::OpenBsd78, mtu), (v5, o111.0, o111.1), "{mtu}");
-            assert_eq!(counts(TemplateSet::OpenBsd, mtu), (v5, o112.0, o112.1), "{mtu}");
+            assert_eq!(
+                counts(TemplateSet::OpenBsd78, mtu),
+                (v5, o111.0, o111.1),
+                "{mtu}"
+            );
+            assert_eq!(
+                counts(TemplateSet::OpenBsd, mtu),
+                (v5, o112.0, o112.1),
+                "{mtu}"
+            );
         }
         let shown = |format, templates| {
             [1500, 1280, 576, 2048].map(|mtu| shown_mtu(format, templates, mtu))
         };
-        assert_eq!(shown(Format::NetFlow5, TemplateSet::OpenBsd), [1492, 1252, 532, 1492]);
-        assert_eq!(shown(Format::Ipfix, TemplateSet::OpenBsd78), [1448, 1214, 512, 1664]);
-        assert_eq!(shown(Format::Ipfix, TemplateSet::OpenBsd), [1448, 1214, 512, 1994]);
+        assert_eq!(
+            shown(Format::NetFlow5, TemplateSet::OpenBsd),
+            [1492, 1252, 532, 1492]
+        );
+        assert_eq!(
+            shown(Format::Ipfix, TemplateSet::OpenBsd78),
+            [1448, 1214, 512, 1664]
+        );
+        assert_eq!(
+            shown(Format::Ipfix, TemplateSet::OpenBsd),
+            [1448, 1214, 512, 1994]
+        );
         assert_eq!(shown_mtu(Format::NetFlow5, TemplateSet::OpenBsd, 72), 52);
     }
 
@@ -202,7 +233,11 @@ mod tests {
 
     #[test]
     fn over_ipv6_nothing_is_larger_than_the_mtu_and_one_record_always_goes() {
-        for templates in [TemplateSet::OpenBsd, TemplateSet::OpenBsd78, TemplateSet::FreeBsd] {
+        for templates in [
+            TemplateSet::OpenBsd,
+            TemplateSet::OpenBsd78,
+            TemplateSet::FreeBsd,
+        ] {
             for mtu in 72..=2048 {
                 let settings = Settings {
                     format: Format::Ipfix,

@@ -11,9 +11,10 @@ use crate::wire::netflow5 as wire;
 /// Most octets in one record: larger flows are split (PFLOW_MAXBYTES).
 const MAX_OCTETS: u64 = 0xffff_ffff;
 
-/// Most records that one direction of a flow is split into: 256 TiB. A state that claims more is
-/// cut to that, so that no packet can make pflow send without end.
-const MAX_PIECES: u64 = 1 << 16;
+/// Most records that the flows of one turn, a packet's or a timer's, are split into beyond their
+/// first: 256 TiB. A flow that claims more than is left is cut to that, so that no packet can make
+/// pflow send without end.
+pub(crate) const MAX_PIECES: u64 = 1 << 16;
 
 /// The encoder of one interface.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub(crate) struct Sink<'a> {
     pub(crate) unit: u32,
     /// Records of NetFlow v5 and IPFIX alike that the interface packed (`sc_gcounter`).
     pub(crate) packed: &'a mut u32,
+    /// Records that flows may still be split into in this turn.
+    pub(crate) pieces: &'a mut u64,
     /// Where datagrams go.
     pub(crate) outbox: &'a mut Outbox,
 }
@@ -55,11 +58,18 @@ struct Pieces {
 }
 
 impl Pieces {
-    fn new(record: &Record) -> Self {
-        let octets = record.octets.min(MAX_PIECES * MAX_OCTETS);
+    /// `left` is how many full pieces there may be; what is used is taken from it.
+    fn new(record: &Record, left: &mut u64) -> Self {
+        let octets = record.octets.min((*left + 1) * MAX_OCTETS);
         // A multiple of the most is not split to nothing: the remainder is never 0.
         let full = (octets - 1) / MAX_OCTETS;
-        Self { full, rest: octets - full * MAX_OCTETS, packets: record.packets, octets }
+        *left -= full;
+        Self {
+            full,
+            rest: octets - full * MAX_OCTETS,
+            packets: record.packets,
+            octets,
+        }
     }
 
     /// Packets of one full piece: in proportion to its octets, at least one while they last.
@@ -72,7 +82,10 @@ impl Pieces {
 impl NetFlow5 {
     /// Records that go into one datagram.
     pub fn records_per_datagram(settings: &Settings) -> usize {
-        let capacity = Capacity { header: wire::HEADER_LEN, record: wire::RECORD_LEN };
+        let capacity = Capacity {
+            header: wire::HEADER_LEN,
+            record: wire::RECORD_LEN,
+        };
         records_that_fit(settings, capacity, capacity)
     }
 
@@ -89,14 +102,22 @@ impl NetFlow5 {
         let mut last = [None, None];
         // The kernel's order: full pieces forward, full pieces back, then what is left of both.
         for (record, last) in flow.records().zip(&mut last) {
-            let pieces = Pieces::new(&record);
+            let pieces = Pieces::new(&record, sink.pieces);
             is_clipped |= pieces.octets < record.octets;
             let each = pieces.packets_of_full();
             let mut packets = pieces.packets;
             for _ in 0..pieces.full {
                 let some = each.min(packets);
                 packets -= some;
-                self.record(now, settings, flow, ifindex, &record, (some, MAX_OCTETS), sink);
+                self.record(
+                    now,
+                    settings,
+                    flow,
+                    ifindex,
+                    &record,
+                    (some, MAX_OCTETS),
+                    sink,
+                );
             }
             *last = Some((record, (packets, pieces.rest)));
         }
@@ -217,7 +238,12 @@ mod tests {
             translated: None,
             packets,
             octets,
-            times: Times { start: 1, end: 2, start_ms: 1000, end_ms: 2000 },
+            times: Times {
+                start: 1,
+                end: 2,
+                start_ms: 1000,
+                end_ms: 2000,
+            },
             end: End::Deleted,
         }
     }
@@ -226,9 +252,14 @@ mod tests {
     fn records(flow: &Flow) -> Vec<(u64, u64, u16)> {
         let mut outbox = Outbox::default();
         let mut encoder = NetFlow5::default();
-        let mut packed = 0;
+        let (mut packed, mut pieces) = (0, MAX_PIECES);
         let now = Now::with_boot(Wall::new(100, 0), Wall::new(0, 0));
-        let mut sink = Sink { unit: 0, packed: &mut packed, outbox: &mut outbox };
+        let mut sink = Sink {
+            unit: 0,
+            packed: &mut packed,
+            pieces: &mut pieces,
+            outbox: &mut outbox,
+        };
         encoder.push(now, &SETTINGS, flow, 0, &mut sink);
         encoder.flush(now, &mut sink);
         let u32_at = |b: &[u8], at: usize| {
@@ -237,9 +268,15 @@ mod tests {
         let all: Vec<_> = outbox
             .iter()
             .flat_map(|(_, datagram)| datagram[24..].chunks(48))
-            .map(|b| (u32_at(b, 16), u32_at(b, 20), u16::from_be_bytes([b[32], b[33]])))
+            .map(|b| {
+                (
+                    u32_at(b, 16),
+                    u32_at(b, 20),
+                    u16::from_be_bytes([b[32], b[33]]),
+                )
+            })
             .collect();
-        assert_eq!(all.len() as u32, packed);
+        assert_eq!(all.len(), packed as usize);
         all
     }
 
@@ -260,7 +297,10 @@ mod tests {
 
     #[test]
     fn a_total_of_exactly_32_bits_is_one_record() {
-        assert_eq!(records(&flow([9, 0], [MAX_OCTETS, 0])), [(9, MAX_OCTETS, 3)]);
+        assert_eq!(
+            records(&flow([9, 0], [MAX_OCTETS, 0])),
+            [(9, MAX_OCTETS, 3)]
+        );
         assert_eq!(
             records(&flow([9, 0], [MAX_OCTETS * 2, 0])),
             [(4, MAX_OCTETS, 3), (5, MAX_OCTETS, 3)]
@@ -282,8 +322,8 @@ mod tests {
 
     #[test]
     fn a_flow_that_lies_about_its_octets_is_cut() {
-        let lie = flow([1, 0], [u64::MAX, 0]);
-        assert_eq!(records(&lie).len() as u64, MAX_PIECES);
+        let lie = flow([1, 0], [u64::MAX, u64::MAX]);
+        assert_eq!(records(&lie).len() as u64, MAX_PIECES + 2);
     }
 
     #[test]

@@ -21,7 +21,9 @@ impl Clock {
             Some(boot) => {
                 let now = host.now();
                 let uptime = now.wall.nanos().saturating_sub(boot.nanos());
-                Self { ahead: uptime.saturating_sub(now.uptime.nanos()) }
+                Self {
+                    ahead: uptime.saturating_sub(now.uptime.nanos()),
+                }
             }
         }
     }
@@ -32,7 +34,10 @@ impl Clock {
         let wall = Wall::new(secs, nanos);
         let (secs, nanos) = sys::since_boot();
         let uptime = Uptime::new(secs, nanos).nanos().saturating_add(self.ahead);
-        Now { wall, uptime: Uptime::from_nanos(uptime) }
+        Now {
+            wall,
+            uptime: Uptime::from_nanos(uptime),
+        }
     }
 }
 
@@ -52,20 +57,32 @@ impl Pace {
 
     /// A replay at `speed` times real time whose clock shows `from` now.
     pub fn new(speed: f64, from: Wall) -> Self {
-        Self { speed, from, since: Clock::new(None).now().uptime }
+        Self {
+            speed,
+            from,
+            since: Clock::new(None).now().uptime,
+        }
     }
 
     /// How long to wait until the replay's clock may show `stamp`. A longer gap than
     /// [`Self::MAX_WAIT`] is cut to that, and the pace goes on from behind it.
     pub fn wait_for(&mut self, stamp: Wall) -> Duration {
         let ahead = stamp.since(self.from).as_secs_f64() / self.speed;
-        let gone = Clock::new(None).now().uptime.since(self.since).as_secs_f64();
+        let gone = Clock::new(None)
+            .now()
+            .uptime
+            .since(self.since)
+            .as_secs_f64();
         let wait = Duration::try_from_secs_f64((ahead - gone).max(0.0)).unwrap_or(Duration::MAX);
         if wait <= Self::MAX_WAIT {
             return wait;
         }
         let now = Clock::new(None).now().uptime;
-        *self = Self { from: stamp, since: now.after(Self::MAX_WAIT), ..*self };
+        *self = Self {
+            from: stamp,
+            since: now.after(Self::MAX_WAIT),
+            ..*self
+        };
         Self::MAX_WAIT
     }
 }

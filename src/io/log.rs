@@ -54,12 +54,18 @@ pub struct Log {
 impl Log {
     /// A log on standard error.
     pub fn stderr(is_verbose: bool) -> Self {
-        Self { backend: Backend::Stderr, is_verbose }
+        Self {
+            backend: Backend::Stderr,
+            is_verbose,
+        }
     }
 
     /// A log to syslogd. If it is not there, it is looked for again with each line.
     pub fn syslog(is_verbose: bool) -> Self {
-        Self { backend: Backend::Syslog(connect()), is_verbose }
+        Self {
+            backend: Backend::Syslog(connect()),
+            is_verbose,
+        }
     }
 
     /// Writes a line.

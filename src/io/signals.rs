@@ -28,19 +28,22 @@ pub fn listen() -> io::Result<Receiver<Request>> {
     wanted.push(libc::SIGINFO);
     let mut signals = Signals::new(&wanted)?;
     let (sender, receiver) = bounded(16);
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        for signal in signals.forever() {
-            let request = match signal {
-                SIGINT | SIGTERM => Request::Stop,
-                SIGHUP => Request::Reload,
-                _ => Request::Statistics,
-            };
-            // A full channel holds as many requests already.
-            if let Err(crossbeam_channel::TrySendError::Disconnected(_)) = sender.try_send(request)
-            {
-                return;
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for signal in signals.forever() {
+                let request = match signal {
+                    SIGINT | SIGTERM => Request::Stop,
+                    SIGHUP => Request::Reload,
+                    _ => Request::Statistics,
+                };
+                // A full channel holds as many requests already.
+                if let Err(crossbeam_channel::TrySendError::Disconnected(_)) =
+                    sender.try_send(request)
+                {
+                    return;
+                }
             }
-        }
-    })?;
+        })?;
     Ok(receiver)
 }

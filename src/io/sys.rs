@@ -24,8 +24,14 @@ fn read_clock(clock: libc::clockid_t) -> (i64, u32) {
         }
         time.assume_init()
     };
-    #[allow(clippy::useless_conversion, reason = "time_t is narrower on some systems")]
-    (i64::from(time.tv_sec), u32::try_from(time.tv_nsec).unwrap_or(0))
+    #[allow(
+        clippy::useless_conversion,
+        reason = "time_t is narrower on some systems"
+    )]
+    (
+        i64::from(time.tv_sec),
+        u32::try_from(time.tv_nsec).unwrap_or(0),
+    )
 }
 
 /// Seconds and nanoseconds since this host came up.
@@ -49,7 +55,11 @@ pub fn process_cpu() -> Duration {
 /// # Errors
 /// What poll(2) reports, or that the descriptor is gone.
 pub(super) fn wait_readable(fd: &impl AsRawFd, timeout: Duration) -> io::Result<bool> {
-    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let mut poll = libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
     let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     // SAFETY: one pollfd, of which the kernel writes `revents`.
     let ready = unsafe { libc::poll(&raw mut poll, 1, millis) };

@@ -57,7 +57,10 @@ impl Udp {
         let _ = socket.set_send_buffer_size(SEND_BUFFER);
         socket.bind(&from.into())?;
         socket.set_nonblocking(when_full == WhenFull::Drop)?;
-        Ok(Self { socket: socket.into(), to })
+        Ok(Self {
+            socket: socket.into(),
+            to,
+        })
     }
 }
 

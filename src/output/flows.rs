@@ -96,7 +96,11 @@ fn object(out: &mut Vec<u8>, flow: &Flow, record: &Record, ifindex: u16) {
     object.number("egressInterface", ifindex);
     if let Some(icmp) = icmp(flow) {
         if let Some(kind) = icmp.kind {
-            let name = if tuple.proto == ICMP { "icmpTypeIPv4" } else { "icmpTypeIPv6" };
+            let name = if tuple.proto == ICMP {
+                "icmpTypeIPv4"
+            } else {
+                "icmpTypeIPv6"
+            };
             object.number(name, kind);
         }
         object.number("icmpId", icmp.id);
@@ -136,12 +140,19 @@ mod tests {
             dport: 443,
         };
         Flow {
-            id: StateId { id: 0x6553_f100_0000_0001, creatorid: 0x5f3a_9c01 },
+            id: StateId {
+                id: 0x6553_f100_0000_0001,
+                creatorid: 0x5f3a_9c01,
+            },
             direction: Direction::Out,
             ifname: IfName::from("all"),
             pflow: true,
             tuple,
-            translated: Some(Tuple { src: v4([198, 51, 100, 1]), sport: 61952, ..tuple }),
+            translated: Some(Tuple {
+                src: v4([198, 51, 100, 1]),
+                sport: 61952,
+                ..tuple
+            }),
             packets: [10, 7],
             octets: [1234, 56789],
             times: Times {
@@ -196,11 +207,20 @@ mod tests {
     #[test]
     fn icmp_ports_are_told_as_id_and_type() {
         let mut icmp = flow();
-        icmp.tuple = Tuple { proto: 1, sport: 4660, dport: 8, ..icmp.tuple };
+        icmp.tuple = Tuple {
+            proto: 1,
+            sport: 4660,
+            dport: 8,
+            ..icmp.tuple
+        };
         icmp.translated = None;
         let mut out = Vec::new();
         text(&mut out, &icmp);
         let out = String::from_utf8(out).unwrap();
-        assert!(out.lines().all(|line| line.ends_with(" icmp-id 4660 icmp-type 8")), "{out}");
+        assert!(
+            out.lines()
+                .all(|line| line.ends_with(" icmp-id 4660 icmp-type 8")),
+            "{out}"
+        );
     }
 }

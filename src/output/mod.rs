@@ -59,7 +59,10 @@ pub struct Printer {
 impl Printer {
     /// A printer of `output`.
     pub fn new(output: Output) -> Self {
-        Self { output, buffer: Vec::new() }
+        Self {
+            output,
+            buffer: Vec::new(),
+        }
     }
 
     /// What was printed; the caller clears it.
@@ -85,7 +88,12 @@ impl Printer {
         dialect: Dialect,
         message: &Message<'_>,
     ) {
-        let context = || Context { stamp, packet, sender, dialect };
+        let context = || Context {
+            stamp,
+            packet,
+            sender,
+            dialect,
+        };
         match self.output.form {
             Form::Messages => {
                 messages::text(&mut self.buffer, &context(), message, self.output.detail);

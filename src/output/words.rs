@@ -56,7 +56,10 @@ pub(super) struct Endpoint {
 
 impl Endpoint {
     pub(super) fn new(af: Af, address: Address, port: u16) -> Self {
-        Self { ip: address.ip(af), port }
+        Self {
+            ip: address.ip(af),
+            port,
+        }
     }
 }
 
@@ -85,11 +88,20 @@ impl Icmp {
     /// in the responder's, or in the initiator's if a reply made the state.
     pub(super) fn of_ports(src: u16, dst: u16) -> Option<Self> {
         if src == dst {
-            return Some(Self { id: src, kind: None });
+            return Some(Self {
+                id: src,
+                kind: None,
+            });
         }
         match (u8::try_from(dst), u8::try_from(src)) {
-            (Ok(kind), _) => Some(Self { id: src, kind: Some(kind) }),
-            (_, Ok(kind)) => Some(Self { id: dst, kind: Some(kind) }),
+            (Ok(kind), _) => Some(Self {
+                id: src,
+                kind: Some(kind),
+            }),
+            (_, Ok(kind)) => Some(Self {
+                id: dst,
+                kind: Some(kind),
+            }),
             _ => None,
         }
     }

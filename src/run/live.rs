@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::counters::SourceCounters;
 use crate::engine::{Engine, Packet};
 use crate::flow::Boot;
-use crate::io::capture::{Batch, Live, Readers, Source};
+use crate::io::capture::{Batch, Live, Numbered, Readers};
 use crate::io::clock::Clock;
 use crate::io::log::Log;
 use crate::io::signals::{self, Request};
@@ -41,10 +41,10 @@ pub(super) fn run(options: &Options, mut config: Config) -> Result<ExitCode, Str
         Log::syslog(options.verbosity > 0)
     };
     let signals = signals::listen().map_err(|error| format!("signals: {error}"))?;
-    let mut groups: Vec<Vec<(usize, Box<dyn Source>)>> = Vec::new();
+    let mut groups: Vec<Vec<Numbered>> = Vec::new();
     for (number, name) in names.iter().enumerate() {
-        let live = Live::open(name, !config.is_join_off)
-            .map_err(|error| format!("{name}: {error}"))?;
+        let live =
+            Live::open(name, !config.is_join_off).map_err(|error| format!("{name}: {error}"))?;
         groups.push(vec![(number, Box::new(live))]);
     }
     let outside = Outside::open(&config, WhenFull::Drop, log)?;
@@ -63,7 +63,9 @@ pub(super) fn run(options: &Options, mut config: Config) -> Result<ExitCode, Str
         has_failed: false,
     };
     live.engine.start(now);
-    live.outside.log.info(&format!("capturing on {}", live.names.join(", ")));
+    live.outside
+        .log
+        .info(&format!("capturing on {}", live.names.join(", ")));
     live.run(&readers)
 }
 
@@ -148,18 +150,24 @@ impl LiveRun {
         if !self.is_silence_told && now.uptime.since(self.last_pfsync) >= SILENCE {
             self.is_silence_told = true;
             let names = self.names.join(", ");
-            let line = format!("no pfsync packets on {names} for {} seconds", SILENCE.as_secs());
+            let line = format!(
+                "no pfsync packets on {names} for {} seconds",
+                SILENCE.as_secs()
+            );
             self.outside.log.warn(&line);
         }
     }
 
     fn log_statistics(&mut self) {
-        let total = self.read.iter().fold(SourceCounters::default(), |sum, read| SourceCounters {
-            packets: sum.packets + read.packets,
-            octets: sum.octets + read.octets,
-            kernel_dropped: sum.kernel_dropped + read.kernel_dropped,
-            interface_dropped: sum.interface_dropped + read.interface_dropped,
-        });
+        let total = self
+            .read
+            .iter()
+            .fold(SourceCounters::default(), |sum, read| SourceCounters {
+                packets: sum.packets + read.packets,
+                octets: sum.octets + read.octets,
+                kernel_dropped: sum.kernel_dropped + read.kernel_dropped,
+                interface_dropped: sum.interface_dropped + read.interface_dropped,
+            });
         for line in summary::lines(&self.engine, &total) {
             self.outside.log.info(&line);
         }
@@ -173,6 +181,10 @@ impl LiveRun {
         self.engine.finish(self.clock.now());
         self.outside.drain(&mut self.engine)?;
         self.log_statistics();
-        Ok(if self.has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        Ok(if self.has_failed {
+            ExitCode::FAILURE
+        } else {
+            ExitCode::SUCCESS
+        })
     }
 }

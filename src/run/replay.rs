@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::counters::SourceCounters;
 use crate::engine::{Engine, Packet};
 use crate::flow::Boot;
-use crate::io::capture::{self, Batch, Readers, Source};
+use crate::io::capture::{self, Batch, Numbered, Readers};
 use crate::io::clock::Pace;
 use crate::io::log::Log;
 use crate::io::signals::{self, Request};
@@ -55,7 +55,11 @@ pub(super) fn run(options: &Options, config: Config) -> Result<ExitCode, String>
     });
     let boot = config.boottime;
     let outside = Outside::open(&config, WhenFull::Wait, Log::stderr(options.verbosity > 0))?;
-    let known = if boot.is_some() { Boot::Known } else { Boot::Unknown };
+    let known = if boot.is_some() {
+        Boot::Known
+    } else {
+        Boot::Unknown
+    };
     let signals = signals::listen().map_err(|error| format!("signals: {error}"))?;
     let (sources, bar) = open(&options.files)?;
     let readers = Readers::start(vec![sources]).map_err(|error| format!("thread: {error}"))?;
@@ -78,8 +82,8 @@ pub(super) fn run(options: &Options, config: Config) -> Result<ExitCode, String>
 }
 
 /// The files, opened, and a bar for their octets if it is worth one.
-fn open(files: &[String]) -> Result<(Vec<(usize, Box<dyn Source>)>, ProgressBar), String> {
-    let mut sources: Vec<(usize, Box<dyn Source>)> = Vec::new();
+fn open(files: &[String]) -> Result<(Vec<Numbered>, ProgressBar), String> {
+    let mut sources: Vec<Numbered> = Vec::new();
     let mut total = Some(0);
     for (number, name) in files.iter().enumerate() {
         let file = capture::File::open(name).map_err(|error| format!("{name}: {error}"))?;
@@ -197,7 +201,11 @@ impl Replay {
         }
         let target = Now::with_boot(stamp, boot);
         if self.pace.is_some() {
-            while let Some(due) = self.engine.poll_timeout().filter(|due| *due <= target.uptime) {
+            while let Some(due) = self
+                .engine
+                .poll_timeout()
+                .filter(|due| *due <= target.uptime)
+            {
                 let then = target.at(due);
                 if let Some(ending) = self.wait_until(then.wall)? {
                     return Ok(Some(ending));
@@ -230,7 +238,9 @@ impl Replay {
 
     /// Sleeps until the pace allows `stamp`, or a signal ends it.
     fn wait_until(&mut self, stamp: Wall) -> Result<Option<Ending>, String> {
-        let Some(pace) = &mut self.pace else { return Ok(None) };
+        let Some(pace) = &mut self.pace else {
+            return Ok(None);
+        };
         let wait = pace.wait_for(stamp);
         if wait.is_zero() {
             return Ok(None);
@@ -262,7 +272,8 @@ impl Replay {
         }
         self.bar.set_position(self.positions.iter().sum());
         if !self.bar.is_hidden() {
-            self.bar.set_message(format!("{} flows", self.engine.flow_counters().exported));
+            self.bar
+                .set_message(format!("{} flows", self.engine.flow_counters().exported));
         }
         if let Some(Err(error)) = &batch.end {
             self.is_damaged = true;
@@ -272,11 +283,13 @@ impl Replay {
     }
 
     fn total(&self) -> SourceCounters {
-        self.read.iter().fold(SourceCounters::default(), |mut sum, read| {
-            sum.packets += read.packets;
-            sum.octets += read.octets;
-            sum
-        })
+        self.read
+            .iter()
+            .fold(SourceCounters::default(), |mut sum, read| {
+                sum.packets += read.packets;
+                sum.octets += read.octets;
+                sum
+            })
     }
 
     fn finish(mut self, ending: &Ending) -> Result<ExitCode, String> {
@@ -291,7 +304,10 @@ impl Replay {
         for line in summary::lines(&self.engine, &self.total()) {
             self.outside.log.info(&line);
         }
-        Ok(if self.is_damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        Ok(if self.is_damaged {
+            ExitCode::FAILURE
+        } else {
+            ExitCode::SUCCESS
+        })
     }
 }
-

@@ -159,8 +159,15 @@ impl Table {
     /// Changes pf's timeouts.
     pub fn set_timeouts(&mut self, timeouts: Timeouts) {
         self.settings.timeouts = timeouts;
-        let Self { queues, slots, senders, .. } = self;
-        queues.rebuild(slots, |class, seen| deadline(&timeouts, senders, class, seen));
+        let Self {
+            queues,
+            slots,
+            senders,
+            ..
+        } = self;
+        queues.rebuild(slots, |class, seen| {
+            deadline(&timeouts, senders, class, seen)
+        });
     }
 
     /// No state ends by its timeout before this.
@@ -172,14 +179,15 @@ impl Table {
     /// `horizon` is how far the clock is about to move with nothing to be heard in between: a
     /// state that will not be heard of for an hour has ended when it was due, any other is kept
     /// back for that long.
-    pub fn handle_timeout(
-        &mut self,
-        now: Now,
-        horizon: Uptime,
-        done: &mut impl FnMut(Now, &Flow),
-    ) {
+    pub fn handle_timeout(&mut self, now: Now, horizon: Uptime, done: &mut impl FnMut(Now, &Flow)) {
         loop {
-            let Self { queues, slots, senders, settings, .. } = self;
+            let Self {
+                queues,
+                slots,
+                senders,
+                settings,
+                ..
+            } = self;
             let due = queues.pop_due(slots, now.uptime, |class, seen| {
                 deadline(&settings.timeouts, senders, class, seen)
             });
@@ -325,8 +333,15 @@ impl Table {
             keys: &mut self.keys,
         });
         let place = self.slots.insert(slot);
-        let Self { index, slots, hasher, .. } = self;
-        index.insert_unique(hash(hasher, id), place, |place| hash(hasher, slots[*place].state_id()));
+        let Self {
+            index,
+            slots,
+            hasher,
+            ..
+        } = self;
+        index.insert_unique(hash(hasher, id), place, |place| {
+            hash(hasher, slots[*place].state_id())
+        });
         *self.creators.entry(id.creatorid).or_default() += 1;
         self.push(place);
         self.counters.inserted += 1;
@@ -339,7 +354,10 @@ impl Table {
         if kind == Kind::Insert && !state.dialect().is_modern() {
             return true;
         }
-        let counts = Counts { packets: state.packets(), octets: state.octets() };
+        let counts = Counts {
+            packets: state.packets(),
+            octets: state.octets(),
+        };
         let sender = arrival.sender.0;
         let now = arrival.now.uptime;
         let slot = &mut self.slots[place];
@@ -363,7 +381,15 @@ impl Table {
     /// [`Self::count`] for a state that another sender was counted for first.
     fn count_share(&mut self, place: u32, sender: u16, counts: Counts, now: Uptime) -> bool {
         let Some(at) = self.find_share(place, sender) else {
-            self.add_share(place, Share { sender, next: NONE, counts, full: now });
+            self.add_share(
+                place,
+                Share {
+                    sender,
+                    next: NONE,
+                    counts,
+                    full: now,
+                },
+            );
             return true;
         };
         let share = &mut self.shares[at];
@@ -385,12 +411,21 @@ impl Table {
     fn settle(&mut self, place: u32, counts: Counts, now: Uptime) {
         match self.find_share(place, SETTLED) {
             Some(at) => self.shares[at].counts = self.shares[at].counts.plus(&counts),
-            None => self.add_share(place, Share { sender: SETTLED, next: NONE, counts, full: now }),
+            None => self.add_share(
+                place,
+                Share {
+                    sender: SETTLED,
+                    next: NONE,
+                    counts,
+                    full: now,
+                },
+            ),
         }
     }
 
     fn find_share(&self, place: u32, sender: u16) -> Option<u32> {
-        self.shares_of(place).find(|at| self.shares[*at].sender == sender)
+        self.shares_of(place)
+            .find(|at| self.shares[*at].sender == sender)
     }
 
     fn shares_of(&self, place: u32) -> impl Iterator<Item = u32> + '_ {
@@ -426,7 +461,8 @@ impl Table {
     /// What all senders counted together.
     fn total(&self, place: u32) -> Counts {
         let first = self.slots[place].counts;
-        self.shares_of(place).fold(first, |sum, at| sum.plus(&self.shares[at].counts))
+        self.shares_of(place)
+            .fold(first, |sum, at| sum.plus(&self.shares[at].counts))
     }
 
     /// When the state's last packet was, as far as a full state tells (spec 3.8).
@@ -441,6 +477,7 @@ impl Table {
             Kind::Delete => false,
         };
         let mut told = None;
+        // An expire of 0 says only that the state is due.
         if is_modern && expire > 0 {
             let sender = &mut self.senders[arrival.sender.0];
             sender.note_expire(pftm, expire);
@@ -530,8 +567,16 @@ impl Table {
     }
 
     fn push(&mut self, place: u32) {
-        let Self { queues, slots, senders, settings, .. } = self;
-        queues.push(slots, place, |class, seen| deadline(&settings.timeouts, senders, class, seen));
+        let Self {
+            queues,
+            slots,
+            senders,
+            settings,
+            ..
+        } = self;
+        queues.push(slots, place, |class, seen| {
+            deadline(&settings.timeouts, senders, class, seen)
+        });
     }
 
     /// Takes a state out and hands its flow over.
@@ -540,7 +585,11 @@ impl Table {
         let epoch = self.epoch.unwrap_or(0);
         let slot = self.slots[place];
         let creation = slot.creation.uptime(epoch);
-        let last = if slot.last == Second::NEVER { creation } else { slot.last.uptime(epoch) };
+        let last = if slot.last == Second::NEVER {
+            creation
+        } else {
+            slot.last.uptime(epoch)
+        };
         let times = Times::new(creation, last, now, self.settings.boot);
         let flow = slot.flow(&self.keys, self.names.name(slot.ifname), total, times, end);
         self.remove(place, &slot);
@@ -550,7 +599,10 @@ impl Table {
     fn remove(&mut self, place: u32, slot: &Slot) {
         let id = slot.state_id();
         self.queues.unlink(&mut self.slots, place);
-        if let Ok(entry) = self.index.find_entry(hash(&self.hasher, id), |at| *at == place) {
+        if let Ok(entry) = self
+            .index
+            .find_entry(hash(&self.hasher, id), |at| *at == place)
+        {
             entry.remove();
         }
         if let Some(states) = self.creators.get_mut(&id.creatorid) {
@@ -574,7 +626,9 @@ impl Table {
 
     fn find(&self, id: StateId) -> Option<u32> {
         self.index
-            .find(hash(&self.hasher, id), |place| self.slots[*place].state_id() == id)
+            .find(hash(&self.hasher, id), |place| {
+                self.slots[*place].state_id() == id
+            })
             .copied()
     }
 
@@ -600,7 +654,11 @@ enum Kind {
 /// older ones more absurd ages (pfsync.md 7, trap 20): those are 0.
 fn age(state: &State<'_>) -> u32 {
     let age = state.age();
-    if age > i32::MAX.unsigned_abs() { 0 } else { age }
+    if age > i32::MAX.unsigned_abs() {
+        0
+    } else {
+        age
+    }
 }
 
 fn hash(hasher: &RandomState, id: StateId) -> u64 {
@@ -612,6 +670,10 @@ fn hash(hasher: &RandomState, id: StateId) -> u64 {
 fn deadline(timeouts: &Timeouts, senders: &Senders, class: Class, seen: Uptime) -> Uptime {
     let largest = senders[class.sender].largest_expire(usize::from(class.pftm));
     let timeout = Duration::from_secs(timeouts.seconds(class.pftm).max(largest).into());
-    let doubt = if class.is_overdue { DOUBT } else { Duration::ZERO };
+    let doubt = if class.is_overdue {
+        DOUBT
+    } else {
+        Duration::ZERO
+    };
     seen.after(timeout + GRACE + doubt)
 }

@@ -78,7 +78,9 @@ impl Names {
         if number == FORGOTTEN {
             return;
         }
-        let Some((name, users)) = self.names.get_mut(usize::from(number)) else { return };
+        let Some((name, users)) = self.names.get_mut(usize::from(number)) else {
+            return;
+        };
         *users = users.saturating_sub(1);
         if *users == 0 {
             self.numbers.remove(name);
@@ -89,7 +91,10 @@ impl Names {
 
     /// The name of `number`.
     pub(super) fn name(&self, number: u16) -> IfName {
-        self.names.get(usize::from(number)).map(|(name, _)| *name).unwrap_or_default()
+        self.names
+            .get(usize::from(number))
+            .map(|(name, _)| *name)
+            .unwrap_or_default()
     }
 }
 
@@ -100,8 +105,9 @@ mod tests {
     #[test]
     fn names_beyond_the_bound_are_forgotten_until_others_leave() {
         let mut names = Names::default();
-        let numbers: Vec<u16> =
-            (0..MAX_NAMES).map(|n| names.acquire(IfName::from(&*format!("vlan{n}")))).collect();
+        let numbers: Vec<u16> = (0..MAX_NAMES)
+            .map(|n| names.acquire(IfName::from(&*format!("vlan{n}"))))
+            .collect();
         assert!(!numbers.contains(&FORGOTTEN));
         assert_eq!(names.acquire("em0".into()), FORGOTTEN);
         names.release(numbers[7]);

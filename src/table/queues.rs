@@ -33,16 +33,23 @@ pub(super) struct Class {
 /// Number of a class's list.
 type ListId = u32;
 
+/// PFTM numbers that states can have.
+const PFTMS: u32 = 25;
+const _: () = assert!(PFTMS as usize == PFTM_COUNT);
 /// Lists of one sender.
-const LISTS: u32 = 2 * PFTM_COUNT as u32;
+const LISTS: u32 = 2 * PFTMS;
 
 impl Class {
     fn of(slot: &Slot) -> Self {
-        Self { sender: slot.sender, pftm: slot.pftm, is_overdue: slot.is_overdue }
+        Self {
+            sender: slot.sender,
+            pftm: slot.pftm,
+            is_overdue: slot.is_overdue,
+        }
     }
 
     fn list(self) -> ListId {
-        let pftm = u32::from(self.pftm).min(PFTM_COUNT as u32 - 1);
+        let pftm = u32::from(self.pftm).min(PFTMS - 1);
         u32::from(self.sender) * LISTS + 2 * pftm + u32::from(self.is_overdue)
     }
 
@@ -65,7 +72,12 @@ struct List {
     is_idle_queued: bool,
 }
 
-const EMPTY: List = List { head: NONE, tail: NONE, is_due_queued: false, is_idle_queued: false };
+const EMPTY: List = List {
+    head: NONE,
+    tail: NONE,
+    is_due_queued: false,
+    is_idle_queued: false,
+};
 
 /// All lists.
 #[derive(Default)]
@@ -77,7 +89,10 @@ pub(super) struct Queues {
     idle: BinaryHeap<Reverse<(Uptime, ListId)>>,
 }
 
-#[expect(clippy::indexing_slicing, reason = "push makes a list before its number is used")]
+#[expect(
+    clippy::indexing_slicing,
+    reason = "push makes a list before its number is used"
+)]
 impl Queues {
     /// Appends the state at `place` to its class's list. `deadline` tells when a state of a class
     /// last heard of at a time is due.
@@ -187,17 +202,14 @@ impl Queues {
     }
 
     /// Makes all entries anew, after timeouts became shorter.
-    pub(super) fn rebuild(
-        &mut self,
-        slots: &Slots,
-        deadline: impl Fn(Class, Uptime) -> Uptime,
-    ) {
+    pub(super) fn rebuild(&mut self, slots: &Slots, deadline: impl Fn(Class, Uptime) -> Uptime) {
         self.due.clear();
         for (id, list) in (0..).zip(&mut self.lists) {
             list.is_due_queued = list.head != NONE;
             if list.head != NONE {
                 let class = Class::of_list(id);
-                self.due.push(Reverse((deadline(class, slots[list.head].seen), id)));
+                self.due
+                    .push(Reverse((deadline(class, slots[list.head].seen), id)));
             }
         }
     }

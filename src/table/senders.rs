@@ -130,7 +130,10 @@ impl Senders {
     }
 }
 
-#[expect(clippy::indexing_slicing, reason = "numbers come from number() and records stay")]
+#[expect(
+    clippy::indexing_slicing,
+    reason = "numbers come from number() and records stay"
+)]
 impl std::ops::Index<u16> for Senders {
     type Output = SenderRecord;
 
@@ -139,7 +142,10 @@ impl std::ops::Index<u16> for Senders {
     }
 }
 
-#[expect(clippy::indexing_slicing, reason = "numbers come from number() and records stay")]
+#[expect(
+    clippy::indexing_slicing,
+    reason = "numbers come from number() and records stay"
+)]
 impl std::ops::IndexMut<u16> for Senders {
     fn index_mut(&mut self, number: u16) -> &mut SenderRecord {
         &mut self.records[usize::from(number)]
@@ -154,12 +160,12 @@ mod tests {
     fn senders_beyond_the_bound_are_one() {
         let mut senders = Senders::default();
         let address = |n: u32| Sender::Address(IpAddr::from(n.to_be_bytes()));
-        let mut refused = 0;
+        let mut refused = 0_usize;
         for n in 0..3000 {
-            refused += u32::from(!senders.number(address(n)).1);
+            refused += usize::from(!senders.number(address(n)).1);
         }
         assert_eq!(senders.all().len(), MAX_SENDERS + 1);
-        assert_eq!(refused, 3000 - (MAX_SENDERS as u32 - 1));
+        assert_eq!(refused, 3000 - (MAX_SENDERS - 1));
         assert_eq!(senders.number(address(0)).0, SenderId(1));
         let other = senders.number(address(2999)).0;
         assert_eq!(senders[other.0].sender, Sender::Other);

@@ -18,7 +18,9 @@ impl Second {
     pub(super) const NEVER: Self = Self(i32::MIN);
 
     pub(super) fn new(uptime_secs: i64, epoch: i64) -> Self {
-        let secs = uptime_secs.saturating_sub(epoch).clamp(i32::MIN as i64 + 1, i32::MAX as i64);
+        let secs = uptime_secs
+            .saturating_sub(epoch)
+            .clamp(i32::MIN as i64 + 1, i32::MAX as i64);
         Self(i32::try_from(secs).unwrap_or(i32::MAX))
     }
 
@@ -42,12 +44,18 @@ impl Counts {
 
     /// Whether any of them went down since `earlier`.
     pub(super) fn went_down(&self, earlier: &Self) -> bool {
-        self.each().iter().zip(earlier.each()).any(|(new, old)| *new < old)
+        self.each()
+            .iter()
+            .zip(earlier.each())
+            .any(|(new, old)| *new < old)
     }
 
     pub(super) fn plus(&self, other: &Self) -> Self {
         let add = |[a, b]: [u64; 2], [c, d]: [u64; 2]| [a.saturating_add(c), b.saturating_add(d)];
-        Self { packets: add(self.packets, other.packets), octets: add(self.octets, other.octets) }
+        Self {
+            packets: add(self.packets, other.packets),
+            octets: add(self.octets, other.octets),
+        }
     }
 }
 
@@ -130,7 +138,13 @@ pub(super) struct Birth<'a> {
 
 impl Slot {
     pub(super) fn new(birth: Birth<'_>) -> Self {
-        let Birth { id, wire, stack, keys, .. } = birth;
+        let Birth {
+            id,
+            wire,
+            stack,
+            keys,
+            ..
+        } = birth;
         let [far, near] = wire.addr;
         let is_plain = stack.is_none() && wire.af == Af::Inet && wire.rdomain == 0;
         let stack = stack.unwrap_or(wire);
@@ -142,7 +156,11 @@ impl Slot {
             counts: Counts::default(),
             creation: birth.creation,
             last: Second::NEVER,
-            keys: if is_plain { NONE } else { keys.insert(KeyPair { wire, stack }) },
+            keys: if is_plain {
+                NONE
+            } else {
+                keys.insert(KeyPair { wire, stack })
+            },
             addr: [far.v4(), near.v4()],
             port: wire.port,
             shares: NONE,
@@ -160,7 +178,10 @@ impl Slot {
     }
 
     pub(super) fn state_id(&self) -> StateId {
-        StateId { id: self.id, creatorid: self.creatorid }
+        StateId {
+            id: self.id,
+            creatorid: self.creatorid,
+        }
     }
 
     /// Keys WIRE and STACK.
@@ -168,9 +189,9 @@ impl Slot {
         if self.keys != NONE {
             return keys[self.keys];
         }
-        let [far, near] = self.addr.map(|[a, b, c, d]| {
-            Address([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
-        });
+        let [far, near] = self
+            .addr
+            .map(|[a, b, c, d]| Address([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
         let wire = StateKey {
             af: Af::Inet,
             proto: self.proto,

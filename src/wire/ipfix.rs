@@ -160,7 +160,10 @@ pub fn set_header(id: u16, length: u16) -> [u8; SET_HEADER_LEN] {
 
 /// One template set with the given templates, in order.
 pub fn template_set(templates: &[(u16, Layout)]) -> Vec<u8> {
-    let records: usize = templates.iter().map(|(_, l)| 4 + 4 * l.elements().len()).sum();
+    let records: usize = templates
+        .iter()
+        .map(|(_, l)| 4 + 4 * l.elements().len())
+        .sum();
     let length = u16::try_from(SET_HEADER_LEN + records).unwrap_or(u16::MAX);
     let mut set = Vec::with_capacity(usize::from(length));
     set.extend(set_header(TEMPLATE_SET, length));
@@ -206,27 +209,51 @@ mod tests {
     fn template_sets_are_the_kernels_octet_for_octet() {
         use Layout::{Ipv4, Ipv4Nat, Ipv6, Nat44Event};
         assert_eq!(hex(&template_set(&[(256, Ipv4), (257, Ipv6)])), OPENBSD78);
-        assert_eq!(hex(&template_set(&[(256, Ipv4), (257, Ipv4Nat), (258, Ipv6)])), OPENBSD);
-        assert_eq!(hex(&template_set(&[(256, Ipv4), (257, Ipv6), (258, Nat44Event)])), FREEBSD);
+        assert_eq!(
+            hex(&template_set(&[(256, Ipv4), (257, Ipv4Nat), (258, Ipv6)])),
+            OPENBSD
+        );
+        assert_eq!(
+            hex(&template_set(&[
+                (256, Ipv4),
+                (257, Ipv6),
+                (258, Nat44Event)
+            ])),
+            FREEBSD
+        );
     }
 
     #[test]
     fn record_lengths_are_the_kernels() {
-        let lengths = [Layout::Ipv4, Layout::Ipv4Nat, Layout::Ipv6, Layout::Nat44Event]
-            .map(Layout::record_len);
+        let lengths = [
+            Layout::Ipv4,
+            Layout::Ipv4Nat,
+            Layout::Ipv6,
+            Layout::Nat44Event,
+        ]
+        .map(Layout::record_len);
         assert_eq!(lengths, [54, 66, 78, 34]);
     }
 
     #[test]
     fn a_message_header_is_rfc_7011s() {
-        let header = Header { length: 0x0102, export_time: 3, sequence: 4, domain: 42 };
+        let header = Header {
+            length: 0x0102,
+            export_time: 3,
+            sequence: 4,
+            domain: 42,
+        };
         assert_eq!(hex(&header.octets()), "000a010200000003000000040000002a");
     }
 
     #[test]
     fn no_element_stands_twice() {
         for (n, a) in ie::ALL.iter().enumerate() {
-            assert!(ie::ALL[n + 1..].iter().all(|b| a.id != b.id && a.name != b.name));
+            assert!(
+                ie::ALL[n + 1..]
+                    .iter()
+                    .all(|b| a.id != b.id && a.name != b.name)
+            );
         }
     }
 }

@@ -10,7 +10,10 @@
 //! ```
 //! All big-endian (if_pflow.h, `struct pflow_header`, `struct pflow_flow`).
 
-#![allow(clippy::indexing_slicing, reason = "arrays of constant length at constant offsets")]
+#![allow(
+    clippy::indexing_slicing,
+    reason = "arrays of constant length at constant offsets"
+)]
 
 use byteorder::{BigEndian, ByteOrder};
 

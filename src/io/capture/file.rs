@@ -41,7 +41,13 @@ impl File {
     }
 
     fn new(input: Box<dyn Read + Send>, len: Option<u64>) -> Self {
-        Self { input, parser: Savefile::new(), rest: Vec::new(), len, position: 0 }
+        Self {
+            input,
+            parser: Savefile::new(),
+            rest: Vec::new(),
+            len,
+            position: 0,
+        }
     }
 
     /// Octets of the file, if it is one.
@@ -78,7 +84,11 @@ impl Source for File {
         let read = match self.fill(room) {
             Ok(0) => {
                 let left = batch.octets.get(..kept).unwrap_or_default();
-                return self.parser.finish(left).map(|()| More::No).map_err(Error::Savefile);
+                return self
+                    .parser
+                    .finish(left)
+                    .map(|()| More::No)
+                    .map_err(Error::Savefile);
             }
             Ok(read) => read,
             Err(error) => return Err(Error::Io(error)),
@@ -87,8 +97,10 @@ impl Source for File {
         batch.position = self.position;
         let filled = batch.octets.get(..kept + read).unwrap_or_default();
         let frames = &mut batch.frames;
-        let consumed =
-            self.parser.scan(filled, &mut |frame| frames.push(frame)).map_err(Error::Savefile)?;
+        let consumed = self
+            .parser
+            .scan(filled, &mut |frame| frames.push(frame))
+            .map_err(Error::Savefile)?;
         rest.extend_from_slice(filled.get(consumed..).unwrap_or_default());
         self.rest = rest;
         Ok(More::Maybe)

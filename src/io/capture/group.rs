@@ -30,7 +30,10 @@ impl Membership {
             .and_then(|socket| join_v4(&socket, name, index).map(|()| socket));
         let v6 = Socket::new(Domain::IPV6, Type::DGRAM, None)
             .and_then(|socket| socket.join_multicast_v6(&GROUP_V6, index).map(|()| socket));
-        Ok(Self { _v4: v4.ok(), _v6: v6.ok() })
+        Ok(Self {
+            _v4: v4.ok(),
+            _v6: v6.ok(),
+        })
     }
 }
 
@@ -58,5 +61,9 @@ fn join_v4(socket: &Socket, name: &str, _index: u32) -> io::Result<()> {
 /// Addresses of this host: what comes from them is its own.
 pub fn local_addresses() -> Vec<IpAddr> {
     let devices = pcap::Device::list().unwrap_or_default();
-    devices.into_iter().flat_map(|device| device.addresses).map(|address| address.addr).collect()
+    devices
+        .into_iter()
+        .flat_map(|device| device.addresses)
+        .map(|address| address.addr)
+        .collect()
 }

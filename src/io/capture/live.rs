@@ -75,7 +75,13 @@ impl Live {
         } else {
             None
         };
-        Ok(Self { capture, link, is_nanoseconds, _group: group, dropped: [0; 2] })
+        Ok(Self {
+            capture,
+            link,
+            is_nanoseconds,
+            _group: group,
+            dropped: [0; 2],
+        })
     }
 
     /// What the handle captures.
@@ -84,7 +90,9 @@ impl Live {
     }
 
     fn count_dropped(&mut self, batch: &mut Batch) {
-        let Ok(stats) = self.capture.stats() else { return };
+        let Ok(stats) = self.capture.stats() else {
+            return;
+        };
         let [kernel, interface] = self.dropped;
         batch.counters.kernel_dropped += u64::from(stats.dropped.wrapping_sub(kernel));
         batch.counters.interface_dropped += u64::from(stats.if_dropped.wrapping_sub(interface));
@@ -105,7 +113,9 @@ impl Source for Live {
                 Err(pcap::Error::NoMorePackets) => return Ok(More::No),
                 Err(error) => return Err(Error::Pcap(error)),
             };
-            let Some(room) = batch.octets.get_mut(used..used + packet.data.len()) else { break };
+            let Some(room) = batch.octets.get_mut(used..used + packet.data.len()) else {
+                break;
+            };
             room.copy_from_slice(packet.data);
             let scale = if self.is_nanoseconds { 1 } else { 1000 };
             let header = packet.header;

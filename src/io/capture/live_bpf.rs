@@ -60,7 +60,12 @@ impl Live {
         } else {
             None
         };
-        Ok(Self { capture, link, _group: group, dropped: [0; 2] })
+        Ok(Self {
+            capture,
+            link,
+            _group: group,
+            dropped: [0; 2],
+        })
     }
 
     /// What the handle captures.
@@ -69,7 +74,9 @@ impl Live {
     }
 
     fn count_dropped(&mut self, batch: &mut Batch) {
-        let Ok(stats) = self.capture.stats() else { return };
+        let Ok(stats) = self.capture.stats() else {
+            return;
+        };
         let [kernel, interface] = self.dropped;
         batch.counters.kernel_dropped += u64::from(stats.dropped.wrapping_sub(kernel));
         batch.counters.interface_dropped += u64::from(stats.if_dropped.wrapping_sub(interface));
@@ -89,8 +96,10 @@ impl Source for Live {
         };
         let filled = batch.octets.get(..read).unwrap_or_default();
         let frames = &mut batch.frames;
-        bpf::walk(filled, self.link, ALIGNMENT, &mut |frame| frames.push(frame))
-            .map_err(Error::Bpf)?;
+        bpf::walk(filled, self.link, ALIGNMENT, &mut |frame| {
+            frames.push(frame)
+        })
+        .map_err(Error::Bpf)?;
         self.count_dropped(batch);
         Ok(More::Maybe)
     }

@@ -129,6 +129,9 @@ pub trait Source: Send {
     fn read(&mut self, batch: &mut Batch) -> Result<More, Error>;
 }
 
+/// A source and its place among those given.
+pub type Numbered = (usize, Box<dyn Source>);
+
 /// Reader threads and what they send.
 pub struct Readers {
     batches: Receiver<Batch>,
@@ -141,7 +144,7 @@ impl Readers {
     ///
     /// # Errors
     /// The system refuses a thread.
-    pub fn start(groups: Vec<Vec<(usize, Box<dyn Source>)>>) -> io::Result<Self> {
+    pub fn start(groups: Vec<Vec<Numbered>>) -> io::Result<Self> {
         let count = BATCHES * groups.len().max(1);
         let (batches, from_readers) = bounded(count);
         let (emptied, to_readers) = bounded::<Batch>(2 * count);
@@ -153,15 +156,21 @@ impl Readers {
                 pool: emptied.clone(),
                 is_stopped: Arc::clone(&is_stopped),
             };
-            thread::Builder::new().name("capture".to_owned()).spawn(move || {
-                for (number, source) in group {
-                    if !reader.run(number, source) {
-                        return;
+            thread::Builder::new()
+                .name("capture".to_owned())
+                .spawn(move || {
+                    for (number, source) in group {
+                        if !reader.run(number, source) {
+                            return;
+                        }
                     }
-                }
-            })?;
+                })?;
         }
-        Ok(Self { batches: from_readers, emptied, is_stopped })
+        Ok(Self {
+            batches: from_readers,
+            emptied,
+            is_stopped,
+        })
     }
 
     /// Where batches arrive; disconnected when every source has ended.
@@ -196,15 +205,21 @@ impl Reader {
             if self.is_stopped.load(Ordering::Relaxed) {
                 return false;
             }
-            let mut batch = self.emptied.try_recv().unwrap_or_else(|_| Batch::new(number));
+            let mut batch = self
+                .emptied
+                .try_recv()
+                .unwrap_or_else(|_| Batch::new(number));
             batch.source = number;
             batch.frames.clear();
             batch.counters = counters;
             batch.end = None;
             let outcome = source.read(&mut batch);
             batch.counters.packets += batch.frames.len() as u64;
-            batch.counters.octets +=
-                batch.frames.iter().map(|frame| frame.captured as u64).sum::<u64>();
+            batch.counters.octets += batch
+                .frames
+                .iter()
+                .map(|frame| frame.captured as u64)
+                .sum::<u64>();
             counters = batch.counters;
             batch.end = match outcome {
                 Ok(More::Maybe) => None,

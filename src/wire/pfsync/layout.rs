@@ -424,8 +424,15 @@ impl<'a> State<'a> {
     /// `rt`: kind of policy routing, in the sender's numbers. OpenBSD's are 0 to 3, and the octet
     /// was flags before.
     pub fn rt(&self) -> Option<u8> {
-        let most = if self.dialect == Dialect::OpenBsd47 { 3 } else { u8::MAX };
-        self.layout.rt.map(|at| self.u8(at)).filter(|rt| *rt <= most)
+        let most = if self.dialect == Dialect::OpenBsd47 {
+            3
+        } else {
+            u8::MAX
+        };
+        self.layout
+            .rt
+            .map(|at| self.u8(at))
+            .filter(|rt| *rt <= most)
     }
 
     /// `qid`, `pqid`, `dnpipe`, `dnrpipe`.

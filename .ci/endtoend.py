@@ -1,0 +1,222 @@
+#!/usr/bin/env python3
+"""The real binary against real collectors, and a live capture in network namespaces.
+
+usage: endtoend.py PFLOW TESTDATA-DIRECTORY     (as root, with nfdump, tshark and iproute2)
+
+1. nfcapd stores every record of every form with no sequence failure; nfdump reads them back.
+2. tshark finds nothing malformed in the datagrams of every form.
+3. Two namespaces joined by veth: pfsync packets put on the wire to 224.0.0.240 are captured with -i, exported, and
+   the records are those of a replay of the same packets. SIGUSR1 logs statistics, SIGTERM ends with status 0.
+4. -x 1 takes as long as the capture; a broken pipe and a damaged file end as the manual page says.
+"""
+import collections, json, os, signal, socket, struct, subprocess, sys, tempfile, time
+
+PFLOW, DATA = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+CAPTURE = DATA + '/mix200.openbsd-v6.pcap'
+BOOT = '1699900000'
+FORMS = ('pflowproto 5', 'pflowproto 10', 'pflowproto 10 template openbsd78', 'pflowproto 10 template freebsd')
+TMP = tempfile.TemporaryDirectory()
+passed = failed = 0
+
+
+def check(name, problem):
+    global passed, failed
+    failed, passed = (failed + 1, passed) if problem else (failed, passed + 1)
+    print('%s %s%s' % ('FAILED' if problem else 'ok', name, ': %s' % (problem,) if problem else ''), flush=True)
+
+
+def free_port(v6):
+    with socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.bind(('::1' if v6 else '127.0.0.1', 0))
+        return s.getsockname()[1]
+
+
+def address(port, v6):
+    return ('[::1]:%d' if v6 else '127.0.0.1:%d') % port
+
+
+def run(*words, **more):
+    return subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120, **more)
+
+
+def summary_of(text, what):
+    """The number before WHAT on the interface's line of a summary."""
+    line = [l for l in text.splitlines() if l.startswith('pflow: pflow0: ')][-1]
+    words = line.replace(',', '').split()
+    return int(words[words.index(what) - 1])
+
+
+def nfcapd(form, v6):
+    out = tempfile.mkdtemp(dir=TMP.name)
+    port = free_port(v6)
+    args = ['nfcapd', '-w', out, '-p', str(port), '-t', '3600', '-B', '2000000', '-b', '::1' if v6 else '127.0.0.1'] + (['-6'] if v6 else [])
+    collector = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        deadline = time.monotonic() + 10
+        while ':%04X ' % port not in open('/proc/net/udp6' if v6 else '/proc/net/udp').read():
+            if time.monotonic() > deadline:
+                return 'nfcapd does not start'
+            time.sleep(0.05)
+        r = run(PFLOW, '-a', '-b', BOOT, '-r', CAPTURE, 'pflow0', 'flowdst', address(port, v6), *form.split())
+        if r.returncode:
+            return r.stderr
+        want = summary_of(r.stderr, 'records')
+        time.sleep(0.5)
+    finally:
+        collector.send_signal(signal.SIGTERM)
+        log = collector.communicate(timeout=20)[0]
+    stats = next((l for l in log.splitlines() if 'Sequence Errors' in l), '')
+    if 'Sequence Errors: 0, Bad Packets: 0' not in stats:
+        return stats or log
+    r = run('nfdump', '-q', '-R', out, '-o', 'csv')
+    rows = [l for l in r.stdout.splitlines() if l[:4].isdigit()]
+    return len(rows) != want and '%d records stored, %d sent' % (len(rows), want)
+
+
+def tshark(form, v6):
+    sock = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+    sock.bind(('::1' if v6 else '127.0.0.1', 0))
+    run(PFLOW, '-a', '-b', BOOT, '-r', CAPTURE, 'pflow0', 'flowdst', address(sock.getsockname()[1], v6), *form.split())
+    sock.settimeout(0.3)
+    path = os.path.join(TMP.name, 'tshark.pcap')
+    with open(path, 'wb') as f:
+        f.write(struct.pack('<IHHiIII', 0xa1b2c3d4, 2, 4, 0, 0, 262144, 101))
+        try:
+            while True:
+                d = sock.recv(65535)
+                udp = struct.pack('>HHHH', 12345, 2055, 8 + len(d), 0) + d
+                ip = struct.pack('>BBHHHBBH4s4s', 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, bytes([127, 0, 0, 1]), bytes([127, 0, 0, 1]))
+                f.write(struct.pack('<IIII', 0, 0, len(ip + udp), len(ip + udp)) + ip + udp)
+        except socket.timeout:
+            sock.close()
+    r = run('tshark', '-r', path, '-d', 'udp.port==2055,cflow', '-o', 'ip.check_checksum:FALSE', '-Y', '_ws.expert || _ws.malformed')
+    seen = run('tshark', '-r', path, '-d', 'udp.port==2055,cflow', '-Y', 'cflow').stdout.count('\n')
+    bad = r.stdout.strip()
+    return bad or (seen == 0 and 'tshark decodes nothing')
+
+
+def packets(path):
+    """(seconds, frame) of a nanosecond or microsecond little-endian pcap."""
+    b, p = open(path, 'rb').read(), 24
+    scale = 1e-9 if b[:4] == b'\x4d\x3c\xb2\xa1' else 1e-6
+    while p < len(b):
+        sec, frac, n = struct.unpack_from('<III', b, p)
+        yield sec + frac * scale, b[p + 16:p + 16 + n]
+        p += 16 + n
+
+
+def ip(*words):
+    subprocess.run(('ip',) + words, check=True)
+
+
+# The capture's four minutes go out in half a second, so that the states' ages, which say when they began, must all be 0.
+SENDER = '''
+import struct, socket, sys, time
+def without_ages(f):
+    f, o = bytearray(f), 14 + 20 + 20
+    while o + 4 <= len(f):
+        action, words, count = struct.unpack_from('>BBH', f, o)
+        for n in range(count):
+            if action in (13, 14):
+                f[o + 4 + n * 264 + 196:o + 4 + n * 264 + 200] = bytes(4)
+        o += 4 + count * words * 4
+    return f
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind(('pfe0', 0))
+b, p = open(sys.argv[1], 'rb').read(), 24
+while p < len(b):
+    n = struct.unpack_from('<I', b, p + 8)[0]
+    s.send(without_ages(b[p + 16:p + 16 + n]))
+    p += 16 + n
+    time.sleep(0.002)
+'''
+
+
+def live():
+    """Records of the live capture against those of a replay: same but for the times, which are now."""
+    a, b = 'pflow-a-%d' % os.getpid(), 'pflow-b-%d' % os.getpid()
+    try:
+        for n in (a, b):
+            ip('netns', 'add', n)
+        ip('link', 'add', 'pfe0', 'netns', a, 'type', 'veth', 'peer', 'name', 'pfe1', 'netns', b)
+        ip('-n', a, 'addr', 'add', '192.0.2.1/24', 'dev', 'pfe0')
+        ip('-n', b, 'addr', 'add', '192.0.2.9/24', 'dev', 'pfe1')
+        for n, d in ((a, 'pfe0'), (b, 'pfe1'), (b, 'lo')):
+            ip('-n', n, 'link', 'set', d, 'up')
+        out = open(os.path.join(TMP.name, 'live.json'), 'w+')
+        log = open(os.path.join(TMP.name, 'live.log'), 'w+')
+        daemon = subprocess.Popen(['ip', 'netns', 'exec', b, PFLOW, '-d', '-a', '-i', 'pfe1', '-o', 'json', 'pflow0', 'flowdst', '127.0.0.1:2055', 'pflowproto', '10'],
+                                  stdout=out, stderr=log, stdin=subprocess.DEVNULL)
+        deadline = time.monotonic() + 15
+        while 'capturing on' not in open(log.name).read():
+            if time.monotonic() > deadline or daemon.poll() is not None:
+                return open(log.name).read() or 'does not start'
+            time.sleep(0.05)
+        groups = run('ip', '-n', b, 'maddr', 'show', 'dev', 'pfe1').stdout
+        subprocess.run(['ip', 'netns', 'exec', a, sys.executable, '-c', SENDER, CAPTURE], check=True)
+        replay = run(PFLOW, '-a', '-r', CAPTURE, '-o', 'json')
+        want = [json.loads(l) for l in replay.stdout.splitlines()]
+        while time.monotonic() < deadline and open(out.name).read().count('\n') < len(want):
+            time.sleep(0.1)
+        daemon.send_signal(signal.SIGUSR1)
+        time.sleep(0.3)
+        daemon.send_signal(signal.SIGTERM)
+        status = daemon.wait(timeout=10)
+        got = [json.loads(l) for l in open(out.name).read().splitlines()]
+        key = lambda r: tuple(sorted((k, str(v)) for k, v in r.items() if k not in ('flowStartMilliseconds', 'flowEndMilliseconds')))
+        x, y = collections.Counter(map(key, got)), collections.Counter(map(key, want))
+        text = open(log.name).read()
+        if x != y:
+            return '%d records live, %d in a replay, %d differ' % (len(got), len(want), sum(((x - y) + (y - x)).values()))
+        if status or text.count('records') < 2 or '224.0.0.240' not in groups:
+            return 'status %d, group joined: %r, log: %s' % (status, '224.0.0.240' in groups, text)
+        sent = summary_of(text, 'records')
+        return sent != len(want) and '%d records packed, %d expected' % (sent, len(want))
+    finally:
+        for n in (a, b):
+            subprocess.run(['ip', 'netns', 'del', n], stderr=subprocess.DEVNULL)
+
+
+def pace():
+    """A capture of three packets over two seconds takes two seconds at -x 1, one at -x 2, none at 0."""
+    path = os.path.join(TMP.name, 'pace.pcap')
+    frame = next(packets(CAPTURE))[1]
+    with open(path, 'wb') as f:
+        f.write(struct.pack('<IHHiIII', 0xa1b2c3d4, 2, 4, 0, 0, 65535, 1))
+        for n in range(3):
+            f.write(struct.pack('<IIII', 1700000000 + n, 0, len(frame), len(frame)) + frame)
+    for speed, low, high in (('1', 1.9, 3.5), ('2', 0.9, 1.9), ('0', 0, 0.8)):
+        start = time.monotonic()
+        r = run(PFLOW, '-x', speed, '-o', 'none', '-r', path)
+        took = time.monotonic() - start
+        if r.returncode or not low <= took <= high:
+            return '-x %s took %.2f s, status %d' % (speed, took, r.returncode)
+
+
+def endings():
+    whole = open(CAPTURE, 'rb').read()
+    cut = os.path.join(TMP.name, 'cut.pcap')
+    open(cut, 'wb').write(whole[:-100])
+    r = run(PFLOW, '-a', '-r', cut)
+    check('a damaged file: what is whole is exported, the error names file and offset, status 1',
+          (r.returncode != 1 or 'cut.pcap' not in r.stderr or 'offset' not in r.stderr or r.stdout.count('\n') < 200) and r.stderr)
+    r = run('sh', '-c', '{ "$0" -x 1000 -a -r "$1" -o messages; echo "status $?" >&2; } | head -n 1', PFLOW, CAPTURE)
+    check('a broken pipe ends quietly', (r.stderr.strip() != 'status 0' or r.stdout.count('\n') != 1) and r.stderr)
+    r = run('sh', '-c', 'cat "$1" | "$0" -a -r - | wc -l', PFLOW, CAPTURE)
+    check('standard input is read', r.stdout.strip() != '305' and r.stdout)
+    r = run(PFLOW, '-Z')
+    check('wrong usage is status 2', (r.returncode != 2 or 'usage: pflow' not in r.stderr) and r.stderr)
+    r = run(PFLOW, '-r', '/nonexistent')
+    check('a missing file is status 1', (r.returncode != 1 or '/nonexistent' not in r.stderr) and r.stderr)
+
+
+for form in FORMS:
+    for v6 in (False, True):
+        check('nfcapd %s over %s' % (form, 'IPv6' if v6 else 'IPv4'), nfcapd(form, v6))
+    check('tshark %s' % form, tshark(form, False))
+check('live in namespaces', live())
+check('pace', pace())
+endings()
+print('endtoend: %d passed, %d failed' % (passed, failed))
+sys.exit(failed > 0)
