@@ -69,7 +69,7 @@ counters! {
         exported: "flows exported",
         records: "records they made: one a direction with octets",
         octets: "octets in them",
-        unflagged: "flows left out: their rule does not say pflow",
+        unflagged: "flows left out: their rule does not say pflow (-a exports them)",
         direction: "flows left out by -S",
         empty: "flows left out: no octets either way",
     }

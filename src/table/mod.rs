@@ -21,13 +21,14 @@ mod queues;
 mod senders;
 mod slot;
 
+use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashTable};
 
-pub use senders::{MAX_SENDERS, Sender, SenderId, SenderRecord};
+pub use senders::{CreatorRecord, MAX_CREATORS, MAX_SENDERS, Sender, SenderId, SenderRecord};
 
 use crate::counters::TableCounters;
 use crate::flow::{Boot, End, Flow, Times};
@@ -156,6 +157,18 @@ impl Table {
         self.senders.all()
     }
 
+    /// How many states each sender spoke of last, by creator. Walks the whole table.
+    pub fn states_by_sender(&self) -> BTreeMap<(SenderId, u32), u64> {
+        let mut states = BTreeMap::new();
+        for place in (0..self.slots.places()).filter(|place| self.is_held(*place)) {
+            let slot = &self.slots[place];
+            *states
+                .entry((SenderId(slot.sender), slot.creatorid))
+                .or_default() += 1;
+        }
+        states
+    }
+
     /// Changes pf's timeouts.
     pub fn set_timeouts(&mut self, timeouts: Timeouts) {
         self.settings.timeouts = timeouts;
@@ -211,6 +224,9 @@ impl Table {
         done: &mut impl FnMut(Now, &Flow),
     ) {
         self.epoch.get_or_insert(arrival.at.secs());
+        if let Some(creatorid) = message.creatorid() {
+            self.senders[arrival.sender.0].note_creator(creatorid, message.action());
+        }
         match message {
             Message::Insert(state) => self.full_state(arrival, state, Kind::Insert, done),
             Message::Update(state) => self.full_state(arrival, state, Kind::Update, done),

@@ -9,13 +9,32 @@ use std::net::IpAddr;
 use crate::counters::PacketCounters;
 use crate::state::PFTM_COUNT;
 use crate::time::Wall;
-use crate::wire::pfsync::{Bus, Dialect};
+use crate::wire::pfsync::{Action, Bus, Dialect};
 
 /// Most senders told apart; further ones count as one.
 pub const MAX_SENDERS: usize = 1024;
 
+/// Most creators told apart for one sender; messages about further ones count for creator 0, which
+/// no firewall has.
+pub const MAX_CREATORS: usize = 64;
+
+/// What a sender said about the states of one creator.
+#[derive(Clone, Debug)]
+pub struct CreatorRecord {
+    /// Which.
+    pub creatorid: u32,
+    actions: [u64; Action::ALL.len()],
+}
+
+impl CreatorRecord {
+    /// Messages by action.
+    pub fn actions(&self) -> impl Iterator<Item = (Action, u64)> + '_ {
+        Action::ALL.iter().copied().zip(self.actions)
+    }
+}
+
 /// A sender's number.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct SenderId(pub(super) u16);
 
 /// Where packets come from.
@@ -48,6 +67,10 @@ pub struct SenderRecord {
     pub dialect: Option<Dialect>,
     /// Its packets and messages.
     pub packets: PacketCounters,
+    /// What it said about whose states.
+    creators: Vec<CreatorRecord>,
+    /// Place of the creator spoken of last: messages come in runs.
+    latest_creator: usize,
     /// Stamp of its last packet.
     pub last: Wall,
     /// The last bulk status it sent, and when.
@@ -64,11 +87,51 @@ impl SenderRecord {
             sender,
             dialect: None,
             packets: PacketCounters::default(),
+            creators: Vec::new(),
+            latest_creator: 0,
             last: Wall::default(),
             bus: None,
             is_version_logged: false,
             largest_expire: [0; PFTM_COUNT],
         }
+    }
+
+    /// Counts a message about the states of `creatorid`.
+    pub(super) fn note_creator(&mut self, creatorid: u32, action: Action) {
+        let place = match self.creators.get(self.latest_creator) {
+            Some(record) if record.creatorid == creatorid => self.latest_creator,
+            _ => self.creator_place(creatorid),
+        };
+        self.latest_creator = place;
+        let record = self.creators.get_mut(place);
+        if let Some(count) = record.and_then(|record| record.actions.get_mut(action.index())) {
+            *count += 1;
+        }
+    }
+
+    fn creator_place(&mut self, creatorid: u32) -> usize {
+        let find = |records: &[CreatorRecord], creatorid| {
+            records
+                .iter()
+                .position(|record| record.creatorid == creatorid)
+        };
+        let creatorid = match find(&self.creators, creatorid) {
+            Some(place) => return place,
+            None if self.creators.len() < MAX_CREATORS => creatorid,
+            None => 0,
+        };
+        find(&self.creators, creatorid).unwrap_or_else(|| {
+            self.creators.push(CreatorRecord {
+                creatorid,
+                actions: Default::default(),
+            });
+            self.creators.len() - 1
+        })
+    }
+
+    /// What it said about whose states, in the order first heard of.
+    pub fn creators(&self) -> &[CreatorRecord] {
+        &self.creators
     }
 
     /// Remembers an `expire` seen in `pftm`.
@@ -155,6 +218,20 @@ impl std::ops::IndexMut<u16> for Senders {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn creators_beyond_the_bound_are_one() {
+        let mut record = SenderRecord::new(Sender::Local);
+        for creatorid in 1..=200 {
+            record.note_creator(creatorid, Action::Insert);
+        }
+        record.note_creator(3, Action::Clear);
+        let inserts = |record: &CreatorRecord| record.actions().map(|(_, n)| n).sum::<u64>();
+        assert_eq!(record.creators().len(), MAX_CREATORS + 1);
+        assert_eq!(record.creators().iter().map(inserts).sum::<u64>(), 201);
+        assert_eq!(inserts(&record.creators()[2]), 2);
+        assert_eq!(record.creators()[MAX_CREATORS].creatorid, 0);
+    }
 
     #[test]
     fn senders_beyond_the_bound_are_one() {

@@ -298,6 +298,24 @@ impl<'a> Message<'a> {
     }
 }
 
+impl Message<'_> {
+    /// Whose states it is about, or who sends it; `None` for TDB and unknown ones, and for the
+    /// request for everything.
+    pub fn creatorid(&self) -> Option<u32> {
+        match self {
+            Self::Insert(state) | Self::Update(state) | Self::Delete(state) => {
+                Some(state.state_id().creatorid)
+            }
+            Self::UpdateCompressed(update) => Some(update.state.creatorid),
+            Self::DeleteCompressed(id) | Self::InsertAck(id) => Some(id.creatorid),
+            Self::UpdateRequest(id) => Some(id.creatorid).filter(|creatorid| *creatorid != 0),
+            Self::Clear(clear) => Some(clear.creatorid),
+            Self::Bus(bus) => Some(bus.creatorid),
+            Self::Tdb(_) | Self::Unknown { .. } => None,
+        }
+    }
+}
+
 /// `id` and `creatorid`, which UPD_REQ, DEL_C and INS_ACK begin with.
 fn state_id(octets: &[u8]) -> StateId {
     StateId {

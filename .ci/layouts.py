@@ -1,0 +1,138 @@
+#!/usr/bin/env python3
+"""Compares every offset of src/wire/pfsync's layouts with the kernels' own headers.
+
+usage: layouts.py SOURCE-DIRECTORY
+
+PyPI's ziglang ships the net/pfvar.h and net/if_pfsync.h of OpenBSD, FreeBSD and NetBSD and compiles them for any
+machine: sizeof and offsetof are read out of the assembler it writes, for amd64 and for a big-endian machine. It is
+installed into a cache directory of its own. Older releases than these headers' are facts on paper only.
+"""
+import os, re, subprocess, sys
+
+SRC = sys.argv[1] + '/src/wire/pfsync/'
+CACHE = os.path.join(os.environ.get('XDG_CACHE_HOME', os.path.expanduser('~/.cache')), 'pflow-ci', 'ziglang')
+
+HEAD = '''
+#include <sys/types.h>
+#include <sys/socket.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <stddef.h>
+'''
+OPENBSD = HEAD + '''
+union sockaddr_union { struct sockaddr sa; struct sockaddr_in sin; struct sockaddr_in6 sin6; };
+#include <net/pfvar.h>
+#include <net/if_pfsync.h>
+'''
+FREEBSD = HEAD + '''
+#include <net/pfvar.h>
+#include <net/if_pfsync.h>
+'''
+NETBSD = HEAD + '''
+#include <net/pfvar.h>
+'''
+
+# field of ours: member of theirs
+COMMON = dict(id='id', ifname='ifname', src='src', dst='dst', rt_addr='rt_addr', rule='rule', anchor='anchor', nat_rule='nat_rule',
+              creation='creation', expire='expire', packets0='packets[0]', packets1='packets[1]', octets0='bytes[0]', octets1='bytes[1]',
+              creatorid='creatorid', direction='direction', log='log', timeout='timeout')
+KEYS = dict(wire='key[0]', stack='key[1]')
+ONE_AF = dict(af0='af', af1='af', proto0='proto', proto1='proto')
+SYNC = dict(sync_flags='sync_flags', updates='updates')
+MODERN = dict(max_mss='max_mss', min_ttl='min_ttl', set_tos='set_tos', set_prio='set_prio[0]', rt='rt')
+LAYOUTS = {
+    ('openbsd.rs', 'V6'): ('pfsync_state', OPENBSD, ('x86_64-openbsd', 'sparc64-openbsd'),
+                           dict(COMMON, **KEYS, **ONE_AF, **SYNC, **MODERN, rtableid0='rtableid[0]', rtableid1='rtableid[1]', state_flags='state_flags')),
+    ('freebsd.rs', 'V1301'): ('pfsync_state_1301', FREEBSD, ('x86_64-freebsd', 'powerpc64-freebsd'), dict(COMMON, **KEYS, **ONE_AF, **SYNC, state_flags='state_flags')),
+    ('freebsd.rs', 'V1400'): ('pfsync_state_1400', FREEBSD, ('x86_64-freebsd', 'powerpc64-freebsd'),
+                              dict(COMMON, **KEYS, **ONE_AF, **SYNC, **MODERN, rtableid0='rtableid', queues='qid', rt_ifname='rt_ifname', state_flags='state_flags')),
+    ('freebsd.rs', 'V1500'): ('pfsync_state_1500', FREEBSD, ('x86_64-freebsd', 'powerpc64-freebsd'),
+                              dict(COMMON, **KEYS, **MODERN, af0='wire_af', af1='stack_af', proto0='wire_proto', proto1='stack_proto', rtableid0='rtableid', queues='qid',
+                                   rt_ifname='rt_ifname', orig_ifname='orig_ifname', tagname='tagname', state_flags='state_flags')),
+    ('old.rs', 'V3'): ('pfsync_state', NETBSD, ('x86_64-netbsd', 'sparc-netbsd'), dict(COMMON, **ONE_AF, **SYNC, lan='lan', gwy='gwy', ext='ext')),
+}
+PEER = dict(seqlo=8, seqhi=12, seqdiff=16, max_win=20, mss=22, state=24, wscale=25)
+
+
+def zig():
+    python = CACHE + '/bin/python'
+    if not os.path.exists(python):
+        subprocess.run([sys.executable, '-m', 'venv', CACHE], check=True)
+        subprocess.run([python, '-m', 'pip', 'install', '-q', 'ziglang==0.17.1'], check=True)
+    return python
+
+
+def theirs(source, target, struct, members):
+    """Offsets of the members, and the size, by the compiler."""
+    lines = ['const unsigned long pf_%d = offsetof(struct %s, %s);' % (n, struct, m) for n, m in enumerate(members)]
+    lines.append('const unsigned long pf_size = sizeof(struct %s);' % struct)
+    peer = 'pf_state_peer_export' if source == FREEBSD else 'pfsync_state_peer'
+    lines += ['const unsigned long pf_peer_%s = offsetof(struct %s, %s);' % (m, peer, m) for m in PEER]
+    python = zig()
+    path = os.path.join(CACHE, 'layout.c')
+    with open(path, 'w') as f:
+        f.write(source + '\n'.join(lines) + '\n')
+    run = subprocess.run([python, '-m', 'ziglang', 'cc', '-target', target, '-S', '-g0', '-o', path + '.s', path], stderr=subprocess.PIPE, text=True)
+    if run.returncode:
+        sys.exit('zig for %s: %s' % (target, run.stderr))
+    values, name = {}, None
+    for line in open(path + '.s'):
+        label = re.match(r'\.?(pf_\w+):', line)
+        if label:
+            name = label[1]
+        value = re.match(r'\s+\.(?:quad|xword|8byte|long|word|4byte|llong|int)\s+(\d+)', line)
+        if value and name and name not in values:
+            values[name] = int(value[1])
+    for name in ['pf_%d' % n for n in range(len(members))] + ['pf_size']:
+        if name not in values:  # an object of zeros has no directive of its own
+            values[name] = 0
+    for member, offset in PEER.items():
+        if values.get('pf_peer_' + member) != offset:
+            sys.exit('pfsync_state_peer.%s is at %s for %s' % (member, values.get('pf_peer_' + member), target))
+    return dict(zip(members, (values['pf_%d' % n] for n in range(len(members))))), values['pf_size']
+
+
+def ours(file, static):
+    """The numbers of a layout in the source, bases included."""
+    text = re.sub(r'//.*', '', open(SRC + file).read())
+    body = re.search(r'static %s: Layout = Layout \{(.*?)\n\};' % static, text, re.S)[1]
+    base = re.search(r'\.\.(?:(\w+)::)?(\w+)', body)
+    found = ours((base[1] + '.rs') if base[1] else file, base[2]) if base else {}
+    keys = re.search(r'keys: Keys::\w+ \{(.*?)\}', body, re.S)
+    if keys:
+        for stale in ('wire', 'stack', 'lan', 'gwy', 'ext'):
+            found.pop(stale, None)
+        found.update((k, int(v)) for k, v in re.findall(r'(\w+): (\d+)', keys[1]))
+        body = body.replace(keys[0], '')
+    for name, value in re.findall(r'(\w+): ([^\n]*?),?\n', body + '\n'):
+        numbers = [int(n) for n in re.findall(r'(?<![\w])\d+', value.replace('U16', '').replace('U8', ''))]
+        if value.startswith('['):
+            parts = re.findall(r'None|\d+', value)
+            for n, part in enumerate(parts):
+                found['%s%d' % (name, n)] = None if part == 'None' else int(part)
+        else:
+            found[name] = numbers[0] if numbers else None
+    return found
+
+
+def main():
+    wrong = checked = 0
+    for (file, static), (struct, source, targets, members) in LAYOUTS.items():
+        mine = ours(file, static)
+        for target in targets:
+            real, size = theirs(source, target, struct, list(members.values()))
+            pairs = [('len', mine['len'], size)] + [(f, mine.get(f), real[m]) for f, m in members.items()]
+            for field, have, want in pairs:
+                checked += 1
+                if have != want:
+                    wrong += 1
+                    print('FAILED %s %s.%s: %s, the kernel of %s has %s' % (file, static, field, have, target, want))
+        extra = {f for f, v in mine.items() if v is not None} - set(members) - {'len', 'counter', 'rdomain_and_af'}
+        if extra:
+            wrong += 1
+            print('FAILED %s %s: not compared: %s' % (file, static, sorted(extra)))
+    print('layouts: %d passed, %d failed' % (checked - wrong, wrong))
+    sys.exit(wrong > 0)
+
+
+main()
