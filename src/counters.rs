@@ -57,7 +57,7 @@ counters! {
         unknown_delete: "DEL_C of states not known",
         late: "full states older than what was known",
         restarted: "counters that began again at their sender",
-        ended_too_early: "states given up that were heard of again within an hour",
+        ended_too_early: "overdue states heard of again",
         senders_refused: "senders beyond the bound, counted as one",
         names_refused: "interface names beyond the bound, forgotten",
     }
@@ -85,7 +85,7 @@ counters! {
         clipped: "flows with more octets than can be split over v5 records",
         records: "records packed",
         datagrams: "datagrams sent, templates included",
-        templates: "template messages sent",
+        templates: "template messages made",
         octets: "octets of UDP payload sent",
         send_errors: "datagrams that could not be sent",
     }

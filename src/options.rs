@@ -290,8 +290,11 @@ impl Options {
         config.boottime = self.boottime.or(config.boottime);
         config.states = self.states.or(config.states);
         if !self.captures.is_empty() {
-            config.captures.clone_from(&self.captures);
-            config.captures.dedup();
+            config.captures.clear();
+            for name in &self.captures {
+                apply_words(&mut config, &["interface", name], || Place::Flag("i"))
+                    .map_err(located)?;
+            }
         }
         Ok(config)
     }

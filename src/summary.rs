@@ -108,11 +108,11 @@ fn interfaces(engine: &Engine) -> impl Iterator<Item = String> + '_ {
             )
         }));
         let mut line = format!(
-            "pflow{}: {} records, {} datagrams, {} of them templates, {} octets",
+            "pflow{}: {} records, {} template messages, {} datagrams sent, {} octets",
             interface.unit(),
             counters.records,
-            counters.datagrams,
             counters.templates,
+            counters.datagrams,
             counters.octets
         );
         if !rest.is_empty() {

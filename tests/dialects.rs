@@ -1,7 +1,11 @@
 //! Every message of the dialect captures in testdata, as -o messages-json prints it, against what
 //! the program that wrote the captures says they mean.
 
-#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test that is wrong may panic")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test that is wrong may panic"
+)]
 
 use std::path::Path;
 use std::process::Command;

@@ -389,7 +389,10 @@ fn the_summary_tells_what_was_read_and_sent() {
         "from 192.0.2.1: v6",
         "200 states learned, 200 states ended by DEL or DEL_C",
         "200 flows, 305 records, 1618165 octets",
-        &format!("pflow0: 245 records, {} datagrams", sent.len()),
+        &format!(
+            "pflow0: 245 records, 0 template messages, {} datagrams sent",
+            sent.len()
+        ),
     ] {
         assert!(text.contains(part), "{part} is not in:\n{text}");
     }

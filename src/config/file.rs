@@ -16,6 +16,8 @@ pub enum Place {
     File(String, usize),
     /// The argument of the n-th -e, counted from 1.
     Option(usize),
+    /// The argument of a flag of this letter.
+    Flag(&'static str),
     /// The rest of the command line.
     CommandLine,
 }
@@ -25,6 +27,7 @@ impl fmt::Display for Place {
         match self {
             Self::File(name, line) => write!(f, "{name}:{line}"),
             Self::Option(n) => write!(f, "-e {n}"),
+            Self::Flag(letter) => write!(f, "-{letter}"),
             Self::CommandLine => f.write_str("command line"),
         }
     }

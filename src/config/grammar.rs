@@ -228,7 +228,7 @@ fn program_word<'a>(
     let mut value = || words.next().ok_or_else(|| Error::new(word, "no value"));
     let wrong = |problem| Error::new(word, problem);
     let parsed = match word {
-        "interface" => ProgramWord::Interface(value()?.to_owned()),
+        "interface" => ProgramWord::Interface(capture_name(value()?).map_err(wrong)?),
         "states" => ProgramWord::States(number(value()?, 1, MAX_STATES).map_err(wrong)?),
         "boottime" => ProgramWord::BootTime(boottime(value()?).map_err(wrong)?),
         "timeout" => {
@@ -291,9 +291,21 @@ where
     }
 }
 
+/// A capture device: any name that a line can hold.
+fn capture_name(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains(|c: char| c == '"' || c.is_control()) {
+        return Err(format!("{text:?} is not the name of an interface"));
+    }
+    Ok(text.to_owned())
+}
+
+/// A name as pfsync carries it.
 fn interface_name(text: &str) -> Result<String, String> {
+    let is_plain = text
+        .bytes()
+        .all(|b| b.is_ascii_graphic() && b != b'"' && b != b'#');
     match text.len() {
-        1..=15 => Ok(text.to_owned()),
+        1..=15 if is_plain => Ok(text.to_owned()),
         _ => Err(format!(
             "{text} is not an interface name of 1 to 15 characters"
         )),
@@ -380,6 +392,14 @@ mod tests {
             ),
             ("states 0", "states: 0 is not a number from 1 to 1073741824"),
             ("flush active now", "now: nothing may follow flush"),
+            (
+                "interface a\"b",
+                "interface: \"a\\\"b\" is not the name of an interface",
+            ),
+            (
+                "ifindex sixteen-letters! 1",
+                "ifindex: sixteen-letters! is not an interface name of 1 to 15 characters",
+            ),
         ];
         for (line, problem) in expected {
             assert_eq!(error(line), problem, "{line}");

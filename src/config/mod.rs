@@ -133,7 +133,9 @@ impl Config {
                 }
             }
             ProgramWord::IfIndex { name, index } => {
-                if self.ifindexes.len() >= MAX_IFINDEXES {
+                let name_octets = IfName::from(&**name).as_bytes().to_vec();
+                let is_new = !self.ifindexes.contains_key(&name_octets);
+                if is_new && self.ifindexes.len() >= MAX_IFINDEXES {
                     return Err(Error::new(
                         name,
                         format!("more than {MAX_IFINDEXES} indexes"),

@@ -83,26 +83,32 @@ pub(super) struct Icmp {
 }
 
 impl Icmp {
-    /// From the initiator's and the responder's port of a state whose dialect is not known:
-    /// OpenBSD 4.4, 4.5 and FreeBSD to 13 have the id in both; later ones the type of the request
-    /// in the responder's, or in the initiator's if a reply made the state.
+    /// Of a dialect that keeps nothing but the id.
+    pub(super) fn of_id(id: u16) -> Self {
+        Self { id, kind: None }
+    }
+
+    /// From the initiator's and the responder's port, where the one keeps the id and the other the
+    /// type of the request: the responder's, or the initiator's if a reply made the state.
+    pub(super) fn of_query(src: u16, dst: u16) -> Option<Self> {
+        let (id, kind) = match (u8::try_from(dst), u8::try_from(src)) {
+            (Ok(kind), _) => (src, kind),
+            (_, Ok(kind)) => (dst, kind),
+            _ => return None,
+        };
+        Some(Self {
+            id,
+            kind: Some(kind),
+        })
+    }
+
+    /// The same of a state whose sender may be older than that: OpenBSD 4.4, 4.5 and FreeBSD to
+    /// 13 have the id in both ports.
     pub(super) fn of_ports(src: u16, dst: u16) -> Option<Self> {
         if src == dst {
-            return Some(Self {
-                id: src,
-                kind: None,
-            });
-        }
-        match (u8::try_from(dst), u8::try_from(src)) {
-            (Ok(kind), _) => Some(Self {
-                id: src,
-                kind: Some(kind),
-            }),
-            (_, Ok(kind)) => Some(Self {
-                id: dst,
-                kind: Some(kind),
-            }),
-            _ => None,
+            Some(Self::of_id(src))
+        } else {
+            Self::of_query(src, dst)
         }
     }
 }

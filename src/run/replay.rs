@@ -150,11 +150,18 @@ impl Replay {
     }
 
     fn handle_request(&mut self, request: Request) {
-        if request == Request::Statistics {
-            let total = self.total();
-            for line in summary::lines(&self.engine, &total) {
-                self.outside.log.info(&line);
+        match request {
+            Request::Statistics => {
+                let total = self.total();
+                for line in summary::lines(&self.engine, &total) {
+                    self.outside.log.info(&line);
+                }
             }
+            Request::Reload => self
+                .outside
+                .log
+                .warn("SIGHUP: a replay is not configured again"),
+            Request::Stop => {}
         }
     }
 

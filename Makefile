@@ -1,0 +1,122 @@
+# For GNU make and BSD make alike.
+
+PREFIX = /usr/local
+MANDIR = $(PREFIX)/share/man
+DESTDIR =
+CARGO = cargo
+INSTALL = install
+
+# Rust that Cargo.toml asks for.
+RUST = 1.88
+# Where cargo puts what it builds; CARGO_TARGET_DIR in the environment goes over it.
+TARGET = $${CARGO_TARGET_DIR:-target}
+CAPTURE = testdata/mix200.openbsd-v6.pcap
+
+# Before each cargo: rustup puts it where not every shell looks, and on OpenBSD the build of the
+# pcap crate cannot tell libpcap's version by itself.
+RUSTENV = PATH="$${CARGO_HOME:-$$HOME/.cargo}/bin:$$PATH"; export PATH; \
+	if [ "$$(uname -s)" = OpenBSD ]; then \
+		LIBPCAP_VER=$${LIBPCAP_VER:-1.5.0}; export LIBPCAP_VER; \
+	fi;
+
+all: build
+
+build:
+	@$(RUSTENV) $(CARGO) build --release --locked
+
+# Sets up this machine, builds, shows the flows of a capture of 200 states.
+run: setup build
+	@echo "pflow -a -b 1699900000 -r $(CAPTURE)"
+	@$(TARGET)/release/pflow -a -b 1699900000 -r $(CAPTURE)
+
+test: setup
+	@$(RUSTENV) $(CARGO) test --locked
+
+# What the build needs: libpcap with its headers, a C compiler to link with, pkg-config, Rust.
+setup:
+	@$(RUSTENV) \
+	need=; \
+	case "$$(uname -s)" in \
+	Linux) \
+		command -v cc >/dev/null 2>&1 || need="$$need gcc"; \
+		[ -f /usr/include/stdio.h ] || need="$$need libc6-dev"; \
+		command -v pkg-config >/dev/null 2>&1 || need="$$need pkg-config"; \
+		pkg-config --exists libpcap 2>/dev/null || \
+			[ -f /usr/include/pcap/pcap.h ] || need="$$need libpcap-dev"; \
+		how="apt-get install -y --no-install-recommends"; \
+		if [ -n "$$need" ] && ! command -v apt-get >/dev/null 2>&1; then \
+			echo "pflow needs libpcap with its headers, a C compiler and pkg-config:" >&2; \
+			echo "please install what Debian calls$$need" >&2; \
+			exit 1; \
+		fi;; \
+	FreeBSD) \
+		command -v pkg-config >/dev/null 2>&1 || need="$$need pkgconf"; \
+		command -v cargo >/dev/null 2>&1 || need="$$need rust"; \
+		how="pkg install -y";; \
+	OpenBSD) \
+		command -v cargo >/dev/null 2>&1 || need="$$need rust"; \
+		how="pkg_add";; \
+	*) \
+		how=;; \
+	esac; \
+	if [ -n "$$need" ]; then \
+		if [ "$$(id -u)" = 0 ]; then as=; \
+		elif command -v sudo >/dev/null 2>&1; then as=sudo; \
+		elif command -v doas >/dev/null 2>&1; then as=doas; \
+		else \
+			echo "packages are missing; please run as root:" >&2; \
+			echo "    $$how$$need" >&2; \
+			exit 1; \
+		fi; \
+		echo "$$as $$how$$need"; \
+		case "$$how" in apt-get*) $$as apt-get update -q || exit 1;; esac; \
+		$$as $$how$$need || { \
+			echo "could not install$$need; please try by hand:" >&2; \
+			echo "    $$how$$need" >&2; \
+			exit 1; \
+		}; \
+	fi; \
+	if ! command -v $(CARGO) >/dev/null 2>&1; then \
+		echo "pflow needs Rust $(RUST) or later and finds no cargo; https://rustup.rs has it:" >&2; \
+		echo "    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh" >&2; \
+		echo "Debian 12 has it, too: apt-get install rustc-web cargo-web" >&2; \
+		exit 1; \
+	fi; \
+	have=$$($(CARGO) --version | sed 's/^cargo \([0-9]*\.[0-9]*\).*/\1/'); \
+	if [ "$${have%%.*}" -lt "$$(echo $(RUST) | cut -d. -f1)" ] || { \
+		[ "$${have%%.*}" -eq "$$(echo $(RUST) | cut -d. -f1)" ] && \
+		[ "$${have#*.}" -lt "$$(echo $(RUST) | cut -d. -f2)" ]; }; then \
+		echo "pflow needs Rust $(RUST) or later, this is $$have; with rustup:" >&2; \
+		echo "    rustup update stable" >&2; \
+		exit 1; \
+	fi
+
+lint: check
+
+check: man-lint
+	@$(RUSTENV) $(CARGO) fmt --check
+	@$(RUSTENV) $(CARGO) clippy --locked --all-targets -- -D warnings
+	@$(RUSTENV) RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+
+# Manual pages of other systems, which the page refers to, are not a fault.
+man-lint:
+	@command -v mandoc >/dev/null 2>&1 || { echo "mandoc is missing" >&2; exit 1; }
+	@[ -r pflow.8 ] && ! mandoc -Tlint -Wstyle pflow.8 2>/dev/null | grep -v 'referenced manual not found'
+
+bench:
+	@$(RUSTENV) $(CARGO) bench --locked
+
+# Does not build, so that root needs no Rust: `make`, then `make install` as root.
+install:
+	@[ -x "$(TARGET)/release/pflow" ] || { echo "please build first: make" >&2; exit 1; }
+	$(INSTALL) -d -m 755 $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(MANDIR)/man8
+	$(INSTALL) -m 755 "$(TARGET)/release/pflow" $(DESTDIR)$(PREFIX)/sbin/pflow
+	$(INSTALL) -m 644 pflow.8 $(DESTDIR)$(MANDIR)/man8/pflow.8
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/sbin/pflow $(DESTDIR)$(MANDIR)/man8/pflow.8
+
+clean:
+	@$(RUSTENV) $(CARGO) clean
+
+.PHONY: all build run test setup lint check man-lint bench install uninstall clean
