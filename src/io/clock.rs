@@ -65,7 +65,7 @@ impl Pace {
     }
 
     /// How long to wait until the replay's clock may show `stamp`. A longer gap than
-    /// [`Self::MAX_WAIT`] is cut to that, and the pace goes on from behind it.
+    /// a minute is cut to that, and the pace goes on from behind it.
     pub fn wait_for(&mut self, stamp: Wall) -> Duration {
         let ahead = stamp.since(self.from).as_secs_f64() / self.speed;
         let gone = Clock::new(None)
