@@ -7,7 +7,7 @@ For every scenario and dialect of GOLDEN/states: NetFlow v5 and the IPFIX templa
 addresses, ports, protocol, NAT, packets and octets, with start and end within a second. The end of some states
 is not on the wire: their packets after the last of at most six UPD_C are told by no message, and the full update
 comes when they are due already (expire 0). Those may end earlier than the kernel says, never later. For GOLDEN/live:
-check_flows.py of ../tools must be content. For GOLDEN/malformed: each of the 420 packets a file is read whole
+check_flows.py of ../tools must be content. For GOLDEN/dialects: every message against the truth beside it. For GOLDEN/malformed: each of the 420 packets a file is read whole
 or counted under one reason. Two replays must give the same datagrams. pflow_decode.py must find no fault.
 """
 import collections, gzip, ipaddress, json, os, socket, struct, subprocess, sys, tempfile, threading
@@ -252,8 +252,27 @@ def malformed():
         verdict(name, (run.returncode or whole is None or bad is None or whole + bad != 420) and 'status %d, %r whole, %r not' % (run.returncode, whole, bad))
 
 
+def dialects():
+    """Every message of every dialect and framing means what its writer says; Ethernet and raw IP give the same flows."""
+    flows = {}
+    for name in sorted(os.listdir(GOLDEN + '/dialects')):
+        if not name.endswith('.pcap'):
+            continue
+        capture = GOLDEN + '/dialects/' + name
+        text = subprocess.run([PFLOW, '-o', 'messages-json', '-vv', '-r', capture], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True).stdout
+        ours = [json.loads(l) for l in text.splitlines()]
+        theirs = [dict(m, version=p['version']) for p in json.load(open(capture[:-4] + 'json')) for m in p['messages']]
+        wrong = [(k, v, m.get(k)) for m, t in zip(ours, theirs) for k, v in t.items() if m.get(k) != v]
+        verdict('dialects/' + name, (len(ours) != len(theirs) or wrong) and '%d messages, %d expected, %r' % (len(ours), len(theirs), wrong[:2]))
+        dialect, framing = name[:-5].rsplit('-', 1)
+        text = subprocess.run([PFLOW, '-a', '-o', 'json', '-e', 'flush active', '-r', capture], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True).stdout
+        if framing != 'pfsync':  # which holds other packets: its own only, and whole states
+            verdict('dialects/%s flows' % name, sorted(text.splitlines()) != flows.setdefault(dialect, sorted(text.splitlines())) and 'differ from another framing')
+
+
 states()
 forms()
+dialects()
 live()
 malformed()
 print('golden: %d passed, %d failed' % (passed, failed))
