@@ -58,6 +58,7 @@ counters! {
         late: "full states older than what was known",
         restarted: "counters that began again at their sender",
         ended_too_early: "overdue states heard of again",
+        shares_refused: "full states of further senders of a state, beyond the bound",
         senders_refused: "senders beyond the bound, counted as one",
         names_refused: "interface names beyond the bound, forgotten",
     }

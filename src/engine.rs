@@ -69,6 +69,8 @@ pub struct Engine {
     local_addresses: Vec<IpAddr>,
     /// The latest time heard of.
     latest: Option<Now>,
+    /// The end of a silence of more than [`GAP`].
+    gap_until: Option<Uptime>,
     /// All packets and messages.
     packets: PacketCounters,
     notices: Vec<String>,
@@ -149,6 +151,7 @@ impl Engine {
             },
             local_addresses: settings.local_addresses,
             latest: None,
+            gap_until: None,
             packets: PacketCounters::default(),
             notices: Vec::new(),
         }
@@ -180,18 +183,23 @@ impl Engine {
         interfaces.chain(self.table.poll_timeout()).min()
     }
 
-    /// Does what is due up to `now`, in order, each at its own due time.
-    pub fn handle_timeout(&mut self, now: Now) {
-        let is_gap = self
+    /// Does what is due up to `now`, in order, each at its own due time. Nothing will be heard
+    /// before `horizon`, which is `now` unless the future is known, as in a replay.
+    pub fn handle_timeout(&mut self, now: Now, horizon: Uptime) {
+        if self
             .latest
-            .is_some_and(|then| now.uptime.since(then.uptime) > GAP);
+            .is_some_and(|then| horizon.since(then.uptime) > GAP)
+        {
+            self.gap_until = Some(horizon);
+        }
+        let is_gap = self.gap_until.is_some_and(|until| until >= horizon);
         while let Some(due) = self.poll_timeout().filter(|due| *due <= now.uptime) {
             let then = now.at(due);
             self.exporter.begin_turn();
             let Self {
                 table, exporter, ..
             } = self;
-            table.handle_timeout(then, now.uptime, &mut |now, flow| exporter.flow(now, flow));
+            table.handle_timeout(then, horizon, &mut |now, flow| exporter.flow(now, flow));
             let Exporter {
                 interfaces, outbox, ..
             } = exporter;
@@ -199,7 +207,7 @@ impl Engine {
                 let templates = interface.counters.templates;
                 interface.handle_timeout(then, outbox);
                 if is_gap && interface.counters.templates != templates {
-                    interface.skip_templates(now.uptime);
+                    interface.skip_templates(horizon);
                 }
             }
         }

@@ -109,7 +109,7 @@ impl LiveRun {
                 },
                 default(wait) => {
                     let now = self.clock.now();
-                    self.engine.handle_timeout(now);
+                    self.engine.handle_timeout(now, now.uptime);
                     self.watch_silence(now);
                 }
             }
@@ -120,7 +120,7 @@ impl LiveRun {
 
     fn handle_batch(&mut self, batch: &Batch) {
         let now = self.clock.now();
-        self.engine.handle_timeout(now);
+        self.engine.handle_timeout(now, now.uptime);
         let messages = self.engine.packet_counters().messages();
         for (frame, octets) in batch.packets() {
             let packet = Packet {

@@ -217,7 +217,7 @@ impl Replay {
                 if let Some(ending) = self.wait_until(then.wall)? {
                     return Ok(Some(ending));
                 }
-                self.engine.handle_timeout(then);
+                self.engine.handle_timeout(then, target.uptime);
                 self.clock = Some((clock.max(then.wall), boot));
                 self.outside.send(&mut self.engine);
             }
@@ -226,7 +226,7 @@ impl Replay {
             }
         }
         self.clock = Some((stamp, boot));
-        self.engine.handle_timeout(target);
+        self.engine.handle_timeout(target, target.uptime);
         Ok(None)
     }
 

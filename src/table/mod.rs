@@ -16,6 +16,7 @@
 //! costs is counted. Nothing here allocates per message once the table has
 //! grown, and nothing iterates in the order of a hash.
 
+mod departed;
 mod names;
 mod queues;
 mod senders;
@@ -33,13 +34,14 @@ pub use senders::{CreatorRecord, MAX_CREATORS, MAX_SENDERS, Sender, SenderId, Se
 use crate::counters::TableCounters;
 use crate::flow::{Boot, End, Flow, Times};
 use crate::slab::{NONE, Slab};
-use crate::state::{StateId, Timeouts};
+use crate::state::{StateId, StateKey, Timeouts};
 use crate::time::{Now, Uptime};
 use crate::wire::pfsync::{Clear, Compressed, Dialect, Message, State};
+use departed::{Departed, Departure};
 use names::Names;
 use queues::{Class, Queues};
 use senders::Senders;
-use slot::{Birth, Counts, KeyPair, SETTLED, Second, Share, Slot, Slots};
+use slot::{Birth, Counts, EXPORTED, KeyPair, SETTLED, Second, Share, Slot, Slots};
 
 /// How long after its timeout a state may still be deleted: one purge pass of 10 s, a second in
 /// the sender's queue, and the network (pfsync.md 7, trap 14).
@@ -54,12 +56,13 @@ const LATE: Duration = Duration::from_secs(2);
 
 /// Ages of one state may differ by this between messages, seconds: they are cut to seconds on one
 /// machine and put on another clock here.
-const AGE_SLACK: i64 = 2;
+const AGE_SLACK: u64 = 2;
 
 /// Largest `expire` believed, seconds: thirty days.
 const MAX_EXPIRE: u32 = 30 * 86400;
 
-/// Further senders remembered for one state; the one silent longest is settled for a new one.
+/// Further senders counted for one state; what still others count is left out, for it could not be
+/// told from what was counted before.
 const MAX_SHARES: usize = 8;
 
 /// Bounds and habits of a table.
@@ -100,6 +103,7 @@ pub struct Table {
     shares: Slab<Share>,
     names: Names,
     senders: Senders,
+    departed: Departed,
     /// States held by creator, so that a CLR for none costs nothing.
     creators: HashMap<u32, u32, RandomState>,
     /// Uptime in seconds that slots count from: the first message's.
@@ -121,6 +125,7 @@ impl Table {
             shares: Slab::default(),
             names: Names::default(),
             senders: Senders::default(),
+            departed: Departed::default(),
             creators: HashMap::default(),
             epoch: None,
             counters: TableCounters::default(),
@@ -281,10 +286,11 @@ impl Table {
             return;
         }
         let id = state.state_id();
-        let creation = self.second(arrival.at.secs() - i64::from(age(state)));
+        let age = age(state);
+        let creation = self.second(arrival.at.secs() - i64::from(age.unwrap_or(0)));
         let mut held = self.find(id);
         if let Some(place) = held
-            && !self.is_same_state(place, state, creation)
+            && !self.is_same_state(place, state, age.map(|_| creation))
         {
             self.counters.replaced += 1;
             self.end(place, arrival.now, End::Replaced, done);
@@ -292,7 +298,27 @@ impl Table {
         }
         let place = match held {
             Some(place) => place,
-            None => self.insert(arrival, state, creation, done),
+            None => {
+                let departure = self.departure(id, state, creation);
+                if departure.is_some_and(|departure| departure.is_late(arrival.now.uptime)) {
+                    self.counters.late += 1;
+                    return;
+                }
+                let place = self.insert(arrival, state, creation, done);
+                if let Some(Departure { exported, at, .. }) = departure {
+                    let sender = EXPORTED;
+                    self.add_share(
+                        place,
+                        Share {
+                            sender,
+                            next: NONE,
+                            counts: exported,
+                            full: at,
+                        },
+                    );
+                }
+                place
+            }
         };
         if !self.count(place, arrival, state, kind) {
             self.counters.late += 1;
@@ -306,12 +332,24 @@ impl Table {
         }
     }
 
-    /// Whether a full state is the one held: the same key, the same age.
-    fn is_same_state(&self, place: u32, state: &State<'_>, creation: Second) -> bool {
-        let slot = &self.slots[place];
+    /// The end of the very state that a full message is about, if it is remembered.
+    fn departure(&self, id: StateId, state: &State<'_>, creation: Second) -> Option<Departure> {
+        let departure = self.departed.find(hash(&self.hasher, id), id)?;
+        let is_same = self.is_same_age(departure.creation, creation)
+            && departure.key == fingerprint(&self.hasher, &state.wire_key());
+        is_same.then_some(*departure)
+    }
+
+    fn is_same_age(&self, one: Second, other: Second) -> bool {
         let epoch = self.epoch.unwrap_or(0);
-        let apart = slot.creation.uptime(epoch).abs_diff(creation.uptime(epoch));
-        if apart > AGE_SLACK.unsigned_abs() || state.direction() != Some(slot.direction) {
+        one.uptime(epoch).abs_diff(other.uptime(epoch)) <= AGE_SLACK
+    }
+
+    /// Whether a full state is the one held: the same key and, if it tells one, the same age.
+    fn is_same_state(&self, place: u32, state: &State<'_>, creation: Option<Second>) -> bool {
+        let slot = &self.slots[place];
+        let is_same_age = creation.is_none_or(|new| self.is_same_age(slot.creation, new));
+        if !is_same_age || state.direction() != Some(slot.direction) {
             return false;
         }
         let KeyPair { wire, stack } = slot.key_pair(&self.keys);
@@ -397,6 +435,10 @@ impl Table {
     /// [`Self::count`] for a state that another sender was counted for first.
     fn count_share(&mut self, place: u32, sender: u16, counts: Counts, now: Uptime) -> bool {
         let Some(at) = self.find_share(place, sender) else {
+            if self.shares_of(place).count() >= MAX_SHARES {
+                self.counters.shares_refused += 1;
+                return true;
+            }
             self.add_share(
                 place,
                 Share {
@@ -453,32 +495,24 @@ impl Table {
     }
 
     fn add_share(&mut self, place: u32, share: Share) {
-        let is_full = self.shares_of(place).count() >= MAX_SHARES;
-        let oldest = self
-            .shares_of(place)
-            .filter(|at| self.shares[*at].sender != SETTLED)
-            .min_by_key(|at| self.shares[*at].full);
-        match oldest {
-            // The longest silent sender's share becomes the settled sum, or joins it.
-            Some(oldest) if is_full && share.sender != SETTLED => {
-                let settled = self.shares[oldest].counts;
-                let next = self.shares[oldest].next;
-                self.shares[oldest] = Share { next, ..share };
-                self.settle(place, settled, share.full);
-            }
-            _ => {
-                let next = self.slots[place].shares;
-                let at = self.shares.insert(Share { next, ..share });
-                self.slots[place].shares = at;
-            }
-        }
+        let next = self.slots[place].shares;
+        let at = self.shares.insert(Share { next, ..share });
+        self.slots[place].shares = at;
     }
 
-    /// What all senders counted together.
-    fn total(&self, place: u32) -> Counts {
-        let first = self.slots[place].counts;
-        self.shares_of(place)
-            .fold(first, |sum, at| sum.plus(&self.shares[at].counts))
+    /// What all senders counted together, and how much of it was exported before.
+    fn total(&self, place: u32) -> (Counts, Counts) {
+        let mut total = self.slots[place].counts;
+        let mut exported = Counts::default();
+        for at in self.shares_of(place) {
+            let share = &self.shares[at];
+            if share.sender == EXPORTED {
+                exported = share.counts;
+            } else {
+                total = total.plus(&share.counts);
+            }
+        }
+        (total, exported)
     }
 
     /// When the state's last packet was, as far as a full state tells (spec 3.8).
@@ -597,7 +631,7 @@ impl Table {
 
     /// Takes a state out and hands its flow over.
     fn end(&mut self, place: u32, now: Now, end: End, done: &mut impl FnMut(Now, &Flow)) {
-        let total = self.total(place);
+        let (total, exported) = self.total(place);
         let epoch = self.epoch.unwrap_or(0);
         let slot = self.slots[place];
         let creation = slot.creation.uptime(epoch);
@@ -607,7 +641,22 @@ impl Table {
             slot.last.uptime(epoch)
         };
         let times = Times::new(creation, last, now, self.settings.boot);
-        let flow = slot.flow(&self.keys, self.names.name(slot.ifname), total, times, end);
+        let flow = slot.flow(
+            &self.keys,
+            self.names.name(slot.ifname),
+            total.minus(&exported),
+            times,
+            end,
+        );
+        let departure = Departure {
+            id: flow.id,
+            creation: slot.creation,
+            at: now.uptime,
+            key: fingerprint(&self.hasher, &slot.key_pair(&self.keys).wire),
+            is_deleted: matches!(end, End::Deleted | End::Cleared),
+            exported: total,
+        };
+        self.departed.put(hash(&self.hasher, flow.id), departure);
         self.remove(place, &slot);
         done(now, &flow);
     }
@@ -667,14 +716,14 @@ enum Kind {
 }
 
 /// A state's age in seconds. A kernel whose clock was read before the state was made sends -1, and
-/// older ones more absurd ages (pfsync.md 7, trap 20): those are 0.
-fn age(state: &State<'_>) -> u32 {
-    let age = state.age();
-    if age > i32::MAX.unsigned_abs() {
-        0
-    } else {
-        age
-    }
+/// old ones more absurd ages for states they imported (pfsync.md 7, trap 20): those tell nothing.
+fn age(state: &State<'_>) -> Option<u32> {
+    Some(state.age()).filter(|age| *age <= i32::MAX.unsigned_abs())
+}
+
+/// A short stand-in for a key.
+fn fingerprint(hasher: &RandomState, wire: &StateKey) -> u64 {
+    hasher.hash_one((wire.addr, wire.port, wire.proto))
 }
 
 fn hash(hasher: &RandomState, id: StateId) -> u64 {

@@ -50,6 +50,14 @@ impl Counts {
             .any(|(new, old)| *new < old)
     }
 
+    pub(super) fn minus(&self, other: &Self) -> Self {
+        let sub = |[a, b]: [u64; 2], [c, d]: [u64; 2]| [a.saturating_sub(c), b.saturating_sub(d)];
+        Self {
+            packets: sub(self.packets, other.packets),
+            octets: sub(self.octets, other.octets),
+        }
+    }
+
     pub(super) fn plus(&self, other: &Self) -> Self {
         let add = |[a, b]: [u64; 2], [c, d]: [u64; 2]| [a.saturating_add(c), b.saturating_add(d)];
         Self {
@@ -79,6 +87,8 @@ pub(super) struct Share {
 
 /// The sender of a share that is the sum of those settled for good.
 pub(super) const SETTLED: u16 = u16::MAX;
+/// The sender of a share that was exported before and is no part of the sum.
+pub(super) const EXPORTED: u16 = u16::MAX - 1;
 
 /// A state.
 #[derive(Clone, Copy, Debug)]

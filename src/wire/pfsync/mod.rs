@@ -28,6 +28,8 @@ mod message;
 mod old;
 mod openbsd;
 mod peer;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
