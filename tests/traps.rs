@@ -94,6 +94,7 @@ const TRAPS: [(u32, &str, &[&str]); 35] = [
             "one_tuple_with_a_new_id_before_the_old_one_is_deleted",
             "the_same_id_of_two_creators_is_two_states",
             "an_id_with_another_key_ends_the_old_state",
+            "a_late_copy_of_an_ids_former_state_does_not_end_its_present_one",
             "an_id_with_another_age_ends_the_old_state",
         ],
     ),
@@ -715,6 +716,21 @@ fn an_id_with_another_key_ends_the_old_state() {
             ([60, 0], "192.0.2.1:40001"),
             "{d:?}"
         );
+    }
+}
+
+#[test]
+fn a_late_copy_of_an_ids_former_state_does_not_end_its_present_one() {
+    for d in D::ALL {
+        let mut run = Run::new();
+        run.send(0, A, d, &[M::Upd(counted(1).aged(100))]);
+        let key = Key::new("192.0.2.1", 40001, "198.51.100.7", 443);
+        let new = counted(1).keyed(key).count([1, 1], [60, 80]);
+        run.send(5000, A, d, &[M::Upd(new)]);
+        run.send(5300, A, d, &[M::Upd(counted(1).aged(105))]);
+        run.send(9000, A, d, &[M::Upd(new.aged(4)), M::del_c(&new)]);
+        let flows = run.flows();
+        assert_eq!(sum(&flows), [360, 2080], "{d:?}: {} flows", flows.len());
     }
 }
 

@@ -1,93 +1,196 @@
-//! States that ended of late, and what was exported of them, so that a message that comes after
-//! the end, from the other node or late, neither brings a state back nor has its octets counted
-//! twice.
+//! States that ended of late, so that a message that comes after the end, from the other node or
+//! late, neither brings a state back nor has its octets counted twice.
 //!
-//! One entry a hash: a newer end takes the place of an older one. That costs one write an end, no
-//! allocation, and now and then forgets an end early.
+//! ```text
+//! deleted, cleared, replaced   a full state within ten seconds is old news
+//! overdue, evicted, cleared    a full state goes on, less what was exported
+//! ```
+//! Ends whose ids fall together share a set of four, of which the oldest makes room. That costs a
+//! write to one place an end, no allocation, and forgets early only on a very busy firewall.
+//! Which ids fall together is the same in every run, for a replay must be.
 
 use std::time::Duration;
 
 use super::slot::{Counts, Second};
-use crate::state::StateId;
+use crate::state::{StateId, StateKey};
 use crate::time::Uptime;
 
-/// Entries: 4.7 MB once the first state has ended.
-const ENTRIES: usize = 1 << 16;
+/// Sets of each kind, allocated with the first end of the kind.
+const SETS: usize = 1 << 13;
+/// Ends in a set.
+const WAYS: usize = 4;
 
 /// A full state that comes within this after its state was deleted was under way then.
-const LATE: Duration = Duration::from_secs(60);
+const LATE: Duration = Duration::from_secs(10);
 
-/// A state that ended.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Departure {
+/// What tells one state with an id from another.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Identity {
     pub(super) id: StateId,
-    pub(super) creation: Second,
-    pub(super) at: Uptime,
-    /// Fingerprint of its key.
-    pub(super) key: u64,
-    /// Whether its firewall said that it is gone.
-    pub(super) is_deleted: bool,
-    /// Everything its senders had counted.
-    pub(super) exported: Counts,
+    /// Stands for its key.
+    fingerprint: u32,
 }
 
-impl Departure {
-    /// Whether a full state at `now` is old news.
-    pub(super) fn is_late(&self, now: Uptime) -> bool {
-        self.is_deleted && now.since(self.at) <= LATE
+impl Identity {
+    #[expect(clippy::cast_possible_truncation, reason = "folding is meant to cut")]
+    pub(super) fn new(id: StateId, wire: &StateKey) -> Self {
+        let [far, near] = wire.addr.map(|address| u128::from_ne_bytes(address.0));
+        let [p0, p1] = wire.port;
+        let ports = u32::from(p0) << 16 | u32::from(p1);
+        let folded = far ^ near.rotate_left(13);
+        let halves = (folded ^ folded >> 64) as u64;
+        let fingerprint = (halves ^ halves >> 32) as u32 ^ ports ^ u32::from(wire.proto);
+        Self { id, fingerprint }
     }
 }
 
-/// Those remembered.
+/// An end that its firewall told of.
+#[derive(Clone, Copy, Debug)]
+struct Deleted {
+    identity: Identity,
+    creation: Second,
+    /// Uptime, whole seconds, modulo 2^32.
+    at: u32,
+}
+
+/// An end of our own.
+#[derive(Clone, Copy, Debug)]
+struct Dropped {
+    identity: Identity,
+    creation: Second,
+    exported: Counts,
+}
+
+/// What is known of a state that is not held.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Departure {
+    /// It was deleted a moment ago.
+    Late,
+    /// It was dropped, and this much of it was exported.
+    Exported(Counts),
+}
+
+/// The ends remembered.
 #[derive(Default)]
 pub(super) struct Departed {
-    entries: Vec<Option<Departure>>,
+    deleted: Vec<[Option<Deleted>; WAYS]>,
+    dropped: Vec<[Option<Dropped>; WAYS]>,
 }
 
 impl Departed {
-    /// Remembers `departure`, whose id has this `hash`.
-    pub(super) fn put(&mut self, hash: u64, departure: Departure) {
-        if self.entries.is_empty() {
-            self.entries.resize(ENTRIES, None);
-        }
-        if let Some(entry) = self.entries.get_mut(place(hash)) {
-            *entry = Some(departure);
-        }
+    /// Remembers that a state was deleted at `now`.
+    pub(super) fn deleted(&mut self, identity: Identity, creation: Second, now: Uptime) {
+        put(
+            &mut self.deleted,
+            identity.id,
+            Deleted {
+                identity,
+                creation,
+                at: seconds(now),
+            },
+        );
     }
 
-    /// The end of `id`, if it is remembered.
-    pub(super) fn find(&self, hash: u64, id: StateId) -> Option<&Departure> {
-        let entry = self.entries.get(place(hash))?.as_ref();
-        entry.filter(|departure| departure.id == id)
+    /// Remembers that a state was dropped, and how much of it was exported.
+    pub(super) fn dropped(&mut self, identity: Identity, creation: Second, exported: Counts) {
+        put(
+            &mut self.dropped,
+            identity.id,
+            Dropped {
+                identity,
+                creation,
+                exported,
+            },
+        );
+    }
+
+    /// What became of the state of `identity`, if it is remembered and `is_same_age` says that it
+    /// is the same one.
+    pub(super) fn find(
+        &self,
+        identity: Identity,
+        now: Uptime,
+        is_same_age: impl Fn(Second) -> bool,
+    ) -> Option<Departure> {
+        let is_late = |deleted: &Deleted| {
+            deleted.identity == identity
+                && u64::from(seconds(now).wrapping_sub(deleted.at)) <= LATE.as_secs()
+                && is_same_age(deleted.creation)
+        };
+        if set(&self.deleted, identity.id).any(is_late) {
+            return Some(Departure::Late);
+        }
+        set(&self.dropped, identity.id)
+            .find(|dropped| dropped.identity == identity && is_same_age(dropped.creation))
+            .map(|dropped| Departure::Exported(dropped.exported))
     }
 }
 
-/// The index takes the low bits of a hash and the topmost.
-fn place(hash: u64) -> usize {
-    usize::try_from((hash >> 32) % ENTRIES as u64).unwrap_or(0)
+/// Puts `value` at the head of its set.
+fn put<T: Copy>(sets: &mut Vec<[Option<T>; WAYS]>, id: StateId, value: T) {
+    if sets.is_empty() {
+        sets.resize(SETS, [None; WAYS]);
+    }
+    if let Some(set) = sets.get_mut(place(id)) {
+        set.rotate_right(1);
+        if let Some(head) = set.first_mut() {
+            *head = Some(value);
+        }
+    }
+}
+
+/// The set of `id`, the newest end first.
+fn set<T>(sets: &[[Option<T>; WAYS]], id: StateId) -> impl Iterator<Item = &T> {
+    sets.get(place(id)).into_iter().flatten().flatten()
+}
+
+/// Where an id's set is: a multiplicative hash (2^64 / golden ratio), the same in every run.
+fn place(id: StateId) -> usize {
+    let mixed = (id.id ^ u64::from(id.creatorid) << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    usize::try_from((mixed >> 32) % SETS as u64).unwrap_or(0)
+}
+
+fn seconds(now: Uptime) -> u32 {
+    u32::try_from(now.secs().rem_euclid(1 << 32)).unwrap_or(0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_newer_end_of_two_with_one_hash_is_remembered() {
-        let departure = |id, at| Departure {
+    fn identity(id: u64) -> Identity {
+        Identity {
             id: StateId { id, creatorid: 1 },
-            creation: Second::new(0, 0),
-            at: Uptime::new(at, 0),
-            key: 0,
-            is_deleted: true,
-            exported: Counts::default(),
-        };
+            fingerprint: 3,
+        }
+    }
+
+    #[test]
+    fn a_deleted_state_is_old_news_for_ten_seconds() {
         let mut departed = Departed::default();
-        assert!(departed.find(7, departure(1, 0).id).is_none());
-        departed.put(7, departure(1, 10));
-        departed.put(7, departure(2, 20));
-        assert!(departed.find(7, departure(1, 0).id).is_none());
-        let found = departed.find(7, departure(2, 0).id).unwrap();
-        assert!(found.is_late(Uptime::new(80, 0)));
-        assert!(!found.is_late(Uptime::new(81, 0)));
+        let (then, age) = (Uptime::new(10, 0), Second::new(0, 0));
+        departed.deleted(identity(1), age, then);
+        let find = |at, id| departed.find(identity(id), Uptime::new(at, 0), |c| c == age);
+        assert_eq!(find(20, 1), Some(Departure::Late));
+        assert_eq!(find(21, 1), None);
+        assert_eq!(find(12, 2), None);
+    }
+
+    #[test]
+    fn the_oldest_end_of_a_set_makes_room() {
+        let mut departed = Departed::default();
+        let age = Second::new(0, 0);
+        let same_set: Vec<u64> = (0..)
+            .filter(|id| place(identity(*id).id) == place(identity(0).id))
+            .take(5)
+            .collect();
+        for id in &same_set {
+            departed.dropped(identity(*id), age, Counts::default());
+        }
+        let find = |id: u64| departed.find(identity(id), Uptime::default(), |c| c == age);
+        assert_eq!(find(same_set[0]), None);
+        for id in &same_set[1..] {
+            assert_eq!(find(*id), Some(Departure::Exported(Counts::default())));
+        }
     }
 }

@@ -34,10 +34,10 @@ pub use senders::{CreatorRecord, MAX_CREATORS, MAX_SENDERS, Sender, SenderId, Se
 use crate::counters::TableCounters;
 use crate::flow::{Boot, End, Flow, Times};
 use crate::slab::{NONE, Slab};
-use crate::state::{StateId, StateKey, Timeouts};
+use crate::state::{StateId, Timeouts};
 use crate::time::{Now, Uptime};
 use crate::wire::pfsync::{Clear, Compressed, Dialect, Message, State};
-use departed::{Departed, Departure};
+use departed::{Departed, Departure, Identity};
 use names::Names;
 use queues::{Class, Queues};
 use senders::Senders;
@@ -288,32 +288,30 @@ impl Table {
         let id = state.state_id();
         let age = age(state);
         let creation = self.second(arrival.at.secs() - i64::from(age.unwrap_or(0)));
-        let mut held = self.find(id);
-        if let Some(place) = held
-            && !self.is_same_state(place, state, age.map(|_| creation))
-        {
-            self.counters.replaced += 1;
-            self.end(place, arrival.now, End::Replaced, done);
-            held = None;
-        }
+        let held = self.find(id);
+        let is_same = |place| self.is_same_state(place, state, age.map(|_| creation));
         let place = match held {
-            Some(place) => place,
-            None => {
-                let departure = self.departure(id, state, creation);
-                if departure.is_some_and(|departure| departure.is_late(arrival.now.uptime)) {
+            Some(place) if is_same(place) => place,
+            other => {
+                let departure = self.departure(arrival.now.uptime, state, creation);
+                if departure == Some(Departure::Late) {
                     self.counters.late += 1;
                     return;
                 }
+                if let Some(place) = other {
+                    self.counters.replaced += 1;
+                    self.end(place, arrival.now, End::Replaced, done);
+                }
                 let place = self.insert(arrival, state, creation, done);
-                if let Some(Departure { exported, at, .. }) = departure {
-                    let sender = EXPORTED;
+                if let Some(Departure::Exported(counts)) = departure {
+                    let (sender, full) = (EXPORTED, arrival.now.uptime);
                     self.add_share(
                         place,
                         Share {
                             sender,
                             next: NONE,
-                            counts: exported,
-                            full: at,
+                            counts,
+                            full,
                         },
                     );
                 }
@@ -332,12 +330,11 @@ impl Table {
         }
     }
 
-    /// The end of the very state that a full message is about, if it is remembered.
-    fn departure(&self, id: StateId, state: &State<'_>, creation: Second) -> Option<Departure> {
-        let departure = self.departed.find(hash(&self.hasher, id), id)?;
-        let is_same = self.is_same_age(departure.creation, creation)
-            && departure.key == fingerprint(&self.hasher, &state.wire_key());
-        is_same.then_some(*departure)
+    /// What became of the very state that a full message is about, if that is remembered.
+    fn departure(&self, now: Uptime, state: &State<'_>, creation: Second) -> Option<Departure> {
+        let identity = Identity::new(state.state_id(), &state.wire_key());
+        self.departed
+            .find(identity, now, |then| self.is_same_age(then, creation))
     }
 
     fn is_same_age(&self, one: Second, other: Second) -> bool {
@@ -648,15 +645,14 @@ impl Table {
             times,
             end,
         );
-        let departure = Departure {
-            id: flow.id,
-            creation: slot.creation,
-            at: now.uptime,
-            key: fingerprint(&self.hasher, &slot.key_pair(&self.keys).wire),
-            is_deleted: matches!(end, End::Deleted | End::Cleared),
-            exported: total,
-        };
-        self.departed.put(hash(&self.hasher, flow.id), departure);
+        let identity = Identity::new(flow.id, &slot.key_pair(&self.keys).wire);
+        if matches!(end, End::Deleted | End::Cleared | End::Replaced) {
+            self.departed.deleted(identity, slot.creation, now.uptime);
+        }
+        // A CLR may overtake what was said of states before it (pfsync.md 1.8).
+        if matches!(end, End::Expired | End::Evicted | End::Cleared) {
+            self.departed.dropped(identity, slot.creation, total);
+        }
         self.remove(place, &slot);
         done(now, &flow);
     }
@@ -719,11 +715,6 @@ enum Kind {
 /// old ones more absurd ages for states they imported (pfsync.md 7, trap 20): those tell nothing.
 fn age(state: &State<'_>) -> Option<u32> {
     Some(state.age()).filter(|age| *age <= i32::MAX.unsigned_abs())
-}
-
-/// A short stand-in for a key.
-fn fingerprint(hasher: &RandomState, wire: &StateKey) -> u64 {
-    hasher.hash_one((wire.addr, wire.port, wire.proto))
 }
 
 fn hash(hasher: &RandomState, id: StateId) -> u64 {
