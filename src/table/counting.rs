@@ -1,0 +1,140 @@
+//! Whose counters are whose: each sender's last word for a state, and their sum (spec 3.4).
+//!
+//! The first sender's counts stand in the slot, those of others in shares beside it. A sender that
+//! begins again leaves its old counts behind for good, in one share of its own.
+
+use std::time::Duration;
+
+use super::slot::{Counts, EXPORTED, SETTLED, Share};
+use super::{Arrival, Kind, Table};
+use crate::slab::NONE;
+use crate::time::Uptime;
+use crate::wire::pfsync::State;
+
+/// Counters that go down within this after a full state came are an old message's.
+const LATE: Duration = Duration::from_secs(2);
+
+/// Further senders counted for one state; what still others count is left out, for it could not be
+/// told from what was counted before.
+const MAX_SHARES: usize = 8;
+
+impl Table {
+    /// Takes a full state's counters in; false if the message is older than what is known.
+    pub(super) fn count(
+        &mut self,
+        place: u32,
+        arrival: Arrival,
+        state: &State<'_>,
+        kind: Kind,
+    ) -> bool {
+        // Before v5 an INS is built before its packet is counted.
+        if kind == Kind::Insert && !state.dialect().is_modern() {
+            return true;
+        }
+        let counts = Counts {
+            packets: state.packets(),
+            octets: state.octets(),
+        };
+        let sender = arrival.sender.0;
+        let now = arrival.now.uptime;
+        let slot = &mut self.slots[place];
+        if slot.counted_by == sender {
+            if counts.went_down(&slot.counts) {
+                if now.since(slot.full) <= LATE {
+                    return false;
+                }
+                let settled = slot.counts;
+                (slot.counts, slot.full) = (counts, now);
+                self.settle(place, settled, now);
+                self.counters.restarted += 1;
+                return true;
+            }
+            (slot.counts, slot.full) = (counts, now);
+            return true;
+        }
+        self.count_share(place, sender, counts, now)
+    }
+
+    /// [`Self::count`] for a state that another sender was counted for first.
+    fn count_share(&mut self, place: u32, sender: u16, counts: Counts, now: Uptime) -> bool {
+        let Some(at) = self.find_share(place, sender) else {
+            if self.shares_of(place).count() >= MAX_SHARES {
+                self.counters.shares_refused += 1;
+                return true;
+            }
+            self.add_share(
+                place,
+                Share {
+                    sender,
+                    next: NONE,
+                    counts,
+                    full: now,
+                },
+            );
+            return true;
+        };
+        let share = &mut self.shares[at];
+        if counts.went_down(&share.counts) {
+            if now.since(share.full) <= LATE {
+                return false;
+            }
+            let settled = share.counts;
+            (share.counts, share.full) = (counts, now);
+            self.settle(place, settled, now);
+            self.counters.restarted += 1;
+            return true;
+        }
+        (share.counts, share.full) = (counts, now);
+        true
+    }
+
+    /// Adds what a sender counted before it began again.
+    fn settle(&mut self, place: u32, counts: Counts, now: Uptime) {
+        match self.find_share(place, SETTLED) {
+            Some(at) => self.shares[at].counts = self.shares[at].counts.plus(&counts),
+            None => self.add_share(
+                place,
+                Share {
+                    sender: SETTLED,
+                    next: NONE,
+                    counts,
+                    full: now,
+                },
+            ),
+        }
+    }
+
+    fn find_share(&self, place: u32, sender: u16) -> Option<u32> {
+        self.shares_of(place)
+            .find(|at| self.shares[*at].sender == sender)
+    }
+
+    pub(super) fn shares_of(&self, place: u32) -> impl Iterator<Item = u32> + '_ {
+        let first = self.slots[place].shares;
+        std::iter::successors((first != NONE).then_some(first), |at| {
+            let next = self.shares[*at].next;
+            (next != NONE).then_some(next)
+        })
+    }
+
+    pub(super) fn add_share(&mut self, place: u32, share: Share) {
+        let next = self.slots[place].shares;
+        let at = self.shares.insert(Share { next, ..share });
+        self.slots[place].shares = at;
+    }
+
+    /// What all senders counted together, and how much of it was exported before.
+    pub(super) fn total(&self, place: u32) -> (Counts, Counts) {
+        let mut total = self.slots[place].counts;
+        let mut exported = Counts::default();
+        for at in self.shares_of(place) {
+            let share = &self.shares[at];
+            if share.sender == EXPORTED {
+                exported = share.counts;
+            } else {
+                total = total.plus(&share.counts);
+            }
+        }
+        (total, exported)
+    }
+}
