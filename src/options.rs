@@ -3,7 +3,7 @@
 
 use getopts::{Matches, ParsingStyle};
 
-use crate::config::{Config, Place, PlacedError, apply_line, apply_text, apply_words};
+use crate::config::{Config, Loader, Place, PlacedError, apply_line, apply_words};
 use crate::output::Form;
 use crate::output::messages::Detail;
 use crate::state::Direction;
@@ -278,7 +278,10 @@ impl Options {
     pub fn config(&self) -> Result<Config, String> {
         let mut config = Config::default();
         if let Some((name, text)) = self.read_config_file()? {
-            apply_text(&mut config, &name, &text).map_err(|error| error.to_string())?;
+            let mut read = |name: &str| std::fs::read_to_string(name);
+            Loader::new(&mut read)
+                .apply(&mut config, &name, &text)
+                .map_err(|error| error.to_string())?;
         }
         let located = |error: PlacedError| error.to_string();
         for (line, n) in self.lines.iter().zip(1..) {

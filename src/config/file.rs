@@ -1,8 +1,15 @@
-//! Lines of text: words, quotes, comments, and errors that say where.
+//! Lines of text: words, quotes, comments, macros, included files, and errors that say where.
 //!
-//! `#` begins a comment, double quotes keep blanks in a word.
+//! ```text
+//! name = "value"          a macro; $name stands for its value's words, but not inside quotes
+//! include "file"          the lines of another file
+//! word "a word" # rest    quotes keep blanks in a word, # begins a comment
+//! ```
+//! As in pf.conf(5). Nothing is read here: whoever applies a text says how files are read.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 
 use super::{Config, Error, parse};
 
@@ -48,15 +55,123 @@ impl fmt::Display for PlacedError {
     }
 }
 
-/// Applies every line of `text`, a file called `name`.
+/// Deepest nesting of included files.
+const MAX_DEPTH: usize = 16;
+/// Most lines of a configuration, all files together.
+const MAX_LINES: usize = 1 << 20;
+/// Most macros.
+const MAX_MACROS: usize = 4096;
+
+/// How a file is read by its name.
+pub type ReadFile<'a> = &'a mut dyn FnMut(&str) -> io::Result<String>;
+
+/// Applies files to a configuration, with the macros they define.
+pub struct Loader<'a> {
+    read: ReadFile<'a>,
+    macros: BTreeMap<String, String>,
+    lines: usize,
+}
+
+impl<'a> Loader<'a> {
+    /// A loader that knows no macro yet.
+    pub fn new(read: ReadFile<'a>) -> Self {
+        Self {
+            read,
+            macros: BTreeMap::new(),
+            lines: 0,
+        }
+    }
+
+    /// Applies every line of `text`, a file called `name`.
+    ///
+    /// # Errors
+    /// The first line that is refused; `config` has then changed in part: apply to a copy.
+    pub fn apply(
+        &mut self,
+        config: &mut Config,
+        name: &str,
+        text: &str,
+    ) -> Result<(), PlacedError> {
+        self.apply_nested(config, name, text, 0)
+    }
+
+    fn apply_nested(
+        &mut self,
+        config: &mut Config,
+        name: &str,
+        text: &str,
+        depth: usize,
+    ) -> Result<(), PlacedError> {
+        for (line, number) in text.lines().zip(1..) {
+            let placed = |error| PlacedError {
+                place: Place::File(name.to_owned(), number),
+                error,
+            };
+            self.lines += 1;
+            if self.lines > MAX_LINES {
+                return Err(placed(Error::new(
+                    "line",
+                    format!("more than {MAX_LINES} lines"),
+                )));
+            }
+            if self.define(line).map_err(placed)? {
+                continue;
+            }
+            let words = split(line, &self.macros).map_err(placed)?;
+            match &*words {
+                [] => {}
+                [word, file] if word == "include" => {
+                    if depth >= MAX_DEPTH {
+                        let problem = format!("nested more than {MAX_DEPTH} deep");
+                        return Err(placed(Error::new("include", problem)));
+                    }
+                    let text = (self.read)(file).map_err(|error| {
+                        placed(Error::new("include", format_args!("{file}: {error}")))
+                    })?;
+                    self.apply_nested(config, file, &text, depth + 1)?;
+                }
+                [word, ..] if word == "include" => {
+                    return Err(placed(Error::new("include", "expected one file name")));
+                }
+                words => apply_words(config, words, || Place::File(name.to_owned(), number))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a line that defines a macro; false if it is another.
+    fn define(&mut self, line: &str) -> Result<bool, Error> {
+        let Some((name, value)) = line.split_once('=') else {
+            return Ok(false);
+        };
+        let name = name.trim();
+        let starts_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        if !starts_well || !name.chars().all(is_macro_character) {
+            return Ok(false);
+        }
+        let words = split(value, &self.macros)?;
+        if words.is_empty() {
+            return Err(Error::new(name, "a macro without a value"));
+        }
+        if self.macros.len() >= MAX_MACROS {
+            return Err(Error::new(name, format!("more than {MAX_MACROS} macros")));
+        }
+        self.macros.insert(name.to_owned(), words.join(" "));
+        Ok(true)
+    }
+}
+
+fn is_macro_character(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
+}
+
+/// Applies every line of `text`, a file called `name` that includes no other.
 ///
 /// # Errors
 /// The first line that is refused; `config` has then changed in part: apply to a copy.
 pub fn apply_text(config: &mut Config, name: &str, text: &str) -> Result<(), PlacedError> {
-    for (line, number) in text.lines().zip(1..) {
-        apply_line(config, line, || Place::File(name.to_owned(), number))?;
-    }
-    Ok(())
+    let mut none = |_: &str| Err(io::Error::from(io::ErrorKind::Unsupported));
+    Loader::new(&mut none).apply(config, name, text)
 }
 
 /// Applies one line.
@@ -68,7 +183,7 @@ pub fn apply_line(
     line: &str,
     place: impl Fn() -> Place,
 ) -> Result<(), PlacedError> {
-    let words = split(line).map_err(|error| PlacedError {
+    let words = split(line, &BTreeMap::new()).map_err(|error| PlacedError {
         place: place(),
         error,
     })?;
@@ -95,11 +210,12 @@ pub fn apply_words<S: AsRef<str>>(
         })
 }
 
-/// The words of a line without its comment.
-fn split(line: &str) -> Result<Vec<String>, Error> {
+/// The words of a line without its comment, macros replaced.
+fn split(line: &str, macros: &BTreeMap<String, String>) -> Result<Vec<String>, Error> {
     if line.len() > MAX_LINE {
         return Err(Error::new("line", format!("longer than {MAX_LINE} octets")));
     }
+    let line = expand(line, macros)?;
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut is_quoted = false;
@@ -119,6 +235,35 @@ fn split(line: &str) -> Result<Vec<String>, Error> {
     }
     words.extend(word);
     Ok(words)
+}
+
+/// `line` with each `$name` outside quotes and comments replaced.
+fn expand(line: &str, macros: &BTreeMap<String, String>) -> Result<String, Error> {
+    let mut out = String::new();
+    let mut is_quoted = false;
+    let mut rest = line;
+    while let Some(c) = rest.chars().next() {
+        rest = rest.get(c.len_utf8()..).unwrap_or_default();
+        match c {
+            '#' if !is_quoted => break,
+            '$' if !is_quoted => {
+                let len = rest.find(|c| !is_macro_character(c)).unwrap_or(rest.len());
+                let (name, behind) = rest.split_at(len);
+                let value = macros.get(name);
+                out += value.ok_or_else(|| Error::new(format_args!("${name}"), "no such macro"))?;
+                rest = behind;
+            }
+            c => {
+                is_quoted ^= c == '"';
+                out.push(c);
+            }
+        }
+        if out.len() > MAX_LINE {
+            let problem = format!("longer than {MAX_LINE} octets with its macros");
+            return Err(Error::new("line", problem));
+        }
+    }
+    Ok(out)
 }
 
 #[cfg(test)]
@@ -171,7 +316,81 @@ mod tests {
 
     #[test]
     fn quotes_keep_blanks_and_hashes() {
-        assert_eq!(split("a \"b # c\"d # e").unwrap(), ["a", "b # cd"]);
-        assert_eq!(split("\"\"").unwrap(), [""]);
+        let split = |line| split(line, &BTreeMap::new()).unwrap();
+        assert_eq!(split("a \"b # c\"d # e"), ["a", "b # cd"]);
+        assert_eq!(split("\"\""), [""]);
+    }
+
+    /// Applies the first of `files`, from which the others can be included.
+    fn load(files: &[(&str, &str)]) -> Result<Config, String> {
+        let mut read = |name: &str| {
+            let found = files.iter().find(|(other, _)| *other == name);
+            found
+                .map(|(_, text)| (*text).to_owned())
+                .ok_or(io::ErrorKind::NotFound.into())
+        };
+        let mut config = Config::default();
+        let (name, text) = files[0];
+        Loader::new(&mut read)
+            .apply(&mut config, name, text)
+            .map(|()| config)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_macro_stands_for_its_words_outside_quotes() {
+        let text = "\
+collector = \"127.0.0.1:9995\"
+how = \"flowdst $collector\" # not inside quotes
+v10 = flowdst $collector pflowproto 10
+pflow0 $v10
+interface \"$collector\"
+";
+        let config = load(&[("a", text)]).unwrap();
+        assert_eq!(
+            config.interfaces[&0].flowdst,
+            Some("127.0.0.1:9995".parse().unwrap())
+        );
+        assert_eq!(config.captures, ["$collector"]);
+        assert_eq!(
+            load(&[("a", "pflow0 $nothing")]).unwrap_err(),
+            "a:1: $nothing: no such macro"
+        );
+        assert_eq!(
+            load(&[("a", "\nx =")]).unwrap_err(),
+            "a:2: x: a macro without a value"
+        );
+    }
+
+    #[test]
+    fn an_included_files_errors_are_its_own() {
+        let main = "port = 9995\ninclude \"b\"\n";
+        let config = load(&[("a", main), ("b", "pflow0 flowdst 127.0.0.1:$port")]).unwrap();
+        assert_eq!(config.interfaces[&0].flowdst.unwrap().port(), 9995);
+        let error = load(&[("a", main), ("b", "\n\npflow0 mtu 3")]).unwrap_err();
+        assert_eq!(error, "b:3: mtu: 3 is not a number from 72 to 2048");
+        assert_eq!(
+            load(&[("a", main)]).unwrap_err(),
+            "a:2: include: b: entity not found"
+        );
+        assert!(
+            load(&[("a", "include a")])
+                .unwrap_err()
+                .contains("nested more than 16 deep")
+        );
+    }
+
+    #[test]
+    fn macros_cannot_blow_a_line_up() {
+        let mut text = String::from("m0 = xxxxxxxxxx\n");
+        for n in 1..20 {
+            let m = n - 1;
+            text += &format!("m{n} = $m{m}$m{m}$m{m}$m{m}\n");
+        }
+        assert!(
+            load(&[("a", &text)])
+                .unwrap_err()
+                .contains("longer than 4096 octets")
+        );
     }
 }

@@ -11,7 +11,7 @@ mod show;
 use std::collections::BTreeMap;
 use std::fmt;
 
-pub use file::{Place, PlacedError, apply_line, apply_text, apply_words};
+pub use file::{Loader, Place, PlacedError, ReadFile, apply_line, apply_text, apply_words};
 pub use grammar::{Command, InterfaceWord, ProgramWord, parse};
 
 use crate::interface::Settings;
