@@ -7,7 +7,8 @@ usage: endtoend.py PFLOW TESTDATA-DIRECTORY     (as root, with nfdump, tshark an
 2. tshark finds nothing malformed in the datagrams of every form.
 3. Two namespaces joined by veth: pfsync packets put on the wire to 224.0.0.240 are captured with -i, exported, and
    the records are those of a replay of the same packets. SIGUSR1 logs statistics, SIGTERM ends with status 0.
-4. -x 1 takes as long as the capture; a broken pipe and a damaged file end as the manual page says.
+4. SIGHUP reads the configuration again, as a whole or not at all.
+5. -x 1 takes as long as the capture; a broken pipe and a damaged file end as the manual page says.
 """
 import collections, json, os, signal, socket, struct, subprocess, sys, tempfile, time
 
@@ -178,6 +179,69 @@ def live():
             subprocess.run(['ip', 'netns', 'del', n], stderr=subprocess.DEVNULL)
 
 
+def reload():
+    """SIGHUP: a changed line takes effect, a broken file none; the sequence goes on; held records go to the old collector."""
+    ns = 'pflow-r-%d' % os.getpid()
+    conf = os.path.join(TMP.name, 'reload.conf')
+    log = open(os.path.join(TMP.name, 'reload.log'), 'w+')
+
+    def wait_for(text, count=1):
+        deadline = time.monotonic() + 10
+        while open(log.name).read().count(text) < count:
+            if time.monotonic() > deadline or daemon.poll() is not None:
+                return 'no %r in: %s' % (text, open(log.name).read())
+            time.sleep(0.05)
+
+    collect = """
+import socket, sys, time
+socks = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
+for n, s in enumerate(socks):
+    s.bind(('127.0.0.1', 2001 + n)); s.settimeout(0.05)
+print('ready', flush=True)
+end = time.monotonic() + float(sys.argv[1])
+while time.monotonic() < end:
+    for n, s in enumerate(socks):
+        try: d, a = s.recvfrom(65535)
+        except socket.timeout: continue
+        print(n, int.from_bytes(d[2:4], 'big'), int.from_bytes(d[8:12], 'big'), int.from_bytes(d[16:18], 'big'), a[1], flush=True)
+"""
+    try:
+        ip('netns', 'add', ns)
+        ip('-n', ns, 'link', 'set', 'lo', 'up')
+        ip('-n', ns, 'link', 'add', 'pfe0', 'type', 'veth', 'peer', 'name', 'pfe1')
+        for d in ('pfe0', 'pfe1'):
+            ip('-n', ns, 'link', 'set', d, 'up')
+        open(conf, 'w').write('to = 127.0.0.1:2001\npflow0 flowdst $to pflowproto 10\n')
+        sink = subprocess.Popen(['ip', 'netns', 'exec', ns, sys.executable, '-c', collect, '6'], stdout=subprocess.PIPE, text=True)
+        sink.stdout.readline()
+        daemon = subprocess.Popen(['ip', 'netns', 'exec', ns, PFLOW, '-d', '-a', '-i', 'pfe1', '-f', conf], stderr=log, stdin=subprocess.DEVNULL)
+        problem = wait_for('capturing on')
+        if problem:
+            return problem
+        subprocess.run(['ip', 'netns', 'exec', ns, sys.executable, '-c', SENDER, CAPTURE], check=True)
+        time.sleep(0.3)
+        open(conf, 'w').write('pflow0 flowdst 127.0.0.1\n')
+        daemon.send_signal(signal.SIGHUP)
+        problem = wait_for('reload.conf:1: flowdst: no port; the configuration stays as it was')
+        if problem:
+            return problem
+        open(conf, 'w').write('to = 127.0.0.1:2002\npflow0 flowdst $to pflowproto 10\n')
+        daemon.send_signal(signal.SIGHUP)
+        problem = wait_for('configuration read again')
+        if problem:
+            return problem
+        daemon.send_signal(signal.SIGTERM)
+        status = daemon.wait(timeout=10)
+        lines = [tuple(map(int, l.split())) for l in sink.communicate()[0].splitlines()]
+        old, new = [l for l in lines if l[0] == 0], [l for l in lines if l[0] == 1]
+        sizes = {256: 54, 257: 66, 258: 78}
+        records = sum((length - 20) // sizes[s] for _, length, _, s, _ in old if s in sizes)
+        if status or records != 305 or [l[3] for l in new] != [2] or new[0][2] != 305 or len({l[4] for l in lines}) != 1:
+            return 'status %d, %d records to the old collector, to the new one %r, ports %r' % (status, records, new, {l[4] for l in lines})
+    finally:
+        subprocess.run(['ip', 'netns', 'del', ns], stderr=subprocess.DEVNULL)
+
+
 def pace():
     """A capture of three packets over two seconds takes two seconds at -x 1, one at -x 2, none at 0."""
     path = os.path.join(TMP.name, 'pace.pcap')
@@ -216,6 +280,7 @@ for form in FORMS:
         check('nfcapd %s over %s' % (form, 'IPv6' if v6 else 'IPv4'), nfcapd(form, v6))
     check('tshark %s' % form, tshark(form, False))
 check('live in namespaces', live())
+check('reload', reload())
 check('pace', pace())
 endings()
 print('endtoend: %d passed, %d failed' % (passed, failed))

@@ -66,6 +66,8 @@ pub struct Engine {
     table: Table,
     exporter: Exporter,
     is_flush_active: bool,
+    /// Most states held if the configuration says nothing.
+    default_states: u32,
     local_addresses: Vec<IpAddr>,
     /// The latest time heard of.
     latest: Option<Now>,
@@ -135,6 +137,7 @@ impl Engine {
         Self {
             table,
             is_flush_active: config.is_flush_active,
+            default_states: settings.states,
             exporter: Exporter {
                 interfaces: config
                     .interfaces
@@ -275,6 +278,71 @@ impl Engine {
             record.is_version_logged = true;
             self.notice(format!("pfsync from {sender}: {error}"));
         }
+    }
+
+    /// What everything is set to.
+    pub fn config(&self) -> &Config {
+        &self.exporter.config
+    }
+
+    /// The interfaces that `config` would change, or that `touched`, named in a command, is.
+    pub fn changed_interfaces(&self, config: &Config, touched: Option<u32>) -> Vec<u32> {
+        let old = &self.exporter.config.interfaces;
+        let units = old.keys().chain(config.interfaces.keys());
+        let mut changed: Vec<u32> = units
+            .copied()
+            .filter(|unit| old.get(unit) != config.interfaces.get(unit) || touched == Some(*unit))
+            .collect();
+        changed.sort_unstable();
+        changed.dedup();
+        changed
+    }
+
+    /// Sends what `units` hold, to where they send now.
+    pub fn flush_interfaces(&mut self, now: Now, units: &[u32]) {
+        let Exporter {
+            interfaces, outbox, ..
+        } = &mut self.exporter;
+        for interface in interfaces {
+            if units.contains(&interface.unit()) {
+                interface.flush(now, outbox);
+            }
+        }
+    }
+
+    /// Makes `config` the configuration; `units` are the interfaces it changes, which hold nothing
+    /// (see [`Self::flush_interfaces`]). It cannot fail. Interfaces that stay keep their sequence
+    /// numbers, those not in `units` everything.
+    pub fn commit(&mut self, now: Now, config: Config, units: &[u32]) {
+        let Exporter {
+            interfaces,
+            outbox,
+            config: old,
+            ..
+        } = &mut self.exporter;
+        interfaces.retain(|interface| config.interfaces.contains_key(&interface.unit()));
+        for (&unit, settings) in &config.interfaces {
+            if !units.contains(&unit) {
+                continue;
+            }
+            let place = interfaces.binary_search_by_key(&unit, Interface::unit);
+            let place = place.unwrap_or_else(|place| {
+                interfaces.insert(place, Interface::new(unit));
+                place
+            });
+            if let Some(interface) = interfaces.get_mut(place) {
+                interface.configure(now, *settings, outbox);
+            }
+        }
+        if old.timeouts != config.timeouts {
+            self.table.set_timeouts(config.timeouts);
+        }
+        if old.states != config.states {
+            self.table
+                .set_states(config.states.unwrap_or(self.default_states));
+        }
+        self.is_flush_active = config.is_flush_active;
+        *old = config;
     }
 
     /// Ends what the end of the program ends: states that are overdue, those alive if `flush active`

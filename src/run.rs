@@ -18,11 +18,13 @@ use crate::config::Config;
 use crate::engine::{self, Engine};
 use crate::export::Outbox;
 use crate::flow::Boot;
+use crate::interface::Source;
 use crate::io::clock::Clock;
 use crate::io::log::{Limiter, Log};
 use crate::io::transport::{Transport, Udp, WhenFull};
 use crate::options::{DEFAULT_STATES, Options};
 use crate::output::{Form, Output};
+use crate::time::Now;
 
 /// Runs pflow as the command line asks.
 pub fn run(options: &Options) -> ExitCode {
@@ -79,11 +81,22 @@ fn engine(options: &Options, config: Config, form: Form, boot: Boot, is_live: bo
 
 /// What the program writes to: sockets, standard output, the log.
 struct Outside {
-    transports: BTreeMap<u32, Box<dyn Transport>>,
+    ports: BTreeMap<u32, Port>,
+    when_full: WhenFull,
     log: Log,
     limiter: Limiter,
     clock: Clock,
 }
+
+/// An interface's socket. It stays for the interface's life, unless where it sends from changes.
+struct Port {
+    transport: Box<dyn Transport>,
+    flowsrc: Option<Source>,
+    is_ipv6: bool,
+}
+
+/// Sockets opened for a configuration that is not in force yet.
+struct Opened(BTreeMap<u32, Port>);
 
 /// Whether standard output still takes what is printed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -96,25 +109,81 @@ enum Printed {
 impl Outside {
     /// Opens a socket for every interface that runs.
     fn open(config: &Config, when_full: WhenFull, log: Log) -> Result<Self, String> {
-        let mut transports: BTreeMap<u32, Box<dyn Transport>> = BTreeMap::new();
-        for (unit, settings) in &config.interfaces {
-            if let Some(to) = settings.running_to() {
-                let udp = Udp::open(settings, to, when_full).map_err(|error| {
-                    let source = settings.flowsrc.map(|source| format!("flowsrc {source}"));
-                    format!(
-                        "pflow{unit}: {}: {error}",
-                        source.unwrap_or_else(|| "socket".to_owned())
-                    )
-                })?;
-                transports.insert(*unit, Box::new(udp));
-            }
-        }
-        Ok(Self {
-            transports,
+        let mut outside = Self {
+            ports: BTreeMap::new(),
+            when_full,
             log,
             limiter: Limiter::default(),
             clock: Clock::new(None),
-        })
+        };
+        let opened = outside.prepare(config)?;
+        outside.commit(config, opened);
+        Ok(outside)
+    }
+
+    /// Opens the sockets that `config` needs and that are not there.
+    fn prepare(&self, config: &Config) -> Result<Opened, String> {
+        let mut opened = BTreeMap::new();
+        for (unit, settings) in &config.interfaces {
+            let Some(to) = settings.running_to() else {
+                continue;
+            };
+            let fits =
+                |port: &Port| port.flowsrc == settings.flowsrc && port.is_ipv6 == to.is_ipv6();
+            if self.ports.get(unit).is_some_and(fits) {
+                continue;
+            }
+            let udp = Udp::open(settings, to, self.when_full).map_err(|error| {
+                let source = settings.flowsrc.map(|source| format!("flowsrc {source}"));
+                format!(
+                    "pflow{unit}: {}: {error}",
+                    source.unwrap_or_else(|| "socket".to_owned())
+                )
+            })?;
+            let (flowsrc, is_ipv6) = (settings.flowsrc, to.is_ipv6());
+            opened.insert(
+                *unit,
+                Port {
+                    transport: Box::new(udp),
+                    flowsrc,
+                    is_ipv6,
+                },
+            );
+        }
+        Ok(Opened(opened))
+    }
+
+    /// Takes the sockets of [`Self::prepare`] into use and closes those of interfaces that are
+    /// gone.
+    fn commit(&mut self, config: &Config, opened: Opened) {
+        self.ports
+            .retain(|unit, _| config.interfaces.contains_key(unit));
+        self.ports.extend(opened.0);
+        for (unit, settings) in &config.interfaces {
+            if let (Some(port), Some(to)) = (self.ports.get_mut(unit), settings.running_to()) {
+                port.transport.redirect(to);
+            }
+        }
+    }
+
+    /// Puts `config` in force, or nothing of it: what must be opened is opened first. What changed
+    /// interfaces hold still goes to where it was meant to. `touched` is an interface to configure
+    /// again even if nothing about it is new.
+    fn configure(
+        &mut self,
+        engine: &mut Engine,
+        now: Now,
+        config: Config,
+        touched: Option<u32>,
+    ) -> Result<(), String> {
+        let opened = self.prepare(&config)?;
+        let changed = engine.changed_interfaces(&config, touched);
+        engine.flush_interfaces(now, &changed);
+        self.send(engine);
+        self.commit(&config, opened);
+        engine.commit(now, config, &changed);
+        self.send(engine);
+        Ok(())
     }
 
     /// Sends, prints and logs what the engine has.
@@ -132,10 +201,10 @@ impl Outside {
         }
         let mut outbox: Outbox = std::mem::take(engine.outbox());
         for (unit, datagram) in outbox.iter() {
-            let Some(transport) = self.transports.get_mut(&unit) else {
+            let Some(port) = self.ports.get_mut(&unit) else {
                 continue;
             };
-            let outcome = transport.send(datagram);
+            let outcome = port.transport.send(datagram);
             engine.handle_sent(unit, datagram.len(), outcome.is_ok());
             if let Err(error) = outcome {
                 let now = self.clock.now().uptime;

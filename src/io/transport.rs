@@ -21,6 +21,9 @@ pub trait Transport {
     /// # Errors
     /// What the system reports; the datagram is lost.
     fn send(&mut self, datagram: &[u8]) -> io::Result<()>;
+
+    /// Sends to another address of the same family from now on.
+    fn redirect(&mut self, to: SocketAddr);
 }
 
 /// Whether a full socket buffer holds the sender up.
@@ -67,5 +70,9 @@ impl Udp {
 impl Transport for Udp {
     fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
         self.socket.send_to(datagram, self.to).map(drop)
+    }
+
+    fn redirect(&mut self, to: SocketAddr) {
+        self.to = to;
     }
 }

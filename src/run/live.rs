@@ -52,6 +52,7 @@ pub(super) fn run(options: &Options, mut config: Config) -> Result<ExitCode, Str
     let readers = Readers::start(groups).map_err(|error| format!("thread: {error}"))?;
     let now = clock.now();
     let mut live = LiveRun {
+        options: options.clone(),
         engine: super::engine(options, config, form, Boot::Known, true),
         outside,
         clock,
@@ -70,6 +71,7 @@ pub(super) fn run(options: &Options, mut config: Config) -> Result<ExitCode, Str
 }
 
 struct LiveRun {
+    options: Options,
     engine: Engine,
     outside: Outside,
     clock: Clock,
@@ -95,9 +97,7 @@ impl LiveRun {
                 recv(self.signals) -> request => match request {
                     Ok(Request::Stop) => break,
                     Ok(Request::Statistics) => self.log_statistics(),
-                    Ok(Request::Reload) => {
-                        self.outside.log.warn("SIGHUP: this version reads its configuration once");
-                    }
+                    Ok(Request::Reload) => self.reload(),
                     Err(_) => self.signals = never(),
                 },
                 recv(readers.batches()) -> batch => match batch {
@@ -143,6 +143,34 @@ impl LiveRun {
             self.has_failed = true;
             let name = self.names.get(batch.source).map_or("", String::as_str);
             self.outside.log.warn(&format!("{name}: {error}"));
+        }
+    }
+
+    /// Reads the configuration again, as a whole or not at all. The table stays.
+    fn reload(&mut self) {
+        let outcome = self.options.config().and_then(|mut config| {
+            let old = self.engine.config();
+            if config.captures.is_empty() {
+                config.captures.push(DEFAULT_INTERFACE.to_owned());
+            }
+            let fixed = [
+                ("interface", config.captures == old.captures),
+                ("boottime", config.boottime == old.boottime),
+                ("join", config.is_join_off == old.is_join_off),
+            ];
+            if let Some((word, _)) = fixed.iter().find(|(_, is_same)| !is_same) {
+                return Err(format!("{word}: cannot be changed while pflow runs"));
+            }
+            let now = self.clock.now();
+            self.outside.configure(&mut self.engine, now, config, None)
+        });
+        match outcome {
+            Ok(()) => self.outside.log.info("configuration read again"),
+            Err(problem) => {
+                self.outside
+                    .log
+                    .warn(&format!("{problem}; the configuration stays as it was"));
+            }
         }
     }
 

@@ -182,6 +182,11 @@ impl Table {
         });
     }
 
+    /// Changes how many states are held at most. Those beyond a lower bound go as new ones come.
+    pub fn set_states(&mut self, states: u32) {
+        self.settings.states = states;
+    }
+
     /// No state ends by its timeout before this.
     pub fn poll_timeout(&self) -> Option<Uptime> {
         self.queues.poll_timeout()
@@ -354,8 +359,11 @@ impl Table {
         creation: Second,
         done: &mut impl FnMut(Now, &Flow),
     ) -> u32 {
-        if self.index.len() >= self.settings.states as usize {
-            self.evict(arrival.now, done);
+        // Two for one while a lowered bound is not reached yet.
+        for _ in 0..2 {
+            if self.index.len() >= self.settings.states as usize {
+                self.evict(arrival.now, done);
+            }
         }
         let name = state.ifname();
         let ifname = self.names.acquire(name);
