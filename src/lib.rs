@@ -1,9 +1,46 @@
 //! pflow(4) in userland: pfsync packets in, NetFlow v5 and IPFIX out.
+//!
+//! A pure core, [`engine::Engine`], is handed packets, configurations and the time, and hands back
+//! datagrams, lines to print and lines to log. Around it [`run`] and [`io`] own every descriptor,
+//! thread, clock and system call. Modules stand on floors and import from lower ones only; README
+//! draws them, a test holds them to it.
+//!
+//! ```
+//! use pflow::config::{Config, Place, apply_line};
+//! use pflow::engine::{Engine, Packet, Settings};
+//! use pflow::flow::Boot;
+//! use pflow::output::{Form, Output, messages::Detail};
+//! use pflow::time::{Now, Wall};
+//! use pflow::wire::link::LinkType;
+//!
+//! let mut config = Config::default();
+//! apply_line(&mut config, "pflow0 flowdst 127.0.0.1:4739 pflowproto 10", || Place::CommandLine)
+//!     .unwrap();
+//! let settings = Settings {
+//!     states: 1000,
+//!     is_all: false,
+//!     direction: None,
+//!     boot: Boot::Known,
+//!     local_addresses: Vec::new(),
+//!     output: Output { form: Form::None, detail: Detail::Brief },
+//! };
+//! let mut engine = Engine::new(settings, config);
+//! let now = Now::with_boot(Wall::new(1_700_000_000, 0), Wall::new(1_699_900_000, 0));
+//! engine.start(now);
+//! let frame = [0x45; 20];
+//! let packet = Packet { stamp: now.wall, link: LinkType::RAW, frame: &frame, wire_len: 20 };
+//! engine.handle_packet(now, &packet);
+//! assert_eq!(engine.packet_counters().packets(), 1);
+//! // The templates wait to be sent.
+//! assert_eq!(engine.outbox().iter().count(), 1);
+//! ```
 pub mod config;
 pub mod counters;
 pub mod engine;
 pub mod export;
 pub mod flow;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod interface;
 pub mod io;
 pub mod options;

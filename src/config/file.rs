@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 
+use super::grammar::is_first_word;
 use super::{Config, Error, parse};
 
 /// Longest line, octets.
@@ -148,6 +149,9 @@ impl<'a> Loader<'a> {
         let starts_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
         if !starts_well || !name.chars().all(is_macro_character) {
             return Ok(false);
+        }
+        if is_first_word(name) {
+            return Err(Error::new(name, "no macro can be called that"));
         }
         let words = split(value, &self.macros)?;
         if words.is_empty() {

@@ -291,9 +291,18 @@ where
     }
 }
 
+/// Longest name of a capture device, octets.
+const MAX_CAPTURE_NAME: usize = 255;
+
+/// Whether a line may begin with `word`, so that no macro can be called that.
+pub(super) fn is_first_word(word: &str) -> bool {
+    word == "include" || word.starts_with("pflow") || PROGRAM_WORDS.contains(&word)
+}
+
 /// A capture device: any name that a line can hold.
 fn capture_name(text: &str) -> Result<String, String> {
-    if text.is_empty() || text.contains(|c: char| c == '"' || c.is_control()) {
+    let is_wrong = |c: char| c == '"' || c.is_control();
+    if !(1..=MAX_CAPTURE_NAME).contains(&text.len()) || text.contains(is_wrong) {
         return Err(format!("{text:?} is not the name of an interface"));
     }
     Ok(text.to_owned())

@@ -21,8 +21,8 @@ struct Word<'a>(&'a str);
 
 impl fmt::Display for Word<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_plain =
-            !self.0.is_empty() && !self.0.contains(|c: char| c.is_whitespace() || c == '#');
+        let is_special = |c: char| c.is_whitespace() || matches!(c, '#' | '$' | '=');
+        let is_plain = !self.0.is_empty() && !self.0.contains(is_special);
         if is_plain {
             f.write_str(self.0)
         } else {
@@ -131,6 +131,7 @@ mod tests {
         let text = "\
 interface em1
 interface \"odd name\"
+interface \"=$odd\"
 states 5000
 boottime 1699900000.000000250
 timeout tcp.established 3600

@@ -48,6 +48,9 @@ pub(super) fn v5(packet: &[u8], len: usize, remembered: Option<Dialect>) -> (Dia
         return (remembered.unwrap_or(Dialect::FreeBsd1301), false);
     }
     let freebsd = walk(packet, len, Dialect::FreeBsd1301);
+    if let Some(newer) = freebsd.newer {
+        return (newer, true);
+    }
     let says_freebsd = match freebsd.belief().cmp(&openbsd.belief()) {
         std::cmp::Ordering::Less => false,
         std::cmp::Ordering::Greater => true,
