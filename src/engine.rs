@@ -368,6 +368,11 @@ impl Engine {
         &self.exporter.interfaces
     }
 
+    /// Changes which addresses are this host's.
+    pub fn set_local_addresses(&mut self, addresses: Vec<IpAddr>) {
+        self.local_addresses = addresses;
+    }
+
     /// Datagrams to send; the caller clears it.
     pub fn outbox(&mut self) -> &mut Outbox {
         &mut self.exporter.outbox

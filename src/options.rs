@@ -216,6 +216,9 @@ fn checked(matches: &Matches) -> Result<Options, String> {
     if !files.is_empty() && !captures.is_empty() {
         return Err("-i and -r cannot be combined".to_owned());
     }
+    if files.is_empty() && matches.opt_present("x") {
+        return Err("-x needs -r".to_owned());
+    }
     if files.iter().filter(|file| *file == "-").count() > 1 {
         return Err("-r: standard input can be read once only".to_owned());
     }
@@ -368,7 +371,8 @@ mod tests {
                 "-o: yaml is not one of: text json messages messages-json none",
             ),
             ("-S up", "-S: up is not one of: in out any"),
-            ("-x fast", "-x: fast is not a speed: 0, 1, 2.5 ..."),
+            ("-x 2", "-x needs -r"),
+            ("-r f -x fast", "-x: fast is not a speed: 0, 1, 2.5 ..."),
             ("-m 0", "-m: 0 is not a number from 1 to 1073741824"),
             ("-i em0 -r x", "-i and -r cannot be combined"),
             ("-r - -r -", "-r: standard input can be read once only"),

@@ -12,6 +12,7 @@ mod replay;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::process::ExitCode;
 
 use crate::config::Config;
@@ -60,17 +61,19 @@ fn print_config(config: &Config) -> Result<ExitCode, String> {
 }
 
 /// The engine that the command line asks for.
-fn engine(options: &Options, config: Config, form: Form, boot: Boot, is_live: bool) -> Engine {
+fn engine(
+    options: &Options,
+    config: Config,
+    form: Form,
+    boot: Boot,
+    local_addresses: Vec<IpAddr>,
+) -> Engine {
     let settings = engine::Settings {
         states: DEFAULT_STATES,
         is_all: options.is_all,
         direction: options.direction,
         boot,
-        local_addresses: if is_live {
-            crate::io::capture::local_addresses()
-        } else {
-            Vec::new()
-        },
+        local_addresses,
         output: Output {
             form,
             detail: options.detail(),
@@ -189,10 +192,14 @@ impl Outside {
     /// Sends, prints and logs what the engine has.
     fn drain(&mut self, engine: &mut Engine) -> Result<Printed, String> {
         self.send(engine);
+        self.log_notices(engine);
+        self.print(engine)
+    }
+
+    fn log_notices(&mut self, engine: &mut Engine) {
         for line in engine.notices() {
             self.log.warn(&line);
         }
-        self.print(engine)
     }
 
     fn send(&mut self, engine: &mut Engine) {

@@ -69,6 +69,15 @@ impl Address {
         [a, b, c, d]
     }
 
+    /// The address with nothing but zeros behind what `af` uses.
+    #[must_use]
+    pub fn of(self, af: Af) -> Self {
+        match (af, self.0) {
+            (Af::Inet6, _) => self,
+            (Af::Inet, [a, b, c, d, ..]) => Self([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+        }
+    }
+
     /// The address as family `af` reads it.
     pub fn ip(self, af: Af) -> IpAddr {
         match af {

@@ -71,6 +71,14 @@ pub struct Uptime(i64);
 nanosecond_scale!(Wall);
 nanosecond_scale!(Uptime);
 
+impl Wall {
+    /// This stamp if it lies between 1970 and 2116, else the nearer end of that. A capture may
+    /// claim any stamp; with these no deadline reaches the end of the scale.
+    pub fn sane(self) -> Self {
+        Self(self.0.clamp(0, 1 << 62))
+    }
+}
+
 /// One reading of both clocks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Now {

@@ -352,7 +352,7 @@ fn source(text: &str) -> Result<Source, String> {
 pub(super) fn boottime(text: &str) -> Result<Wall, String> {
     let wrong = || format!("{text} is not a time in seconds since 1970");
     let (secs, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    let secs = number::<i64>(secs, 0, 1 << 33).map_err(|_| wrong())?;
+    let secs = number::<i64>(secs, 0, 1 << 32).map_err(|_| wrong())?;
     if fraction.is_empty() || fraction.len() > 9 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
         return Err(wrong());
     }

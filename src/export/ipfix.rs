@@ -225,7 +225,9 @@ impl Ipfix {
         let mut message = header(now, settings, self.sequence, set.len()).to_vec();
         message.extend_from_slice(&set);
         sink.outbox.push(sink.unit, &message);
-        self.templates_due = Some(now.uptime.after(settings.refresh));
+        // At the end of the scale there is no later.
+        self.templates_due =
+            Some(now.uptime.after(settings.refresh)).filter(|due| *due > now.uptime);
     }
 
     /// No templates until [`Self::send_templates`] is called again.

@@ -41,6 +41,9 @@ impl Clock {
     }
 }
 
+/// Longest time that one gap in a capture takes.
+const MAX_GAP: Duration = Duration::from_secs(60);
+
 /// Real time for -x: how far a replay may have come.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
@@ -52,9 +55,6 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Longest sleep for one gap in the capture.
-    const MAX_WAIT: Duration = Duration::from_secs(60);
-
     /// A replay at `speed` times real time whose clock shows `from` now.
     pub fn new(speed: f64, from: Wall) -> Self {
         Self {
@@ -64,25 +64,35 @@ impl Pace {
         }
     }
 
-    /// How long to wait until the replay's clock may show `stamp`. A longer gap than
-    /// a minute is cut to that, and the pace goes on from behind it.
-    pub fn wait_for(&mut self, stamp: Wall) -> Duration {
-        let ahead = stamp.since(self.from).as_secs_f64() / self.speed;
-        let gone = Clock::new(None)
+    /// Before a gap that ends at `stamp`: one that would take longer than [`MAX_GAP`] passes in
+    /// that time.
+    pub fn shorten_gap(&mut self, stamp: Wall) {
+        let ahead = self.real_time_of(stamp);
+        let longest = self.gone() + MAX_GAP.as_secs_f64();
+        if ahead > longest {
+            // As if the replay had begun that much later.
+            let skipped = Duration::try_from_secs_f64((ahead - longest) * self.speed);
+            self.from = self.from.after(skipped.unwrap_or(Duration::MAX));
+        }
+    }
+
+    /// How long to wait until the replay's clock may show `stamp`.
+    pub fn wait_for(&self, stamp: Wall) -> Duration {
+        let wait = self.real_time_of(stamp) - self.gone();
+        Duration::try_from_secs_f64(wait.max(0.0)).unwrap_or(MAX_GAP)
+    }
+
+    /// Seconds from the start until the clock may show `stamp`.
+    fn real_time_of(&self, stamp: Wall) -> f64 {
+        stamp.since(self.from).as_secs_f64() / self.speed
+    }
+
+    /// Seconds since the start.
+    fn gone(&self) -> f64 {
+        Clock::new(None)
             .now()
             .uptime
             .since(self.since)
-            .as_secs_f64();
-        let wait = Duration::try_from_secs_f64((ahead - gone).max(0.0)).unwrap_or(Duration::MAX);
-        if wait <= Self::MAX_WAIT {
-            return wait;
-        }
-        let now = Clock::new(None).now().uptime;
-        *self = Self {
-            from: stamp,
-            since: now.after(Self::MAX_WAIT),
-            ..*self
-        };
-        Self::MAX_WAIT
+            .as_secs_f64()
     }
 }

@@ -6,6 +6,7 @@
 pub mod capture;
 pub mod clock;
 pub mod log;
+pub mod output;
 pub mod signals;
 mod sys;
 pub mod transport;

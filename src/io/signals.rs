@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, TrySendError, bounded};
 use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
@@ -37,10 +37,13 @@ pub fn listen() -> io::Result<Receiver<Request>> {
                     SIGHUP => Request::Reload,
                     _ => Request::Statistics,
                 };
-                // A full channel holds as many requests already.
-                if let Err(crossbeam_channel::TrySendError::Disconnected(_)) =
-                    sender.try_send(request)
-                {
+                // A full channel holds as many requests already, but to stop must not be missed.
+                let is_gone = if request == Request::Stop {
+                    sender.send(request).is_err()
+                } else {
+                    matches!(sender.try_send(request), Err(TrySendError::Disconnected(_)))
+                };
+                if is_gone {
                     return;
                 }
             }

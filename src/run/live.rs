@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, never, select_biased};
 
-use super::{Outside, Printed};
+use super::Outside;
 use crate::config::Config;
 use crate::counters::SourceCounters;
 use crate::engine::{Engine, Packet};
 use crate::flow::Boot;
-use crate::io::capture::{Batch, Live, Numbered, Readers};
+use crate::io::capture::{Batch, Live, Numbered, Readers, local_addresses};
 use crate::io::clock::Clock;
 use crate::io::log::Log;
+use crate::io::output::Output;
 use crate::io::signals::{self, Request};
 use crate::io::transport::WhenFull;
 use crate::options::{DEFAULT_INTERFACE, Options};
@@ -22,6 +23,8 @@ use crate::time::{Now, Uptime};
 
 /// A silence of pfsync packets worth a warning.
 const SILENCE: Duration = Duration::from_secs(30);
+/// How often this host's addresses are read.
+const ADDRESSES: Duration = Duration::from_secs(30);
 /// Longest wait for anything, so that a silence is noticed.
 const TURN: Duration = Duration::from_secs(1);
 
@@ -35,7 +38,7 @@ pub(super) fn run(options: &Options, mut config: Config) -> Result<ExitCode, Str
     if clock.now().uptime < Uptime::default() {
         return Err("the boot time lies in the future".to_owned());
     }
-    let log = if options.is_foreground {
+    let mut log = if options.is_foreground {
         Log::stderr(options.verbosity > 0)
     } else {
         Log::syslog(options.verbosity > 0)
@@ -45,15 +48,21 @@ pub(super) fn run(options: &Options, mut config: Config) -> Result<ExitCode, Str
     for (number, name) in names.iter().enumerate() {
         let live =
             Live::open(name, !config.is_join_off).map_err(|error| format!("{name}: {error}"))?;
+        if let Some(problem) = live.join_problem() {
+            log.warn(&format!("{name}: multicast group not joined: {problem}"));
+        }
         groups.push(vec![(number, Box::new(live))]);
     }
+    let addresses = local_addresses().map_err(|error| format!("this host's addresses: {error}"))?;
     let outside = Outside::open(&config, WhenFull::Drop, log)?;
     let form = options.form.unwrap_or(Form::None);
     let readers = Readers::start(groups).map_err(|error| format!("thread: {error}"))?;
     let now = clock.now();
     let mut live = LiveRun {
         options: options.clone(),
-        engine: super::engine(options, config, form, Boot::Known, true),
+        output: Output::start().map_err(|error| format!("thread: {error}"))?,
+        addresses_read: now.uptime,
+        engine: super::engine(options, config, form, Boot::Known, addresses),
         outside,
         clock,
         signals,
@@ -67,11 +76,14 @@ pub(super) fn run(options: &Options, mut config: Config) -> Result<ExitCode, Str
     live.outside
         .log
         .info(&format!("capturing on {}", live.names.join(", ")));
-    live.run(&readers)
+    Ok(live.run(&readers))
 }
 
 struct LiveRun {
     options: Options,
+    output: Output,
+    /// When this host's addresses were read last.
+    addresses_read: Uptime,
     engine: Engine,
     outside: Outside,
     clock: Clock,
@@ -85,10 +97,12 @@ struct LiveRun {
 }
 
 impl LiveRun {
-    fn run(&mut self, readers: &Readers) -> Result<ExitCode, String> {
+    fn run(&mut self, readers: &Readers) -> ExitCode {
         loop {
-            if self.outside.drain(&mut self.engine)? == Printed::BrokenPipe {
-                return Ok(ExitCode::SUCCESS);
+            self.drain();
+            if self.output.is_broken() {
+                // Whoever read it has gone, and with it the reason to run.
+                break;
             }
             let now = self.clock.now();
             let due = self.engine.poll_timeout();
@@ -111,11 +125,23 @@ impl LiveRun {
                     let now = self.clock.now();
                     self.engine.handle_timeout(now, now.uptime);
                     self.watch_silence(now);
+                    self.watch_addresses(now);
                 }
             }
         }
         readers.stop();
         self.stop(readers)
+    }
+
+    /// Sends, prints and logs what the engine has.
+    fn drain(&mut self) {
+        self.outside.send(&mut self.engine);
+        self.outside.log_notices(&mut self.engine);
+        let printed = self.engine.printed();
+        if !printed.is_empty() {
+            self.output.write(printed);
+            printed.clear();
+        }
     }
 
     fn handle_batch(&mut self, batch: &Batch) {
@@ -124,7 +150,7 @@ impl LiveRun {
         let messages = self.engine.packet_counters().messages();
         for (frame, octets) in batch.packets() {
             let packet = Packet {
-                stamp: frame.stamp,
+                stamp: frame.stamp.sane(),
                 link: frame.link,
                 frame: octets,
                 wire_len: frame.wire_len,
@@ -174,6 +200,16 @@ impl LiveRun {
         }
     }
 
+    /// Reads this host's addresses again now and then: one that is new is its own, too.
+    fn watch_addresses(&mut self, now: Now) {
+        if now.uptime.since(self.addresses_read) >= ADDRESSES {
+            self.addresses_read = now.uptime;
+            if let Ok(addresses) = local_addresses() {
+                self.engine.set_local_addresses(addresses);
+            }
+        }
+    }
+
     fn watch_silence(&mut self, now: Now) {
         if !self.is_silence_told && now.uptime.since(self.last_pfsync) >= SILENCE {
             self.is_silence_told = true;
@@ -202,17 +238,22 @@ impl LiveRun {
     }
 
     /// Takes in what is on its way already, sends what is held, says what was done.
-    fn stop(&mut self, readers: &Readers) -> Result<ExitCode, String> {
+    fn stop(&mut self, readers: &Readers) -> ExitCode {
         while let Ok(batch) = readers.batches().try_recv() {
             self.handle_batch(&batch);
         }
         self.engine.finish(self.clock.now());
-        self.outside.drain(&mut self.engine)?;
+        self.drain();
+        let dropped = self.output.finish();
         self.log_statistics();
-        Ok(if self.has_failed {
+        if dropped > 0 {
+            let line = format!("{dropped} octets of output dropped: its reader is too slow");
+            self.outside.log.warn(&line);
+        }
+        if self.has_failed {
             ExitCode::FAILURE
         } else {
             ExitCode::SUCCESS
-        })
+        }
     }
 }

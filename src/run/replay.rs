@@ -64,7 +64,7 @@ pub(super) fn run(options: &Options, config: Config) -> Result<ExitCode, String>
     let (sources, bar) = open(&options.files)?;
     let readers = Readers::start(vec![sources]).map_err(|error| format!("thread: {error}"))?;
     let mut replay = Replay {
-        engine: super::engine(options, config, form, known, false),
+        engine: super::engine(options, config, form, known, Vec::new()),
         outside,
         boot,
         clock: None,
@@ -141,10 +141,10 @@ impl Replay {
                     Err(_) => return Ok(Ending::Done),
                 },
             };
+            self.note(&batch, files);
             if let Some(ending) = self.handle_batch(&batch)? {
                 return Ok(ending);
             }
-            self.note(&batch, files);
             readers.recycle(batch);
         }
     }
@@ -167,12 +167,13 @@ impl Replay {
 
     fn handle_batch(&mut self, batch: &Batch) -> Result<Option<Ending>, String> {
         for (frame, octets) in batch.packets() {
-            if let Some(ending) = self.advance(frame.stamp)? {
+            let stamp = frame.stamp.sane();
+            if let Some(ending) = self.advance(stamp)? {
                 return Ok(Some(ending));
             }
             let Some(now) = self.now() else { continue };
             let packet = Packet {
-                stamp: frame.stamp,
+                stamp,
                 link: frame.link,
                 frame: octets,
                 wire_len: frame.wire_len,
@@ -207,7 +208,8 @@ impl Replay {
             return Ok(None);
         }
         let target = Now::with_boot(stamp, boot);
-        if self.pace.is_some() {
+        if let Some(pace) = &mut self.pace {
+            pace.shorten_gap(stamp);
             while let Some(due) = self
                 .engine
                 .poll_timeout()

@@ -9,7 +9,7 @@ use super::slot::{Counts, EXPORTED, SETTLED, Share};
 use super::{Arrival, Kind, Table};
 use crate::slab::NONE;
 use crate::time::Uptime;
-use crate::wire::pfsync::State;
+use crate::wire::pfsync::{Dialect, State};
 
 /// Counters that go down within this after a full state came are an old message's.
 const LATE: Duration = Duration::from_secs(2);
@@ -31,11 +31,16 @@ impl Table {
         if kind == Kind::Insert && !state.dialect().is_modern() {
             return true;
         }
-        let counts = Counts {
+        let mut counts = Counts {
             packets: state.packets(),
             octets: state.octets(),
         };
         let sender = arrival.sender.0;
+        if state.dialect() == Dialect::V2
+            && let Some(before) = self.counts_of(place, sender)
+        {
+            counts = counts.unwrapped(&before);
+        }
         let now = arrival.now.uptime;
         let slot = &mut self.slots[place];
         if slot.counted_by == sender {
@@ -53,6 +58,16 @@ impl Table {
             return true;
         }
         self.count_share(place, sender, counts, now)
+    }
+
+    /// What `sender` last counted for a state.
+    fn counts_of(&self, place: u32, sender: u16) -> Option<Counts> {
+        let slot = &self.slots[place];
+        if slot.counted_by == sender {
+            return Some(slot.counts);
+        }
+        self.find_share(place, sender)
+            .map(|at| self.shares[at].counts)
     }
 
     /// [`Self::count`] for a state that another sender was counted for first.

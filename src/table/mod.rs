@@ -56,6 +56,10 @@ const DOUBT: Duration = Duration::from_secs(3600);
 /// machine and put on another clock here.
 const AGE_SLACK: u64 = 2;
 
+/// How long before a state's creation its last packet may seem to have been, seconds: a state that
+/// was imported may be given so (pflow(4), BUGS).
+const MAX_HEAD_START: i64 = 3600;
+
 /// Largest `expire` believed, seconds: thirty days.
 const MAX_EXPIRE: u32 = 30 * 86400;
 
@@ -100,6 +104,8 @@ pub struct Table {
     departed: Departed,
     /// States held by creator, so that a CLR for none costs nothing.
     creators: HashMap<u32, u32, RandomState>,
+    /// Likewise by creator and interface.
+    bound: HashMap<(u32, u16), u32, RandomState>,
     /// Uptime in seconds that slots count from: the first message's.
     epoch: Option<i64>,
     /// What happened.
@@ -121,6 +127,7 @@ impl Table {
             senders: Senders::default(),
             departed: Departed::default(),
             creators: HashMap::default(),
+            bound: HashMap::default(),
             epoch: None,
             counters: TableCounters::default(),
         }
@@ -319,7 +326,10 @@ impl Table {
         };
         if !self.count(place, arrival, state, kind) {
             self.counters.late += 1;
-            return;
+            // A delete is one whatever it counts.
+            if kind != Kind::Delete {
+                return;
+            }
         }
         self.note_activity(place, arrival, state, kind);
         self.refresh(place, arrival, pftm);
@@ -396,6 +406,7 @@ impl Table {
             hash(hasher, slots[*place].state_id())
         });
         *self.creators.entry(id.creatorid).or_default() += 1;
+        *self.bound.entry((id.creatorid, ifname)).or_default() += 1;
         self.push(place);
         self.counters.inserted += 1;
         place
@@ -426,7 +437,16 @@ impl Table {
             };
             told = Some(arrival.at.secs() - i64::from(lifetime) + i64::from(expire));
         }
-        let told = told.map(|secs| self.second(secs));
+        // With nothing known of its packets, one long before its first is no packet of its but a
+        // sign that the firewall's timeout is shorter than ours.
+        let epoch = self.epoch.unwrap_or(0);
+        let earliest = self.slots[place]
+            .creation
+            .uptime(epoch)
+            .saturating_sub(MAX_HEAD_START);
+        let told = told
+            .filter(|secs| *secs >= earliest)
+            .map(|secs| self.second(secs));
         let slot = &mut self.slots[place];
         if is_activity {
             slot.last = slot.last.max(arrived);
@@ -462,8 +482,8 @@ impl Table {
             None
         } else {
             match self.names.find(clear.ifname) {
-                Some(number) => Some(number),
-                None => return,
+                Some(name) if self.bound.contains_key(&(clear.creatorid, name)) => Some(name),
+                _ => return,
             }
         };
         for place in 0..self.slots.places() {
@@ -555,12 +575,8 @@ impl Table {
         {
             entry.remove();
         }
-        if let Some(states) = self.creators.get_mut(&id.creatorid) {
-            *states -= 1;
-            if *states == 0 {
-                self.creators.remove(&id.creatorid);
-            }
-        }
+        count_down(&mut self.creators, id.creatorid);
+        count_down(&mut self.bound, (id.creatorid, slot.ifname));
         self.names.release(slot.ifname);
         if slot.keys != NONE {
             self.keys.free(slot.keys);
@@ -604,6 +620,16 @@ enum Kind {
 /// old ones more absurd ages for states they imported (pfsync.md 7, trap 20): those tell nothing.
 fn age(state: &State<'_>) -> Option<u32> {
     Some(state.age()).filter(|age| *age <= i32::MAX.unsigned_abs())
+}
+
+/// One state less under `key`.
+fn count_down<K: Eq + std::hash::Hash>(counts: &mut HashMap<K, u32, RandomState>, key: K) {
+    if let Some(count) = counts.get_mut(&key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&key);
+        }
+    }
 }
 
 fn hash(hasher: &RandomState, id: StateId) -> u64 {

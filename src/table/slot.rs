@@ -50,6 +50,24 @@ impl Counts {
             .any(|(new, old)| *new < old)
     }
 
+    /// These counts of 32 bits as what followed `before`: a counter that wrapped goes on above 2^32.
+    /// One that would have advanced by more than half its range went down.
+    pub(super) fn unwrapped(&self, before: &Self) -> Self {
+        let unwrap = |new: u64, old: u64| {
+            let advance = new.wrapping_sub(old) & 0xffff_ffff;
+            if advance < 1 << 31 {
+                old.saturating_add(advance)
+            } else {
+                new
+            }
+        };
+        let both = |[a, b]: [u64; 2], [c, d]: [u64; 2]| [unwrap(a, c), unwrap(b, d)];
+        Self {
+            packets: both(self.packets, before.packets),
+            octets: both(self.octets, before.octets),
+        }
+    }
+
     pub(super) fn minus(&self, other: &Self) -> Self {
         let sub = |[a, b]: [u64; 2], [c, d]: [u64; 2]| [a.saturating_sub(c), b.saturating_sub(d)];
         Self {

@@ -16,6 +16,8 @@ const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff12, 0, 0, 0, 0, 0, 0, 0xf0);
 pub(super) struct Membership {
     _v4: Option<Socket>,
     _v6: Option<Socket>,
+    /// Why the IPv4 group, which all firewalls use, was not joined.
+    pub(super) problem: Option<io::Error>,
 }
 
 impl Membership {
@@ -30,9 +32,14 @@ impl Membership {
             .and_then(|socket| join_v4(&socket, name, index).map(|()| socket));
         let v6 = Socket::new(Domain::IPV6, Type::DGRAM, None)
             .and_then(|socket| socket.join_multicast_v6(&GROUP_V6, index).map(|()| socket));
+        let (v4, problem) = match v4 {
+            Ok(socket) => (Some(socket), None),
+            Err(error) => (None, Some(error)),
+        };
         Ok(Self {
-            _v4: v4.ok(),
+            _v4: v4,
             _v6: v6.ok(),
+            problem,
         })
     }
 }
@@ -59,11 +66,13 @@ fn join_v4(socket: &Socket, name: &str, _index: u32) -> io::Result<()> {
 }
 
 /// Addresses of this host: what comes from them is its own.
-pub fn local_addresses() -> Vec<IpAddr> {
-    let devices = pcap::Device::list().unwrap_or_default();
-    devices
-        .into_iter()
+///
+/// # Errors
+/// libpcap cannot list the interfaces.
+pub fn local_addresses() -> Result<Vec<IpAddr>, pcap::Error> {
+    let devices = pcap::Device::list()?.into_iter();
+    Ok(devices
         .flat_map(|device| device.addresses)
         .map(|address| address.addr)
-        .collect()
+        .collect())
 }

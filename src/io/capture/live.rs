@@ -34,7 +34,7 @@ pub struct Live {
     link: LinkType,
     is_nanoseconds: bool,
     /// Keeps the host in the multicast group.
-    _group: Option<group::Membership>,
+    group: Option<group::Membership>,
     /// The last counts of the kernel, which are of 32 bits.
     dropped: [u32; 2],
 }
@@ -79,9 +79,14 @@ impl Live {
             capture,
             link,
             is_nanoseconds,
-            _group: group,
+            group,
             dropped: [0; 2],
         })
+    }
+
+    /// Why the multicast group could not be joined, if it could not.
+    pub fn join_problem(&self) -> Option<&io::Error> {
+        self.group.as_ref()?.problem.as_ref()
     }
 
     /// What the handle captures.

@@ -30,7 +30,7 @@ const ALIGNMENT: usize = 4;
 pub struct Live {
     capture: Capture<Active>,
     link: LinkType,
-    _group: Option<group::Membership>,
+    group: Option<group::Membership>,
     dropped: [u32; 2],
 }
 
@@ -63,9 +63,14 @@ impl Live {
         Ok(Self {
             capture,
             link,
-            _group: group,
+            group,
             dropped: [0; 2],
         })
+    }
+
+    /// Why the multicast group could not be joined, if it could not.
+    pub fn join_problem(&self) -> Option<&io::Error> {
+        self.group.as_ref()?.problem.as_ref()
     }
 
     /// What the handle captures.

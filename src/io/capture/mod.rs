@@ -212,6 +212,7 @@ impl Reader {
             batch.source = number;
             batch.frames.clear();
             batch.counters = counters;
+            batch.position = 0;
             batch.end = None;
             let outcome = source.read(&mut batch);
             batch.counters.packets += batch.frames.len() as u64;

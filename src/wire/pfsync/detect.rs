@@ -4,7 +4,8 @@
 //! The packet is walked once for each size, 240 and 242 octets. The right one ends at an EOF
 //! subheader exactly where `len` says, or twenty octets earlier (OpenBSD 4.5, FreeBSD 9), and has
 //! an address family and a direction in each state. FreeBSD's later states have actions of their
-//! own, so that their packets speak for themselves.
+//! own, but a walk of the wrong size can stumble over their numbers: they count if their walk is
+//! the one to believe.
 
 use byteorder::{BigEndian, ByteOrder};
 
@@ -23,7 +24,7 @@ struct Walk {
     sound: usize,
     /// Whole states without.
     unsound: usize,
-    /// Dialect that an action of FreeBSD's later states showed.
+    /// Dialect of FreeBSD's later states, if there are any.
     newer: Option<Dialect>,
 }
 
@@ -40,27 +41,21 @@ impl Walk {
 pub(super) fn v5(packet: &[u8], len: usize, remembered: Option<Dialect>) -> (Dialect, bool) {
     let remembered = remembered.filter(|dialect| dialect.version() == 5);
     let openbsd = walk(packet, len, Dialect::OpenBsd45);
-    if let Some(newer) = openbsd.newer {
-        return (newer, true);
-    }
-    if openbsd.sound + openbsd.unsound == 0 {
+    if openbsd.sound + openbsd.unsound == 0 && openbsd.newer.is_none() {
         // Nothing here depends on it. FreeBSD is the likelier stranger today.
         return (remembered.unwrap_or(Dialect::FreeBsd1301), false);
     }
     let freebsd = walk(packet, len, Dialect::FreeBsd1301);
-    if let Some(newer) = freebsd.newer {
-        return (newer, true);
-    }
     let says_freebsd = match freebsd.belief().cmp(&openbsd.belief()) {
         std::cmp::Ordering::Less => false,
         std::cmp::Ordering::Greater => true,
         std::cmp::Ordering::Equal => remembered != Some(Dialect::OpenBsd45),
     };
-    let (belief, after_eof) = if says_freebsd {
-        (freebsd.belief(), freebsd.after_eof)
-    } else {
-        (openbsd.belief(), openbsd.after_eof)
-    };
+    let believed = if says_freebsd { freebsd } else { openbsd };
+    let (belief, after_eof) = (believed.belief(), believed.after_eof);
+    if let Some(newer) = believed.newer {
+        return (newer, belief.0);
+    }
     let dialect = match (says_freebsd, after_eof) {
         (false, _) => Dialect::OpenBsd45,
         (true, Some(EOF_DATA)) => Dialect::FreeBsd9,
@@ -82,19 +77,19 @@ fn walk(packet: &[u8], len: usize, dialect: Dialect) -> Walk {
         offset += SUBHEADER;
         let count = usize::from(BigEndian::read_u16(&subheader[2..]));
         match (Action::of_v5(subheader[0]), subheader[0]) {
-            (_, 13 | 14) => {
-                walk.newer = Some(Dialect::FreeBsd1400);
-                return walk;
-            }
-            (_, 15 | 16) => {
-                walk.newer = Some(Dialect::FreeBsd1500);
-                return walk;
-            }
             (Some(Action::Eof), _) => {
                 walk.after_eof = len.checked_sub(offset);
                 return walk;
             }
-            (Some(action @ (Action::Insert | Action::Update | Action::Delete)), _) => {
+            (Some(action @ (Action::Insert | Action::Update | Action::Delete)), number) => {
+                let dialect = match number {
+                    13 | 14 => Dialect::FreeBsd1400,
+                    15 | 16 => Dialect::FreeBsd1500,
+                    _ => dialect,
+                };
+                if matches!(dialect, Dialect::FreeBsd1400 | Dialect::FreeBsd1500) {
+                    walk.newer = Some(dialect);
+                }
                 let size = action.size_in(dialect);
                 for n in 0..count {
                     let Some(octets) = packet.get(offset + n * size..) else {

@@ -236,7 +236,7 @@ impl<'a> State<'a> {
                     af,
                     proto,
                     rdomain: 0,
-                    addr: [self.address(ext), self.address(near)],
+                    addr: [ext, near].map(|at| self.address(at).of(af)),
                     port: [self.u16(ext + 16), self.u16(near + 16)],
                 }
             }
@@ -250,7 +250,7 @@ impl<'a> State<'a> {
                     af,
                     proto,
                     rdomain: if rdomain_and_af { self.u16(at + 36) } else { 0 },
-                    addr: [self.address(at), self.address(at + 16)],
+                    addr: [at, at + 16].map(|at| self.address(at).of(af)),
                     port: [self.u16(at + 32), self.u16(at + 34)],
                 }
             }

@@ -1,0 +1,80 @@
+//! Standard output for the live loop, which must not wait for its reader: a thread writes, and
+//! what it does not get to is dropped and counted.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+
+/// Pieces that may wait.
+const PIECES: usize = 256;
+/// How long the end of the program waits for them.
+const LAST: Duration = Duration::from_secs(2);
+
+/// A writer to standard output.
+pub struct Output {
+    pieces: Option<Sender<Vec<u8>>>,
+    ended: Receiver<()>,
+    is_broken: Arc<AtomicBool>,
+    /// Octets that were dropped.
+    dropped: u64,
+}
+
+impl Output {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The system refuses it.
+    pub fn start() -> io::Result<Self> {
+        let (pieces, to_write) = bounded::<Vec<u8>>(PIECES);
+        let (end, ended) = bounded(1);
+        let is_broken = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&is_broken);
+        std::thread::Builder::new()
+            .name("output".to_owned())
+            .spawn(move || {
+                for piece in to_write {
+                    let mut stdout = io::stdout().lock();
+                    if stdout
+                        .write_all(&piece)
+                        .and_then(|()| stdout.flush())
+                        .is_err()
+                    {
+                        flag.store(true, Ordering::Relaxed);
+                        break;
+                    }
+                }
+                // Nobody may be waiting for it.
+                let _ = end.send(());
+            })?;
+        Ok(Self {
+            pieces: Some(pieces),
+            ended,
+            is_broken,
+            dropped: 0,
+        })
+    }
+
+    /// Has `octets` written, or drops them.
+    pub fn write(&mut self, octets: &[u8]) {
+        let Some(pieces) = &self.pieces else { return };
+        if let Err(TrySendError::Full(piece)) = pieces.try_send(octets.to_vec()) {
+            self.dropped += piece.len() as u64;
+        }
+    }
+
+    /// Whether standard output takes no more.
+    pub fn is_broken(&self) -> bool {
+        self.is_broken.load(Ordering::Relaxed)
+    }
+
+    /// Waits a little for what is still to be written; the octets that were dropped.
+    pub fn finish(&mut self) -> u64 {
+        self.pieces = None;
+        // If it is not over by then, its reader does not read.
+        let _ = self.ended.recv_timeout(LAST);
+        self.dropped
+    }
+}
