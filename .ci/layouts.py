@@ -47,7 +47,7 @@ LAYOUTS = {
     ('freebsd.rs', 'V1400'): ('pfsync_state_1400', FREEBSD, ('x86_64-freebsd', 'powerpc64-freebsd'),
                               dict(COMMON, **KEYS, **ONE_AF, **SYNC, **MODERN, rtableid0='rtableid', queues='qid', rt_ifname='rt_ifname', state_flags='state_flags')),
     ('freebsd.rs', 'V1500'): ('pfsync_state_1500', FREEBSD, ('x86_64-freebsd', 'powerpc64-freebsd'),
-                              dict(COMMON, **KEYS, **MODERN, af0='wire_af', af1='stack_af', proto0='wire_proto', proto1='stack_proto', rtableid0='rtableid', queues='qid',
+                              dict(COMMON, **KEYS, **MODERN, af0='wire_af', af1='stack_af', proto0='wire_proto', proto1='stack_proto', rt_af='rt_af', rtableid0='rtableid', queues='qid',
                                    rt_ifname='rt_ifname', orig_ifname='orig_ifname', tagname='tagname', state_flags='state_flags')),
     ('old.rs', 'V3'): ('pfsync_state', NETBSD, ('x86_64-netbsd', 'sparc-netbsd'), dict(COMMON, **ONE_AF, **SYNC, lan='lan', gwy='gwy', ext='ext')),
 }

@@ -245,10 +245,11 @@ fn rt_name(state: &State<'_>) -> Option<&'static str> {
     names.get(usize::from(state.rt()?)).copied()
 }
 
-/// Where policy routing sends, unless nowhere. Packets that leave are of the translated family.
+/// Where policy routing sends, unless nowhere. Where the dialect tells no family it is the
+/// translated one, that of packets that leave.
 fn rt_addr(state: &State<'_>, ends: &Ends) -> Option<IpAddr> {
     let address = state.rt_addr();
-    (address != Address::default()).then(|| address.ip(ends.after.af))
+    (address != Address::default()).then(|| address.ip(state.rt_af().unwrap_or(ends.after.af)))
 }
 
 fn queues(state: &State<'_>) -> Option<[(&'static str, u16); 4]> {

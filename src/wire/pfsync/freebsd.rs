@@ -49,6 +49,7 @@ pub(super) static V1500: Layout = Layout {
     queues: Some(334),
     max_mss: Some(342),
     af: [344, 345],
+    rt_af: Some(346),
     proto: [347, 348],
     log: 349,
     timeout: 350,

@@ -68,6 +68,8 @@ pub(super) struct Layout {
     pub(super) dst: usize,
     /// `rt_addr`.
     pub(super) rt_addr: usize,
+    /// `rt_af`: family of `rt_addr`.
+    pub(super) rt_af: Option<usize>,
     /// `rule`.
     pub(super) rule: usize,
     /// `anchor`.
@@ -308,6 +310,11 @@ impl<'a> State<'a> {
     /// Address that route-to, reply-to or dup-to send to.
     pub fn rt_addr(&self) -> Address {
         self.address(self.layout.rt_addr)
+    }
+
+    /// Its family, where the dialect tells it.
+    pub fn rt_af(&self) -> Option<Af> {
+        self.layout.rt_af.and_then(|at| family(self.u8(at)))
     }
 
     /// Rule number on the sender; 0xffffffff: none.
