@@ -18,7 +18,7 @@ use common::{
     eof, modern, name, packets, section, sections, settings,
 };
 use pflow::config::Config;
-use pflow::engine::Settings;
+use pflow::engine::{Engine, Settings};
 use pflow::export::Format;
 use pflow::interface;
 use pflow::output::messages::Detail;
@@ -1157,11 +1157,11 @@ fn numbers_that_a_wrong_walk_stumbles_over_do_not_mislead() {
 fn stamps_at_the_end_of_the_scale_do_not_run_away() {
     // What the savefile reader may hand over is made sane before it drives the clock.
     let stamps = [i64::MIN, -1, 0, 1 << 62, i64::MAX].map(pflow::time::Wall::from_nanos);
-    let mut config = pflow::config::Config::default();
+    let mut config = Config::default();
     let line = "pflow0 flowdst 127.0.0.1:1 pflowproto 10";
     pflow::config::apply_line(&mut config, line, || pflow::config::Place::CommandLine).unwrap();
     for boot in [0, 1_700_000_000_000_000_000] {
-        let mut engine = pflow::engine::Engine::new(settings(), config.clone());
+        let mut engine = Engine::new(settings(), config.clone());
         let boot = pflow::time::Wall::from_nanos(boot);
         let mut clock = pflow::time::Wall::from_nanos(0);
         engine.start(pflow::time::Now::with_boot(clock, boot));
