@@ -64,8 +64,8 @@ impl Pace {
         }
     }
 
-    /// Before a gap that ends at `stamp`: one that would take longer than [`MAX_GAP`] passes in
-    /// that time.
+    /// Before a gap that ends at `stamp`: one that would take longer than a minute passes in
+    /// a minute.
     pub fn shorten_gap(&mut self, stamp: Wall) {
         let ahead = self.real_time_of(stamp);
         let longest = self.gone() + MAX_GAP.as_secs_f64();
