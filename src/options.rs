@@ -58,10 +58,7 @@ pub const FLAGS: &[Flag] = &[
     flag("h", "print this and exit"),
     flag("n", "check the configuration, print it, exit"),
     flag("V", "print the version and exit"),
-    repeatable(flag(
-        "v",
-        "log more; with -o messages print more, twice: all",
-    )),
+    repeatable(flag("v", "with -o messages print more, twice: all")),
     option(
         "b",
         "boottime",
