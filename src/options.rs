@@ -75,6 +75,7 @@ pub const FLAGS: &[Flag] = &[
     ),
     repeatable(option("r", "file", "read a savefile, - for standard input")),
     option("S", "direction", "export in, out or any states"),
+    option("s", "socket", "control socket"),
     option(
         "x",
         "speed",
@@ -86,6 +87,8 @@ pub const FLAGS: &[Flag] = &[
 pub const DEFAULT_CONFIG: &str = "/etc/pflow.conf";
 /// Most states held if nothing is said.
 pub const DEFAULT_STATES: u32 = 1_000_000;
+/// Control socket of a live capture if nothing is said.
+pub const DEFAULT_SOCKET: &str = "/var/run/pflow.sock";
 /// Captured on if nothing is said.
 pub const DEFAULT_INTERFACE: &str = "pfsync0";
 
@@ -120,6 +123,7 @@ pub struct Options {
     /// -x; 0: as fast as possible.
     pub speed: f64,
     boottime: Option<Wall>,
+    socket: Option<String>,
     states: Option<u32>,
     captures: Vec<String>,
     config_file: Option<String>,
@@ -207,6 +211,9 @@ fn checked(matches: &Matches) -> Result<Options, String> {
     let direction = value("S")
         .map(|text| one_of(&directions, &text))
         .transpose();
+    let socket = value("s")
+        .map(|text| crate::config::socket(&text))
+        .transpose();
     let speed = value("x").map(|text| speed(&text)).transpose();
     let files = matches.opt_strs("r");
     let captures = matches.opt_strs("i");
@@ -229,6 +236,7 @@ fn checked(matches: &Matches) -> Result<Options, String> {
         files,
         speed: speed.map_err(wrong("x"))?.unwrap_or(0.0),
         boottime: boottime.map_err(wrong("b"))?,
+        socket: socket.map_err(wrong("s"))?,
         states: states.map_err(wrong("m"))?,
         captures,
         config_file: value("f"),
@@ -292,6 +300,7 @@ impl Options {
         }
         config.boottime = self.boottime.or(config.boottime);
         config.states = self.states.or(config.states);
+        config.socket = self.socket.clone().or(config.socket);
         if !self.captures.is_empty() {
             config.captures.clear();
             for name in &self.captures {

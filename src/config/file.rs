@@ -12,7 +12,7 @@ use std::fmt;
 use std::io;
 
 use super::grammar::is_first_word;
-use super::{Config, Error, parse};
+use super::{Config, Error, Spelling, parse};
 
 /// Longest line, octets.
 const MAX_LINE: usize = 4096;
@@ -187,7 +187,7 @@ pub fn apply_line(
     line: &str,
     place: impl Fn() -> Place,
 ) -> Result<(), PlacedError> {
-    let words = split(line, &BTreeMap::new()).map_err(|error| PlacedError {
+    let words = words(line).map_err(|error| PlacedError {
         place: place(),
         error,
     })?;
@@ -195,6 +195,14 @@ pub fn apply_line(
         return Ok(());
     }
     apply_words(config, &words, place)
+}
+
+/// The words of a line that has no macros.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn words(line: &str) -> Result<Vec<String>, Error> {
+    split(line, &BTreeMap::new())
 }
 
 /// Applies a line that is words already.
@@ -206,7 +214,7 @@ pub fn apply_words<S: AsRef<str>>(
     words: &[S],
     place: impl Fn() -> Place,
 ) -> Result<(), PlacedError> {
-    parse(words)
+    parse(words, Spelling::Whole)
         .and_then(|command| config.apply(&command))
         .map_err(|error| PlacedError {
             place: place(),

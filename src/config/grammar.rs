@@ -7,8 +7,10 @@
 //!            | ( "flowsrc" | "src" ) address[:port] | ( "flowdst" | "dst" ) address:port
 //!            | ( "pflowproto" | "proto" ) ( "5" | "10" ) | "mtu" n | "template" name
 //!            | "domain" n | "hold" n | "refresh" n | "direction" ( "in" | "out" | "any" )
+//!            | "tap" file | "-tap"
 //! program-word = "interface" name | "states" n | "boottime" time | "timeout" name n
 //!            | "ifindex" name n | "flush" ( "active" | "none" ) | "join" ( "on" | "off" )
+//!            | "socket" [ "ro" ] file
 //! ```
 //! The words are ifconfig(8)'s and, as synonyms, pflowctl(8)'s of FreeBSD. Addresses are numeric,
 //! IPv6 in brackets: nothing is ever resolved.
@@ -64,13 +66,15 @@ pub enum InterfaceWord {
     Hold(u32),
     Refresh(u32),
     Direction(Option<Direction>),
+    Tap(String),
+    NoTap,
 }
 
 impl InterfaceWord {
-    /// Sets what it says. `Destroy` is the caller's.
+    /// Sets what it says. `Destroy` and the tap are the caller's.
     pub(super) fn apply(&self, settings: &mut Settings) {
         match *self {
-            Self::Create | Self::Destroy => {}
+            Self::Create | Self::Destroy | Self::Tap(_) | Self::NoTap => {}
             Self::Up => settings.is_up = true,
             Self::Down => settings.is_up = false,
             Self::NoFlowSrc => settings.flowsrc = None,
@@ -102,6 +106,45 @@ pub enum ProgramWord {
     IfIndex { name: String, index: u16 },
     FlushActive(bool),
     Join(bool),
+    Socket { file: String, is_readonly: bool },
+}
+
+/// How words have to be written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Spelling {
+    /// Whole.
+    Whole,
+    /// So far that only one word can be meant.
+    Abbreviated,
+}
+
+/// The one of `names` that `word` stands for.
+///
+/// # Errors
+/// None or several, with what was expected.
+pub(crate) fn lookup<'a>(
+    names: impl Iterator<Item = &'a str> + Clone,
+    word: &str,
+    spelling: Spelling,
+) -> Result<&'a str, String> {
+    if let Some(name) = names.clone().find(|name| *name == word) {
+        return Ok(name);
+    }
+    if spelling == Spelling::Abbreviated && !word.is_empty() {
+        let matches: Vec<_> = names
+            .clone()
+            .filter(|name| name.starts_with(word))
+            .collect();
+        match &*matches {
+            [] => {}
+            [name] => return Ok(name),
+            several => return Err(format!("ambiguous, one of: {}", several.join(" "))),
+        }
+    }
+    Err(format!(
+        "unknown word, expected one of: {}",
+        names.collect::<Vec<_>>().join(" ")
+    ))
 }
 
 /// Names of directions.
@@ -119,6 +162,7 @@ const BARE_WORDS: &[(&str, InterfaceWord)] = &[
     ("down", InterfaceWord::Down),
     ("-flowsrc", InterfaceWord::NoFlowSrc),
     ("-flowdst", InterfaceWord::NoFlowDst),
+    ("-tap", InterfaceWord::NoTap),
 ];
 
 type ParseValue = fn(&str) -> Result<InterfaceWord, String>;
@@ -146,6 +190,7 @@ const VALUE_WORDS: &[(&str, ParseValue)] = &[
     ("direction", |v| {
         Ok(InterfaceWord::Direction(one_of(DIRECTIONS, v)?))
     }),
+    ("tap", |v| Ok(InterfaceWord::Tap(file_name(v)?))),
     ("src", |v| Ok(InterfaceWord::FlowSrc(source(v)?))),
     ("dst", |v| Ok(InterfaceWord::FlowDst(destination(v)?))),
     ("proto", |v| {
@@ -162,13 +207,39 @@ const PROGRAM_WORDS: &[&str] = &[
     "ifindex",
     "flush",
     "join",
+    "socket",
 ];
+
+/// Every word for an interface, with whether a value follows it.
+pub fn interface_word_names() -> impl Iterator<Item = (&'static str, bool)> + Clone {
+    let bare = BARE_WORDS.iter().map(|(name, _)| (*name, false));
+    bare.chain(VALUE_WORDS.iter().map(|(name, _)| (*name, true)))
+}
+
+/// Every word that sets the program.
+pub fn program_word_names() -> impl Iterator<Item = &'static str> + Clone {
+    PROGRAM_WORDS.iter().copied()
+}
+
+/// The values that a word for an interface can have, if they are few.
+pub fn values_of(word: &str) -> Vec<&'static str> {
+    match word {
+        "pflowproto" | "proto" => names_of(Format::VALUES),
+        "template" => names_of(TemplateSet::VALUES),
+        "direction" => names_of(DIRECTIONS),
+        _ => Vec::new(),
+    }
+}
+
+fn names_of<T>(values: &[(&'static str, T)]) -> Vec<&'static str> {
+    values.iter().map(|(name, _)| *name).collect()
+}
 
 /// Parses the words of a line, of which there is at least one.
 ///
 /// # Errors
 /// The word that is wrong and what was expected.
-pub fn parse<S: AsRef<str>>(words: &[S]) -> Result<Command, Error> {
+pub fn parse<S: AsRef<str>>(words: &[S], spelling: Spelling) -> Result<Command, Error> {
     let mut words = words.iter().map(AsRef::as_ref);
     let Some(first) = words.next() else {
         return Err(Error::new("line", "empty"));
@@ -176,13 +247,29 @@ pub fn parse<S: AsRef<str>>(words: &[S]) -> Result<Command, Error> {
     match first.strip_prefix("pflow") {
         Some(unit) => {
             let unit = unit_number(unit).map_err(|problem| Error::new(first, problem))?;
-            interface_words(unit, &mut words)
+            interface_words(unit, &mut words, spelling)
         }
-        None => program_word(first, &mut words).map(Command::Program),
+        None => program_word(first, &mut words, spelling).map(Command::Program),
     }
 }
 
-fn unit_number(text: &str) -> Result<u32, String> {
+/// Parses words for interface `unit`.
+///
+/// # Errors
+/// The word that is wrong and what was expected.
+pub(crate) fn parse_interface<S: AsRef<str>>(
+    unit: u32,
+    words: &[S],
+    spelling: Spelling,
+) -> Result<Command, Error> {
+    interface_words(unit, &mut words.iter().map(AsRef::as_ref), spelling)
+}
+
+/// N of pflowN.
+///
+/// # Errors
+/// It is none.
+pub(crate) fn unit_number(text: &str) -> Result<u32, String> {
     let canonical =
         text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     match text.parse() {
@@ -194,18 +281,20 @@ fn unit_number(text: &str) -> Result<u32, String> {
 fn interface_words<'a>(
     unit: u32,
     words: &mut impl Iterator<Item = &'a str>,
+    spelling: Spelling,
 ) -> Result<Command, Error> {
+    let names = interface_word_names().map(|(name, _)| name);
     let mut parsed = Vec::new();
     while let Some(word) = words.next() {
-        if let Some((_, bare)) = BARE_WORDS.iter().find(|(name, _)| *name == word) {
+        let wrong = |problem| Error::new(word, problem);
+        let name = lookup(names.clone(), word, spelling).map_err(wrong)?;
+        let bare = BARE_WORDS.iter().find(|(bare, _)| *bare == name);
+        let valued = VALUE_WORDS.iter().find(|(valued, _)| *valued == name);
+        if let Some((_, bare)) = bare {
             parsed.push(bare.clone());
-        } else if let Some((_, parse)) = VALUE_WORDS.iter().find(|(name, _)| *name == word) {
-            let value = words.next().ok_or_else(|| Error::new(word, "no value"))?;
-            parsed.push(parse(value).map_err(|problem| Error::new(word, problem))?);
-        } else {
-            let names = BARE_WORDS.iter().map(|(name, _)| *name);
-            let names = names.chain(VALUE_WORDS.iter().map(|(name, _)| *name));
-            return Err(Error::new(word, unknown(names)));
+        } else if let Some((_, parse)) = valued {
+            let value = words.next().ok_or_else(|| Error::new(name, "no value"))?;
+            parsed.push(parse(value).map_err(|problem| Error::new(name, problem))?);
         }
     }
     if parsed.is_empty() {
@@ -218,13 +307,12 @@ fn interface_words<'a>(
 }
 
 fn program_word<'a>(
-    word: &str,
+    word: &'a str,
     words: &mut impl Iterator<Item = &'a str>,
+    spelling: Spelling,
 ) -> Result<ProgramWord, Error> {
-    if !PROGRAM_WORDS.contains(&word) {
-        let names = std::iter::once("pflowN").chain(PROGRAM_WORDS.iter().copied());
-        return Err(Error::new(word, unknown(names)));
-    }
+    let names = std::iter::once("pflowN").chain(PROGRAM_WORDS.iter().copied());
+    let word = lookup(names, word, spelling).map_err(|problem| Error::new(word, problem))?;
     let mut value = || words.next().ok_or_else(|| Error::new(word, "no value"));
     let wrong = |problem| Error::new(word, problem);
     let parsed = match word {
@@ -247,6 +335,15 @@ fn program_word<'a>(
             let active = one_of(&[("active", true), ("none", false)], value()?);
             ProgramWord::FlushActive(active.map_err(wrong)?)
         }
+        "socket" => {
+            let first = value()?;
+            let is_readonly = first == "ro";
+            let file = if is_readonly { value()? } else { first };
+            ProgramWord::Socket {
+                file: socket_name(file).map_err(wrong)?,
+                is_readonly,
+            }
+        }
         _ => {
             let on = one_of(&[("on", true), ("off", false)], value()?).map_err(wrong)?;
             ProgramWord::Join(on)
@@ -260,13 +357,6 @@ fn program_word<'a>(
 
 /// Most states that `states` and -m may ask for: places are numbered in 32 bits.
 pub(super) const MAX_STATES: u32 = 1 << 30;
-
-fn unknown<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    format!(
-        "unknown word, expected one of: {}",
-        names.collect::<Vec<_>>().join(" ")
-    )
-}
 
 fn one_of<T: Clone>(values: &[(&str, T)], text: &str) -> Result<T, String> {
     values
@@ -306,6 +396,33 @@ fn capture_name(text: &str) -> Result<String, String> {
         return Err(format!("{text:?} is not the name of an interface"));
     }
     Ok(text.to_owned())
+}
+
+/// Longest name of a file (PATH_MAX without its NUL on the BSDs).
+const MAX_FILE_NAME: usize = 1023;
+/// Longest name of a socket: what `sun_path` holds on the BSDs, without its NUL.
+const MAX_SOCKET_NAME: usize = 103;
+
+/// A file: any name that a line can hold.
+fn file_name(text: &str) -> Result<String, String> {
+    let is_wrong = |c: char| c == '"' || c.is_control();
+    if !(1..=MAX_FILE_NAME).contains(&text.len()) || text.contains(is_wrong) {
+        return Err(format!("{text:?} is not the name of a file"));
+    }
+    Ok(text.to_owned())
+}
+
+/// A UNIX-domain socket.
+pub(super) fn socket_name(text: &str) -> Result<String, String> {
+    if text.len() > MAX_SOCKET_NAME {
+        return Err(format!(
+            "{text} is longer than {MAX_SOCKET_NAME} octets, which is all a socket's name can be"
+        ));
+    }
+    match text {
+        "ro" => Err("no name".to_owned()), // `socket ro` would mean something else
+        text => file_name(text),
+    }
 }
 
 /// A name as pfsync carries it.
@@ -366,7 +483,7 @@ mod tests {
 
     fn error(line: &str) -> String {
         let words: Vec<_> = line.split_whitespace().collect();
-        parse(&words).unwrap_err().to_string()
+        parse(&words, Spelling::Whole).unwrap_err().to_string()
     }
 
     #[test]
@@ -442,7 +559,30 @@ mod tests {
             "proto",
             "10",
         ];
+        let parse = |words: &[&str]| parse(words, Spelling::Whole);
         assert_eq!(parse(&ifconfig), parse(&pflowctl));
+    }
+
+    #[test]
+    fn words_can_be_abbreviated_where_that_is_allowed_and_one_is_meant() {
+        let parse = |line: &str, spelling| {
+            let words: Vec<_> = line.split_whitespace().collect();
+            parse(&words, spelling).map_err(|error| error.to_string())
+        };
+        assert_eq!(
+            parse("pflow0 flowd 127.0.0.1:1 temp freebsd do 7", Spelling::Abbreviated),
+            Err("do: ambiguous, one of: down domain".to_owned())
+        );
+        assert_eq!(
+            parse("pflow0 flowd 127.0.0.1:1 temp freebsd dom 7", Spelling::Abbreviated),
+            parse("pflow0 flowdst 127.0.0.1:1 template freebsd domain 7", Spelling::Whole)
+        );
+        assert_eq!(
+            parse("sta 7", Spelling::Abbreviated),
+            Ok(Command::Program(ProgramWord::States(7)))
+        );
+        assert!(parse("pflow0 flowd 127.0.0.1:1", Spelling::Whole).is_err());
+        assert!(parse("", Spelling::Abbreviated).is_err());
     }
 
     #[test]

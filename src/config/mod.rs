@@ -11,8 +11,12 @@ mod show;
 use std::collections::BTreeMap;
 use std::fmt;
 
-pub use file::{Loader, Place, PlacedError, ReadFile, apply_line, apply_text, apply_words};
-pub use grammar::{Command, InterfaceWord, ProgramWord, parse};
+pub use file::{Loader, Place, PlacedError, ReadFile, apply_line, apply_text, apply_words, words};
+pub(crate) use grammar::{lookup, parse_interface, unit_number};
+pub use grammar::{
+    Command, InterfaceWord, ProgramWord, Spelling, interface_word_names, parse, program_word_names,
+    values_of,
+};
 
 use crate::interface::Settings;
 use crate::state::{IfName, Timeouts};
@@ -54,6 +58,8 @@ impl fmt::Display for Error {
 pub struct Config {
     /// pflow interfaces by number.
     pub interfaces: BTreeMap<u32, Settings>,
+    /// Savefiles that take what interfaces send, by the interface's number.
+    pub taps: BTreeMap<u32, String>,
     /// Where to capture, in the order named.
     pub captures: Vec<String>,
     /// Most states held.
@@ -68,6 +74,10 @@ pub struct Config {
     pub is_flush_active: bool,
     /// Whether to stay out of the multicast group.
     pub is_join_off: bool,
+    /// The control socket.
+    pub socket: Option<String>,
+    /// The control socket that answers `show` only.
+    pub socket_readonly: Option<String>,
 }
 
 impl Config {
@@ -96,20 +106,42 @@ impl Config {
             return Err(Error::new(format_args!("pflow{unit}"), problem));
         }
         let mut settings = self.interfaces.get(&unit).copied();
+        let mut tap = self.taps.get(&unit);
         for word in words {
             match word {
-                InterfaceWord::Destroy => settings = None,
+                InterfaceWord::Destroy => (settings, tap) = (None, None),
                 other => other.apply(settings.get_or_insert_default()),
             }
+            match word {
+                InterfaceWord::Tap(file) => tap = Some(file),
+                InterfaceWord::NoTap => tap = None,
+                _ => {}
+            }
+        }
+        if let Some(settings) = &settings {
+            check(settings)?;
+        }
+        if let Some(file) = tap {
+            self.check_tap(unit, file)?;
+        }
+        match tap.cloned() {
+            Some(file) => drop(self.taps.insert(unit, file)),
+            None => drop(self.taps.remove(&unit)),
         }
         match settings {
-            Some(settings) => {
-                check(&settings)?;
-                self.interfaces.insert(unit, settings);
-            }
+            Some(settings) => drop(self.interfaces.insert(unit, settings)),
             None => drop(self.interfaces.remove(&unit)),
         }
         Ok(())
+    }
+
+    /// Two taps would spoil each other's file.
+    fn check_tap(&self, unit: u32, file: &str) -> Result<(), Error> {
+        let mut others = self.taps.iter();
+        match others.find(|(other, name)| **other != unit && *name == file) {
+            Some((other, _)) => Err(Error::new("tap", format!("{file} is pflow{other}'s"))),
+            None => Ok(()),
+        }
     }
 
     fn apply_to_program(&mut self, word: &ProgramWord) -> Result<(), Error> {
@@ -146,6 +178,16 @@ impl Config {
             }
             ProgramWord::FlushActive(on) => self.is_flush_active = *on,
             ProgramWord::Join(on) => self.is_join_off = !on,
+            ProgramWord::Socket { file, is_readonly } => {
+                let (socket, other) = match is_readonly {
+                    false => (&mut self.socket, &self.socket_readonly),
+                    true => (&mut self.socket_readonly, &self.socket),
+                };
+                if other.as_ref() == Some(file) {
+                    return Err(Error::new("socket", format!("{file} is the other one")));
+                }
+                *socket = Some(file.clone());
+            }
         }
         Ok(())
     }
@@ -175,4 +217,12 @@ pub fn boottime(text: &str) -> Result<Wall, String> {
 /// What is wrong with it.
 pub fn states(text: &str) -> Result<u32, String> {
     grammar::number(text, 1, grammar::MAX_STATES)
+}
+
+/// Parses the argument of -s.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn socket(text: &str) -> Result<String, String> {
+    grammar::socket_name(text)
 }

@@ -65,8 +65,18 @@ impl fmt::Display for Config {
         if self.is_join_off {
             writeln!(f, "join off")?;
         }
+        if let Some(file) = &self.socket {
+            writeln!(f, "socket {}", Word(file))?;
+        }
+        if let Some(file) = &self.socket_readonly {
+            writeln!(f, "socket ro {}", Word(file))?;
+        }
         for (unit, settings) in &self.interfaces {
-            writeln!(f, "pflow{unit} {settings}")?;
+            write!(f, "pflow{unit} {settings}")?;
+            if let Some(file) = self.taps.get(unit) {
+                write!(f, " tap {}", Word(file))?;
+            }
+            writeln!(f)?;
         }
         Ok(())
     }
