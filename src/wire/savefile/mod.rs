@@ -1,4 +1,5 @@
-//! Savefiles, pcap and pcapng, read piece by piece as they come from a file or a pipe.
+//! Savefiles, pcap and pcapng, read piece by piece as they come from a file or a pipe; pcap is
+//! written, too (`write.rs`).
 //!
 //! The two formats are drawn in `pcap.rs` and `pcapng.rs`; the first four octets tell which it is,
 //! and the byte order of either is its magic's.
@@ -16,6 +17,7 @@ mod pcap;
 mod pcapng;
 #[cfg(test)]
 mod tests;
+pub mod write;
 
 use std::fmt;
 
@@ -34,7 +36,8 @@ pub const MAX_RECORD: usize = 1 << 20;
 /// Interfaces in one section of a pcapng file.
 const MAX_INTERFACES: usize = 1024;
 
-const FILE_HEADER: usize = 24;
+/// Octets of the header of a pcap file.
+pub const FILE_HEADER: usize = 24;
 const SECTION: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
 
 /// One captured packet inside the buffer that was scanned.
