@@ -13,6 +13,8 @@ use super::{Feed, Gathered, header, put};
 /// Reads of [`READ`] octets at a time to throw away what a reader sends.
 const READS: usize = 16;
 const READ: usize = 512;
+/// Times [`READS`] at the end: more than a socket holds.
+const LAST_LOOKS: usize = 1024;
 
 /// How long what is waited for.
 #[derive(Clone, Copy, Debug)]
@@ -66,8 +68,10 @@ pub(super) fn run(mut stream: UnixStream, mut feed: Feed, limits: Limits) {
         Err(error) if !is_closed(&error) => feed.report(error.to_string()),
         _ => {}
     }
-    // It may be shut down already.
+    // It may be shut down already. If octets of the reader were left unread, some systems would
+    // report a reset to it where the stream ends; no more can come now.
     let _ = stream.shutdown(Shutdown::Both);
+    let _ = (0..LAST_LOOKS).any(|_| is_gone(&stream));
 }
 
 /// A write timeout, as the systems report it.
