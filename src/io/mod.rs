@@ -9,6 +9,7 @@ pub mod log;
 pub mod output;
 pub mod signals;
 mod sys;
+pub mod tap;
 pub mod transport;
 
 pub use sys::process_cpu;

@@ -6,3 +6,4 @@ pub mod link;
 pub mod netflow5;
 pub mod pfsync;
 pub mod savefile;
+pub mod udp;

@@ -1,0 +1,444 @@
+//! The tap: what a bpf listener on pflowN saw, written to a savefile or to whoever asked over a
+//! socket.
+//!
+//! ```text
+//! export loop --push--> queue, bounded --> thread --> file.rs     cut back to whole records if full
+//!                  full: drop, or wait            \-> stream.rs   closed if its reader is gone
+//! ```
+//! The export loop never waits for a disk or a reader, unless it is a replay that is to lose
+//! nothing. What the queue has no room for is dropped and counted; a record is written whole or not
+//! at all. The thread takes all that waits at once: under load there is a system call for many
+//! records, else each is written as it comes, for those who read along.
+//!
+//! Left to others: the records (`wire/savefile/write.rs`, `wire/udp.rs`), opening the file, and the
+//! log.
+
+mod file;
+mod stream;
+
+use std::convert::Infallible;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded};
+
+use super::transport::WhenFull;
+use crate::wire::link::LinkType;
+use crate::wire::savefile::{FILE_HEADER, write};
+
+/// Records that may wait to be written; more are dropped, or waited for.
+const RECORDS: usize = 1024;
+
+/// What is written at once, octets, but for the last record of it.
+const BATCH: usize = 1 << 16;
+
+/// What became of a record.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Pushed {
+    /// It waits to be written.
+    Taken,
+    /// No room: it is lost.
+    Dropped,
+    /// Nothing is written any more: it is lost, and so is all that comes.
+    Gone,
+}
+
+/// One tap, seen from the export loop.
+pub struct Tap {
+    name: String,
+    when_full: WhenFull,
+    records: Sender<Vec<u8>>,
+    problems: Receiver<String>,
+    /// Disconnected when the thread has ended.
+    ended: Receiver<Infallible>,
+    tally: Arc<Tally>,
+    /// Records handed over, whatever became of them.
+    pushed: u64,
+    /// Records that found no room or no thread.
+    dropped: u64,
+}
+
+/// What the thread has counted.
+#[derive(Debug, Default)]
+struct Tally {
+    /// Records written whole.
+    written: AtomicU64,
+    /// Records that could not be written.
+    failed: AtomicU64,
+}
+
+impl Tap {
+    /// A tap that writes to `file`, which messages call `name`. If it is a regular file, it is
+    /// emptied by [`Self::begin`] or the first record, not before: until then a configuration may
+    /// still be refused. It belongs to this tap alone and is not written to by others.
+    ///
+    /// # Errors
+    /// The system refuses the thread, or to tell what `file` is.
+    pub fn to_file(file: File, name: &str, when_full: WhenFull) -> io::Result<Self> {
+        let sink = file::Sink::new(file)?;
+        Self::start(name, when_full, |feed| file::run(sink, feed))
+    }
+
+    /// A tap that writes to `stream`, which messages call `name`; it begins at once. A slow reader
+    /// loses packets. One that takes nothing for 30 seconds, has closed its end or shut down its
+    /// sending half is gone, which shows within about a second; what it sends is thrown away. At
+    /// the end the socket is shut down, duplicates of the descriptor included.
+    ///
+    /// # Errors
+    /// The system refuses the thread or the socket's options.
+    pub fn to_stream(stream: UnixStream, name: &str) -> io::Result<Self> {
+        let limits = stream::Limits::default();
+        stream::prepare(&stream, limits)?;
+        Self::start(name, WhenFull::Drop, move |feed| {
+            stream::run(stream, feed, limits);
+        })
+    }
+
+    fn start(
+        name: &str,
+        when_full: WhenFull,
+        run: impl FnOnce(Feed) + Send + 'static,
+    ) -> io::Result<Self> {
+        let (records, to_write) = bounded(RECORDS);
+        let (report, problems) = bounded(1);
+        let (end, ended) = bounded(0);
+        let tally = Arc::new(Tally::default());
+        let feed = Feed {
+            records: to_write,
+            problems: report,
+            tally: Arc::clone(&tally),
+            batch: Batch::default(),
+        };
+        std::thread::Builder::new()
+            .name("tap".to_owned())
+            .spawn(move || {
+                run(feed);
+                drop(end);
+            })?;
+        Ok(Self {
+            name: name.to_owned(),
+            when_full,
+            records,
+            problems,
+            ended,
+            tally,
+            pushed: 0,
+            dropped: 0,
+        })
+    }
+
+    /// Has the file header written, without a record yet.
+    pub fn begin(&mut self) {
+        // With no room for it there are records, whose first will do the same.
+        let _ = self.records.try_send(Vec::new());
+    }
+
+    /// Has a savefile's record written, its header included.
+    pub fn push(&mut self, record: Vec<u8>) -> Pushed {
+        self.pushed += 1;
+        let pushed = match self.when_full {
+            WhenFull::Drop => match self.records.try_send(record) {
+                Ok(()) => Pushed::Taken,
+                Err(TrySendError::Full(_)) => Pushed::Dropped,
+                Err(TrySendError::Disconnected(_)) => Pushed::Gone,
+            },
+            WhenFull::Wait => match self.records.send(record) {
+                Ok(()) => Pushed::Taken,
+                Err(_) => Pushed::Gone,
+            },
+        };
+        self.dropped += u64::from(pushed != Pushed::Taken);
+        pushed
+    }
+
+    /// Whether nothing is written any more: the reader is gone, or the file beyond repair.
+    pub fn is_gone(&self) -> bool {
+        self.ended.try_recv() == Err(TryRecvError::Disconnected)
+    }
+
+    /// Why records could not be written, as a line for the log: the first reason since this was
+    /// asked last. [`Self::lost`] tells how many. A reader that closes is no problem.
+    pub fn take_problem(&mut self) -> Option<String> {
+        let problem = self.problems.try_recv().ok()?;
+        Some(format!("{}: {problem}", self.name))
+    }
+
+    /// Records written so far.
+    pub fn written(&self) -> u64 {
+        self.tally.written.load(Ordering::Relaxed)
+    }
+
+    /// Records lost so far: no room, an error, or no reader any more.
+    pub fn lost(&self) -> u64 {
+        if self.is_gone() {
+            // Nothing that waited will be written.
+            self.pushed.saturating_sub(self.written())
+        } else {
+            self.dropped + self.tally.failed.load(Ordering::Relaxed)
+        }
+    }
+
+    /// Has what waits written, for as long as that takes or at most `limit`; how many records were
+    /// lost, those included that are not written by then.
+    pub fn finish(self, limit: Option<Duration>) -> u64 {
+        drop(self.records);
+        // Nothing is ever received: it is the end either way, or not in time.
+        let _ = match limit {
+            Some(limit) => self.ended.recv_timeout(limit).is_err(),
+            None => self.ended.recv().is_err(),
+        };
+        let written = self.tally.written.load(Ordering::Relaxed);
+        self.pushed.saturating_sub(written)
+    }
+}
+
+/// The thread's side of the queue.
+struct Feed {
+    records: Receiver<Vec<u8>>,
+    problems: Sender<String>,
+    tally: Arc<Tally>,
+    batch: Batch,
+}
+
+/// What [`Feed::gather`] came back with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Gathered {
+    /// A batch, perhaps empty.
+    Batch,
+    /// Nothing in time.
+    Nothing,
+    /// Nothing more will come.
+    End,
+}
+
+impl Feed {
+    /// Waits for a record, for `wait` at most, and takes what else is there.
+    fn gather(&mut self, wait: Option<Duration>) -> Gathered {
+        self.batch.clear();
+        let first = match wait {
+            None => self.records.recv().map_err(Into::into),
+            Some(wait) => self.records.recv_timeout(wait),
+        };
+        match first {
+            Ok(record) => self.batch.add(&record),
+            Err(RecvTimeoutError::Timeout) => return Gathered::Nothing,
+            Err(RecvTimeoutError::Disconnected) => return Gathered::End,
+        }
+        while self.batch.octets.len() < BATCH
+            && let Ok(record) = self.records.try_recv()
+        {
+            self.batch.add(&record);
+        }
+        Gathered::Batch
+    }
+
+    fn count_written(&self, records: usize) {
+        let counter = &self.tally.written;
+        counter.fetch_add(records as u64, Ordering::Relaxed);
+    }
+
+    fn count_failed(&self, records: usize) {
+        let counter = &self.tally.failed;
+        counter.fetch_add(records as u64, Ordering::Relaxed);
+    }
+
+    /// Leaves a problem to be asked for, unless there is one already.
+    fn report(&self, problem: String) {
+        let _ = self.problems.try_send(problem);
+    }
+}
+
+/// Records one after the other, and where each ends.
+#[derive(Clone, Debug, Default)]
+struct Batch {
+    octets: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Batch {
+    fn clear(&mut self) {
+        self.octets.clear();
+        self.ends.clear();
+    }
+
+    fn add(&mut self, record: &[u8]) {
+        if !record.is_empty() {
+            self.octets.extend_from_slice(record);
+            self.ends.push(self.octets.len());
+        }
+    }
+
+    /// How many records there are.
+    fn count(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Octets of the first `count` records.
+    fn octets_of(&self, count: usize) -> usize {
+        let last = count.checked_sub(1).and_then(|last| self.ends.get(last));
+        last.copied().unwrap_or(0)
+    }
+
+    /// How many records are whole in the first `octets`.
+    fn whole_in(&self, octets: usize) -> usize {
+        self.ends.partition_point(|end| *end <= octets)
+    }
+}
+
+/// What every savefile and stream begins with.
+fn header() -> [u8; FILE_HEADER] {
+    write::file_header(LinkType::RAW)
+}
+
+/// Writes all of `octets`, or tells how many were written before the error.
+fn put(out: &mut impl Write, octets: &[u8]) -> (usize, io::Result<()>) {
+    let mut put = 0;
+    while let Some(rest) = octets.get(put..).filter(|rest| !rest.is_empty()) {
+        match out.write(rest) {
+            Ok(0) => return (put, Err(io::ErrorKind::WriteZero.into())),
+            Ok(written) => put += written,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (put, Err(error)),
+        }
+    }
+    (put, Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+    use crate::time::Wall;
+    use crate::wire::savefile::Savefile;
+
+    /// A record whose packet tells its number, `len` octets of packet.
+    pub(super) fn record(number: usize, len: usize) -> Vec<u8> {
+        let mut out = Vec::new();
+        let octet = u8::try_from(number % 251).unwrap();
+        let stamp = Wall::new(i64::try_from(number).unwrap(), 0);
+        write::record(stamp, &vec![octet; len], &mut out);
+        out
+    }
+
+    /// The numbers and lengths of the records of a file, which must be whole.
+    #[track_caller]
+    pub(super) fn records(file: &[u8]) -> Vec<(usize, usize)> {
+        let mut reader = Savefile::new();
+        let mut records = Vec::new();
+        let used = reader.scan(file, &mut |frame| {
+            let number = usize::try_from(frame.stamp.secs()).unwrap();
+            let octets = &file[frame.start..][..frame.captured];
+            assert!(
+                octets
+                    .iter()
+                    .all(|octet| usize::from(*octet) == number % 251)
+            );
+            records.push((number, frame.captured));
+        });
+        assert_eq!(reader.finish(&file[used.unwrap()..]), Ok(()));
+        records
+    }
+
+    /// A file that is one end of a pair: what is written to it can be waited for.
+    fn watched_file() -> (File, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        (File::from(OwnedFd::from(ours)), theirs)
+    }
+
+    #[test]
+    fn a_record_is_written_while_the_tap_is_open() {
+        let (file, mut reader) = watched_file();
+        let mut tap = Tap::to_file(file, "watched", WhenFull::Drop).unwrap();
+        let mut read = vec![0; FILE_HEADER];
+        tap.begin();
+        reader.read_exact(&mut read).unwrap();
+        assert_eq!(records(&read), []);
+        for number in 0..3 {
+            assert_eq!(tap.push(record(number, 100)), Pushed::Taken);
+            read.resize(read.len() + 116, 0);
+            let begin = read.len() - 116;
+            reader.read_exact(&mut read[begin..]).unwrap();
+        }
+        assert_eq!(records(&read), [(0, 100), (1, 100), (2, 100)]);
+        assert_eq!(tap.finish(None), 0);
+    }
+
+    #[test]
+    fn a_full_queue_drops_and_counts_and_what_was_taken_is_written_in_order() {
+        let (file, mut reader) = watched_file();
+        let mut tap = Tap::to_file(file, "slow", WhenFull::Drop).unwrap();
+        let mut taken = Vec::new();
+        let mut number = 0;
+        // Nobody reads: sooner or later there is no room.
+        let mut dropped = 0;
+        while dropped < 10 {
+            match tap.push(record(number, 2000)) {
+                Pushed::Taken => taken.push((number, 2000)),
+                Pushed::Dropped => dropped += 1,
+                Pushed::Gone => panic!("gone"),
+            }
+            number += 1;
+        }
+        assert_eq!(tap.lost(), 10);
+        let reading = std::thread::spawn(move || {
+            let mut read = Vec::new();
+            reader.read_to_end(&mut read).unwrap();
+            read
+        });
+        assert_eq!(tap.finish(None), 10);
+        assert_eq!(records(&reading.join().unwrap()), taken);
+    }
+
+    #[test]
+    fn a_replay_waits_and_loses_nothing() {
+        let (file, mut reader) = watched_file();
+        let mut tap = Tap::to_file(file, "replay", WhenFull::Wait).unwrap();
+        let reading = std::thread::spawn(move || {
+            let mut read = Vec::new();
+            reader.read_to_end(&mut read).unwrap();
+            read
+        });
+        let count = 10 * RECORDS;
+        for number in 0..count {
+            assert_eq!(tap.push(record(number, number % 200)), Pushed::Taken);
+        }
+        assert_eq!(tap.finish(None), 0);
+        let want: Vec<_> = (0..count).map(|number| (number, number % 200)).collect();
+        assert_eq!(records(&reading.join().unwrap()), want);
+    }
+
+    #[test]
+    fn the_end_does_not_wait_longer_than_it_is_told() {
+        let (file, _reader) = watched_file();
+        let mut tap = Tap::to_file(file, "stuck", WhenFull::Drop).unwrap();
+        let mut pushed = 0;
+        loop {
+            pushed += 1;
+            if tap.push(record(pushed, 2000)) == Pushed::Dropped {
+                break;
+            }
+        }
+        // One found no room, and a socket holds less than what waits.
+        let lost = tap.finish(Some(Duration::from_millis(1)));
+        assert!(lost > 1, "{lost} of {pushed}");
+    }
+
+    #[test]
+    fn a_batch_counts_whole_records() {
+        let mut batch = Batch::default();
+        for record in [&[1; 10][..], &[], &[2; 5], &[3; 1]] {
+            batch.add(record);
+        }
+        assert_eq!(batch.count(), 3);
+        let octets: Vec<_> = (0..=3).map(|count| batch.octets_of(count)).collect();
+        assert_eq!(octets, [0, 10, 15, 16]);
+        let whole: Vec<_> = [0, 9, 10, 14, 15, 16].map(|n| batch.whole_in(n)).to_vec();
+        assert_eq!(whole, [0, 0, 1, 1, 2, 3]);
+    }
+}
