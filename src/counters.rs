@@ -29,6 +29,11 @@ macro_rules! counters {
                 [$(Counter { name: stringify!($field), help: $help, value: self.$field },)*]
                     .into_iter()
             }
+
+            /// Every value, in the order of the table.
+            pub fn values_mut(&mut self) -> Vec<&mut u64> {
+                vec![$(&mut self.$field,)*]
+            }
         }
     };
 }
@@ -89,6 +94,36 @@ counters! {
         templates: "template messages made",
         octets: "octets of UDP payload sent",
         send_errors: "datagrams that could not be sent",
+        no_memory: "datagrams that could not be sent for want of buffers",
+        tapped: "datagrams handed to taps",
+        tap_dropped: "datagrams that taps lost, their reader or disk was too slow or full",
+    }
+}
+
+impl InterfaceCounters {
+    /// Datagrams made, whether they could be sent or not (`pflow_opackets`).
+    pub fn built(&self) -> u64 {
+        self.datagrams + self.send_errors + self.no_memory
+    }
+
+    /// Adds what another interface counted.
+    pub fn add(&mut self, other: &Self) {
+        for (mine, theirs) in self.values_mut().into_iter().zip(other.iter()) {
+            *mine += theirs.value;
+        }
+    }
+}
+
+counters! {
+    /// The control sockets.
+    ControlCounters {
+        accepted: "clients let in",
+        requests: "requests answered",
+        refused: "requests refused with an error",
+        made_room: "clients closed to make room for others, silent the longest",
+        timed_out: "clients closed because they were too slow",
+        too_long: "clients closed because of lines beyond the bound",
+        longest_step: "microseconds of processor time that the longest step of an answer took",
     }
 }
 

@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::counters::{FlowCounters, PacketCounters, Reason};
+use crate::counters::{FlowCounters, InterfaceCounters, PacketCounters, Reason};
 use crate::export::Outbox;
 use crate::flow::{Boot, Flow};
 use crate::interface::Interface;
@@ -87,6 +87,19 @@ struct Exporter {
     outbox: Outbox,
     printer: Printer,
     counters: FlowCounters,
+    /// What interfaces that are gone counted.
+    gone: InterfaceCounters,
+}
+
+/// What became of a datagram.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Sent {
+    /// The system took it.
+    Yes,
+    /// There was no buffer for it.
+    NoMemory,
+    /// It could not be sent.
+    Failed,
 }
 
 impl Exporter {
@@ -151,6 +164,7 @@ impl Engine {
                 outbox: Outbox::default(),
                 printer: Printer::new(settings.output),
                 counters: FlowCounters::default(),
+                gone: InterfaceCounters::default(),
             },
             local_addresses: settings.local_addresses,
             latest: None,
@@ -280,6 +294,11 @@ impl Engine {
         }
     }
 
+    /// The latest time heard of.
+    pub fn latest(&self) -> Option<Now> {
+        self.latest
+    }
+
     /// What everything is set to.
     pub fn config(&self) -> &Config {
         &self.exporter.config
@@ -318,9 +337,16 @@ impl Engine {
             interfaces,
             outbox,
             config: old,
+            gone,
             ..
         } = &mut self.exporter;
-        interfaces.retain(|interface| config.interfaces.contains_key(&interface.unit()));
+        interfaces.retain(|interface| {
+            let stays = config.interfaces.contains_key(&interface.unit());
+            if !stays {
+                gone.add(&interface.counters);
+            }
+            stays
+        });
         for (&unit, settings) in &config.interfaces {
             if !units.contains(&unit) {
                 continue;
@@ -379,17 +405,37 @@ impl Engine {
     }
 
     /// Notes what became of a datagram of interface `unit`.
-    pub fn handle_sent(&mut self, unit: u32, octets: usize, is_sent: bool) {
-        let mut interfaces = self.exporter.interfaces.iter_mut();
-        if let Some(interface) = interfaces.find(|interface| interface.unit() == unit) {
-            let counters = &mut interface.counters;
-            if is_sent {
+    pub fn handle_sent(&mut self, unit: u32, octets: usize, outcome: Sent) {
+        let Some(counters) = self.interface_counters(unit) else {
+            return;
+        };
+        match outcome {
+            Sent::Yes => {
                 counters.datagrams += 1;
                 counters.octets += octets as u64;
-            } else {
-                counters.send_errors += 1;
             }
+            Sent::NoMemory => counters.no_memory += 1,
+            Sent::Failed => counters.send_errors += 1,
         }
+    }
+
+    /// Notes how many datagrams of interface `unit` were handed to a tap, and how many taps lost.
+    pub fn handle_tapped(&mut self, unit: u32, taken: u64, dropped: u64) {
+        if let Some(counters) = self.interface_counters(unit) {
+            counters.tapped += taken;
+            counters.tap_dropped += dropped;
+        }
+    }
+
+    fn interface_counters(&mut self, unit: u32) -> Option<&mut InterfaceCounters> {
+        let mut interfaces = self.exporter.interfaces.iter_mut();
+        let interface = interfaces.find(|interface| interface.unit() == unit)?;
+        Some(&mut interface.counters)
+    }
+
+    /// What interfaces that are gone counted, all together.
+    pub fn gone_counters(&self) -> &InterfaceCounters {
+        &self.exporter.gone
     }
 
     /// Output for standard output; the caller clears it.

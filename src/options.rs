@@ -23,7 +23,7 @@ pub struct Flag {
     pub help: &'static str,
 }
 
-const fn flag(letter: &'static str, help: &'static str) -> Flag {
+pub(crate) const fn flag(letter: &'static str, help: &'static str) -> Flag {
     Flag {
         letter,
         argument: None,
@@ -32,7 +32,11 @@ const fn flag(letter: &'static str, help: &'static str) -> Flag {
     }
 }
 
-const fn option(letter: &'static str, argument: &'static str, help: &'static str) -> Flag {
+pub(crate) const fn option(
+    letter: &'static str,
+    argument: &'static str,
+    help: &'static str,
+) -> Flag {
     Flag {
         letter,
         argument: Some(argument),
@@ -41,7 +45,7 @@ const fn option(letter: &'static str, argument: &'static str, help: &'static str
     }
 }
 
-const fn repeatable(flag: Flag) -> Flag {
+pub(crate) const fn repeatable(flag: Flag) -> Flag {
     Flag {
         is_repeatable: true,
         ..flag

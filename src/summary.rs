@@ -104,7 +104,13 @@ fn interfaces(engine: &Engine) -> impl Iterator<Item = String> + '_ {
         let rest = nonzero(counters.iter().filter(|c| {
             matches!(
                 c.name,
-                "idle" | "direction" | "ipv6" | "clipped" | "send_errors"
+                "idle"
+                    | "direction"
+                    | "ipv6"
+                    | "clipped"
+                    | "send_errors"
+                    | "no_memory"
+                    | "tap_dropped"
             )
         }));
         let mut line = format!(

@@ -20,8 +20,10 @@ const FLOORS: &[&[&str]] = &[
     &["interface"],
     &["config", "output"],
     &["engine"],
-    &["io", "summary", "fuzzing"],
+    &["control", "summary"],
+    &["io", "fuzzing"],
     &["options"],
+    &["ctl"],
     &["run"],
     &["bin"],
 ];

@@ -570,12 +570,21 @@ mod tests {
             parse(&words, spelling).map_err(|error| error.to_string())
         };
         assert_eq!(
-            parse("pflow0 flowd 127.0.0.1:1 temp freebsd do 7", Spelling::Abbreviated),
+            parse(
+                "pflow0 flowd 127.0.0.1:1 temp freebsd do 7",
+                Spelling::Abbreviated
+            ),
             Err("do: ambiguous, one of: down domain".to_owned())
         );
         assert_eq!(
-            parse("pflow0 flowd 127.0.0.1:1 temp freebsd dom 7", Spelling::Abbreviated),
-            parse("pflow0 flowdst 127.0.0.1:1 template freebsd domain 7", Spelling::Whole)
+            parse(
+                "pflow0 flowd 127.0.0.1:1 temp freebsd dom 7",
+                Spelling::Abbreviated
+            ),
+            parse(
+                "pflow0 flowdst 127.0.0.1:1 template freebsd domain 7",
+                Spelling::Whole
+            )
         );
         assert_eq!(
             parse("sta 7", Spelling::Abbreviated),

@@ -12,15 +12,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 pub use file::{Loader, Place, PlacedError, ReadFile, apply_line, apply_text, apply_words, words};
-pub(crate) use grammar::{lookup, parse_interface, unit_number};
 pub use grammar::{
     Command, InterfaceWord, ProgramWord, Spelling, interface_word_names, parse, program_word_names,
     values_of,
 };
+pub(crate) use grammar::{lookup, parse_interface, unit_number};
 
 use crate::interface::Settings;
 use crate::state::{IfName, Timeouts};
 use crate::time::Wall;
+pub(crate) use show::name_of_direction;
 
 /// Most interfaces there may be.
 pub const MAX_INTERFACES: usize = 256;

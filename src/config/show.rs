@@ -6,7 +6,7 @@ use super::Config;
 use super::grammar::DIRECTIONS;
 use crate::export::{Format, TemplateSet};
 use crate::interface::Settings;
-use crate::state::Timeouts;
+use crate::state::{Direction, Timeouts};
 
 /// The name of `value` in its table.
 fn name_of<T: PartialEq>(values: &[(&'static str, T)], value: &T) -> &'static str {
@@ -85,7 +85,6 @@ impl fmt::Display for Config {
 impl fmt::Display for Settings {
     /// `create` and the words for what is not the default.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let default = Self::default();
         f.write_str("create")?;
         if let Some(source) = self.flowsrc {
             write!(f, " flowsrc {source}")?;
@@ -94,6 +93,46 @@ impl fmt::Display for Settings {
             write!(f, " flowdst {destination}")?;
         }
         write!(f, " pflowproto {}", name_of(Format::VALUES, &self.format))?;
+        self.fmt_further(f)?;
+        if !self.is_up {
+            f.write_str(" down")?;
+        }
+        Ok(())
+    }
+}
+
+/// Interfaces' words for directions.
+pub(crate) fn name_of_direction(direction: Option<Direction>) -> &'static str {
+    name_of(DIRECTIONS, &direction)
+}
+
+/// What ifconfig(8) has no words for.
+struct Further<'a>(&'a Settings, Option<&'a String>);
+
+impl fmt::Display for Further<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt_further(f)?;
+        match self.1 {
+            Some(file) => write!(f, " tap {}", Word(file)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Config {
+    /// The words for what is not the default of pflow`unit` and has no words of ifconfig(8)'s,
+    /// each behind a blank.
+    pub fn further_words(&self, unit: u32) -> String {
+        let settings = self.interfaces.get(&unit);
+        settings.map_or_else(String::new, |settings| {
+            Further(settings, self.taps.get(&unit)).to_string()
+        })
+    }
+}
+
+impl Settings {
+    fn fmt_further(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let default = Self::default();
         if self.mtu != default.mtu {
             write!(f, " mtu {}", self.mtu)?;
         }
@@ -115,9 +154,6 @@ impl fmt::Display for Settings {
         }
         if self.direction != default.direction {
             write!(f, " direction {}", name_of(DIRECTIONS, &self.direction))?;
-        }
-        if !self.is_up {
-            f.write_str(" down")?;
         }
         Ok(())
     }

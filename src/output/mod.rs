@@ -5,7 +5,7 @@
 pub mod flows;
 pub mod json;
 pub mod messages;
-mod words;
+pub(crate) mod words;
 
 use std::net::IpAddr;
 

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 
 use crate::state::{Address, Af};
 
-pub(super) const ICMP: u8 = 1;
-pub(super) const TCP: u8 = 6;
-pub(super) const UDP: u8 = 17;
-pub(super) const ICMPV6: u8 = 58;
-pub(super) const SCTP: u8 = 132;
+pub(crate) const ICMP: u8 = 1;
+pub(crate) const TCP: u8 = 6;
+pub(crate) const UDP: u8 = 17;
+pub(crate) const ICMPV6: u8 = 58;
+pub(crate) const SCTP: u8 = 132;
 
 /// Names of /etc/protocols, which pfctl prints, of what pf is likely to keep states of.
 const PROTOCOLS: [(u8, &str); 20] = [
@@ -36,7 +36,7 @@ const PROTOCOLS: [(u8, &str); 20] = [
 ];
 
 /// An IP protocol by name, `proto-N` if it has none here.
-pub(super) struct Protocol(pub(super) u8);
+pub(crate) struct Protocol(pub(crate) u8);
 
 impl Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -47,15 +47,21 @@ impl Display for Protocol {
     }
 }
 
+/// The number of the protocol that `text` names or is.
+pub(crate) fn protocol_number(text: &str) -> Option<u8> {
+    let named = PROTOCOLS.iter().find(|(_, name)| *name == text);
+    named.map_or_else(|| text.parse().ok(), |(number, _)| Some(*number))
+}
+
 /// One end of a connection. Prints as pfctl does: `192.0.2.1:80`, `2001:db8::1[80]`, no port 0.
 #[derive(Clone, Copy, Eq, PartialEq)]
-pub(super) struct Endpoint {
-    pub(super) ip: IpAddr,
-    pub(super) port: u16,
+pub(crate) struct Endpoint {
+    pub(crate) ip: IpAddr,
+    pub(crate) port: u16,
 }
 
 impl Endpoint {
-    pub(super) fn new(af: Af, address: Address, port: u16) -> Self {
+    pub(crate) fn new(af: Af, address: Address, port: u16) -> Self {
         Self {
             ip: address.ip(af),
             port,
@@ -75,22 +81,22 @@ impl Display for Endpoint {
 
 /// What the ports of an ICMP state hold (pfsync.md 3.3).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Icmp {
+pub(crate) struct Icmp {
     /// Identifier of the query.
-    pub(super) id: u16,
+    pub(crate) id: u16,
     /// Type of the request, where it was kept.
-    pub(super) kind: Option<u8>,
+    pub(crate) kind: Option<u8>,
 }
 
 impl Icmp {
     /// Of a dialect that keeps nothing but the id.
-    pub(super) fn of_id(id: u16) -> Self {
+    pub(crate) fn of_id(id: u16) -> Self {
         Self { id, kind: None }
     }
 
     /// From the initiator's and the responder's port, where the one keeps the id and the other the
     /// type of the request: the responder's, or the initiator's if a reply made the state.
-    pub(super) fn of_query(src: u16, dst: u16) -> Option<Self> {
+    pub(crate) fn of_query(src: u16, dst: u16) -> Option<Self> {
         let (id, kind) = match (u8::try_from(dst), u8::try_from(src)) {
             (Ok(kind), _) => (src, kind),
             (_, Ok(kind)) => (dst, kind),
@@ -104,7 +110,7 @@ impl Icmp {
 
     /// The same of a state whose sender may be older than that: OpenBSD 4.4, 4.5 and FreeBSD to
     /// 13 have the id in both ports.
-    pub(super) fn of_ports(src: u16, dst: u16) -> Option<Self> {
+    pub(crate) fn of_ports(src: u16, dst: u16) -> Option<Self> {
         if src == dst {
             Some(Self::of_id(src))
         } else {

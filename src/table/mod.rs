@@ -18,6 +18,7 @@
 
 mod counting;
 mod departed;
+mod held;
 mod names;
 mod queues;
 mod senders;
@@ -30,6 +31,7 @@ use std::time::Duration;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashTable};
 
+pub use held::Held;
 pub use senders::{CreatorRecord, MAX_CREATORS, MAX_SENDERS, Sender, SenderId, SenderRecord};
 
 use crate::counters::TableCounters;

@@ -37,6 +37,13 @@ impl CreatorRecord {
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct SenderId(pub(super) u16);
 
+impl SenderId {
+    /// Its place in [`super::Table::senders`].
+    pub fn index(self) -> usize {
+        self.0.into()
+    }
+}
+
 /// Where packets come from.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Sender {

@@ -3,8 +3,8 @@
 use std::fmt::{self, Display};
 
 use super::{
-    Context, Detail, Ends, Sender, Status, flags, has_expire, icmp, is_bulk, or_none,
-    proto_of_timeout, queues, rt_addr, rt_name, timeout_name, wscale,
+    Context, Detail, Ends, Sender, flags, has_expire, icmp, is_bulk, or_none, proto_of_timeout,
+    queues, rt_addr, rt_name, timeout_name, wscale,
 };
 use crate::output::json::{Number, Object};
 use crate::state::{Af, Escaped, StateId};
@@ -58,7 +58,7 @@ fn add_id(object: &mut Object<'_>, id: StateId) {
 }
 
 fn add_bus(object: &mut Object<'_>, bus: &Bus) {
-    object.string("status", Status(bus.status));
+    object.string("status", bus.status);
     add_creator(object, bus.creatorid);
     object.number("endtime", bus.endtime);
 }

@@ -37,7 +37,7 @@ pub use text::text;
 use super::words::{Endpoint, ICMP, ICMPV6, Icmp, SCTP, TCP, UDP};
 use crate::state::{Address, Direction, PFTM, StateId, StateKey};
 use crate::time::Wall;
-use crate::wire::pfsync::{BusStatus, Dialect, Peer, State};
+use crate::wire::pfsync::{Dialect, Peer, State};
 
 /// A rule or a routing table that is none.
 const NONE: u32 = u32::MAX;
@@ -274,18 +274,6 @@ fn or_none(number: u32) -> i64 {
 /// The shift, without PF_WSCALE_FLAG and PF_WSCALE_UNKNOWN.
 fn wscale(peer: Peer<'_>) -> u8 {
     peer.wscale() & 0x0f
-}
-
-struct Status(BusStatus);
-
-impl Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            BusStatus::Start => f.write_str("start"),
-            BusStatus::End => f.write_str("end"),
-            BusStatus::Other(number) => write!(f, "{number}"),
-        }
-    }
 }
 
 struct Sender(Option<IpAddr>);

@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 use std::io::Write as _;
 
 use super::{
-    Context, Detail, Ends, NONE, Sender, States, Status, flags, has_expire, icmp, is_bulk, or_none,
+    Context, Detail, Ends, NONE, Sender, States, flags, has_expire, icmp, is_bulk, or_none,
     proto_of_timeout, queues, rt_addr, rt_name, timeout_name, wscale,
 };
 use crate::output::words::Protocol;
@@ -44,7 +44,7 @@ pub fn text(out: &mut Vec<u8>, context: &Context, message: &Message<'_>, detail:
         Message::Bus(bus) => put!(
             out,
             " {} creatorid {:08x} endtime {}",
-            Status(bus.status),
+            bus.status,
             bus.creatorid,
             Clock(bus.endtime)
         ),

@@ -3,6 +3,8 @@
 //! The numbers moved between versions: 2, 3, 5, 7 to 10 mean other things before v5, and FreeBSD's
 //! 13 to 16 clash with OpenBSD's v6 (pfsync.md 2.2).
 
+use std::fmt;
+
 use byteorder::{BigEndian, ByteOrder};
 
 use super::layout::State;
@@ -216,6 +218,16 @@ pub enum BusStatus {
     End,
     /// Any other number.
     Other(u8),
+}
+
+impl fmt::Display for BusStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start => f.write_str("start"),
+            Self::End => f.write_str("end"),
+            Self::Other(number) => write!(f, "{number}"),
+        }
+    }
 }
 
 /// BUS: status of a bulk transfer.

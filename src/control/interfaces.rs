@@ -1,0 +1,187 @@
+//! Interfaces as ifconfig(8) of OpenBSD shows them, as pflowctl(8) of FreeBSD lists them, and as
+//! JSON.
+//!
+//! ```text
+//! pflow0: flags=41<UP,RUNNING> mtu 1448
+//!         priority: 0
+//!         pflow: sender: 192.0.2.1 receiver: 192.0.2.2:4739 version: 10
+//!         groups: pflow
+//!         settings: hold 10 tap "/var/log/pflow0.pcap"      what ifconfig has no words for
+//! ```
+//! Sources: ifconfig.c, `status`, `printb`, `pflow_status`; pflowctl.c, `get`.
+
+use std::fmt::{self, Display};
+use std::net::SocketAddr;
+
+use super::{Form, View, put};
+use crate::config::name_of_direction;
+use crate::export::{Format, TemplateSet, shown_mtu};
+use crate::interface::{Interface, Settings};
+use crate::output::json::Object;
+
+/// IFF_UP and IFF_RUNNING.
+const FLAGS: [(u32, &str); 2] = [(0x1, "UP"), (0x40, "RUNNING")];
+
+fn flags(interface: &Interface) -> (u32, Vec<&'static str>) {
+    let is_set = [interface.settings().is_up, interface.is_running()];
+    let set = FLAGS.iter().zip(is_set).filter(|(_, is_set)| *is_set);
+    set.fold((0, Vec::new()), |(bits, mut names), ((bit, name), _)| {
+        names.push(*name);
+        (bits | bit, names)
+    })
+}
+
+/// The kernel's words for what is not set.
+const INVALID: &str = "INVALID";
+
+/// `A:P`, with INVALID for an address or a port that is 0 or not set.
+struct Receiver(Option<SocketAddr>);
+
+impl Display for Receiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(to) = self.0 else {
+            return write!(f, "{INVALID}:{INVALID}");
+        };
+        match to {
+            to if to.ip().is_unspecified() => f.write_str(INVALID)?,
+            SocketAddr::V4(to) => write!(f, "{}", to.ip())?,
+            SocketAddr::V6(to) => write!(f, "[{}]", to.ip())?,
+        }
+        match to.port() {
+            0 => write!(f, ":{INVALID}"),
+            port => write!(f, ":{port}"),
+        }
+    }
+}
+
+fn version(settings: &Settings) -> &'static str {
+    let mut formats = Format::VALUES.iter();
+    formats
+        .find(|(_, format)| *format == settings.format)
+        .map_or("", |(name, _)| name)
+}
+
+fn mtu(settings: &Settings) -> usize {
+    shown_mtu(settings.format, settings.templates, settings.mtu)
+}
+
+/// The interfaces asked for.
+fn chosen<'a>(view: &View<'a>, unit: Option<u32>) -> Result<Vec<&'a Interface>, String> {
+    let interfaces = view.engine.interfaces().iter();
+    let chosen: Vec<_> = interfaces
+        .filter(|interface| unit.is_none_or(|unit| interface.unit() == unit))
+        .collect();
+    match unit {
+        Some(unit) if chosen.is_empty() => Err(no_such(unit)),
+        _ => Ok(chosen),
+    }
+}
+
+/// ifconfig's words for an interface that is not there.
+pub(crate) fn no_such(unit: u32) -> String {
+    format!("pflow{unit}: no such interface")
+}
+
+/// Appends one interface, or all.
+pub(super) fn show(
+    view: &View<'_>,
+    unit: Option<u32>,
+    form: Form,
+    out: &mut Vec<u8>,
+) -> Result<(), String> {
+    for interface in chosen(view, unit)? {
+        match form {
+            Form::Text => text(view, interface, out),
+            Form::Json => json(view, interface, out),
+        }
+    }
+    Ok(())
+}
+
+fn text(view: &View<'_>, interface: &Interface, out: &mut Vec<u8>) {
+    let (unit, settings) = (interface.unit(), interface.settings());
+    let (bits, names) = flags(interface);
+    put!(
+        out,
+        "pflow{unit}: flags={bits:x}<{}> mtu {}\n\tpriority: 0\n\tpflow: ",
+        names.join(","),
+        mtu(settings)
+    );
+    if let Some(sender) = settings.flowsrc {
+        put!(out, "sender: {sender} ");
+    }
+    put!(
+        out,
+        "receiver: {} version: {}\n\tgroups: pflow\n",
+        Receiver(settings.flowdst),
+        version(settings)
+    );
+    let more = view.engine.config().further_words(unit);
+    if !more.is_empty() {
+        put!(out, "\tsettings:{more}\n");
+    }
+}
+
+fn json(view: &View<'_>, interface: &Interface, out: &mut Vec<u8>) {
+    let (unit, settings) = (interface.unit(), interface.settings());
+    let config = view.engine.config();
+    let mut object = Object::new(out);
+    object.string("interface", format_args!("pflow{unit}"));
+    object.strings("flags", flags(interface).1);
+    object.number("mtu", mtu(settings));
+    if let Some(sender) = settings.flowsrc {
+        object.string("flowsrc", sender);
+    }
+    if let Some(receiver) = settings.flowdst {
+        object.string("flowdst", receiver);
+    }
+    object.string("pflowproto", version(settings));
+    object.number("requestedMtu", settings.mtu);
+    let mut templates = TemplateSet::VALUES.iter();
+    let template = templates.find(|(_, templates)| *templates == settings.templates);
+    object.string("template", template.map_or("", |(name, _)| name));
+    object.number("domain", settings.domain);
+    object.number("hold", settings.hold);
+    object.number("refresh", settings.refresh);
+    object.string("direction", name_of_direction(settings.direction));
+    if let Some(tap) = config.taps.get(&unit) {
+        object.string("tap", tap);
+    }
+    object.end();
+    out.push(b'\n');
+}
+
+/// Appends one line an interface, and with `is_verbose` another for its socket.
+pub(super) fn list(
+    view: &View<'_>,
+    unit: Option<u32>,
+    is_verbose: bool,
+    out: &mut Vec<u8>,
+) -> Result<(), String> {
+    for interface in chosen(view, unit)? {
+        let (unit, settings) = (interface.unit(), interface.settings());
+        let version = version(settings);
+        put!(
+            out,
+            "pflow{unit}: version {version} domain {}",
+            settings.domain
+        );
+        if let Some(src) = settings.flowsrc {
+            put!(out, " src {src}");
+        }
+        if let Some(dst) = settings.flowdst {
+            put!(out, " dst {dst}");
+        }
+        out.push(b'\n');
+        if is_verbose {
+            let is_running = interface.is_running();
+            let socket = if is_running {
+                "connected"
+            } else {
+                "disconnected"
+            };
+            put!(out, "\tsocket: {socket}\n");
+        }
+    }
+    Ok(())
+}

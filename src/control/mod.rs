@@ -1,0 +1,163 @@
+//! Floor 7: what the control sockets and pflowctl(8) say and are told, without the sockets.
+//!
+//! ```text
+//! line -> request::parse -> Request -> a change: the run loop's          -> "ok", "error ..."
+//!                                   -> a question: Listing, step by step -> lines of text or JSON
+//! ```
+//! A long answer is made in steps of bounded size, so that a million states are listed while flows
+//! go on being exported. Nothing here changes anything.
+
+mod interfaces;
+pub mod request;
+mod senders;
+mod states;
+mod statistics;
+
+use crate::counters::{ControlCounters, SourceCounters};
+use crate::engine::Engine;
+use crate::time::Now;
+pub(crate) use interfaces::no_such as no_such_interface;
+pub use states::Filter;
+
+/// What may be asked on a socket.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Access {
+    /// Everything.
+    Full,
+    /// `show` only.
+    ReadOnly,
+}
+
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Form {
+    /// For people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// Where packets come from.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Interface or savefile.
+    pub name: String,
+    /// What it counted.
+    pub counters: SourceCounters,
+}
+
+/// What questions are answered from.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// States, interfaces, counters.
+    pub engine: &'a Engine,
+    /// Where packets come from.
+    pub sources: &'a [Source],
+    /// What the control sockets counted.
+    pub control: &'a ControlCounters,
+    /// The time; `None` in a replay that has not begun.
+    pub now: Option<Now>,
+}
+
+/// A question.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Question {
+    /// The configuration as lines.
+    Config,
+    /// Interfaces as ifconfig(8) shows them: one, or all.
+    Interfaces(Option<u32>),
+    /// Interfaces as pflowctl(8) of FreeBSD lists them.
+    List {
+        /// One, or all.
+        unit: Option<u32>,
+        /// With -v.
+        is_verbose: bool,
+    },
+    /// Every counter.
+    Statistics,
+    /// States that the filter lets through.
+    States(Filter),
+    /// Where packets come from.
+    Sources,
+    /// Who sends, and whose states.
+    Senders,
+    /// pf's timeouts.
+    Timeouts,
+    /// The requests there are.
+    Help,
+}
+
+/// An answer that is being made.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    question: Question,
+    form: Form,
+    at: At,
+}
+
+/// How far an answer is.
+#[derive(Clone, Debug)]
+enum At {
+    /// A part, a sender, a place in the table: whatever the question goes through.
+    Item(u32),
+    /// States are being counted by sender, and this place comes next.
+    Counting(u32, Vec<u64>),
+    /// They are counted, and this sender comes next.
+    Counted(u32, Vec<u64>),
+}
+
+/// Whether an answer is whole.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Progress {
+    /// There is more.
+    More,
+    /// That was all.
+    Done,
+}
+
+/// Octets after which a step ends.
+const STEP_OCTETS: usize = 1 << 15;
+/// Places of the table after which a step ends.
+const STEP_PLACES: u32 = 1 << 12;
+
+impl Listing {
+    /// The answer to `question`, not begun.
+    pub fn new(question: Question, form: Form) -> Self {
+        let at = match question {
+            Question::Senders => At::Counting(0, Vec::new()),
+            _ => At::Item(0),
+        };
+        Self { question, form, at }
+    }
+
+    /// Appends the next lines to `out`.
+    ///
+    /// # Errors
+    /// What the question is about does not exist.
+    pub fn step(&mut self, view: &View<'_>, out: &mut Vec<u8>) -> Result<Progress, String> {
+        let Self { question, form, at } = self;
+        match question {
+            Question::Config => out.extend(view.engine.config().to_string().bytes()),
+            Question::Interfaces(unit) => interfaces::show(view, *unit, *form, out)?,
+            Question::List { unit, is_verbose } => {
+                interfaces::list(view, *unit, *is_verbose, out)?;
+            }
+            Question::Statistics => return Ok(statistics::step(view, at, *form, out)),
+            Question::States(filter) => return Ok(states::step(view, filter, at, *form, out)),
+            Question::Sources => senders::sources(view, *form, out),
+            Question::Senders => return Ok(senders::step(view, at, *form, out)),
+            Question::Timeouts => senders::timeouts(view, *form, out),
+            Question::Help => out.extend(request::help().bytes()),
+        }
+        Ok(Progress::Done)
+    }
+}
+
+/// Writes to a `Vec<u8>`, which takes everything: the result says nothing.
+macro_rules! put {
+    ($out:expr, $($arg:tt)+) => {{
+        use std::io::Write as _;
+        let _ = write!($out, $($arg)+);
+    }};
+}
+use put;

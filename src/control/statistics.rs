@@ -1,0 +1,189 @@
+//! `show statistics`: what netstat -s -p pflow shows, then everything else that is counted.
+//!
+//! Names and help texts are those of [`crate::counters`]. In JSON each part is an object of its
+//! own on a line, which its first member names.
+
+use super::{At, Form, Progress, View, put};
+use crate::counters::Counter;
+use crate::interface::Interface;
+use crate::output::json::Object;
+
+/// The parts, in order.
+const PARTS: [fn(&View<'_>, &mut Writer<'_>); 7] =
+    [pflow, sources, packets, messages, table, flows, control];
+
+/// Appends the next part; behind the fixed ones come the interfaces, then the senders, one a step.
+pub(super) fn step(view: &View<'_>, at: &mut At, form: Form, out: &mut Vec<u8>) -> Progress {
+    let At::Item(next) = at else {
+        return Progress::Done;
+    };
+    let number = *next as usize;
+    *next += 1;
+    let mut writer = Writer { form, out };
+    if let Some(part) = PARTS.get(number) {
+        part(view, &mut writer);
+        return Progress::More;
+    }
+    let number = number - PARTS.len();
+    let interfaces = view.engine.interfaces();
+    if let Some(interface) = interfaces.get(number) {
+        self::interface(interface, &mut writer);
+        return Progress::More;
+    }
+    match view.engine.table().senders().get(number - interfaces.len()) {
+        Some(record) => {
+            if record.packets.packets() > 0 {
+                let name = record.sender.to_string();
+                let packets = &record.packets;
+                let heads = [
+                    ("whole", "packets read whole", packets.whole),
+                    ("messages", "messages", packets.messages()),
+                ];
+                let heads = heads.into_iter().map(counter);
+                let reasons = packets.reasons().filter(|counter| counter.value > 0);
+                writer.part("sender", Some(&name), heads.chain(reasons));
+            }
+            Progress::More
+        }
+        None => Progress::Done,
+    }
+}
+
+fn counter((name, help, value): (&'static str, &'static str, u64)) -> Counter {
+    Counter { name, help, value }
+}
+
+/// Writes parts.
+struct Writer<'a> {
+    form: Form,
+    out: &'a mut Vec<u8>,
+}
+
+impl Writer<'_> {
+    fn part(&mut self, kind: &str, of: Option<&str>, counters: impl Iterator<Item = Counter>) {
+        match self.form {
+            Form::Text => {
+                match of {
+                    Some(name) => put!(self.out, "{kind} {name}:\n"),
+                    None => put!(self.out, "{kind}:\n"),
+                }
+                for Counter { help, value, .. } in counters {
+                    put!(self.out, "\t{value} {help}\n");
+                }
+            }
+            Form::Json => {
+                let mut object = Object::new(self.out);
+                object.string("part", kind);
+                if let Some(name) = of {
+                    object.string("of", name);
+                }
+                for Counter { name, value, .. } in counters {
+                    object.number(name, value);
+                }
+                object.end();
+                self.out.push(b'\n');
+            }
+        }
+    }
+}
+
+/// The four counters of `struct pflowstats`, as netstat -s -p pflow prints them (inet.c,
+/// `pflow_stats`).
+fn pflow(view: &View<'_>, writer: &mut Writer<'_>) {
+    let total = |of: fn(&Interface) -> u64| view.engine.interfaces().iter().map(of).sum::<u64>();
+    let gone = view.engine.gone_counters();
+    let flows = total(|interface| interface.counters.records) + gone.records;
+    let packets = total(|interface| interface.counters.built()) + gone.built();
+    let no_memory = total(|interface| interface.counters.no_memory) + gone.no_memory;
+    let errors = total(|interface| interface.counters.send_errors) + gone.send_errors;
+    let lines = [
+        (
+            "flows",
+            packets_word(flows, "flow sent", "flows sent"),
+            flows,
+        ),
+        (
+            "packets",
+            packets_word(packets, "packet sent", "packets sent"),
+            packets,
+        ),
+        ("onomem", "send failed due to mbuf memory error", no_memory),
+        ("oerrors", "send error", errors),
+    ];
+    match writer.form {
+        Form::Json => writer.part("pflow", None, lines.into_iter().map(counter)),
+        Form::Text => {
+            let [flows, packets, no_memory, errors] = lines.map(|(_, help, value)| (value, help));
+            put!(
+                writer.out,
+                "pflow:\n\t{} {}\n\t{} {}\n\t\t{} {}\n\t\t{} {}\n",
+                flows.0,
+                flows.1,
+                packets.0,
+                packets.1,
+                no_memory.0,
+                no_memory.1,
+                errors.0,
+                errors.1
+            );
+        }
+    }
+}
+
+/// netstat's plural.
+fn packets_word(count: u64, one: &'static str, many: &'static str) -> &'static str {
+    if count == 1 { one } else { many }
+}
+
+fn sources(view: &View<'_>, writer: &mut Writer<'_>) {
+    for source in view.sources {
+        writer.part("source", Some(&source.name), source.counters.iter());
+    }
+}
+
+fn packets(view: &View<'_>, writer: &mut Writer<'_>) {
+    let packets = view.engine.packet_counters();
+    let whole = counter(("whole", "packets read whole", packets.whole));
+    writer.part(
+        "packets",
+        None,
+        std::iter::once(whole).chain(packets.reasons()),
+    );
+}
+
+fn messages(view: &View<'_>, writer: &mut Writer<'_>) {
+    let actions = view.engine.packet_counters().actions();
+    let counters = actions.map(|(action, value)| counter((action.name(), action.name(), value)));
+    writer.part("messages", None, counters);
+}
+
+fn table(view: &View<'_>, writer: &mut Writer<'_>) {
+    let table = view.engine.table();
+    let held = [
+        ("held", "states held", table.len() as u64),
+        ("bound", "states held at most", table.bound().into()),
+    ];
+    let held = held.into_iter().map(counter);
+    writer.part("table", None, held.chain(table.counters.iter()));
+}
+
+fn flows(view: &View<'_>, writer: &mut Writer<'_>) {
+    writer.part("flows", None, view.engine.flow_counters().iter());
+}
+
+fn control(view: &View<'_>, writer: &mut Writer<'_>) {
+    writer.part("control", None, view.control.iter());
+}
+
+fn interface(interface: &Interface, writer: &mut Writer<'_>) {
+    let held = ("held", "records held now", interface.held() as u64);
+    let counters = interface
+        .counters
+        .iter()
+        .chain(std::iter::once(counter(held)));
+    writer.part(
+        "interface",
+        Some(&format!("pflow{}", interface.unit())),
+        counters,
+    );
+}
