@@ -35,7 +35,9 @@
 //! assert_eq!(engine.outbox().iter().count(), 1);
 //! ```
 pub mod config;
+pub mod control;
 pub mod counters;
+pub mod ctl;
 pub mod engine;
 pub mod export;
 pub mod flow;

@@ -7,8 +7,10 @@
 //!   clock, deadlines --+
 //! ```
 
+mod commands;
 mod live;
 mod replay;
+mod taps;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -16,16 +18,19 @@ use std::net::IpAddr;
 use std::process::ExitCode;
 
 use crate::config::Config;
-use crate::engine::{self, Engine};
+use crate::control;
+use crate::counters::SourceCounters;
+use crate::engine::{self, Engine, Sent};
 use crate::export::Outbox;
 use crate::flow::Boot;
 use crate::interface::Source;
 use crate::io::clock::Clock;
 use crate::io::log::{Limiter, Log};
 use crate::io::transport::{Transport, Udp, WhenFull};
-use crate::options::{DEFAULT_STATES, Options};
+use crate::options::{DEFAULT_INTERFACE, DEFAULT_STATES, Options};
 use crate::output::{Form, Output};
 use crate::time::Now;
+use taps::{OpenedTaps, Taps};
 
 /// Runs pflow as the command line asks.
 pub fn run(options: &Options) -> ExitCode {
@@ -82,6 +87,43 @@ fn engine(
     Engine::new(settings, config)
 }
 
+/// Sources of these names that have counted nothing yet.
+fn sources(names: &[String]) -> Vec<control::Source> {
+    let sources = names.iter().map(|name| control::Source {
+        name: name.clone(),
+        counters: SourceCounters::default(),
+    });
+    sources.collect()
+}
+
+/// What all sources counted.
+fn total(sources: &[control::Source]) -> SourceCounters {
+    let mut total = SourceCounters::default();
+    for source in sources {
+        for (sum, counter) in total.values_mut().into_iter().zip(source.counters.iter()) {
+            *sum += counter.value;
+        }
+    }
+    total
+}
+
+/// Refuses what cannot be changed while the program runs.
+fn check_fixed(old: &Config, new: &Config) -> Result<(), String> {
+    let fixed = [
+        ("interface", new.captures == old.captures),
+        ("boottime", new.boottime == old.boottime),
+        ("join", new.is_join_off == old.is_join_off),
+        (
+            "socket",
+            new.socket == old.socket && new.socket_readonly == old.socket_readonly,
+        ),
+    ];
+    match fixed.iter().find(|(_, is_same)| !is_same) {
+        Some((word, _)) => Err(format!("{word}: cannot be changed while pflow runs")),
+        None => Ok(()),
+    }
+}
+
 /// What the program writes to: sockets, standard output, the log.
 struct Outside {
     ports: BTreeMap<u32, Port>,
@@ -89,6 +131,7 @@ struct Outside {
     log: Log,
     limiter: Limiter,
     clock: Clock,
+    taps: Taps,
 }
 
 /// An interface's socket. It stays for the interface's life, unless where it sends from changes.
@@ -98,8 +141,16 @@ struct Port {
     is_ipv6: bool,
 }
 
-/// Sockets opened for a configuration that is not in force yet.
-struct Opened(BTreeMap<u32, Port>);
+/// Sockets and files opened for a configuration that is not in force yet.
+struct Opened {
+    ports: BTreeMap<u32, Port>,
+    taps: OpenedTaps,
+}
+
+/// Whether the system had no room for a datagram.
+fn is_want_of_memory(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::ENOBUFS)
+}
 
 /// Whether standard output still takes what is printed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -118,13 +169,14 @@ impl Outside {
             log,
             limiter: Limiter::default(),
             clock: Clock::new(None),
+            taps: Taps::new(when_full),
         };
         let opened = outside.prepare(config)?;
         outside.commit(config, opened);
         Ok(outside)
     }
 
-    /// Opens the sockets that `config` needs and that are not there.
+    /// Opens the sockets and files that `config` needs and that are not there.
     fn prepare(&self, config: &Config) -> Result<Opened, String> {
         let mut opened = BTreeMap::new();
         for (unit, settings) in &config.interfaces {
@@ -153,15 +205,18 @@ impl Outside {
                 },
             );
         }
-        Ok(Opened(opened))
+        Ok(Opened {
+            ports: opened,
+            taps: self.taps.prepare(config)?,
+        })
     }
 
-    /// Takes the sockets of [`Self::prepare`] into use and closes those of interfaces that are
-    /// gone.
+    /// Takes what [`Self::prepare`] opened into use and closes what is not needed any more.
     fn commit(&mut self, config: &Config, opened: Opened) {
         self.ports
             .retain(|unit, _| config.interfaces.contains_key(unit));
-        self.ports.extend(opened.0);
+        self.ports.extend(opened.ports);
+        self.taps.commit(config, opened.taps);
         for (unit, settings) in &config.interfaces {
             if let (Some(port), Some(to)) = (self.ports.get_mut(unit), settings.running_to()) {
                 port.transport.redirect(to);
@@ -196,10 +251,22 @@ impl Outside {
         self.print(engine)
     }
 
+    /// Reads the configuration again, as a whole or not at all. The table stays.
+    fn reload(&mut self, engine: &mut Engine, options: &Options, now: Now) -> Result<(), String> {
+        let mut config = options.config()?;
+        let old = engine.config();
+        if config.captures.is_empty() {
+            config.captures.push(DEFAULT_INTERFACE.to_owned());
+        }
+        check_fixed(old, &config)?;
+        self.configure(engine, now, config, None)
+    }
+
     fn log_notices(&mut self, engine: &mut Engine) {
         for line in engine.notices() {
             self.log.warn(&line);
         }
+        self.taps.log_problems(&mut self.log);
     }
 
     fn send(&mut self, engine: &mut Engine) {
@@ -212,7 +279,19 @@ impl Outside {
                 continue;
             };
             let outcome = port.transport.send(datagram);
-            engine.handle_sent(unit, datagram.len(), outcome.is_ok());
+            let sent = match &outcome {
+                Ok(()) => Sent::Yes,
+                Err(error) if is_want_of_memory(error) => Sent::NoMemory,
+                Err(_) => Sent::Failed,
+            };
+            engine.handle_sent(unit, datagram.len(), sent);
+            if sent == Sent::Yes && self.taps.wants(unit) {
+                let stamp = engine.latest().map(|now| now.wall).unwrap_or_default();
+                if let Ok(ends) = port.transport.ends(self.clock.now().uptime) {
+                    let tapped = self.taps.push(unit, ends, stamp, datagram);
+                    engine.handle_tapped(unit, tapped.taken, tapped.dropped);
+                }
+            }
             if let Err(error) = outcome {
                 let now = self.clock.now().uptime;
                 if let Some(line) = self

@@ -68,6 +68,11 @@ impl Log {
         }
     }
 
+    /// Writes more, or less, from now on.
+    pub fn set_verbose(&mut self, is_verbose: bool) {
+        self.is_verbose = is_verbose;
+    }
+
     /// Writes a line.
     pub fn line(&mut self, level: Level, line: &str) {
         if level == Level::Debug && !self.is_verbose {

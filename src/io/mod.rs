@@ -5,6 +5,7 @@
 
 pub mod capture;
 pub mod clock;
+pub mod control;
 pub mod log;
 pub mod output;
 pub mod signals;
@@ -12,4 +13,4 @@ mod sys;
 pub mod tap;
 pub mod transport;
 
-pub use sys::process_cpu;
+pub use sys::{process_cpu, thread_cpu};

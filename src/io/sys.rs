@@ -50,27 +50,69 @@ pub fn process_cpu() -> Duration {
     Duration::new(u64::try_from(secs).unwrap_or(0), nanos)
 }
 
-/// Waits until `fd` can be read or `timeout` is over; true if it can be.
+/// What to wait for on a descriptor, and what came.
+#[repr(transparent)]
+pub(super) struct Polled(libc::pollfd);
+
+impl Polled {
+    /// Waits for `fd` to be readable or writable, or neither: an error or a hangup always counts.
+    pub(super) fn new(fd: &impl AsRawFd, read: bool, write: bool) -> Self {
+        let read = if read { libc::POLLIN } else { 0 };
+        let write = if write { libc::POLLOUT } else { 0 };
+        Self(libc::pollfd {
+            fd: fd.as_raw_fd(),
+            events: read | write,
+            revents: 0,
+        })
+    }
+
+    /// Whether it can be read, if only to see its end.
+    pub(super) fn is_readable(&self) -> bool {
+        self.0.revents & libc::POLLIN != 0
+    }
+
+    /// Whether it can be written.
+    pub(super) fn is_writable(&self) -> bool {
+        self.0.revents & libc::POLLOUT != 0
+    }
+
+    /// Whether nobody is at the other end any more, or the descriptor is not good.
+    pub(super) fn is_dead(&self) -> bool {
+        self.0.revents & (libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) != 0
+    }
+}
+
+/// Processor time that this thread used.
+pub fn thread_cpu() -> Duration {
+    let (secs, nanos) = read_clock(libc::CLOCK_THREAD_CPUTIME_ID);
+    Duration::new(u64::try_from(secs).unwrap_or(0), nanos)
+}
+
+/// Waits until something comes on one of `polled` or `timeout` is over; how many have something.
 ///
 /// # Errors
-/// What poll(2) reports, or that the descriptor is gone.
-pub(super) fn wait_readable(fd: &impl AsRawFd, timeout: Duration) -> io::Result<bool> {
-    let mut poll = libc::pollfd {
-        fd: fd.as_raw_fd(),
-        events: libc::POLLIN,
-        revents: 0,
-    };
+/// What poll(2) reports.
+pub(super) fn poll(polled: &mut [Polled], timeout: Duration) -> io::Result<usize> {
     let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-    // SAFETY: one pollfd, of which the kernel writes `revents`.
-    let ready = unsafe { libc::poll(&raw mut poll, 1, millis) };
-    match ready {
-        0 => Ok(false),
-        n if n > 0 => Ok(true),
-        _ => match io::Error::last_os_error() {
-            error if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+    let count = libc::nfds_t::try_from(polled.len()).unwrap_or(0);
+    // SAFETY: Polled is a pollfd and nothing else (repr(transparent)), there are `count` of them,
+    // and the kernel writes their `revents`.
+    let ready = unsafe { libc::poll(polled.as_mut_ptr().cast(), count, millis) };
+    match usize::try_from(ready) {
+        Ok(ready) => Ok(ready),
+        Err(_) => match io::Error::last_os_error() {
+            error if error.kind() == io::ErrorKind::Interrupted => Ok(0),
             error => Err(error),
         },
     }
+}
+
+/// Waits until `fd` can be read or `timeout` is over; true if it can be.
+///
+/// # Errors
+/// What poll(2) reports.
+pub(super) fn wait_readable(fd: &impl AsRawFd, timeout: Duration) -> io::Result<bool> {
+    Ok(poll(&mut [Polled::new(fd, true, false)], timeout)? > 0)
 }
 
 /// The index of interface `name`.

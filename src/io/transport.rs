@@ -6,13 +6,18 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::interface::Settings;
+use crate::time::Uptime;
 
 /// Octets of send buffer to ask for: what a burst of full datagrams needs.
 const SEND_BUFFER: usize = 1 << 20;
+
+/// How long a route is taken to stay as it was.
+const ROUTE: Duration = Duration::from_secs(10);
 
 /// Something that takes datagrams.
 pub trait Transport {
@@ -24,6 +29,13 @@ pub trait Transport {
 
     /// Sends to another address of the same family from now on.
     fn redirect(&mut self, to: SocketAddr);
+
+    /// The address that datagrams leave with at `now`, as far as can be known, and the one they go
+    /// to.
+    ///
+    /// # Errors
+    /// The system does not tell, or has no route.
+    fn ends(&mut self, now: Uptime) -> io::Result<(SocketAddr, SocketAddr)>;
 }
 
 /// Whether a full socket buffer holds the sender up.
@@ -40,6 +52,8 @@ pub enum WhenFull {
 pub struct Udp {
     socket: UdpSocket,
     to: SocketAddr,
+    /// Where datagrams come from, and when that was found out.
+    from: Option<(SocketAddr, Uptime)>,
 }
 
 impl Udp {
@@ -63,7 +77,21 @@ impl Udp {
         Ok(Self {
             socket: socket.into(),
             to,
+            from: None,
         })
+    }
+
+    /// The local address: the one the socket is bound to or, as routes tell, would have if it were
+    /// connected.
+    fn find_source(&self) -> io::Result<SocketAddr> {
+        let bound = self.socket.local_addr()?;
+        if !bound.ip().is_unspecified() {
+            return Ok(bound);
+        }
+        let probe = UdpSocket::bind(SocketAddr::new(bound.ip(), 0))?;
+        // Connecting a UDP socket sends nothing.
+        probe.connect(self.to)?;
+        Ok(SocketAddr::new(probe.local_addr()?.ip(), bound.port()))
     }
 }
 
@@ -74,5 +102,18 @@ impl Transport for Udp {
 
     fn redirect(&mut self, to: SocketAddr) {
         self.to = to;
+        self.from = None;
+    }
+
+    fn ends(&mut self, now: Uptime) -> io::Result<(SocketAddr, SocketAddr)> {
+        let known = self.from.filter(|(_, then)| now.since(*then) < ROUTE);
+        let from = match known {
+            Some((from, _)) => from,
+            None => self.find_source()?,
+        };
+        if known.is_none() {
+            self.from = Some((from, now));
+        }
+        Ok((from, self.to))
     }
 }

@@ -6,17 +6,19 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, never, select_biased};
 
 use super::Outside;
+use super::commands::{self, Commands, Desk};
 use crate::config::Config;
-use crate::counters::SourceCounters;
+use crate::control::Source;
 use crate::engine::{Engine, Packet};
 use crate::flow::Boot;
 use crate::io::capture::{Batch, Live, Numbered, Readers, local_addresses};
 use crate::io::clock::Clock;
+use crate::io::control::Ask;
 use crate::io::log::Log;
 use crate::io::output::Output;
 use crate::io::signals::{self, Request};
 use crate::io::transport::WhenFull;
-use crate::options::{DEFAULT_INTERFACE, Options};
+use crate::options::{DEFAULT_INTERFACE, DEFAULT_SOCKET, Options};
 use crate::output::Form;
 use crate::summary;
 use crate::time::{Now, Uptime};
@@ -55,6 +57,7 @@ pub(super) fn run(options: &Options, mut config: Config) -> Result<ExitCode, Str
     }
     let addresses = local_addresses().map_err(|error| format!("this host's addresses: {error}"))?;
     let outside = Outside::open(&config, WhenFull::Drop, log)?;
+    let (commands, commands_problem) = open_commands(&config)?;
     let form = options.form.unwrap_or(Form::None);
     let readers = Readers::start(groups).map_err(|error| format!("thread: {error}"))?;
     let now = clock.now();
@@ -66,8 +69,8 @@ pub(super) fn run(options: &Options, mut config: Config) -> Result<ExitCode, Str
         outside,
         clock,
         signals,
-        read: vec![SourceCounters::default(); names.len()],
-        names,
+        sources: super::sources(&names),
+        commands,
         last_pfsync: now.uptime,
         is_silence_told: false,
         has_failed: false,
@@ -75,8 +78,31 @@ pub(super) fn run(options: &Options, mut config: Config) -> Result<ExitCode, Str
     live.engine.start(now);
     live.outside
         .log
-        .info(&format!("capturing on {}", live.names.join(", ")));
+        .info(&format!("capturing on {}", names.join(", ")));
+    match commands_problem {
+        None => {
+            let line = format!("control socket {}", live.commands.names().join(", "));
+            live.outside.log.info(&line);
+        }
+        Some(problem) => live
+            .outside
+            .log
+            .warn(&format!("no control socket: {problem}")),
+    }
     Ok(live.run(&readers))
+}
+
+/// The control sockets that are asked for, or else the usual one if it can be had, and why not.
+fn open_commands(config: &Config) -> Result<(Commands, Option<String>), String> {
+    if config.socket.is_some() {
+        return Ok((Commands::open(config)?, None));
+    }
+    let mut usual = config.clone();
+    usual.socket = Some(DEFAULT_SOCKET.to_owned());
+    match Commands::open(&usual) {
+        Ok(commands) => Ok((commands, None)),
+        Err(problem) => Ok((Commands::open(config)?, Some(problem))),
+    }
 }
 
 struct LiveRun {
@@ -88,9 +114,9 @@ struct LiveRun {
     outside: Outside,
     clock: Clock,
     signals: Receiver<Request>,
-    names: Vec<String>,
-    /// What each source has counted.
-    read: Vec<SourceCounters>,
+    commands: Commands,
+    /// Where packets come from and what that has counted.
+    sources: Vec<Source>,
     last_pfsync: Uptime,
     is_silence_told: bool,
     has_failed: bool,
@@ -98,6 +124,7 @@ struct LiveRun {
 
 impl LiveRun {
     fn run(&mut self, readers: &Readers) -> ExitCode {
+        let mut asks = self.commands.asks();
         loop {
             self.drain();
             if self.output.is_broken() {
@@ -118,8 +145,16 @@ impl LiveRun {
                     Ok(batch) => {
                         self.handle_batch(&batch);
                         readers.recycle(batch);
+                        // One a batch, so that neither packets nor clients starve.
+                        if let Ok(ask) = asks.try_recv() {
+                            self.answer(ask);
+                        }
                     }
                     Err(_) => break,
+                },
+                recv(asks) -> ask => match ask {
+                    Ok(ask) => self.answer(ask),
+                    Err(_) => asks = never(),
                 },
                 default(wait) => {
                     let now = self.clock.now();
@@ -131,6 +166,18 @@ impl LiveRun {
         }
         readers.stop();
         self.stop(readers)
+    }
+
+    fn answer(&mut self, ask: Ask) {
+        let now = self.clock.now();
+        let mut desk = Desk {
+            engine: &mut self.engine,
+            outside: &mut self.outside,
+            sources: &self.sources,
+            now: Some(now),
+            options: Some(&self.options),
+        };
+        self.commands.handle(ask, &mut desk);
     }
 
     /// Sends, prints and logs what the engine has.
@@ -162,42 +209,21 @@ impl LiveRun {
             self.last_pfsync = now.uptime;
             self.is_silence_told = false;
         }
-        if let Some(read) = self.read.get_mut(batch.source) {
-            *read = batch.counters;
+        if let Some(source) = self.sources.get_mut(batch.source) {
+            source.counters = batch.counters;
         }
         if let Some(Err(error)) = &batch.end {
             self.has_failed = true;
-            let name = self.names.get(batch.source).map_or("", String::as_str);
+            let source = self.sources.get(batch.source);
+            let name = source.map_or("", |source| &source.name);
             self.outside.log.warn(&format!("{name}: {error}"));
         }
     }
 
-    /// Reads the configuration again, as a whole or not at all. The table stays.
     fn reload(&mut self) {
-        let outcome = self.options.config().and_then(|mut config| {
-            let old = self.engine.config();
-            if config.captures.is_empty() {
-                config.captures.push(DEFAULT_INTERFACE.to_owned());
-            }
-            let fixed = [
-                ("interface", config.captures == old.captures),
-                ("boottime", config.boottime == old.boottime),
-                ("join", config.is_join_off == old.is_join_off),
-            ];
-            if let Some((word, _)) = fixed.iter().find(|(_, is_same)| !is_same) {
-                return Err(format!("{word}: cannot be changed while pflow runs"));
-            }
-            let now = self.clock.now();
-            self.outside.configure(&mut self.engine, now, config, None)
-        });
-        match outcome {
-            Ok(()) => self.outside.log.info("configuration read again"),
-            Err(problem) => {
-                self.outside
-                    .log
-                    .warn(&format!("{problem}; the configuration stays as it was"));
-            }
-        }
+        let now = self.clock.now();
+        let outcome = self.outside.reload(&mut self.engine, &self.options, now);
+        commands::log_reload(&mut self.outside.log, outcome);
     }
 
     /// Reads this host's addresses again now and then: one that is new is its own, too.
@@ -213,9 +239,10 @@ impl LiveRun {
     fn watch_silence(&mut self, now: Now) {
         if !self.is_silence_told && now.uptime.since(self.last_pfsync) >= SILENCE {
             self.is_silence_told = true;
-            let names = self.names.join(", ");
+            let names: Vec<_> = self.sources.iter().map(|source| &*source.name).collect();
             let line = format!(
-                "no pfsync packets on {names} for {} seconds",
+                "no pfsync packets on {} for {} seconds",
+                names.join(", "),
                 SILENCE.as_secs()
             );
             self.outside.log.warn(&line);
@@ -223,15 +250,7 @@ impl LiveRun {
     }
 
     fn log_statistics(&mut self) {
-        let total = self
-            .read
-            .iter()
-            .fold(SourceCounters::default(), |sum, read| SourceCounters {
-                packets: sum.packets + read.packets,
-                octets: sum.octets + read.octets,
-                kernel_dropped: sum.kernel_dropped + read.kernel_dropped,
-                interface_dropped: sum.interface_dropped + read.interface_dropped,
-            });
+        let total = super::total(&self.sources);
         for line in summary::lines(&self.engine, &total) {
             self.outside.log.info(&line);
         }
@@ -244,6 +263,7 @@ impl LiveRun {
         }
         self.engine.finish(self.clock.now());
         self.drain();
+        self.outside.taps.finish(&mut self.outside.log);
         let dropped = self.output.finish();
         self.log_statistics();
         if dropped > 0 {

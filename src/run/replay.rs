@@ -6,16 +6,18 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use crossbeam_channel::{Receiver, never, select_biased};
+use crossbeam_channel::{Receiver, RecvError, never, select_biased};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::commands::{Commands, Desk};
 use super::{Outside, Printed};
 use crate::config::Config;
-use crate::counters::SourceCounters;
+use crate::control::Source;
 use crate::engine::{Engine, Packet};
 use crate::flow::Boot;
 use crate::io::capture::{self, Batch, Numbered, Readers};
 use crate::io::clock::Pace;
+use crate::io::control::Ask;
 use crate::io::log::Log;
 use crate::io::signals::{self, Request};
 use crate::io::transport::WhenFull;
@@ -55,6 +57,7 @@ pub(super) fn run(options: &Options, config: Config) -> Result<ExitCode, String>
     });
     let boot = config.boottime;
     let outside = Outside::open(&config, WhenFull::Wait, Log::stderr(options.verbosity > 0))?;
+    let commands = Commands::open(&config)?;
     let known = if boot.is_some() {
         Boot::Known
     } else {
@@ -71,12 +74,14 @@ pub(super) fn run(options: &Options, config: Config) -> Result<ExitCode, String>
         speed: options.speed,
         pace: None,
         signals,
+        asks: commands.asks(),
+        commands,
         bar,
-        read: vec![SourceCounters::default(); options.files.len()],
+        sources: super::sources(&options.files),
         positions: vec![0; options.files.len()],
         is_damaged: false,
     };
-    let ending = replay.read_all(&readers, &options.files)?;
+    let ending = replay.read_all(&readers)?;
     readers.stop();
     replay.finish(&ending)
 }
@@ -114,15 +119,17 @@ struct Replay {
     speed: f64,
     pace: Option<Pace>,
     signals: Receiver<Request>,
+    commands: Commands,
+    asks: Receiver<Ask>,
     bar: ProgressBar,
-    /// What each source has counted.
-    read: Vec<SourceCounters>,
+    /// The files and what they have counted.
+    sources: Vec<Source>,
     positions: Vec<u64>,
     is_damaged: bool,
 }
 
 impl Replay {
-    fn read_all(&mut self, readers: &Readers, files: &[String]) -> Result<Ending, String> {
+    fn read_all(&mut self, readers: &Readers) -> Result<Ending, String> {
         loop {
             let batch = select_biased! {
                 recv(self.signals) -> request => match request {
@@ -140,19 +147,27 @@ impl Replay {
                     Ok(batch) => batch,
                     Err(_) => return Ok(Ending::Done),
                 },
+                recv(self.asks) -> ask => {
+                    self.answer(ask);
+                    continue;
+                }
             };
-            self.note(&batch, files);
+            self.note(&batch);
             if let Some(ending) = self.handle_batch(&batch)? {
                 return Ok(ending);
             }
             readers.recycle(batch);
+            // One a batch, so that neither packets nor clients starve.
+            if let Ok(ask) = self.asks.try_recv() {
+                self.answer(Ok(ask));
+            }
         }
     }
 
     fn handle_request(&mut self, request: Request) {
         match request {
             Request::Statistics => {
-                let total = self.total();
+                let total = super::total(&self.sources);
                 for line in summary::lines(&self.engine, &total) {
                     self.outside.log.info(&line);
                 }
@@ -163,6 +178,22 @@ impl Replay {
                 .warn("SIGHUP: a replay is not configured again"),
             Request::Stop => {}
         }
+    }
+
+    fn answer(&mut self, ask: Result<Ask, RecvError>) {
+        let Ok(ask) = ask else {
+            self.asks = never();
+            return;
+        };
+        let now = self.now();
+        let mut desk = Desk {
+            engine: &mut self.engine,
+            outside: &mut self.outside,
+            sources: &self.sources,
+            now,
+            options: None,
+        };
+        self.commands.handle(ask, &mut desk);
     }
 
     fn handle_batch(&mut self, batch: &Batch) -> Result<Option<Ending>, String> {
@@ -266,15 +297,17 @@ impl Replay {
                     Err(_) => self.signals = never(),
                 },
                 recv(deadline) -> _ => return Ok(None),
+                recv(self.asks) -> ask => self.answer(ask),
             }
         }
     }
 
     /// Keeps what a batch says beside its packets.
-    fn note(&mut self, batch: &Batch, files: &[String]) {
-        let name = files.get(batch.source).map_or("", String::as_str);
-        if let Some(read) = self.read.get_mut(batch.source) {
-            *read = batch.counters;
+    fn note(&mut self, batch: &Batch) {
+        let mut name = "";
+        if let Some(source) = self.sources.get_mut(batch.source) {
+            source.counters = batch.counters;
+            name = &source.name;
         }
         if let Some(position) = self.positions.get_mut(batch.source) {
             *position = batch.position.max(*position);
@@ -291,26 +324,17 @@ impl Replay {
         }
     }
 
-    fn total(&self) -> SourceCounters {
-        self.read
-            .iter()
-            .fold(SourceCounters::default(), |mut sum, read| {
-                sum.packets += read.packets;
-                sum.octets += read.octets;
-                sum
-            })
-    }
-
     fn finish(mut self, ending: &Ending) -> Result<ExitCode, String> {
         self.bar.finish_and_clear();
         if let Some(now) = self.now() {
             self.engine.finish(now);
         }
         let printed = self.outside.drain(&mut self.engine)?;
+        self.outside.taps.finish(&mut self.outside.log);
         if matches!(ending, Ending::BrokenPipe) || printed == Printed::BrokenPipe {
             return Ok(ExitCode::SUCCESS);
         }
-        for line in summary::lines(&self.engine, &self.total()) {
+        for line in summary::lines(&self.engine, &super::total(&self.sources)) {
             self.outside.log.info(&line);
         }
         Ok(if self.is_damaged {
