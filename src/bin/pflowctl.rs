@@ -1,0 +1,33 @@
+//! pflowctl(8): looks into a running pflow and sets it.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use pflow::ctl::{self, Action};
+
+/// Exit status of wrong usage.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let mut arguments = Vec::new();
+    for argument in std::env::args_os().skip(1) {
+        match argument.into_string() {
+            Ok(argument) => arguments.push(argument),
+            Err(argument) => return wrong_usage(&format!("{} is not UTF-8", argument.display())),
+        }
+    }
+    match ctl::parse(&arguments) {
+        Ok(Action::Print(text)) => {
+            // A reader that has gone wants no complaint.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Ok(Action::Say { socket, lines }) => ctl::say(&socket, &lines),
+        Err(problem) => wrong_usage(&problem),
+    }
+}
+
+fn wrong_usage(problem: &str) -> ExitCode {
+    let _ = write!(std::io::stderr(), "pflowctl: {problem}\n{}", ctl::usage());
+    ExitCode::from(USAGE)
+}

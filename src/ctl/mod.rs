@@ -1,0 +1,408 @@
+//! Floor 8: pflowctl(8): its command line, and the talk with the control socket.
+//!
+//! ```text
+//! arguments -> one line, or for FreeBSD's flags one or two -> socket -> " line" ... "ok" | "error: ..."
+//! ```
+//! Words are sent as they are: pflow knows them, abbreviates them and complains.
+
+mod complete;
+
+use std::io::{self, BufRead, BufReader, IsTerminal, Write};
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+
+use getopts::{Matches, ParsingStyle};
+
+use crate::options::{DEFAULT_SOCKET, Flag, flag, option, repeatable};
+pub use complete::SHELLS;
+
+/// Every flag.
+pub const FLAGS: &[Flag] = &[
+    flag("a", "show all interfaces, as without a command"),
+    flag("c", "create an interface, print its name"),
+    flag("h", "print this and exit"),
+    flag("j", "answers in JSON"),
+    flag("l", "list the interfaces in a line each"),
+    flag("V", "print the version and exit"),
+    flag("v", "with -l tell of the sockets, too"),
+    option("C", "shell", "print completions for sh, bash, zsh or fish"),
+    option("d", "id", "destroy an interface"),
+    repeatable(option(
+        "s",
+        "socket",
+        "control socket, or without a slash: set this interface",
+    )),
+];
+
+/// The usage.
+pub fn usage() -> String {
+    "usage: pflowctl [-ajv] [-s socket] [command ...]
+       pflowctl [-clv] [-d id] [-s id word ...]
+       pflowctl -C shell
+"
+    .to_owned()
+}
+
+/// The usage and a line for each flag.
+pub fn help() -> String {
+    let mut text = usage();
+    for flag in FLAGS {
+        let name = format!("-{} {}", flag.letter, flag.argument.unwrap_or_default());
+        text += &format!("  {name:<12} {}\n", flag.help);
+    }
+    text += "Commands, which pflow lists when asked for help, are lines of pflow.conf(5) and:\n";
+    text + &crate::control::request::help()
+}
+
+/// What the command line asks for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Action {
+    /// Print this.
+    Print(String),
+    /// Say lines to the control socket.
+    Say {
+        /// The socket.
+        socket: String,
+        /// What to say, in order; an error ends it.
+        lines: Vec<Line>,
+    },
+}
+
+/// Something to say, and what to do with the answer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Line {
+    text: String,
+    answer: AnswerTo,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum AnswerTo {
+    /// Print it.
+    Print,
+    /// Only whether it is an error counts.
+    Check,
+    /// Print it and all octets behind it.
+    Stream,
+}
+
+/// Parses the command line without the program's name.
+///
+/// # Errors
+/// What is wrong with it, for the user; the usage comes behind it.
+pub fn parse(arguments: &[String]) -> Result<Action, String> {
+    let mut parser = getopts::Options::new();
+    parser.parsing_style(ParsingStyle::StopAtFirstFree);
+    for flag in FLAGS {
+        match (flag.argument, flag.is_repeatable) {
+            (None, _) => parser.optflag(flag.letter, "", flag.help),
+            (Some(argument), false) => parser.optopt(flag.letter, "", flag.help, argument),
+            (Some(argument), true) => parser.optmulti(flag.letter, "", flag.help, argument),
+        };
+    }
+    let matches = parser.parse(arguments).map_err(|error| error.to_string())?;
+    if matches.opt_present("h") {
+        return Ok(Action::Print(help()));
+    }
+    if matches.opt_present("V") {
+        return Ok(Action::Print(format!(
+            "pflowctl {}\n",
+            env!("CARGO_PKG_VERSION")
+        )));
+    }
+    if let Some(shell) = matches.opt_str("C") {
+        return complete::script(&shell).map(Action::Print);
+    }
+    let is_file = |text: &String| text.contains('/');
+    let (files, ids): (Vec<_>, Vec<_>) = matches.opt_strs("s").into_iter().partition(is_file);
+    let socket = match &*files {
+        [] => DEFAULT_SOCKET.to_owned(),
+        [file] => file.clone(),
+        _ => return Err("-s: one socket only".to_owned()),
+    };
+    let lines = lines(&matches, &ids)?;
+    Ok(Action::Say { socket, lines })
+}
+
+fn lines(matches: &Matches, ids: &[String]) -> Result<Vec<Line>, String> {
+    let json = if matches.opt_present("j") {
+        "json "
+    } else {
+        ""
+    };
+    let print = |text: &str| Line {
+        text: format!("{json}{text}"),
+        answer: AnswerTo::Print,
+    };
+    let mut lines = Vec::new();
+    if matches.opt_present("c") {
+        lines.push(print("pflow create"));
+    }
+    if let Some(id) = matches.opt_str("d") {
+        lines.push(print(&format!("{} destroy", interface(&id))));
+    }
+    match (ids, &*matches.free) {
+        ([], _) => {}
+        ([id], words) if !words.is_empty() => {
+            let name = interface(id);
+            // What FreeBSD's pflowctl sets has to be there.
+            lines.push(Line {
+                text: format!("list {name}"),
+                answer: AnswerTo::Check,
+            });
+            lines.push(print(&format!("{name} {}", line(words)?)));
+        }
+        ([id], _) => return Err(format!("-s {id}: expected words for it behind")),
+        _ => return Err("-s: one interface only".to_owned()),
+    }
+    if matches.opt_present("l") {
+        let verbose = if matches.opt_present("v") {
+            " verbose"
+        } else {
+            ""
+        };
+        lines.push(print(&format!("list{verbose}")));
+    }
+    match &*matches.free {
+        [] if lines.is_empty() => lines.push(print("show interfaces")),
+        [] => {}
+        _ if !lines.is_empty() && ids.is_empty() => {
+            return Err("-c, -d and -l go without a command".to_owned());
+        }
+        _ if !ids.is_empty() => {}
+        words => {
+            let is_tap = words.first().is_some_and(|word| is_tap(word));
+            lines.push(Line {
+                answer: match is_tap {
+                    true => AnswerTo::Stream,
+                    false => AnswerTo::Print,
+                },
+                ..print(&line(words)?)
+            });
+        }
+    }
+    Ok(lines)
+}
+
+/// Whether a request's first word is `tap`, which can be cut to `ta` at most: `t` could be
+/// `timeout`.
+fn is_tap(word: &str) -> bool {
+    matches!(word, "tap" | "ta")
+}
+
+/// `pflowN` of `pflowN` or `N`.
+fn interface(id: &str) -> String {
+    match id.bytes().all(|octet| octet.is_ascii_digit()) {
+        true => format!("pflow{id}"),
+        false => id.to_owned(),
+    }
+}
+
+/// Words as a line that splits into the same.
+fn line(words: &[String]) -> Result<String, String> {
+    let mut line = String::new();
+    for word in words {
+        if word.contains(['"', '\n', '\r']) {
+            return Err(format!("{word:?} cannot be part of a line"));
+        }
+        let is_plain = !word.is_empty()
+            && !word.contains(|c: char| c.is_whitespace() || matches!(c, '#' | '$'));
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        if is_plain || words.len() == 1 {
+            // One argument may be a whole line.
+            line += word;
+        } else {
+            line += &format!("\"{word}\"");
+        }
+    }
+    Ok(line)
+}
+
+/// Says the lines and prints the answers.
+pub fn say(socket: &str, lines: &[Line]) -> ExitCode {
+    match try_say(socket, lines) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Ending::BrokenPipe) => ExitCode::SUCCESS,
+        Err(Ending::Failed(problem)) => {
+            // Nobody is left to be told if this fails.
+            let _ = writeln!(io::stderr(), "pflowctl: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+enum Ending {
+    /// Whoever read standard output has gone.
+    BrokenPipe,
+    Failed(String),
+}
+
+impl Ending {
+    fn of_output(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::BrokenPipe,
+            _ => Self::Failed(format!("standard output: {error}")),
+        }
+    }
+}
+
+fn try_say(socket: &str, lines: &[Line]) -> Result<(), Ending> {
+    let failed = |error: io::Error| Ending::Failed(format!("{socket}: {error}"));
+    let is_stream = |line: &Line| line.answer == AnswerTo::Stream;
+    if lines.iter().any(is_stream) && io::stdout().is_terminal() {
+        let problem = "tap: not to a terminal; try | tcpdump -n -r -";
+        return Err(Ending::Failed(problem.to_owned()));
+    }
+    let stream = UnixStream::connect(socket).map_err(|error| {
+        let hint = match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => " (is pflow running?)",
+            _ => "",
+        };
+        Ending::Failed(format!("{socket}: {error}{hint}"))
+    })?;
+    let mut reader = BufReader::new(stream.try_clone().map_err(failed)?);
+    let mut stdout = io::stdout().lock();
+    for Line { text, answer } in lines {
+        writeln!(&stream, "{text}").map_err(failed)?;
+        hear(&mut reader, *answer, &mut stdout, socket)?;
+    }
+    stdout.flush().map_err(|error| Ending::of_output(&error))
+}
+
+/// Reads an answer.
+fn hear(
+    reader: &mut impl BufRead,
+    answer: AnswerTo,
+    out: &mut impl Write,
+    socket: &str,
+) -> Result<(), Ending> {
+    let failed = |error: io::Error| Ending::Failed(format!("{socket}: {error}"));
+    let wrong = |error: io::Error| Ending::of_output(&error);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        reader.read_until(b'\n', &mut line).map_err(failed)?;
+        match &*line {
+            [b' ', text @ ..] => {
+                if answer != AnswerTo::Check {
+                    out.write_all(text).map_err(wrong)?;
+                }
+            }
+            b"ok\n" => break,
+            [] => {
+                return Err(Ending::Failed(format!(
+                    "{socket}: the connection was closed"
+                )));
+            }
+            text => {
+                out.flush().map_err(wrong)?;
+                let text = String::from_utf8_lossy(text);
+                let problem = text.strip_prefix("error: ").unwrap_or(&text);
+                return Err(Ending::Failed(problem.trim_end().to_owned()));
+            }
+        }
+    }
+    if answer == AnswerTo::Stream {
+        loop {
+            let octets = reader.fill_buf().map_err(failed)?;
+            if octets.is_empty() {
+                break;
+            }
+            // A reader such as tcpdump wants each packet as it comes.
+            out.write_all(octets)
+                .and_then(|()| out.flush())
+                .map_err(wrong)?;
+            let len = octets.len();
+            reader.consume(len);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(line: &str) -> Result<Action, String> {
+        let words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
+        parse(&words)
+    }
+
+    fn said(line: &str) -> (String, Vec<String>) {
+        match run(line) {
+            Ok(Action::Say { socket, lines }) => {
+                (socket, lines.into_iter().map(|line| line.text).collect())
+            }
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn without_a_command_all_interfaces_are_shown() {
+        let all = (
+            DEFAULT_SOCKET.to_owned(),
+            vec!["show interfaces".to_owned()],
+        );
+        assert_eq!(said(""), all);
+        assert_eq!(said("-a"), all);
+        assert_eq!(said("-j").1, ["json show interfaces"]);
+    }
+
+    #[test]
+    fn a_commands_words_stay_words() {
+        assert_eq!(
+            said("-s /tmp/s pflow0 -flowdst"),
+            ("/tmp/s".to_owned(), vec!["pflow0 -flowdst".to_owned()])
+        );
+        let words = ["pflow0", "tap", "a file#1"].map(str::to_owned);
+        assert_eq!(line(&words).unwrap(), "pflow0 tap \"a file#1\"");
+        assert_eq!(
+            line(&["show states port 53".to_owned()]).unwrap(),
+            "show states port 53"
+        );
+        assert!(line(&["a".to_owned(), "b\nc".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn freebsds_flags_become_lines() {
+        assert_eq!(said("-c").1, ["pflow create"]);
+        assert_eq!(said("-d 3").1, ["pflow3 destroy"]);
+        assert_eq!(
+            said("-s pflow1 dst 192.0.2.2:4000 proto 10").1,
+            ["list pflow1", "pflow1 dst 192.0.2.2:4000 proto 10"]
+        );
+        assert_eq!(said("-lv").1, ["list verbose"]);
+        assert_eq!(said("-lc").1, ["pflow create", "list"]);
+        assert!(run("-s pflow1").unwrap_err().contains("expected words"));
+        assert!(run("-l show states").is_err());
+    }
+
+    #[test]
+    fn an_answer_ends_with_ok_or_an_error() {
+        let hear = |text: &str, answer| {
+            let mut out = Vec::new();
+            let outcome = hear(&mut text.as_bytes(), answer, &mut out, "socket");
+            let problem = match outcome {
+                Ok(()) => None,
+                Err(Ending::Failed(problem)) => Some(problem),
+                Err(Ending::BrokenPipe) => panic!("broken pipe"),
+            };
+            (String::from_utf8(out).unwrap(), problem)
+        };
+        assert_eq!(
+            hear(" a\n  b\nok\n", AnswerTo::Print),
+            ("a\n b\n".to_owned(), None)
+        );
+        assert_eq!(hear(" a\nok\n", AnswerTo::Check), (String::new(), None));
+        assert_eq!(
+            hear(" a\nerror: no\n", AnswerTo::Print),
+            ("a\n".to_owned(), Some("no".to_owned()))
+        );
+        assert!(hear(" a\n", AnswerTo::Print).1.unwrap().contains("closed"));
+        assert_eq!(
+            hear("ok\n\x01\x02", AnswerTo::Stream),
+            ("\x01\x02".to_owned(), None)
+        );
+    }
+}
