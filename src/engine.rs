@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::counters::{FlowCounters, InterfaceCounters, PacketCounters, Reason};
 use crate::export::Outbox;
-use crate::flow::{Boot, Flow};
+use crate::flow::{Boot, Flow, Quality};
 use crate::interface::Interface;
 use crate::output::{Output, Printer};
 use crate::state::Direction;
@@ -126,6 +126,7 @@ impl Exporter {
             counters.empty += 1;
             return;
         }
+        note_quality(counters, flow);
         counters.exported += 1;
         for record in flow.records() {
             counters.records += 1;
@@ -139,6 +140,19 @@ impl Exporter {
     }
 }
 
+/// Counts a flow by what its counters are worth.
+fn note_quality(counters: &mut FlowCounters, flow: &Flow) {
+    let (flows, sum) = match flow.quality {
+        Quality::Exact => (&mut counters.exact, &mut counters.exact_octets),
+        Quality::Estimated => (&mut counters.estimated, &mut counters.estimated_octets),
+        Quality::Partial => (&mut counters.partial, &mut counters.partial_octets),
+    };
+    *flows += 1;
+    for octets in flow.octets {
+        *sum = sum.saturating_add(octets);
+    }
+}
+
 impl Engine {
     /// An engine for `config`; [`Self::start`] comes next.
     pub fn new(settings: Settings, config: Config) -> Self {
@@ -146,6 +160,7 @@ impl Engine {
             states: config.states.unwrap_or(settings.states),
             timeouts: config.timeouts,
             boot: settings.boot,
+            counting: config.counting,
         });
         Self {
             table,
@@ -363,6 +378,7 @@ impl Engine {
         if old.timeouts != config.timeouts {
             self.table.set_timeouts(config.timeouts);
         }
+        self.table.set_counting(config.counting);
         if old.states != config.states {
             self.table
                 .set_states(config.states.unwrap_or(self.default_states));

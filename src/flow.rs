@@ -104,10 +104,34 @@ pub enum End {
     Replaced,
     /// The program stops and was asked to export what is alive.
     Flushed,
+    /// It did not: it has been alive for an interface's active timeout.
+    Active,
 }
 
 /// Seconds of uptime that a v5 header can count: 2^32 ms.
 const V5_SECONDS: i64 = (1 << 32) / 1000;
+
+/// What a flow's counters are worth.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Quality {
+    /// As its firewalls counted: a full state followed everything they told of.
+    Exact,
+    /// What they counted, and what was estimated since.
+    Estimated,
+    /// Known to be short.
+    Partial,
+}
+
+impl Quality {
+    /// `exact`, `estimated` or `partial`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Estimated => "estimated",
+            Self::Partial => "partial",
+        }
+    }
+}
 
 /// When a flow began and ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -181,6 +205,11 @@ pub struct Flow {
     pub times: Times,
     /// Why it ended.
     pub end: End,
+    /// What its counters are worth.
+    pub quality: Quality,
+    /// The one pflowN that this part of a flow is for: it exports flows before they end, and this
+    /// is what it did not export yet. `None`: the whole flow, for all the others.
+    pub only: Option<u32>,
 }
 
 /// One direction of a flow.

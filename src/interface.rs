@@ -314,7 +314,7 @@ impl Interface {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::{End, Times, Tuple};
+    use crate::flow::{End, Quality, Times, Tuple};
     use crate::state::{Address, IfName, StateId};
     use crate::time::Wall;
 
@@ -349,6 +349,8 @@ mod tests {
                 end_ms: 2000,
             },
             end: End::Deleted,
+            quality: Quality::Exact,
+            only: None,
         }
     }
 

@@ -34,6 +34,7 @@
 //! // The templates wait to be sent.
 //! assert_eq!(engine.outbox().iter().count(), 1);
 //! ```
+pub mod accounting;
 pub mod config;
 pub mod control;
 pub mod counters;

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::counters::{Counter, SourceCounters};
 use crate::engine::Engine;
+use crate::flow::Quality;
 use crate::wire::pfsync::Dialect;
 
 /// The lines.
@@ -87,11 +88,32 @@ fn states(engine: &Engine) -> String {
 
 fn flows(engine: &Engine) -> String {
     let counters = engine.flow_counters();
-    let left_out = nonzero(counters.iter().skip(3));
+    let is_reason = |name| matches!(name, "unflagged" | "direction" | "empty");
+    let left_out = nonzero(counters.iter().filter(|counter| is_reason(counter.name)));
     let mut line = format!(
         "{} flows, {} records, {} octets",
         counters.exported, counters.records, counters.octets
     );
+    let qualities = [
+        (Quality::Exact, counters.exact, counters.exact_octets),
+        (
+            Quality::Estimated,
+            counters.estimated,
+            counters.estimated_octets,
+        ),
+        (Quality::Partial, counters.partial, counters.partial_octets),
+    ];
+    let mut separator = ':';
+    for (quality, flows, octets) in qualities {
+        if flows > 0 {
+            let _ = write!(
+                line,
+                "{separator} {flows} {} of {octets} octets",
+                quality.name()
+            );
+            separator = ',';
+        }
+    }
     if !left_out.is_empty() {
         let _ = write!(line, "; {left_out}");
     }

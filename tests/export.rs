@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use pflow::export::{Format, Outbox, TemplateSet};
-use pflow::flow::{End, Flow, Times, Tuple};
+use pflow::flow::{End, Flow, Quality, Times, Tuple};
 use pflow::interface::{Interface, Settings};
 use pflow::state::{Address, Af, Direction, IfName, StateId};
 use pflow::time::{Now, Wall};
@@ -70,6 +70,8 @@ fn flow_of(forward: &[u8], reverse: &[u8]) -> (Flow, u16) {
             end_ms: u64_at(forward, 40),
         },
         end: End::Deleted,
+        quality: Quality::Exact,
+        only: None,
     };
     (flow, u16::try_from(u32_at(forward, 8)).unwrap())
 }

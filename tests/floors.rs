@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &["time", "state", "slab"],
     &["wire"],
-    &["counters", "flow"],
+    &["accounting", "counters", "flow"],
     &["table", "export"],
     &["interface"],
     &["config", "output"],

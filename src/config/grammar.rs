@@ -9,7 +9,8 @@
 //!            | "domain" n | "hold" n | "refresh" n | "direction" ( "in" | "out" | "any" )
 //!            | "tap" file | "-tap"
 //! program-word = "interface" name | "states" n | "boottime" time | "timeout" name n
-//!            | "ifindex" name n | "flush" ( "active" | "none" ) | "join" ( "on" | "off" )
+//!            | "ifindex" name n | "counters" ( "exact" | "estimate" )
+//!            | "flush" ( "active" | "none" ) | "join" ( "on" | "off" )
 //!            | "socket" [ "ro" ] file
 //! ```
 //! The words are ifconfig(8)'s and, as synonyms, pflowctl(8)'s of FreeBSD. Addresses are numeric,
@@ -18,6 +19,7 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::Error;
+use crate::accounting::Counting;
 use crate::export::{Format, TemplateSet};
 use crate::interface::{MAX_HOLD, MAX_MTU, MIN_MTU, Settings, Source};
 use crate::state::Direction;
@@ -104,6 +106,7 @@ pub enum ProgramWord {
     BootTime(Wall),
     Timeout { name: String, seconds: u32 },
     IfIndex { name: String, index: u16 },
+    Counters(Counting),
     FlushActive(bool),
     Join(bool),
     Socket { file: String, is_readonly: bool },
@@ -205,6 +208,7 @@ const PROGRAM_WORDS: &[&str] = &[
     "boottime",
     "timeout",
     "ifindex",
+    "counters",
     "flush",
     "join",
     "socket",
@@ -331,6 +335,7 @@ fn program_word<'a>(
                 index: number(value()?, 0, u16::MAX).map_err(wrong)?,
             }
         }
+        "counters" => ProgramWord::Counters(one_of(Counting::VALUES, value()?).map_err(wrong)?),
         "flush" => {
             let active = one_of(&[("active", true), ("none", false)], value()?);
             ProgramWord::FlushActive(active.map_err(wrong)?)

@@ -18,6 +18,7 @@ pub use grammar::{
 };
 pub(crate) use grammar::{lookup, parse_interface, unit_number};
 
+use crate::accounting::Counting;
 use crate::interface::Settings;
 use crate::state::{IfName, Timeouts};
 use crate::time::Wall;
@@ -69,6 +70,8 @@ pub struct Config {
     pub boottime: Option<Wall>,
     /// pf's timeouts.
     pub timeouts: Timeouts,
+    /// Which counters flows get that are not exact.
+    pub counting: Counting,
     /// Indexes to export for interface names.
     pub ifindexes: BTreeMap<Vec<u8>, u16>,
     /// Whether states alive at the end are exported.
@@ -177,6 +180,7 @@ impl Config {
                 self.ifindexes
                     .insert(IfName::from(&**name).as_bytes().to_vec(), *index);
             }
+            ProgramWord::Counters(counting) => self.counting = *counting,
             ProgramWord::FlushActive(on) => self.is_flush_active = *on,
             ProgramWord::Join(on) => self.is_join_off = !on,
             ProgramWord::Socket { file, is_readonly } => {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::Config;
 use super::grammar::DIRECTIONS;
+use crate::accounting::Counting;
 use crate::export::{Format, TemplateSet};
 use crate::interface::Settings;
 use crate::state::{Direction, Timeouts};
@@ -58,6 +59,9 @@ impl fmt::Display for Config {
                 "ifindex {} {index}",
                 Word(&String::from_utf8_lossy(name))
             )?;
+        }
+        if self.counting != Counting::default() {
+            writeln!(f, "counters {}", name_of(Counting::VALUES, &self.counting))?;
         }
         if self.is_flush_active {
             writeln!(f, "flush active")?;
@@ -182,6 +186,7 @@ states 5000
 boottime 1699900000.000000250
 timeout tcp.established 3600
 ifindex em0 3
+counters exact
 flush active
 join off
 pflow0 create flowsrc 10.0.0.1:7 flowdst 10.0.0.2:1234 pflowproto 10 mtu 1400 template freebsd \

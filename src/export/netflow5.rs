@@ -206,7 +206,7 @@ fn millis_mod_32(secs: i64) -> u32 {
 mod tests {
     use super::*;
     use crate::export::{Format, TemplateSet};
-    use crate::flow::{End, Times, Tuple};
+    use crate::flow::{End, Quality, Times, Tuple};
     use crate::state::{Address, Af, Direction, IfName, StateId};
     use crate::time::Wall;
     use std::time::Duration;
@@ -245,6 +245,8 @@ mod tests {
                 end_ms: 2000,
             },
             end: End::Deleted,
+            quality: Quality::Exact,
+            only: None,
         }
     }
 

@@ -11,7 +11,7 @@ use std::io::Write;
 
 use super::json::Object;
 use super::words::{Endpoint, ICMP, ICMPV6, Icmp, Protocol};
-use crate::flow::{Flow, Record, Tuple};
+use crate::flow::{Flow, Quality, Record, Tuple};
 use crate::state::Af;
 use crate::time::Wall;
 
@@ -48,6 +48,9 @@ fn line(out: &mut Vec<u8>, flow: &Flow, record: &Record) -> std::io::Result<()> 
     if let Some(translated) = &record.translated {
         let (src, dst) = ends(translated);
         write!(out, " nat {src} > {dst}")?;
+    }
+    if flow.quality != Quality::Exact {
+        write!(out, " {}", flow.quality.name())?;
     }
     writeln!(out)
 }
@@ -121,12 +124,13 @@ fn object(out: &mut Vec<u8>, flow: &Flow, record: &Record, ifindex: u16) {
     object.string("creatorId", format_args!("{:08x}", flow.id.creatorid));
     object.string("direction", flow.direction.name());
     object.boolean("reverse", record.reverse);
+    object.string("quality", flow.quality.name());
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::{End, Times};
+    use crate::flow::{End, Quality, Times};
     use crate::state::{Address, Direction, IfName, StateId};
 
     fn flow() -> Flow {
@@ -162,6 +166,8 @@ mod tests {
                 end_ms: 1_700_000_013_000,
             },
             end: End::Deleted,
+            quality: Quality::Exact,
+            only: None,
         }
     }
 
@@ -198,7 +204,7 @@ mod tests {
             "postNATDestinationIPv4Address": "198.51.100.1",
             "postNAPTSourceTransportPort": 443, "postNAPTDestinationTransportPort": 61952,
             "interfaceName": "all", "stateId": "6553f10000000001", "creatorId": "5f3a9c01",
-            "direction": "out", "reverse": true,
+            "direction": "out", "reverse": true, "quality": "exact",
         });
         assert_eq!((lines.len(), &lines[1]), (2, &expected));
         assert_eq!(lines[0]["reverse"], false);

@@ -5,18 +5,19 @@
 
 use std::time::Duration;
 
-use super::slot::{Counts, EXPORTED, SETTLED, Share};
+use super::slot::{Counts, EXPORTED, Moment, SETTLED, Share};
 use super::{Arrival, Kind, Table};
+use crate::accounting::Counting;
 use crate::slab::NONE;
 use crate::time::Uptime;
 use crate::wire::pfsync::{Dialect, State};
 
 /// Counters that go down within this after a full state came are an old message's.
-const LATE: Duration = Duration::from_secs(2);
+pub(super) const LATE: Duration = Duration::from_secs(2);
 
 /// Further senders counted for one state; what still others count is left out, for it could not be
 /// told from what was counted before.
-const MAX_SHARES: usize = 8;
+pub(super) const MAX_SHARES: usize = 8;
 
 impl Table {
     /// Takes a full state's counters in; false if the message is older than what is known.
@@ -45,23 +46,24 @@ impl Table {
         let slot = &mut self.slots[place];
         if slot.counted_by == sender {
             if counts.went_down(&slot.counts) {
-                if now.since(slot.full) <= LATE {
+                if slot.full.until(Moment::new(now)) <= LATE {
                     return false;
                 }
                 let settled = slot.counts;
-                (slot.counts, slot.full) = (counts, now);
+                (slot.counts, slot.full) = (counts, Moment::new(now));
                 self.settle(place, settled, now);
+                self.forgo_estimate(place, sender);
                 self.counters.restarted += 1;
                 return true;
             }
-            (slot.counts, slot.full) = (counts, now);
+            (slot.counts, slot.full) = (counts, Moment::new(now));
             return true;
         }
         self.count_share(place, sender, counts, now)
     }
 
     /// What `sender` last counted for a state.
-    fn counts_of(&self, place: u32, sender: u16) -> Option<Counts> {
+    pub(super) fn counts_of(&self, place: u32, sender: u16) -> Option<Counts> {
         let slot = &self.slots[place];
         if slot.counted_by == sender {
             return Some(slot.counts);
@@ -73,19 +75,11 @@ impl Table {
     /// [`Self::count`] for a state that another sender was counted for first.
     fn count_share(&mut self, place: u32, sender: u16, counts: Counts, now: Uptime) -> bool {
         let Some(at) = self.find_share(place, sender) else {
-            if self.shares_of(place).count() >= MAX_SHARES {
+            if self.is_full_of_shares(place) {
                 self.counters.shares_refused += 1;
                 return true;
             }
-            self.add_share(
-                place,
-                Share {
-                    sender,
-                    next: NONE,
-                    counts,
-                    full: now,
-                },
-            );
+            self.add_share(place, Share::new(sender, counts, now));
             return true;
         };
         let share = &mut self.shares[at];
@@ -96,6 +90,7 @@ impl Table {
             let settled = share.counts;
             (share.counts, share.full) = (counts, now);
             self.settle(place, settled, now);
+            self.forgo_estimate(place, sender);
             self.counters.restarted += 1;
             return true;
         }
@@ -107,21 +102,21 @@ impl Table {
     fn settle(&mut self, place: u32, counts: Counts, now: Uptime) {
         match self.find_share(place, SETTLED) {
             Some(at) => self.shares[at].counts = self.shares[at].counts.plus(&counts),
-            None => self.add_share(
-                place,
-                Share {
-                    sender: SETTLED,
-                    next: NONE,
-                    counts,
-                    full: now,
-                },
-            ),
+            None => self.add_share(place, Share::new(SETTLED, counts, now)),
         }
     }
 
-    fn find_share(&self, place: u32, sender: u16) -> Option<u32> {
+    pub(super) fn find_share(&self, place: u32, sender: u16) -> Option<u32> {
         self.shares_of(place)
-            .find(|at| self.shares[*at].sender == sender)
+            .find(|at| !self.shares[*at].is_estimate && self.shares[*at].sender == sender)
+    }
+
+    /// Whether a state has as many shares of a kind as it may have.
+    fn is_full_of_shares(&self, place: u32) -> bool {
+        let shares = self
+            .shares_of(place)
+            .filter(|at| !self.shares[*at].is_estimate);
+        shares.count() >= MAX_SHARES
     }
 
     pub(super) fn shares_of(&self, place: u32) -> impl Iterator<Item = u32> + '_ {
@@ -138,7 +133,8 @@ impl Table {
         self.slots[place].shares = at;
     }
 
-    /// What all senders counted together, and how much of it was exported before.
+    /// What all senders counted together, with what was estimated if that is wanted, and how much
+    /// of it was exported before.
     pub(super) fn total(&self, place: u32) -> (Counts, Counts) {
         let mut total = self.slots[place].counts;
         let mut exported = Counts::default();
@@ -146,7 +142,7 @@ impl Table {
             let share = &self.shares[at];
             if share.sender == EXPORTED {
                 exported = share.counts;
-            } else {
+            } else if !share.is_estimate || self.settings.counting == Counting::Estimate {
                 total = total.plus(&share.counts);
             }
         }

@@ -18,6 +18,7 @@
 
 mod counting;
 mod departed;
+mod estimates;
 mod held;
 mod names;
 mod queues;
@@ -34,6 +35,7 @@ use hashbrown::{HashMap, HashTable};
 pub use held::Held;
 pub use senders::{CreatorRecord, MAX_CREATORS, MAX_SENDERS, Sender, SenderId, SenderRecord};
 
+use crate::accounting::Counting;
 use crate::counters::TableCounters;
 use crate::flow::{Boot, End, Flow, Times};
 use crate::slab::{NONE, Slab};
@@ -74,6 +76,8 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// Whether uptime 0 means anything.
     pub boot: Boot,
+    /// Which counters flows get.
+    pub counting: Counting,
 }
 
 /// What a message came with.
@@ -191,6 +195,11 @@ impl Table {
         });
     }
 
+    /// Changes which counters flows get that are not exact.
+    pub fn set_counting(&mut self, counting: Counting) {
+        self.settings.counting = counting;
+    }
+
     /// Changes how many states are held at most. Those beyond a lower bound go as new ones come.
     pub fn set_states(&mut self, states: u32) {
         self.settings.states = states;
@@ -248,6 +257,7 @@ impl Table {
             Message::DeleteCompressed(id) => match self.find(*id) {
                 Some(place) => {
                     self.counters.deleted += 1;
+                    self.note_delete(place, arrival);
                     self.end(place, arrival.now, End::Deleted, done);
                 }
                 None => self.counters.unknown_delete += 1,
@@ -298,8 +308,12 @@ impl Table {
         let creation = self.second(arrival.at.secs() - i64::from(age.unwrap_or(0)));
         let held = self.find(id);
         let is_same = |place| self.is_same_state(place, state, age.map(|_| creation));
+        let mut is_copy = false;
         let place = match held {
-            Some(place) if is_same(place) => place,
+            Some(place) if is_same(place) => {
+                is_copy = self.is_copy(place, arrival, state);
+                place
+            }
             other => {
                 let departure = self.departure(arrival.now.uptime, state, creation);
                 if departure == Some(Departure::Late) {
@@ -312,16 +326,8 @@ impl Table {
                 }
                 let place = self.insert(arrival, state, creation, done);
                 if let Some(Departure::Exported(counts)) = departure {
-                    let (sender, full) = (EXPORTED, arrival.now.uptime);
-                    self.add_share(
-                        place,
-                        Share {
-                            sender,
-                            next: NONE,
-                            counts,
-                            full,
-                        },
-                    );
+                    let full = arrival.now.uptime;
+                    self.add_share(place, Share::new(EXPORTED, counts, full));
                 }
                 place
             }
@@ -332,6 +338,9 @@ impl Table {
             if kind != Kind::Delete {
                 return;
             }
+        }
+        if !is_copy {
+            self.note_full(place, arrival, state, kind);
         }
         self.note_activity(place, arrival, state, kind);
         self.refresh(place, arrival, pftm);
@@ -464,11 +473,15 @@ impl Table {
             self.counters.unknown_update += 1;
             return;
         };
-        let slot = &mut self.slots[place];
-        if arrival.dialect.is_dead(update.timeout, slot.proto) {
+        if arrival
+            .dialect
+            .is_dead(update.timeout, self.slots[place].proto)
+        {
             self.counters.dead += 1;
             return;
         }
+        self.note_compressed(place, arrival, update);
+        let slot = &mut self.slots[place];
         let arrived = Second::new(arrival.at.secs(), self.epoch.unwrap_or(0));
         slot.last = slot.last.max(arrived);
         self.refresh(place, arrival, update.timeout);
@@ -540,6 +553,7 @@ impl Table {
     /// Takes a state out and hands its flow over.
     fn end(&mut self, place: u32, now: Now, end: End, done: &mut impl FnMut(Now, &Flow)) {
         let (total, exported) = self.total(place);
+        let quality = self.quality(place, end);
         let epoch = self.epoch.unwrap_or(0);
         let slot = self.slots[place];
         let creation = slot.creation.uptime(epoch);
@@ -555,6 +569,7 @@ impl Table {
             total.minus(&exported),
             times,
             end,
+            quality,
         );
         let identity = Identity::new(flow.id, &slot.key_pair(&self.keys).wire);
         if matches!(end, End::Deleted | End::Cleared | End::Replaced) {

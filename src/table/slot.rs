@@ -1,6 +1,9 @@
 //! A state as the table keeps it: 112 octets, with what few states need on the side.
 
-use crate::flow::{self, End, Flow, Times, Tuple};
+use std::time::Duration;
+
+use crate::accounting::{Position, Shape};
+use crate::flow::{self, End, Flow, Quality, Times, Tuple};
 use crate::slab::{NONE, Slab};
 use crate::state::{Address, Af, Direction, StateId, StateKey};
 use crate::time::Uptime;
@@ -26,6 +29,22 @@ impl Second {
 
     pub(super) fn uptime(self, epoch: i64) -> i64 {
         i64::from(self.0).saturating_add(epoch)
+    }
+}
+
+/// A time of uptime in whole milliseconds modulo 2^32, seven weeks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Moment(u32);
+
+impl Moment {
+    pub(super) fn new(uptime: Uptime) -> Self {
+        let millis = uptime.nanos().div_euclid(1_000_000);
+        Self(u32::try_from(millis.rem_euclid(1 << 32)).unwrap_or(0))
+    }
+
+    /// How long ago it was, if that is less than seven weeks.
+    pub(super) fn until(self, now: Self) -> Duration {
+        Duration::from_millis(now.0.wrapping_sub(self.0).into())
     }
 }
 
@@ -98,9 +117,26 @@ pub(super) struct Share {
     pub(super) sender: u16,
     /// The next share of the same state.
     pub(super) next: u32,
+    /// Whether it is no count but what was estimated since the sender's last full state. Its
+    /// sender was active since then; [`SETTLED`] stands for activity that no full state followed
+    /// or can follow any more.
+    pub(super) is_estimate: bool,
     pub(super) counts: Counts,
-    /// When its last full state came.
+    /// When its last full state came, or of an estimate, when it last grew.
     pub(super) full: Uptime,
+}
+
+impl Share {
+    /// What `sender` counted, told at `full`.
+    pub(super) fn new(sender: u16, counts: Counts, full: Uptime) -> Self {
+        Self {
+            sender,
+            next: NONE,
+            is_estimate: false,
+            counts,
+            full,
+        }
+    }
 }
 
 /// The sender of a share that is the sum of those settled for good.
@@ -114,11 +150,13 @@ pub(super) struct Slot {
     pub(super) id: u64,
     /// When the last message about it came.
     pub(super) seen: Uptime,
-    /// When the last full state from `counted_by` came.
-    pub(super) full: Uptime,
     /// What `counted_by` counted.
     pub(super) counts: Counts,
     pub(super) creatorid: u32,
+    /// When the last full state from `counted_by` came.
+    pub(super) full: Moment,
+    /// Of TCP: where its peers' sequence numbers are.
+    pub(super) seqlo: [u32; 2],
     /// First packet.
     pub(super) creation: Second,
     /// Last packet, or NEVER.
@@ -142,11 +180,19 @@ pub(super) struct Slot {
     /// PFTM number of its timeout.
     pub(super) pftm: u8,
     pub(super) direction: Direction,
-    /// Whether to export it as far as its rule goes.
-    pub(super) pflow: bool,
+    /// [`Position::MARKS`], [`UNSETTLED`], [`PFLOW`].
+    pub(super) marks: u8,
+    /// Of TCP: what its packets look like.
+    pub(super) shape: Shape,
     /// Whether its timeout is long over: it has ended unless a message says otherwise.
     pub(super) is_overdue: bool,
 }
+
+/// Mark of a state that was active since the last full state from `counted_by`.
+pub(super) const UNSETTLED: u8 = 0x40;
+/// Mark of a state to export as far as its rule goes.
+pub(super) const PFLOW: u8 = 0x80;
+const _: () = assert!(UNSETTLED & PFLOW & Position::MARKS == 0);
 
 /// What a slot is made from.
 pub(super) struct Birth<'a> {
@@ -180,7 +226,8 @@ impl Slot {
             id: id.id,
             creatorid: id.creatorid,
             seen: birth.seen,
-            full: birth.seen,
+            full: Moment::new(birth.seen),
+            seqlo: [0; 2],
             counts: Counts::default(),
             creation: birth.creation,
             last: Second::NEVER,
@@ -200,7 +247,8 @@ impl Slot {
             proto: wire.proto,
             pftm: birth.pftm,
             direction: birth.direction,
-            pflow: birth.pflow,
+            marks: if birth.pflow { PFLOW } else { 0 },
+            shape: Shape::default(),
             is_overdue: false,
         }
     }
@@ -236,6 +284,21 @@ impl Slot {
         flow::tuples(self.direction, &wire, &stack)
     }
 
+    /// Where its peers are.
+    pub(super) fn position(&self) -> Position {
+        Position {
+            seqlo: self.seqlo,
+            marks: self.marks & Position::MARKS,
+            shape: self.shape,
+        }
+    }
+
+    pub(super) fn set_position(&mut self, position: Position) {
+        self.seqlo = position.seqlo;
+        self.marks = self.marks & !Position::MARKS | position.marks;
+        self.shape = position.shape;
+    }
+
     /// The flow it makes.
     pub(super) fn flow(
         &self,
@@ -244,19 +307,22 @@ impl Slot {
         total: Counts,
         times: Times,
         end: End,
+        quality: Quality,
     ) -> Flow {
         let (tuple, translated) = self.tuples(keys);
         Flow {
             id: self.state_id(),
             direction: self.direction,
             ifname,
-            pflow: self.pflow,
+            pflow: self.marks & PFLOW != 0,
             tuple,
             translated,
             packets: total.packets,
             octets: total.octets,
             times,
             end,
+            quality,
+            only: None,
         }
     }
 }

@@ -1,0 +1,401 @@
+//! Floor 2: what TCP carried, estimated from the sequence numbers that pf tracks.
+//!
+//! Since OpenBSD 4.5 and FreeBSD 9 the messages about a living state carry no counters, but both
+//! peers' `seqlo`: the highest sequence number pf let pass, plus one (pf.c, `pf_tcp_track_full`).
+//! ```text
+//! full state   UPD_C        UPD_C            each peer, from message to message, modulo 2^32:
+//! counters C   seqlo        seqlo            payload = advance, less 1 for SYN and for FIN
+//!     |----------|------------|-----> total = C + payload + headers of the packets it takes
+//! ```
+//! `seqlo` is what the peer itself sends, so that modulation (`seqdiff`) and window scaling do not
+//! matter to differences. What is assumed of the packets:
+//!
+//! - a packet has an IP header without options, a TCP header, and time stamps if pf's scrub saw
+//!   some;
+//! - data comes in segments as large as the exact counters show, once they cover
+//!   [`LEARNED_PACKETS`] of them; else as `max_mss` or the peers' `mss` allow, else as Ethernet
+//!   does. Headers are held to a quarter of the data: what is sent in smaller segments, such as
+//!   keystrokes, is short of headers, but nothing comes out half as large again as it was;
+//! - whoever has nothing to send acknowledges every second segment (RFC 9293, 3.8.6.3);
+//! - FIN has a packet of its own, and so has the responder's SYN with its options;
+//! - nothing is sent twice, and packets of neither data nor acknowledgement, such as keepalives
+//!   and resets, are not there.
+//!
+//! No estimate is made of states without sequence numbers: those of `synproxy` before both ends
+//! are connected, and `sloppy` ones. A message whose numbers are behind what is known, or whose
+//! windows do not fit its numbers, adds nothing. Scrub memory is read of full states only: in
+//! UPD_C of OpenBSD 4.5 to 4.7 it is garbage (pfsync.md 7, trap 28).
+//!
+//! The table is left whose counters they are.
+
+use crate::state::Af;
+use crate::wire::pfsync::Peer;
+
+/// Which counters are exported of flows that are not exact.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Counting {
+    /// The last exact ones.
+    Exact,
+    /// With what was estimated.
+    #[default]
+    Estimate,
+}
+
+impl Counting {
+    /// Their words in the configuration.
+    pub const VALUES: &'static [(&'static str, Self)] =
+        &[("exact", Self::Exact), ("estimate", Self::Estimate)];
+}
+
+/// IP protocol number of TCP.
+pub const TCP: u8 = 6;
+
+/// Octets of a TCP header without options.
+const TCP_HEADER: u64 = 20;
+/// Octets that time stamps take in every packet (RFC 7323, 3.2, padded).
+const TIMESTAMPS: u64 = 12;
+/// Octets of options in a SYN: mss, scaling, selective acknowledgement, time stamps.
+const SYN_OPTIONS: u64 = 20;
+/// Octets of IP packet that an Ethernet frame takes.
+const ETHERNET_MTU: u64 = 1500;
+/// Segment sizes below this are no TCP's (pf.c, `pf_calc_mss`).
+const LEAST_MSS: u16 = 64;
+/// Packets with data that exact counters must cover to show the size of segments.
+const LEARNED_PACKETS: u64 = 4;
+/// A segment is this many times its headers at least.
+const SEGMENT_HEADERS: u64 = 4;
+/// Segments acknowledged by one packet.
+const SEGMENTS_AN_ACK: u64 = 2;
+
+/// How far pf lets sequence numbers be beyond a window (pf.c, MAXACKWINDOW).
+const WINDOW_SLACK: i64 = 0xffff + 1500;
+/// Half of all sequence numbers: what advanced by more is behind.
+const HALF: u32 = 1 << 31;
+
+/// PFSTATE_SLOPPY.
+const SLOPPY: u16 = 0x0002;
+/// TCP peer states of pf (tcp_fsm.h, pfvar.h).
+const SYN_SENT: u8 = 2;
+const CLOSING: u8 = 7;
+const FIN_WAIT_2: u8 = 9;
+const TIME_WAIT: u8 = 10;
+const PROXY_SRC: u8 = 11;
+
+/// What is remembered of the shape of a state's packets, in one octet:
+/// largest segment / 32 | time stamps 0x40 | windows make no sense 0x80.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Shape(u8);
+
+impl Shape {
+    const STAMPS: u8 = 0x40;
+    const LOOSE: u8 = 0x80;
+    const UNIT: u16 = 32;
+
+    fn new(max_mss: Option<u16>, peers: [Peer<'_>; 2]) -> Self {
+        let mss = max_mss.filter(|mss| *mss >= LEAST_MSS).unwrap_or(0);
+        let mut bits = u8::try_from(mss / Self::UNIT).unwrap_or(0) & 0x3f;
+        let is_stamped = |peer: Peer<'_>| peer.scrub().is_some_and(|scrub| scrub.flags & 1 != 0);
+        if peers.into_iter().any(is_stamped) {
+            bits |= Self::STAMPS;
+        }
+        if !windows_fit(peers) {
+            bits |= Self::LOOSE;
+        }
+        Self(bits)
+    }
+
+    /// `max_mss` of the rule, rounded down; `None` if it has none.
+    fn max_mss(self) -> Option<u16> {
+        Some(u16::from(self.0 & 0x3f) * Self::UNIT).filter(|mss| *mss > 0)
+    }
+
+    fn has_timestamps(self) -> bool {
+        self.0 & Self::STAMPS != 0
+    }
+
+    fn is_loose(self) -> bool {
+        self.0 & Self::LOOSE != 0
+    }
+}
+
+/// Where the peers of a TCP state are.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Position {
+    /// `seqlo` of initiator and responder; 0: not heard of yet.
+    pub seqlo: [u32; 2],
+    /// Marks below.
+    pub marks: u8,
+    /// The shape of its packets.
+    pub shape: Shape,
+}
+
+/// What a peer showed to have sent since the message before.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Sent {
+    /// Octets of data.
+    pub payload: u64,
+    /// Packets of a SYN or FIN.
+    pub control: u64,
+    /// Octets of options in those.
+    pub options: u64,
+    /// Packets that nobody acknowledges.
+    pub refusals: u64,
+}
+
+impl Position {
+    /// Sequence numbers tell nothing about the state.
+    pub const UNTRACKED: u8 = 0x01;
+    /// The last message's did not: something was sent that is not in the estimate.
+    pub const UNSURE: u8 = 0x02;
+    /// What the responder sent first is not known.
+    pub const HEADLESS: u8 = 0x04;
+    /// `seqlo` of the initiator stands before its SYN.
+    const BEFORE_SYN: u8 = 0x08;
+    /// The initiator's end is in `seqlo`, and in the next bit the responder's.
+    const CLOSED: u8 = 0x10;
+    /// All of them.
+    pub const MARKS: u8 = 0x3f;
+
+    /// Where a full state's peers are, of which the initiator's packets number `forward`.
+    pub fn new(
+        peers: [Peer<'_>; 2],
+        max_mss: Option<u16>,
+        state_flags: Option<u16>,
+        forward: u64,
+    ) -> Self {
+        let mut marks = 0;
+        let is_sloppy = state_flags.is_some_and(|flags| flags & SLOPPY != 0);
+        if is_sloppy || peers.into_iter().any(is_proxied) {
+            marks |= Self::UNTRACKED;
+        }
+        // pf_create_state() does not count the SYN that makes the state.
+        if forward <= 1 {
+            marks |= Self::BEFORE_SYN;
+        }
+        for (n, peer) in peers.into_iter().enumerate() {
+            if has_finished(peer) || peer.state() == TIME_WAIT {
+                marks |= Self::CLOSED << n;
+            }
+        }
+        Self {
+            seqlo: peers.map(|peer| peer.seqlo()),
+            marks,
+            shape: Shape::new(max_mss, peers),
+        }
+    }
+
+    /// This position, but not behind `other` where both have been heard of: of two nodes one may
+    /// know less.
+    #[must_use]
+    pub fn not_behind(self, other: Self) -> Self {
+        let [a, b] = self.seqlo;
+        let [c, d] = other.seqlo;
+        let later = |mine: u32, theirs: u32| {
+            let is_behind = mine == 0 || mine.wrapping_sub(theirs) >= HALF;
+            if theirs != 0 && is_behind {
+                theirs
+            } else {
+                mine
+            }
+        };
+        let sticky = other.marks & (Self::CLOSED | Self::CLOSED << 1 | Self::HEADLESS);
+        Self {
+            seqlo: [later(a, c), later(b, d)],
+            marks: self.marks | sticky,
+            ..self
+        }
+    }
+
+    /// Moves to where a message's peers are. `expected` is how far each should have come, octets,
+    /// if that is known: so that at many gigabits a second a lost message does no harm.
+    pub fn follow(&mut self, peers: [Peer<'_>; 2], expected: [u64; 2]) -> Option<[Sent; 2]> {
+        if peers.into_iter().any(is_proxied) {
+            self.marks |= Self::UNTRACKED;
+        }
+        if self.marks & Self::UNTRACKED != 0 {
+            return None;
+        }
+        if peers.into_iter().any(is_unheard_of) || !self.shape.is_loose() && !windows_fit(peers) {
+            self.marks |= Self::UNSURE;
+            return None;
+        }
+        self.marks &= !Self::UNSURE;
+        let ([src, dst], [ahead, back]) = (peers, expected);
+        let [lo, lo_back] = self.seqlo;
+        let (lo, sent) = self.follow_end(0, lo, src, ahead);
+        let (lo_back, sent_back) = self.follow_end(1, lo_back, dst, back);
+        self.seqlo = [lo, lo_back];
+        let is_behind = sent.is_none() || sent_back.is_none();
+        let advance = [sent, sent_back].map(Option::unwrap_or_default);
+        if advance != [Sent::default(); 2] {
+            return Some(advance);
+        }
+        if is_behind {
+            self.marks |= Self::UNSURE;
+        }
+        None
+    }
+
+    /// Follows end `n`, 0 the initiator, from `lo` to `peer`: where it is now and what it sent;
+    /// `None` if the message is behind.
+    fn follow_end(&mut self, n: u8, lo: u32, peer: Peer<'_>, expected: u64) -> (u32, Option<Sent>) {
+        let closed = Self::CLOSED << n;
+        let is_open = self.marks & closed == 0;
+        let seqlo = peer.seqlo();
+        let mut sent = Sent::default();
+        if lo == 0 && seqlo != 0 {
+            self.marks |= Self::HEADLESS;
+            (sent.control, sent.options) = (1, SYN_OPTIONS);
+        } else if lo == 0 {
+            // A connection refused: one packet, whose sequence number is 0.
+            if peer.state() == TIME_WAIT && is_open {
+                self.marks |= closed;
+                sent.refusals = 1;
+            }
+        } else {
+            let step = seqlo.wrapping_sub(lo);
+            if step >= HALF && !is_expected(step, expected) {
+                return (lo, None);
+            }
+            sent.payload = step.into();
+        }
+        if n == 0 && sent.payload > 0 && self.marks & Self::BEFORE_SYN != 0 {
+            self.marks &= !Self::BEFORE_SYN;
+            sent.payload -= 1;
+        }
+        if sent.payload > 0 && has_finished(peer) && is_open {
+            self.marks |= closed;
+            sent.payload -= 1;
+            sent.control += 1;
+        }
+        (seqlo, Some(sent))
+    }
+}
+
+/// Whether a step of more than half the sequence numbers is one forward after all.
+fn is_expected(step: u32, expected: u64) -> bool {
+    u64::from(step).abs_diff(expected) <= expected / 2
+}
+
+/// Whether a peer's end of the connection is closed, by a FIN that is in its `seqlo`.
+fn has_finished(peer: Peer<'_>) -> bool {
+    (CLOSING..=FIN_WAIT_2).contains(&peer.state())
+}
+
+/// Whether pf itself speaks for this peer (synproxy).
+fn is_proxied(peer: Peer<'_>) -> bool {
+    peer.state() >= PROXY_SRC
+}
+
+/// Whether a peer did something of which there is no sequence number: the state is not tracked.
+fn is_unheard_of(peer: Peer<'_>) -> bool {
+    peer.seqlo() == 0 && (SYN_SENT..TIME_WAIT).contains(&peer.state())
+}
+
+/// Whether each peer may send as far as it does: `seqhi` is the other's window beyond what that
+/// acknowledged, which is not beyond `seqlo`, both give or take what pf tolerates.
+fn windows_fit([src, dst]: [Peer<'_>; 2]) -> bool {
+    [(src, dst), (dst, src)].into_iter().all(|(peer, other)| {
+        let ahead = i64::from(peer.seqhi().wrapping_sub(peer.seqlo()).cast_signed());
+        let window = i64::from(other.max_win().max(1)) << (other.wscale() & 0x0f);
+        peer.seqlo() == 0 || (-WINDOW_SLACK..=window + WINDOW_SLACK).contains(&ahead)
+    })
+}
+
+/// What the packets of a state are taken to look like.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Model {
+    /// Octets of IP and TCP headers.
+    header: u64,
+    /// Octets of data in a packet, from initiator to responder and back.
+    segment: [u64; 2],
+}
+
+impl Model {
+    /// For a state whose sender counted `packets` and `octets` so far.
+    pub fn new(
+        af: Af,
+        shape: Shape,
+        peers: [Peer<'_>; 2],
+        packets: [u64; 2],
+        octets: [u64; 2],
+    ) -> Self {
+        let ip = match af {
+            Af::Inet => 20,
+            Af::Inet6 => 40,
+        };
+        let options = if shape.has_timestamps() {
+            TIMESTAMPS
+        } else {
+            0
+        };
+        let header = ip + TCP_HEADER + options;
+        let offers = peers
+            .map(|peer| peer.mss())
+            .into_iter()
+            .filter(|mss| *mss >= LEAST_MSS);
+        let mss = offers
+            .chain(shape.max_mss())
+            .map(|mss| u64::from(mss).saturating_sub(options))
+            .fold(ETHERNET_MTU - header, u64::min);
+        Self {
+            header,
+            segment: segments(header, mss, packets, octets),
+        }
+    }
+
+    /// Packets and octets that it takes to send what initiator and responder sent.
+    pub fn traffic(&self, [ahead, back]: [Sent; 2]) -> ([u64; 2], [u64; 2]) {
+        let data = |sent: Sent, size: u64| sent.payload.div_ceil(size).saturating_add(sent.control);
+        let [size, size_back] = self.segment;
+        let (data, data_back) = (data(ahead, size), data(back, size_back));
+        let acks = |data: u64| data.div_ceil(SEGMENTS_AN_ACK);
+        let packets = [
+            data.max(acks(data_back)).saturating_add(ahead.refusals),
+            data_back.max(acks(data)).saturating_add(back.refusals),
+        ];
+        let octets = |packets: u64, sent: Sent| {
+            let headers = packets.saturating_mul(self.header);
+            headers
+                .saturating_add(sent.payload)
+                .saturating_add(sent.options)
+        };
+        let [packets_ahead, packets_back] = packets;
+        (
+            packets,
+            [octets(packets_ahead, ahead), octets(packets_back, back)],
+        )
+    }
+}
+
+/// The size of segments that exact counters show, or `mss`.
+fn segments(header: u64, mss: u64, packets: [u64; 2], octets: [u64; 2]) -> [u64; 2] {
+    let [ahead, back] = packets;
+    let data = |octets: u64, packets: u64| {
+        octets.saturating_sub(packets.saturating_mul(header) + SYN_OPTIONS)
+    };
+    let [octets_ahead, octets_back] = octets;
+    let (payload, payload_back) = (data(octets_ahead, ahead), data(octets_back, back));
+    let least = (SEGMENT_HEADERS * header).min(mss);
+    let size = |payload: u64, packets: u64| {
+        if payload == 0 || packets < LEARNED_PACKETS {
+            mss
+        } else {
+            (payload / packets).clamp(least, mss)
+        }
+    };
+    // Without the SYN, and without what only acknowledges the other way's.
+    let (ahead, back) = (ahead.saturating_sub(1), back.saturating_sub(1));
+    let without_acks = |packets: u64, other: u64| packets.saturating_sub(other / SEGMENTS_AN_ACK);
+    if payload >= payload_back {
+        [
+            size(payload, ahead),
+            size(payload_back, without_acks(back, ahead)),
+        ]
+    } else {
+        [
+            size(payload, without_acks(ahead, back)),
+            size(payload_back, back),
+        ]
+    }
+}

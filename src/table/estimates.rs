@@ -1,0 +1,292 @@
+//! How much of a state's counters is known: whose activity no full state followed yet, and what
+//! TCP carried in it as far as its sequence numbers tell (spec 6).
+//!
+//! ```text
+//! full state of S    S is settled, its estimate goes, sequence numbers are taken
+//! activity of S      S is not; with v5 and v6 what sequence numbers advanced adds to its estimate
+//! the end            all settled: exact. Something estimated: estimated. Else partial
+//! ```
+//! That the sender counted for in the slot is unsettled is a mark there, that others are is an
+//! estimate among the shares, be it of nothing. An INS and a DEL_C leave nothing to do here.
+
+use std::time::Duration;
+
+use super::counting::{LATE, MAX_SHARES};
+use super::slot::{Counts, Moment, SETTLED, Second, Share, UNSETTLED};
+use super::{Arrival, Kind, Table};
+use crate::accounting::{Counting, Model, Position, TCP};
+use crate::flow::{End, Quality};
+use crate::slab::NONE;
+use crate::state::Af;
+use crate::time::Uptime;
+use crate::wire::pfsync::{Compressed, Peer, State};
+
+/// How late a DEL_C may be after a state's timeout, seconds: a purge pass of 10, a second in the
+/// sender's queue, and one for times cut to seconds.
+const DELETE_SLACK: i64 = 13;
+/// How early: activity is told up to a second late, and times are cut to seconds.
+const DELETE_LEAD: i64 = 2;
+
+/// PFTM_TCP_CLOSED: both ends are done, and pf may drop the state before its time to make another
+/// of the same addresses.
+const TCP_CLOSED: u8 = 5;
+
+/// A sender tells of an active state once a second. Silences up to this are messages lost, seconds.
+const HEARTBEAT: std::ops::Range<u64> = 1..5;
+/// Steps of sequence numbers that are expected to be shorter than this need no expectation, octets.
+const LONG_STEP: u64 = 1 << 30;
+
+impl Table {
+    /// Whether a full state says again what its sender said just now: a copy that was overtaken by
+    /// news of activity, and settles nothing.
+    pub(super) fn is_copy(&self, place: u32, arrival: Arrival, state: &State<'_>) -> bool {
+        let sender = arrival.sender.0;
+        let now = arrival.now.uptime;
+        let slot = &self.slots[place];
+        let is_recent = if slot.counted_by == sender {
+            slot.full.until(Moment::new(now)) <= LATE
+        } else {
+            let share = self.find_share(place, sender);
+            share.is_some_and(|at| now.since(self.shares[at].full) <= LATE)
+        };
+        let counts = Counts {
+            packets: state.packets(),
+            octets: state.octets(),
+        };
+        is_recent
+            && self.is_unsettled(place, sender)
+            && self.counts_of(place, sender) == Some(counts)
+    }
+
+    /// Notes what a full state whose counters were taken says of its sender's activity.
+    pub(super) fn note_full(
+        &mut self,
+        place: u32,
+        arrival: Arrival,
+        state: &State<'_>,
+        kind: Kind,
+    ) {
+        let sender = arrival.sender.0;
+        if !state.dialect().is_modern() && kind != Kind::Delete {
+            // Its packet is counted after it was written; one that was asked for has none.
+            if kind == Kind::Insert || arrival.is_pfsync0 {
+                self.unsettle(place, sender, arrival.now.uptime);
+            }
+            return;
+        }
+        let is_first = self.slots[place].counted_by == sender;
+        if is_first {
+            self.slots[place].marks &= !UNSETTLED;
+        }
+        if self.slots[place].shares != NONE {
+            self.drop_estimate(place, sender);
+        }
+        let slot = &mut self.slots[place];
+        if slot.proto == TCP && state.dialect().is_modern() {
+            let [forward, _] = state.packets();
+            let peers = [state.src(), state.dst()];
+            let told = Position::new(peers, state.max_mss(), state.state_flags(), forward);
+            let position = if is_first {
+                told
+            } else {
+                told.not_behind(slot.position())
+            };
+            slot.set_position(position);
+        }
+    }
+
+    /// Notes activity that a UPD_C told of, and what it carried.
+    pub(super) fn note_compressed(
+        &mut self,
+        place: u32,
+        arrival: Arrival,
+        update: &Compressed<'_>,
+    ) {
+        let sender = arrival.sender.0;
+        let now = arrival.now.uptime;
+        self.unsettle(place, sender, now);
+        let slot = self.slots[place];
+        if slot.proto != TCP || !arrival.dialect.is_modern() {
+            return;
+        }
+        let mut position = slot.position();
+        let peers = [update.src, update.dst];
+        let expected = self.expected(place, sender, now);
+        let advance = position.follow(peers, expected);
+        self.slots[place].set_position(position);
+        let Some(advance) = advance else { return };
+        let counted = self.counts_of(place, sender).unwrap_or_default();
+        let (packets, octets) = self.model(place, peers, &counted).traffic(advance);
+        if let Some(at) = self.estimate(place, sender, now) {
+            let share = &mut self.shares[at];
+            share.counts = share.counts.plus(&Counts { packets, octets });
+            share.full = now;
+        }
+    }
+
+    fn model(&self, place: u32, peers: [Peer<'_>; 2], counted: &Counts) -> Model {
+        let slot = &self.slots[place];
+        let af = if slot.keys == NONE {
+            Af::Inet
+        } else {
+            self.keys[slot.keys].wire.af
+        };
+        Model::new(af, slot.shape, peers, counted.packets, counted.octets)
+    }
+
+    /// How many octets each way should have passed since the last message, at the pace of the
+    /// estimate so far; 0 where that does not matter.
+    fn expected(&self, place: u32, sender: u16, now: Uptime) -> [u64; 2] {
+        let slot = &self.slots[place];
+        let silence = now.since(slot.seen);
+        if slot.counted_by != sender || !HEARTBEAT.contains(&silence.as_secs()) {
+            return [0, 0];
+        }
+        let Some(at) = self.find_estimate(place, sender) else {
+            return [0, 0];
+        };
+        let all = slot
+            .full
+            .until(Moment::new(slot.seen))
+            .max(Duration::from_secs(1));
+        let ahead = |octets: u64| {
+            let octets = u128::from(octets) * silence.as_millis() / all.as_millis().max(1);
+            u64::try_from(octets)
+                .ok()
+                .filter(|octets| *octets >= LONG_STEP)
+                .unwrap_or(0)
+        };
+        self.shares[at].counts.octets.map(ahead)
+    }
+
+    fn is_unsettled(&self, place: u32, sender: u16) -> bool {
+        let slot = &self.slots[place];
+        if slot.counted_by == sender {
+            slot.marks & UNSETTLED != 0
+        } else {
+            self.find_estimate(place, sender).is_some()
+        }
+    }
+
+    fn unsettle(&mut self, place: u32, sender: u16, now: Uptime) {
+        let slot = &mut self.slots[place];
+        if slot.counted_by == sender {
+            slot.marks |= UNSETTLED;
+        } else {
+            self.estimate(place, sender, now);
+        }
+    }
+
+    /// Notes that something of a state was missed.
+    pub(super) fn note_missed(&mut self, place: u32) {
+        self.slots[place].marks |= UNSETTLED;
+    }
+
+    fn find_estimate(&self, place: u32, sender: u16) -> Option<u32> {
+        self.shares_of(place)
+            .find(|at| self.shares[*at].is_estimate && self.shares[*at].sender == sender)
+    }
+
+    /// The place of a sender's estimate, a new one if there is none; of those beyond the bound,
+    /// who then can never be settled, together.
+    fn estimate(&mut self, place: u32, sender: u16, now: Uptime) -> Option<u32> {
+        if let Some(at) = self.find_estimate(place, sender) {
+            return Some(at);
+        }
+        let estimates = self
+            .shares_of(place)
+            .filter(|at| self.shares[*at].is_estimate);
+        let sender = if estimates.count() >= MAX_SHARES {
+            self.counters.shares_refused += 1;
+            SETTLED
+        } else {
+            sender
+        };
+        if self.find_estimate(place, sender).is_none() {
+            let share = Share::new(sender, Counts::default(), now);
+            self.add_share(
+                place,
+                Share {
+                    is_estimate: true,
+                    ..share
+                },
+            );
+        }
+        self.find_estimate(place, sender)
+    }
+
+    /// Takes a sender's estimate out: it counted itself.
+    fn drop_estimate(&mut self, place: u32, sender: u16) {
+        let Some(at) = self.find_estimate(place, sender) else {
+            return;
+        };
+        let next = self.shares[at].next;
+        let before = self
+            .shares_of(place)
+            .find(|before| self.shares[*before].next == at);
+        match before {
+            Some(before) => self.shares[before].next = next,
+            None => self.slots[place].shares = next,
+        }
+        self.shares.free(at);
+    }
+
+    /// A sender began again: what it carried since its last full state it will never tell.
+    pub(super) fn forgo_estimate(&mut self, place: u32, sender: u16) {
+        if !self.is_unsettled(place, sender) {
+            return;
+        }
+        let at = self.find_estimate(place, sender);
+        let lost = at.map(|at| self.shares[at]);
+        let now = self.slots[place].seen;
+        if let Some(at) = self.estimate(place, SETTLED, now) {
+            let counts = lost.map(|share| share.counts).unwrap_or_default();
+            self.shares[at].counts = self.shares[at].counts.plus(&counts);
+        }
+    }
+
+    /// Notes whether a DEL_C comes when it should: one timeout after the last activity known. Else
+    /// there was activity that is not.
+    pub(super) fn note_delete(&mut self, place: u32, arrival: Arrival) {
+        let slot = &self.slots[place];
+        if slot.last == Second::NEVER {
+            return;
+        }
+        let idle = arrival.at.secs() - slot.last.uptime(self.epoch.unwrap_or(0));
+        let configured = self.settings.timeouts.seconds(slot.pftm);
+        let seen = self.senders[slot.sender].largest_expire(usize::from(slot.pftm));
+        let least = if seen > 0 {
+            configured.min(seen)
+        } else {
+            configured
+        };
+        let is_early = idle + DELETE_LEAD < i64::from(least) && slot.pftm != TCP_CLOSED;
+        if is_early || idle > i64::from(configured.max(seen)) + DELETE_SLACK {
+            self.note_missed(place);
+        }
+    }
+
+    /// What a state's counters are worth if it ends so.
+    pub(super) fn quality(&self, place: u32, end: End) -> Quality {
+        let slot = &self.slots[place];
+        let estimates = self
+            .shares_of(place)
+            .filter(|at| self.shares[*at].is_estimate);
+        let (mut is_settled, mut is_estimated) = (slot.marks & UNSETTLED == 0, false);
+        for at in estimates {
+            is_settled = false;
+            is_estimated |= self.shares[at].counts != Counts::default();
+        }
+        // An id that came again: the end was missed, and who knows what before it.
+        if is_settled && end != End::Replaced {
+            return Quality::Exact;
+        }
+        let unknown = Position::UNTRACKED | Position::UNSURE | Position::HEADLESS;
+        if is_estimated && slot.marks & unknown == 0 && self.settings.counting == Counting::Estimate
+        {
+            Quality::Estimated
+        } else {
+            Quality::Partial
+        }
+    }
+}
