@@ -90,7 +90,8 @@ counters! {
 counters! {
     /// One pflow interface.
     InterfaceCounters {
-        flows: "flows offered",
+        flows: "flows and parts of them offered",
+        parts: "parts of flows, which have an active timeout",
         idle: "flows passed over, not RUNNING",
         direction: "flows passed over, of the other direction",
         ipv6: "IPv6 flows that NetFlow v5 cannot carry",

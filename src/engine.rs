@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::counters::{FlowCounters, InterfaceCounters, PacketCounters, Reason};
 use crate::export::Outbox;
-use crate::flow::{Boot, Flow, Quality};
+use crate::flow::{Boot, End, Flow, Quality};
 use crate::interface::Interface;
 use crate::output::{Output, Printer};
 use crate::state::Direction;
@@ -89,6 +89,8 @@ struct Exporter {
     counters: FlowCounters,
     /// What interfaces that are gone counted.
     gone: InterfaceCounters,
+    /// Interfaces that exported parts of the flow that comes next, and the rest of it just now.
+    served: Vec<u32>,
 }
 
 /// What became of a datagram.
@@ -110,6 +112,35 @@ impl Exporter {
     }
 
     fn flow(&mut self, now: Now, flow: &Flow) {
+        if let Some(unit) = flow.only {
+            self.part(now, flow, unit);
+            return;
+        }
+        self.whole(now, flow);
+        self.served.clear();
+    }
+
+    /// A part of a flow, for an interface with an active timeout.
+    fn part(&mut self, now: Now, flow: &Flow, unit: u32) {
+        if flow.end != End::Active {
+            self.served.push(unit);
+        }
+        let is_left_out = !flow.pflow && !self.is_all
+            || self
+                .direction
+                .is_some_and(|direction| direction != flow.direction);
+        if is_left_out || flow.is_empty() {
+            return;
+        }
+        let ifindex = self.config.ifindex(flow.ifname);
+        let mut interfaces = self.interfaces.iter_mut();
+        if let Some(interface) = interfaces.find(|interface| interface.unit() == unit) {
+            interface.counters.parts += 1;
+            interface.offer(now, flow, ifindex, &mut self.outbox);
+        }
+    }
+
+    fn whole(&mut self, now: Now, flow: &Flow) {
         let counters = &mut self.counters;
         if !flow.pflow && !self.is_all {
             counters.unflagged += 1;
@@ -133,7 +164,11 @@ impl Exporter {
             counters.octets = counters.octets.saturating_add(record.octets);
         }
         let ifindex = self.config.ifindex(flow.ifname);
+        let served = &self.served;
         for interface in &mut self.interfaces {
+            if served.contains(&interface.unit()) {
+                continue;
+            }
             interface.offer(now, flow, ifindex, &mut self.outbox);
         }
         self.printer.flow(flow, ifindex);
@@ -180,6 +215,7 @@ impl Engine {
                 printer: Printer::new(settings.output),
                 counters: FlowCounters::default(),
                 gone: InterfaceCounters::default(),
+                served: Vec::new(),
             },
             local_addresses: settings.local_addresses,
             latest: None,
@@ -203,6 +239,16 @@ impl Engine {
                 interface.configure(now, *settings, outbox);
             }
         }
+        self.sync_active(now);
+    }
+
+    /// Tells the table which interfaces export flows before they end.
+    fn sync_active(&mut self, now: Now) {
+        let interfaces = self.exporter.config.interfaces.iter();
+        let active: Vec<_> = interfaces
+            .map(|(unit, settings)| (*unit, settings.active))
+            .collect();
+        self.table.set_active(now.uptime, &active);
     }
 
     /// When [`Self::handle_timeout`] has something to do.
@@ -385,6 +431,7 @@ impl Engine {
         }
         self.is_flush_active = config.is_flush_active;
         *old = config;
+        self.sync_active(now);
     }
 
     /// Ends what the end of the program ends: states that are overdue, those alive if `flush active`

@@ -64,6 +64,8 @@ pub struct Settings {
     pub hold: u32,
     /// `refresh`, seconds.
     pub refresh: u32,
+    /// `active`, seconds; 0: flows are exported when they end.
+    pub active: u32,
     /// `direction`; `None`: any.
     pub direction: Option<Direction>,
     /// `up` or `down`.
@@ -82,6 +84,7 @@ impl Default for Settings {
             domain: 42,
             hold: MAX_HOLD,
             refresh: 30,
+            active: 0,
             direction: None,
             is_up: true,
         }

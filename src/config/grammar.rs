@@ -6,8 +6,8 @@
 //! word       = "create" | "destroy" | "up" | "down" | "-flowsrc" | "-flowdst"
 //!            | ( "flowsrc" | "src" ) address[:port] | ( "flowdst" | "dst" ) address:port
 //!            | ( "pflowproto" | "proto" ) ( "5" | "10" ) | "mtu" n | "template" name
-//!            | "domain" n | "hold" n | "refresh" n | "direction" ( "in" | "out" | "any" )
-//!            | "tap" file | "-tap"
+//!            | "domain" n | "hold" n | "refresh" n | "active" n
+//!            | "direction" ( "in" | "out" | "any" ) | "tap" file | "-tap"
 //! program-word = "interface" name | "states" n | "boottime" time | "timeout" name n
 //!            | "ifindex" name n | "counters" ( "exact" | "estimate" )
 //!            | "flush" ( "active" | "none" ) | "join" ( "on" | "off" )
@@ -29,6 +29,8 @@ use crate::time::Wall;
 pub(crate) const MAX_UNIT: u32 = 65535;
 /// Largest `refresh`, seconds: a day.
 pub(crate) const MAX_REFRESH: u32 = 86400;
+/// Largest `active`, seconds: a day.
+pub(crate) const MAX_ACTIVE: u32 = 86400;
 /// Largest `timeout`, seconds.
 pub(crate) const MAX_TIMEOUT: u32 = 0x7fff_ffff;
 
@@ -67,6 +69,7 @@ pub enum InterfaceWord {
     Domain(u32),
     Hold(u32),
     Refresh(u32),
+    Active(u32),
     Direction(Option<Direction>),
     Tap(String),
     NoTap,
@@ -89,6 +92,7 @@ impl InterfaceWord {
             Self::Domain(domain) => settings.domain = domain,
             Self::Hold(seconds) => settings.hold = seconds,
             Self::Refresh(seconds) => settings.refresh = seconds,
+            Self::Active(seconds) => settings.active = seconds,
             Self::Direction(direction) => settings.direction = direction,
         }
     }
@@ -189,6 +193,9 @@ const VALUE_WORDS: &[(&str, ParseValue)] = &[
     ("hold", |v| Ok(InterfaceWord::Hold(number(v, 1, MAX_HOLD)?))),
     ("refresh", |v| {
         Ok(InterfaceWord::Refresh(number(v, 1, MAX_REFRESH)?))
+    }),
+    ("active", |v| {
+        Ok(InterfaceWord::Active(number(v, 0, MAX_ACTIVE)?))
     }),
     ("direction", |v| {
         Ok(InterfaceWord::Direction(one_of(DIRECTIONS, v)?))

@@ -156,6 +156,9 @@ impl Settings {
         if self.refresh != default.refresh {
             write!(f, " refresh {}", self.refresh)?;
         }
+        if self.active != default.active {
+            write!(f, " active {}", self.active)?;
+        }
         if self.direction != default.direction {
             write!(f, " direction {}", name_of(DIRECTIONS, &self.direction))?;
         }
@@ -190,7 +193,7 @@ counters exact
 flush active
 join off
 pflow0 create flowsrc 10.0.0.1:7 flowdst 10.0.0.2:1234 pflowproto 10 mtu 1400 template freebsd \
-domain 7 hold 5 refresh 600 direction out down
+domain 7 hold 5 refresh 600 active 1800 direction out down
 pflow3 create flowsrc [::1] pflowproto 5
 ";
         assert_eq!(config(text).to_string(), text);
@@ -213,6 +216,7 @@ pflow3 create flowsrc [::1] pflowproto 5
             (72u16..=2048).prop_map(|n| format!("mtu {n}")),
             (1u32..).prop_map(|n| format!("domain {n}")),
             (1u32..=30).prop_map(|n| format!("hold {n}")),
+            (0u32..=86400).prop_map(|n| format!("active {n}")),
             prop::sample::select(vec!["in", "out", "any"]).prop_map(|d| format!("direction {d}")),
         ];
         (0u32..4, prop::collection::vec(word, 0..8))

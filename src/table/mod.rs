@@ -16,6 +16,7 @@
 //! costs is counted. Nothing here allocates per message once the table has grown, and nothing
 //! iterates in the order of a hash.
 
+mod active;
 mod counting;
 mod departed;
 mod estimates;
@@ -42,6 +43,7 @@ use crate::slab::{NONE, Slab};
 use crate::state::{StateId, Timeouts};
 use crate::time::{Now, Uptime};
 use crate::wire::pfsync::{Clear, Compressed, Dialect, Message, State};
+use active::Active;
 use departed::{Departed, Departure, Identity};
 use names::Names;
 use queues::{Class, Queues};
@@ -108,6 +110,7 @@ pub struct Table {
     names: Names,
     senders: Senders,
     departed: Departed,
+    active: Active,
     /// States held by creator, so that a CLR for none costs nothing.
     creators: HashMap<u32, u32, RandomState>,
     /// Likewise by creator and interface.
@@ -132,6 +135,7 @@ impl Table {
             names: Names::default(),
             senders: Senders::default(),
             departed: Departed::default(),
+            active: Active::default(),
             creators: HashMap::default(),
             bound: HashMap::default(),
             epoch: None,
@@ -205,16 +209,19 @@ impl Table {
         self.settings.states = states;
     }
 
-    /// No state ends by its timeout before this.
+    /// No state ends by its timeout, and none is exported in part, before this.
     pub fn poll_timeout(&self) -> Option<Uptime> {
-        self.queues.poll_timeout()
+        let timeouts = [self.queues.poll_timeout(), self.active.poll_timeout()];
+        timeouts.into_iter().flatten().min()
     }
 
-    /// Gives up the states that are due at `now`, the earliest first, each at its own due time.
+    /// Exports parts of flows that are due at `now`.
+    /// Gives up the states that are due then, the earliest first, each at its own due time.
     /// `horizon` is how far the clock is about to move with nothing to be heard in between: a
     /// state that will not be heard of for an hour has ended when it was due, any other is kept
     /// back for that long.
     pub fn handle_timeout(&mut self, now: Now, horizon: Uptime, done: &mut impl FnMut(Now, &Flow)) {
+        self.handle_active(now, done);
         loop {
             let Self {
                 queues,
@@ -419,6 +426,7 @@ impl Table {
         *self.creators.entry(id.creatorid).or_default() += 1;
         *self.bound.entry((id.creatorid, ifname)).or_default() += 1;
         self.push(place);
+        self.active.enlist(place, arrival.now.uptime);
         self.counters.inserted += 1;
         place
     }
@@ -522,6 +530,7 @@ impl Table {
 
     /// Notes that a message about the state came, which now is in `pftm`.
     fn refresh(&mut self, place: u32, arrival: Arrival, pftm: u8) {
+        self.active.enlist(place, arrival.now.uptime);
         let slot = &mut self.slots[place];
         let was_overdue = slot.is_overdue;
         let stays = slot.sender == arrival.sender.0 && slot.pftm == pftm && !was_overdue;
@@ -552,35 +561,48 @@ impl Table {
 
     /// Takes a state out and hands its flow over.
     fn end(&mut self, place: u32, now: Now, end: End, done: &mut impl FnMut(Now, &Flow)) {
-        let (total, exported) = self.total(place);
-        let quality = self.quality(place, end);
-        let epoch = self.epoch.unwrap_or(0);
+        let flow = self.flow(place, now, end);
         let slot = self.slots[place];
-        let creation = slot.creation.uptime(epoch);
-        let last = if slot.last == Second::NEVER {
-            creation
-        } else {
-            slot.last.uptime(epoch)
-        };
-        let times = Times::new(creation, last, now, self.settings.boot);
-        let flow = slot.flow(
-            &self.keys,
-            self.names.name(slot.ifname),
-            total.minus(&exported),
-            times,
-            end,
-            quality,
-        );
         let identity = Identity::new(flow.id, &slot.key_pair(&self.keys).wire);
         if matches!(end, End::Deleted | End::Cleared | End::Replaced) {
             self.departed.deleted(identity, slot.creation, now.uptime);
         }
         // A CLR may overtake what was said of states before it (pfsync.md 1.8).
         if matches!(end, End::Expired | End::Evicted | End::Cleared) {
-            self.departed.dropped(identity, slot.creation, total);
+            let (total, exported) = self.total(place);
+            self.departed
+                .dropped(identity, slot.creation, total.at_least(&exported));
         }
+        self.end_parts(place, now, &flow, done);
         self.remove(place, &slot);
         done(now, &flow);
+    }
+
+    /// The flow that a state makes, as of `now`.
+    fn flow(&self, place: u32, now: Now, end: End) -> Flow {
+        let (total, exported) = self.total(place);
+        let slot = &self.slots[place];
+        let epoch = self.epoch.unwrap_or(0);
+        let (creation, last) = (slot.creation.uptime(epoch), self.last(place).uptime(epoch));
+        let times = Times::new(creation, last, now, self.settings.boot);
+        slot.flow(
+            &self.keys,
+            self.names.name(slot.ifname),
+            total.minus(&exported),
+            times,
+            end,
+            self.quality(place, end),
+        )
+    }
+
+    /// When a state's last packet was, as far as that is known.
+    fn last(&self, place: u32) -> Second {
+        let slot = &self.slots[place];
+        if slot.last == Second::NEVER {
+            slot.creation
+        } else {
+            slot.last
+        }
     }
 
     fn remove(&mut self, place: u32, slot: &Slot) {

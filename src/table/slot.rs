@@ -95,6 +95,15 @@ impl Counts {
         }
     }
 
+    /// The greater of each.
+    pub(super) fn at_least(&self, other: &Self) -> Self {
+        let max = |[a, b]: [u64; 2], [c, d]: [u64; 2]| [a.max(c), b.max(d)];
+        Self {
+            packets: max(self.packets, other.packets),
+            octets: max(self.octets, other.octets),
+        }
+    }
+
     pub(super) fn plus(&self, other: &Self) -> Self {
         let add = |[a, b]: [u64; 2], [c, d]: [u64; 2]| [a.saturating_add(c), b.saturating_add(d)];
         Self {

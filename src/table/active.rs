@@ -1,0 +1,323 @@
+//! Active timeouts: flows that are exported while they go on, for each interface that asks.
+//!
+//! ```text
+//! a state is learned --> lane of an interface, due one timeout later
+//! due, and something new was counted: a part goes out, due again one timeout later
+//! due, and nothing was:               it leaves the lane until a message about it comes
+//! ```
+//! All states of a lane wait equally long, so that its list is in the order of their due times and
+//! nothing is walked. A part has what was counted since the one before; what went out is kept on
+//! the side, so that parts add up to the flow. Where an estimate turns out to have been too high,
+//! nothing goes out until the counters have caught up.
+//!
+//! With no interface that asks there are no lanes, and nothing here takes memory or time.
+
+use std::time::Duration;
+
+use super::slot::{Counts, Second};
+use super::{Now, Table};
+use crate::flow::{End, Flow, Times};
+use crate::slab::{NONE, Slab};
+use crate::time::Uptime;
+
+/// What went out of a state to one interface.
+#[derive(Clone, Copy, Debug)]
+struct Shown {
+    counts: Counts,
+    /// Where the last part ended.
+    last: Second,
+}
+
+/// A state in a lane.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    due: Uptime,
+    prev: u32,
+    next: u32,
+    /// Place of what went out, or NONE.
+    shown: u32,
+    is_listed: bool,
+}
+
+const NO_ENTRY: Entry = Entry {
+    due: Uptime::from_nanos(0),
+    prev: NONE,
+    next: NONE,
+    shown: NONE,
+    is_listed: false,
+};
+
+/// The states of one interface.
+struct Lane {
+    /// N of pflowN.
+    unit: u32,
+    /// Zero: switched off; what went out before is still known.
+    period: Duration,
+    /// By place of the state.
+    entries: Vec<Entry>,
+    head: u32,
+    tail: u32,
+    shown: Slab<Shown>,
+}
+
+impl Lane {
+    fn new(unit: u32) -> Self {
+        Self {
+            unit,
+            period: Duration::ZERO,
+            entries: Vec::new(),
+            head: NONE,
+            tail: NONE,
+            shown: Slab::default(),
+        }
+    }
+
+    fn entry(&mut self, place: u32) -> Option<&mut Entry> {
+        self.entries.get_mut(place as usize)
+    }
+
+    fn due(&self) -> Option<Uptime> {
+        self.entries.get(self.head as usize).map(|entry| entry.due)
+    }
+
+    /// Puts a state at the end of the list, if it is in none.
+    fn enlist(&mut self, place: u32, now: Uptime) {
+        if self.period == Duration::ZERO {
+            return;
+        }
+        let (tail, due) = (self.tail, now.after(self.period));
+        if place as usize >= self.entries.len() {
+            self.entries.resize(place as usize + 1, NO_ENTRY);
+        }
+        match self.entry(place) {
+            Some(entry) if !entry.is_listed => {
+                (entry.due, entry.prev, entry.next) = (due, tail, NONE);
+                entry.is_listed = true;
+            }
+            _ => return,
+        }
+        self.tail = place;
+        match self.entry(tail) {
+            Some(entry) => entry.next = place,
+            None => self.head = place,
+        }
+    }
+
+    /// Takes a state out of the list.
+    fn unlist(&mut self, place: u32) {
+        let Some(entry) = self.entry(place).filter(|entry| entry.is_listed) else {
+            return;
+        };
+        entry.is_listed = false;
+        let (prev, next) = (entry.prev, entry.next);
+        match self.entry(prev) {
+            Some(entry) => entry.next = next,
+            None => self.head = next,
+        }
+        match self.entry(next) {
+            Some(entry) => entry.prev = prev,
+            None => self.tail = prev,
+        }
+    }
+
+    /// What went out of a state.
+    fn shown(&self, place: u32) -> Option<Shown> {
+        let at = self.entries.get(place as usize)?.shown;
+        (at != NONE).then(|| self.shown[at])
+    }
+
+    fn set_shown(&mut self, place: u32, shown: Shown) {
+        let Some(at) = self.entry(place).map(|entry| entry.shown) else {
+            return;
+        };
+        if at != NONE {
+            self.shown[at] = shown;
+            return;
+        }
+        let at = self.shown.insert(shown);
+        if let Some(entry) = self.entry(place) {
+            entry.shown = at;
+        }
+    }
+
+    fn forget(&mut self, place: u32) {
+        self.unlist(place);
+        let shown = self
+            .entry(place)
+            .map(|entry| std::mem::replace(&mut entry.shown, NONE));
+        if let Some(at) = shown.filter(|at| *at != NONE) {
+            self.shown.free(at);
+        }
+    }
+
+    /// Changes the timeout: who waits has waited as long as before.
+    fn set_period(&mut self, period: Duration) {
+        let mut place = self.head;
+        if period == Duration::ZERO {
+            while place != NONE {
+                self.unlist(place);
+                place = self.head;
+            }
+        }
+        let before = Uptime::from_nanos(0).after(self.period).nanos();
+        while let Some(entry) = self.entry(place) {
+            let waited_from = Uptime::from_nanos(entry.due.nanos().saturating_sub(before));
+            entry.due = waited_from.after(period);
+            place = entry.next;
+        }
+        self.period = period;
+    }
+}
+
+/// All lanes, in the order of their interfaces.
+#[derive(Default)]
+pub(super) struct Active {
+    lanes: Vec<Lane>,
+}
+
+impl Active {
+    /// Nothing is due before this.
+    pub(super) fn poll_timeout(&self) -> Option<Uptime> {
+        self.lanes.iter().filter_map(Lane::due).min()
+    }
+
+    /// A message about a state came: it may have something new.
+    pub(super) fn enlist(&mut self, place: u32, now: Uptime) {
+        for lane in &mut self.lanes {
+            lane.enlist(place, now);
+        }
+    }
+
+    /// A state is gone.
+    pub(super) fn forget(&mut self, place: u32) {
+        for lane in &mut self.lanes {
+            lane.forget(place);
+        }
+    }
+
+    /// Takes out the state that is due first, with the number of its lane.
+    fn pop_due(&mut self, now: Uptime) -> Option<(usize, u32, Uptime)> {
+        let dues = self.lanes.iter().enumerate();
+        let dues = dues.filter_map(|(n, lane)| lane.due().map(|due| (due, n)));
+        let (due, n) = dues.min().filter(|(due, _)| *due <= now)?;
+        let lane = self.lanes.get_mut(n)?;
+        let place = lane.head;
+        lane.unlist(place);
+        Some((n, place, due))
+    }
+}
+
+/// What is left of `total` when `shown` went out, by direction: there is no record of packets
+/// without octets, so those stay.
+fn rest(total: &Counts, shown: Option<Shown>) -> Counts {
+    let mut rest = match shown {
+        Some(shown) => total.minus(&shown.counts),
+        None => *total,
+    };
+    for (packets, octets) in rest.packets.iter_mut().zip(rest.octets) {
+        if octets == 0 {
+            *packets = 0;
+        }
+    }
+    rest
+}
+
+impl Table {
+    /// Sets the active timeouts: interfaces by number, each with its seconds, 0 for none.
+    /// Interfaces that are not named are gone.
+    pub fn set_active(&mut self, now: Uptime, interfaces: &[(u32, u32)]) {
+        let mut old = std::mem::take(&mut self.active.lanes);
+        for &(unit, seconds) in interfaces {
+            let period = Duration::from_secs(seconds.into());
+            let place = old.iter().position(|lane| lane.unit == unit);
+            let mut lane = match place {
+                Some(place) => old.swap_remove(place),
+                None if seconds == 0 => continue,
+                None => Lane::new(unit),
+            };
+            let was_off = lane.period == Duration::ZERO;
+            lane.set_period(period);
+            if was_off {
+                let places = 0..self.slots.places();
+                for place in places.filter(|place| self.is_held(*place)) {
+                    lane.enlist(place, now);
+                }
+            }
+            self.active.lanes.push(lane);
+        }
+    }
+
+    /// Hands over parts of the flows whose time it is.
+    pub(super) fn handle_active(&mut self, now: Now, done: &mut impl FnMut(Now, &Flow)) {
+        while let Some((n, place, due)) = self.active.pop_due(now.uptime) {
+            let flow = self.flow(place, now.at(due), End::Active);
+            let (last, epoch, boot) = (
+                self.last(place),
+                self.epoch.unwrap_or(0),
+                self.settings.boot,
+            );
+            let Some(lane) = self.active.lanes.get_mut(n) else {
+                continue;
+            };
+            let shown = lane.shown(place);
+            let times = |shown: Shown| {
+                let (start, end) = (shown.last.uptime(epoch), last.uptime(epoch));
+                Times::new(start, end, now.at(due), boot)
+            };
+            let part = part(&flow, lane.unit, shown, times);
+            if part.is_empty() {
+                continue;
+            }
+            let news = Counts {
+                packets: part.packets,
+                octets: part.octets,
+            };
+            let counts = shown.map_or(news, |shown| shown.counts.plus(&news));
+            lane.set_shown(place, Shown { counts, last });
+            lane.enlist(place, due);
+            done(now.at(due), &part);
+        }
+    }
+
+    /// Hands over what interfaces that exported parts of a flow that ends did not export yet.
+    pub(super) fn end_parts(
+        &mut self,
+        place: u32,
+        now: Now,
+        flow: &Flow,
+        done: &mut impl FnMut(Now, &Flow),
+    ) {
+        let (last, epoch, boot) = (
+            self.last(place),
+            self.epoch.unwrap_or(0),
+            self.settings.boot,
+        );
+        for lane in &self.active.lanes {
+            if let Some(shown) = lane.shown(place) {
+                let times = |shown: Shown| {
+                    let (start, end) = (shown.last.uptime(epoch), last.uptime(epoch));
+                    Times::new(start, end, now, boot)
+                };
+                done(now, &part(flow, lane.unit, Some(shown), times));
+            }
+        }
+        self.active.forget(place);
+    }
+}
+
+/// The part of a flow that one interface has not had. It begins where the one before ended.
+fn part(flow: &Flow, unit: u32, shown: Option<Shown>, times: impl Fn(Shown) -> Times) -> Flow {
+    let total = Counts {
+        packets: flow.packets,
+        octets: flow.octets,
+    };
+    let Counts { packets, octets } = rest(&total, shown);
+    let times = shown.map_or(flow.times, times);
+    Flow {
+        packets,
+        octets,
+        times,
+        only: Some(unit),
+        ..*flow
+    }
+}
