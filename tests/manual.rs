@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use pflow::accounting::Counting;
 use pflow::config::{Config, Place, apply_line, apply_text};
 use pflow::export::{Format, TemplateSet};
 use pflow::options::FLAGS;
@@ -134,10 +135,11 @@ fn every_value_of_a_word_is_described_and_no_other() {
     let mut known = words(timeouts.iter().map(|(name, _)| name));
     known.extend(words(TemplateSet::VALUES.iter().map(|(name, _)| *name)));
     known.extend(words(Format::VALUES.iter().map(|(name, _)| *name)));
+    known.extend(words(Counting::VALUES.iter().map(|(name, _)| *name)));
     known.extend(words(["in", "out", "any", "active", "none", "on", "off"]));
     // `.Ic flush Cm active | none`: the macro is called once for both.
     let mut both = mentioned;
-    both.extend(words(["none", "off"]));
+    both.extend(words(["none", "off", "estimate"]));
     assert_eq!(both, known);
 }
 
@@ -157,6 +159,7 @@ fn bounds_in_the_page_are_the_programs() {
     check("pflow0 mtu", (72, 2048), "72 to 2048");
     check("pflow0 hold", (1, 30), "1 to 30");
     check("pflow0 refresh", (1, 86400), "1 to 86400");
+    check("pflow0 active", (0, 86400), "0 to 86400");
     check("pflow0 domain", (1, u32::MAX.into()), "1 to 4294967295");
     check("states", (1, 1 << 30), "1 to 1073741824");
     check(

@@ -154,7 +154,10 @@ pub struct Peer {
     pub seqlo: u32,
     pub seqhi: u32,
     pub seqdiff: u32,
+    pub max_win: u16,
+    pub mss: u16,
     pub state: u8,
+    pub wscale: u8,
     pub pad: [u8; 6],
 }
 
@@ -164,7 +167,9 @@ impl Peer {
         put32(at, 8, self.seqlo);
         put32(at, 12, self.seqhi);
         put32(at, 16, self.seqdiff);
-        at[24] = self.state;
+        put16(at, 20, self.max_win);
+        put16(at, 22, self.mss);
+        (at[24], at[25]) = (self.state, self.wscale);
         at[26..32].copy_from_slice(&self.pad);
     }
 }

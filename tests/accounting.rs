@@ -1,0 +1,867 @@
+//! What counters are worth: quality, TCP estimated from sequence numbers, and flows exported in
+//! parts while they go on.
+
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    missing_docs,
+    reason = "a test that is wrong may panic"
+)]
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::{A, B, D, Key, M, Out, PFSYNC0, Peer, Run, St, settings};
+use pflow::config::{Config, Place, apply_line};
+use proptest::prelude::*;
+
+/// Dialects whose UPD_C and DEL_C are all that is said of a living state.
+const MODERN: [D; 6] = [
+    D::Obsd46,
+    D::Fbsd9,
+    D::Fbsd1301,
+    D::Fbsd1400,
+    D::Fbsd1500,
+    D::Obsd74,
+];
+
+/// Headers of IPv4 and TCP.
+const H: u64 = 40;
+/// Data in a full packet.
+const MSS: u64 = 1460;
+
+const CLOSING: u8 = 7;
+const FIN_WAIT_2: u8 = 9;
+const TIME_WAIT: u8 = 10;
+
+fn config(lines: &[&str]) -> Config {
+    let mut config = Config::default();
+    for line in lines {
+        apply_line(&mut config, line, || Place::CommandLine).unwrap();
+    }
+    config
+}
+
+/// The flow that ends and its quality.
+fn ended(run: &mut Run) -> (Out, String) {
+    let printed = String::from_utf8(run.engine.printed().clone()).unwrap();
+    let qualities: Vec<String> = printed
+        .lines()
+        .map(|line| {
+            let record: serde_json::Value = serde_json::from_str(line).unwrap();
+            record["quality"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert!(
+        qualities.windows(2).all(|pair| pair[0] == pair[1]),
+        "{qualities:?}"
+    );
+    (run.flow(), qualities[0].clone())
+}
+
+/// A connection after its handshake, as pf keeps it: windows of 65535 << 7 both ways.
+fn connection(id: u64) -> St {
+    let peer = |seqlo: u32| {
+        let peer = Peer {
+            seqlo,
+            max_win: 65535,
+            state: 4,
+            wscale: 0x87,
+            ..Peer::default()
+        };
+        allowed(peer)
+    };
+    let st = St {
+        src: peer(0xffff_ff00),
+        dst: peer(0xffff_fff0),
+        ..St::tcp(id)
+    };
+    st.count([3, 2], [60 + 2 * H, 60 + H])
+}
+
+/// With the `seqhi` that belongs to where it is.
+fn allowed(peer: Peer) -> Peer {
+    Peer {
+        seqhi: peer.seqlo.wrapping_add(65535 << 7),
+        ..peer
+    }
+}
+
+fn sent(peer: Peer, octets: u32) -> Peer {
+    allowed(Peer {
+        seqlo: peer.seqlo.wrapping_add(octets),
+        ..peer
+    })
+}
+
+/// The state after its responder sent so much.
+fn down(st: St, octets: u32) -> St {
+    St {
+        dst: sent(st.dst, octets),
+        ..st
+    }
+}
+
+fn up(st: St, octets: u32) -> St {
+    St {
+        src: sent(st.src, octets),
+        ..st
+    }
+}
+
+/// What `messages` of so much data downwards take, on top of [`connection`]'s counters.
+fn with_download(steps: &[u64]) -> ([u64; 2], [u64; 2]) {
+    let mut counts = (connection(1).packets, connection(1).octets);
+    for step in steps {
+        let packets = step.div_ceil(MSS);
+        let acks = packets.div_ceil(2);
+        counts.0[1] += packets;
+        counts.0[0] += acks;
+        counts.1[1] += step + packets * H;
+        counts.1[0] += acks * H;
+    }
+    counts
+}
+
+#[test]
+fn tcp_is_estimated_from_what_sequence_numbers_advance() {
+    for d in MODERN {
+        let mut run = Run::new();
+        let mut st = connection(1);
+        run.send(0, A, d, &[M::Ins(st)]);
+        for s in 1..=5 {
+            st = down(st, 1_000_000);
+            run.send(s * 1000, A, d, &[M::upd_c(&st)]);
+        }
+        run.send(5000 + 86_400_000, A, d, &[M::del_c(&st)]);
+        let (flow, quality) = ended(&mut run);
+        assert_eq!(
+            (flow.packets, flow.octets),
+            with_download(&[1_000_000; 5]),
+            "{d:?}"
+        );
+        assert_eq!(quality, "estimated", "{d:?}");
+    }
+}
+
+#[test]
+fn ipv6_has_larger_headers() {
+    let st = connection(1).keyed(Key::new("2001:db8::1", 40000, "2001:db8::2", 443));
+    let mut run = Run::new();
+    run.send(0, A, D::Obsd74, &[M::Ins(st)]);
+    run.send(
+        1000,
+        A,
+        D::Obsd74,
+        &[M::upd_c(&down(st, 1440 * 10)), M::del_c(&st)],
+    );
+    let flow = run.flow();
+    assert_eq!(flow.octets, [60 + 2 * H + 5 * 60, 60 + H + 10 * 1500]);
+}
+
+#[test]
+fn a_hundred_gigabytes_go_round_the_sequence_numbers_many_times() {
+    let mut run = Run::new();
+    let mut st = connection(1);
+    run.send(0, A, D::Obsd74, &[M::Ins(st)]);
+    // Ten gigabits a second, a message a second; each tenth is lost.
+    for s in 1..=80 {
+        st = down(st, 1_250_000_000);
+        if s % 10 != 5 {
+            run.send(s * 1000, A, D::Obsd74, &[M::upd_c(&st)]);
+        }
+    }
+    run.send(81_000, A, D::Obsd74, &[M::del_c(&st)]);
+    let octets = run.flow().octets[1];
+    let payload = 100_000_000_000;
+    assert!((payload..payload / 100 * 103).contains(&octets), "{octets}");
+}
+
+#[test]
+fn syn_and_fin_are_no_data() {
+    let mut run = Run::new();
+    let mut st = connection(1).count([1, 1], [60, 60]);
+    run.send(0, A, D::Obsd74, &[M::Ins(st)]);
+    // The initiator's SYN is not in seqlo before its next packet.
+    st = up(st, 1);
+    run.send(1000, A, D::Obsd74, &[M::upd_c(&st)]);
+    st = down(up(st, 1), 1);
+    (st.src.state, st.dst.state) = (CLOSING, FIN_WAIT_2);
+    run.send(2000, A, D::Obsd74, &[M::upd_c(&st)]);
+    st.src.state = FIN_WAIT_2;
+    run.send(3000, A, D::Obsd74, &[M::upd_c(&st), M::del_c(&st)]);
+    let flow = run.flow();
+    // A FIN each way in packets of their own.
+    assert_eq!((flow.packets, flow.octets), ([2, 2], [60 + H, 60 + H]));
+}
+
+#[test]
+fn a_refused_connection_is_one_packet_back() {
+    let mut run = Run::new();
+    let mut st = connection(1).count([1, 0], [60, 0]);
+    (st.dst.seqlo, st.dst.seqhi, st.dst.state, st.src.state) = (0, 1, 0, 2);
+    run.send(0, A, D::Obsd74, &[M::Ins(st)]);
+    (st.dst.state, st.src.state) = (TIME_WAIT, TIME_WAIT);
+    run.send(
+        1000,
+        A,
+        D::Obsd74,
+        &[M::upd_c(&st), M::upd_c(&st), M::del_c(&st)],
+    );
+    let flow = run.flow();
+    assert_eq!((flow.packets, flow.octets), ([1, 1], [60, H]));
+}
+
+#[test]
+fn modulated_sequence_numbers_change_nothing() {
+    let play = |seqdiff: u32| {
+        let mut run = Run::new();
+        let mut st = connection(1);
+        (st.src.seqdiff, st.dst.seqdiff) = (seqdiff, !seqdiff);
+        run.send(0, A, D::Obsd74, &[M::Ins(st)]);
+        run.send(
+            1000,
+            A,
+            D::Obsd74,
+            &[M::upd_c(&down(st, 5_000_000)), M::del_c(&st)],
+        );
+        run.flow()
+    };
+    assert_eq!(play(0), play(0x1234_5678));
+    assert_eq!(
+        (play(0).packets, play(0).octets),
+        with_download(&[5_000_000])
+    );
+}
+
+#[test]
+fn segments_are_as_long_as_the_counted_ones() {
+    let mut run = Run::new();
+    // 20 packets of 500 octets of data, and 10 that acknowledge them.
+    let st = connection(1).count([11, 21], [60 + 10 * H, 60 + 20 * (500 + H)]);
+    run.send(0, A, D::Obsd74, &[M::Ins(st)]);
+    run.send(
+        1000,
+        A,
+        D::Obsd74,
+        &[M::upd_c(&down(st, 50_000)), M::del_c(&st)],
+    );
+    let flow = run.flow();
+    assert_eq!(
+        (flow.packets, flow.octets[1]),
+        ([61, 121], 60 + 120 * (500 + H))
+    );
+}
+
+/// A state after a second of a download of which nothing can be told.
+fn untold(base: St, then: impl Fn(&mut St)) -> (Out, String) {
+    let mut run = Run::new();
+    run.send(0, A, D::Obsd74, &[M::Ins(base)]);
+    let mut st = base;
+    then(&mut st);
+    run.send(1000, A, D::Obsd74, &[M::upd_c(&st), M::del_c(&st)]);
+    ended(&mut run)
+}
+
+#[test]
+fn what_sequence_numbers_do_not_tell_is_left_partial() {
+    let counted = connection(1);
+    let sloppy = |base: St| St {
+        flags: base.flags | 2,
+        ..base
+    };
+    let unheard = |mut base: St| {
+        (base.dst.seqlo, base.dst.seqhi) = (0, 1);
+        base
+    };
+    let step = |st: &mut St| *st = down(*st, 100_000);
+    let cases: [(&str, (Out, String)); 6] = [
+        ("sloppy by its flag", untold(sloppy(counted), step)),
+        (
+            "sloppy by what it does not track",
+            untold(unheard(counted), |st| st.src.state = 4),
+        ),
+        (
+            "synproxy",
+            untold(counted, |st| {
+                step(st);
+                st.src.state = 11;
+            }),
+        ),
+        (
+            "behind",
+            untold(counted, |st| *st = down(*st, 5_000_u32.wrapping_neg())),
+        ),
+        (
+            "beyond its window",
+            untold(counted, |st| st.dst.seqlo ^= 0x2000_0000),
+        ),
+        ("no news", untold(counted, |_| {})),
+    ];
+    for (name, (flow, quality)) in cases {
+        assert_eq!(
+            (flow.packets, flow.octets),
+            (counted.packets, counted.octets),
+            "{name}"
+        );
+        assert_eq!(quality, "partial", "{name}");
+    }
+}
+
+#[test]
+fn no_damaged_octet_of_a_sequence_number_adds_more_than_a_window() {
+    let st = connection(1);
+    for bit in 0..32 {
+        let (flow, _) = untold(st, |st| st.dst.seqlo ^= 1 << bit);
+        let most = u64::from(u16::MAX) << 7;
+        assert!(
+            flow.octets[1] < 2 * most + 200_000,
+            "bit {bit}: {}",
+            flow.octets[1]
+        );
+    }
+}
+
+#[test]
+fn a_responder_first_heard_of_in_an_update_makes_its_flow_partial() {
+    let mut first = connection(1).count([1, 0], [60, 0]);
+    (first.dst.seqlo, first.dst.seqhi, first.dst.state) = (0, 1, 0);
+    let mut run = Run::new();
+    run.send(0, A, D::Obsd74, &[M::Ins(first)]);
+    let mut st = connection(1);
+    run.send(1000, A, D::Obsd74, &[M::upd_c(&st)]);
+    st = down(st, 14_600);
+    run.send(2000, A, D::Obsd74, &[M::upd_c(&st), M::del_c(&st)]);
+    let (flow, quality) = ended(&mut run);
+    // Its SYN, with options, and what it sent after the first update.
+    assert_eq!(flow.octets[1], 60 + 10 * 1500);
+    assert_eq!(quality, "partial");
+}
+
+#[test]
+fn stale_memory_of_upd_c_is_no_time_stamps() {
+    let play = |scrub| {
+        let (flow, _) = untold(connection(1), |st| {
+            *st = down(*st, 1_000_000);
+            (st.src.scrub, st.dst.scrub) = (scrub, scrub);
+        });
+        flow
+    };
+    assert_eq!(play([0, 1, 64, 1, 0, 0, 0, 9]), play([0; 8]));
+    // In a full state they are.
+    let mut st = connection(1);
+    st.src.scrub = [0, 1, 64, 1, 0, 0, 0, 9];
+    let (flow, _) = untold(st, |st| *st = down(*st, 14_480));
+    assert_eq!(flow.octets[1], 60 + H + 10 * 1500);
+}
+
+#[test]
+fn a_full_state_takes_the_place_of_the_estimate() {
+    for d in MODERN {
+        let mut run = Run::new();
+        let st = connection(1);
+        run.send(0, A, d, &[M::Ins(st)]);
+        let st = down(st, 1_000_000);
+        run.send(1000, A, d, &[M::upd_c(&st)]);
+        let st = st.aged(4).count([500, 900], [20_000, 1_000_000]);
+        run.send(4000, A, d, &[M::Upd(st)]);
+        run.send(1000 + 86_400_000, A, d, &[M::del_c(&st)]);
+        let (flow, quality) = ended(&mut run);
+        assert_eq!(
+            (flow.packets, flow.octets),
+            ([500, 900], [20_000, 1_000_000]),
+            "{d:?}"
+        );
+        assert_eq!(quality, "exact", "{d:?}");
+    }
+}
+
+#[test]
+fn counters_exact_leaves_estimates_out() {
+    let mut run = Run::with(settings(), config(&["counters exact"]));
+    let st = connection(1);
+    run.send(0, A, D::Obsd74, &[M::Ins(st)]);
+    run.send(
+        1000,
+        A,
+        D::Obsd74,
+        &[M::upd_c(&down(st, 1_000_000)), M::del_c(&st)],
+    );
+    let (flow, quality) = ended(&mut run);
+    assert_eq!((flow.octets, &*quality), (st.octets, "partial"));
+}
+
+#[test]
+fn after_a_failover_each_node_has_an_estimate_of_its_own() {
+    let mut run = Run::new();
+    let st = connection(1);
+    run.send(0, A, D::Obsd74, &[M::Ins(st)]);
+    let st = down(st, 14_600);
+    run.send(1000, A, D::Obsd74, &[M::upd_c(&st)]);
+    let st = down(st, 14_600);
+    run.send(2000, B, D::Obsd74, &[M::upd_c(&st)]);
+    let so_far = with_download(&[14_600, 14_600]);
+    // The second node tells what it carried; of the first one's nothing is heard.
+    let full = st.aged(5).count([7, 12], [300, 17_000]);
+    run.send(5000, B, D::Obsd74, &[M::Upd(full)]);
+    run.send(6000, A, D::Obsd74, &[M::del_c(&st)]);
+    let (flow, quality) = ended(&mut run);
+    let first = with_download(&[14_600]);
+    assert_eq!(flow.octets, [first.1[0] + 300, first.1[1] + 17_000]);
+    assert!(flow.octets[1] > so_far.1[1]);
+    assert_eq!(quality, "estimated");
+}
+
+fn udp(id: u64) -> St {
+    St::udp(id).count([1, 1], [80, 200])
+}
+
+#[test]
+fn activity_without_a_full_state_after_it_is_not_exact() {
+    for d in MODERN {
+        let end = |messages: &[(i64, M)], at: i64| {
+            let mut run = Run::new();
+            run.send(0, A, d, &[M::Ins(udp(1))]);
+            for (at, message) in messages {
+                run.send(*at, A, d, &[*message]);
+            }
+            run.send(at, A, d, &[M::del_c(&udp(1))]);
+            ended(&mut run).1
+        };
+        let active = (5000, M::upd_c(&udp(1)));
+        let full = (8000, M::Upd(udp(1).aged(8).count([4, 4], [320, 800])));
+        assert_eq!(end(&[], 65_000), "exact", "{d:?}");
+        assert_eq!(end(&[active], 70_000), "partial", "{d:?}");
+        assert_eq!(end(&[active, full], 70_000), "exact", "{d:?}");
+        assert_eq!(
+            end(&[active, full, (9000, active.1)], 74_000),
+            "partial",
+            "{d:?}"
+        );
+    }
+}
+
+#[test]
+fn a_delete_at_another_time_than_a_timeout_after_the_last_activity_shows_a_loss() {
+    let end = |st: St, at: i64| {
+        let mut run = Run::new();
+        run.send(0, A, D::Obsd74, &[M::Ins(st)]);
+        run.send(at * 1000, A, D::Obsd74, &[M::del_c(&st)]);
+        ended(&mut run).1
+    };
+    // udp.multiple is a minute.
+    for (at, quality) in [
+        (30, "partial"),
+        (57, "partial"),
+        (59, "exact"),
+        (72, "exact"),
+        (75, "partial"),
+    ] {
+        assert_eq!(end(udp(1), at), quality, "{at}");
+    }
+    let closed = St {
+        timeout: 5,
+        ..connection(1)
+    };
+    for (at, quality) in [
+        (1, "exact"),
+        (90, "exact"),
+        (102, "exact"),
+        (104, "partial"),
+    ] {
+        assert_eq!(end(closed, at), quality, "{at}");
+    }
+}
+
+#[test]
+fn a_shorter_timeout_that_the_sender_shows_is_believed() {
+    let mut run = Run::new();
+    let shown = St {
+        expire: 25,
+        ..udp(1)
+    };
+    run.send(0, A, D::Obsd74, &[M::Ins(shown)]);
+    run.send(30_000, A, D::Obsd74, &[M::del_c(&shown)]);
+    assert_eq!(ended(&mut run).1, "exact");
+}
+
+#[test]
+fn a_copy_of_the_last_full_state_settles_nothing() {
+    let mut run = Run::new();
+    run.send(0, A, D::Obsd74, &[M::Ins(udp(1))]);
+    run.send(1000, A, D::Obsd74, &[M::upd_c(&udp(1))]);
+    run.send(1100, A, D::Obsd74, &[M::Ins(udp(1))]);
+    run.send(63_000, A, D::Obsd74, &[M::del_c(&udp(1))]);
+    assert_eq!(ended(&mut run).1, "partial");
+}
+
+#[test]
+fn what_a_sender_counted_before_it_began_again_is_not_known_to_the_end() {
+    let mut run = Run::new();
+    run.send(0, A, D::Obsd74, &[M::Ins(udp(1))]);
+    run.send(1000, A, D::Obsd74, &[M::upd_c(&udp(1))]);
+    run.send(
+        9000,
+        A,
+        D::Obsd74,
+        &[M::Upd(udp(1).aged(9).count([1, 0], [70, 0]))],
+    );
+    run.send(70_000, A, D::Obsd74, &[M::del_c(&udp(1))]);
+    let (flow, quality) = ended(&mut run);
+    assert_eq!((flow.octets, &*quality), ([150, 200], "partial"));
+}
+
+#[test]
+fn before_v5_only_a_full_delete_is_exact() {
+    for d in [D::V2, D::V3, D::V4] {
+        let st = udp(1).count([5, 5], [500, 500]);
+        let mut run = Run::new();
+        run.send(0, PFSYNC0, d, &[M::Ins(udp(1)), M::Upd(udp(1)), M::Del(st)]);
+        let (flow, quality) = ended(&mut run);
+        assert_eq!((flow.octets, &*quality), ([500, 500], "exact"), "{d:?}");
+        run.send(20_000, PFSYNC0, d, &[M::Ins(udp(2)), M::Upd(udp(2))]);
+        run.send(80_000, PFSYNC0, d, &[M::del_c(&udp(2))]);
+        assert_eq!(ended(&mut run).1, "partial", "{d:?}");
+    }
+}
+
+#[test]
+fn flows_are_counted_by_quality() {
+    let mut run = Run::new();
+    run.send(
+        0,
+        A,
+        D::Obsd74,
+        &[M::Ins(udp(1)), M::Ins(udp(2)), M::Ins(connection(3))],
+    );
+    let down = down(connection(3), 1000);
+    run.send(1000, A, D::Obsd74, &[M::upd_c(&udp(2)), M::upd_c(&down)]);
+    run.send(
+        61_000,
+        A,
+        D::Obsd74,
+        &[1, 2, 3].map(|id| M::del_c(&udp(id))),
+    );
+    let counters = run.engine.flow_counters();
+    assert_eq!(
+        (counters.exact, counters.estimated, counters.partial),
+        (1, 1, 1)
+    );
+    assert_eq!((counters.exact_octets, counters.partial_octets), (280, 280));
+    assert_eq!(counters.octets, 560 + counters.estimated_octets);
+}
+
+/// A record of IPv4 on the wire: interface, initiator's port, start and end in seconds after T0,
+/// packets, octets.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Record {
+    unit: u32,
+    port: u16,
+    reverse: bool,
+    times: (i64, i64),
+    packets: u64,
+    octets: u64,
+}
+
+/// The IPFIX records of IPv4 that were sent since the last call.
+fn records(run: &mut Run) -> Vec<Record> {
+    let mut records = Vec::new();
+    for (unit, payload) in run.engine.outbox().iter() {
+        let u16_at = |at: usize| u16::from_be_bytes(payload[at..at + 2].try_into().unwrap());
+        let u64_at = |at: usize| u64::from_be_bytes(payload[at..at + 8].try_into().unwrap());
+        let seconds = |at: usize| u64_at(at) as i64 / 1000 - common::T0;
+        if u16_at(16) != 256 {
+            continue;
+        }
+        for at in (20..16 + usize::from(u16_at(18))).step_by(54) {
+            let (sport, dport) = (u16_at(at + 48), u16_at(at + 50));
+            let reverse = dport != 443;
+            records.push(Record {
+                unit,
+                port: if reverse { dport } else { sport },
+                reverse,
+                packets: u64_at(at + 16),
+                octets: u64_at(at + 24),
+                times: (seconds(at + 32), seconds(at + 40)),
+            });
+        }
+    }
+    run.engine.outbox().clear();
+    records
+}
+
+const COLLECTOR: &str = "flowdst 127.0.0.1:4739 pflowproto 10 hold 1";
+
+fn parts_of(run: &mut Run, unit: u32) -> Vec<(bool, (i64, i64), u64, u64)> {
+    records(run)
+        .into_iter()
+        .filter(|record| record.unit == unit)
+        .map(|r| (r.reverse, r.times, r.packets, r.octets))
+        .collect()
+}
+
+#[test]
+fn a_long_flow_is_exported_in_parts_to_the_interface_that_asks() {
+    let lines = [
+        format!("pflow0 {COLLECTOR} active 10"),
+        format!("pflow1 {COLLECTOR}"),
+    ];
+    let mut run = Run::with(settings(), config(&lines.each_ref().map(|line| &**line)));
+    run.send(0, A, D::Obsd74, &[M::Ins(udp(1))]);
+    run.send(
+        5000,
+        A,
+        D::Obsd74,
+        &[M::Upd(udp(1).aged(5).count([3, 1], [240, 200]))],
+    );
+    run.send(5000, A, D::Obsd74, &[M::upd_c(&udp(1))]);
+    run.advance(12_000);
+    assert_eq!(
+        parts_of(&mut run, 0),
+        [(false, (0, 5), 3, 240), (true, (0, 5), 1, 200)]
+    );
+    // Nothing new at 20 seconds; at 25 there is, and it is due ten seconds later.
+    run.send(
+        25_000,
+        A,
+        D::Obsd74,
+        &[
+            M::upd_c(&udp(1)),
+            M::Upd(udp(1).aged(25).count([5, 1], [400, 200])),
+        ],
+    );
+    run.advance(34_500);
+    assert_eq!(parts_of(&mut run, 0), []);
+    run.advance(37_000);
+    assert_eq!(parts_of(&mut run, 0), [(false, (5, 25), 2, 160)]);
+    run.send(
+        40_000,
+        A,
+        D::Obsd74,
+        &[
+            M::Upd(udp(1).aged(40).count([6, 2], [480, 300])),
+            M::del_c(&udp(1)),
+        ],
+    );
+    run.advance(42_000);
+    let last = records(&mut run);
+    let of = |unit| last.iter().filter(move |record| record.unit == unit);
+    assert_eq!(
+        of(0)
+            .map(|r| (r.reverse, r.packets, r.octets))
+            .collect::<Vec<_>>(),
+        [(false, 1, 80), (true, 1, 100)]
+    );
+    assert_eq!(
+        of(1)
+            .map(|r| (r.reverse, r.packets, r.octets))
+            .collect::<Vec<_>>(),
+        [(false, 6, 480), (true, 2, 300)]
+    );
+    assert_eq!(run.flow().octets, [480, 300], "printed whole");
+    assert_eq!(run.engine.interfaces()[0].counters.parts, 3);
+}
+
+#[test]
+fn a_flow_that_has_nothing_left_at_its_end_makes_no_record() {
+    let line = format!("pflow0 {COLLECTOR} active 10");
+    let mut run = Run::with(settings(), config(&[&line]));
+    run.send(0, A, D::Obsd74, &[M::Ins(udp(1))]);
+    run.advance(12_000);
+    assert_eq!(parts_of(&mut run, 0).len(), 2);
+    run.send(60_000, A, D::Obsd74, &[M::del_c(&udp(1))]);
+    run.advance(63_000);
+    assert_eq!(parts_of(&mut run, 0), []);
+    assert_eq!(run.flow().octets, [80, 200]);
+}
+
+#[test]
+fn parts_go_out_at_their_due_time_however_late_the_next_packet_is() {
+    let line = format!("pflow0 {COLLECTOR} active 10");
+    let mut run = Run::with(settings(), config(&[&line]));
+    run.send(0, A, D::Obsd74, &[M::Ins(connection(1))]);
+    run.engine.outbox().clear();
+    run.advance(500_000);
+    let first = run
+        .engine
+        .outbox()
+        .iter()
+        .map(|(_, payload)| payload.to_vec())
+        .find(|payload| payload[16..18] == [1, 0])
+        .unwrap();
+    let sent = i64::from(u32::from_be_bytes(first[4..8].try_into().unwrap()));
+    assert_eq!(sent - common::T0, 11, "ten seconds, and held for one");
+}
+
+#[test]
+fn what_an_estimate_had_too_much_is_not_exported_again() {
+    let line = format!("pflow0 {COLLECTOR} active 10");
+    let mut run = Run::with(settings(), config(&[&line]));
+    let st = connection(1);
+    run.send(0, A, D::Obsd74, &[M::Ins(st)]);
+    let st = down(st, 146_000);
+    run.send(9000, A, D::Obsd74, &[M::upd_c(&st)]);
+    run.advance(12_000);
+    let (packets, octets) = with_download(&[146_000]);
+    let first = parts_of(&mut run, 0);
+    assert_eq!((first[1].2, first[1].3), (packets[1], octets[1]));
+    // The estimate was 1000 octets too high; then 5000 more are counted.
+    let full = st.aged(13).count(packets, [octets[0], octets[1] - 1000]);
+    run.send(13_000, A, D::Obsd74, &[M::Upd(full)]);
+    let more = full
+        .aged(29)
+        .count([packets[0], packets[1] + 4], [octets[0], octets[1] + 4000]);
+    run.send(29_000, A, D::Obsd74, &[M::Upd(more), M::del_c(&st)]);
+    run.advance(31_000);
+    let rest: u64 = parts_of(&mut run, 0)
+        .iter()
+        .filter(|part| part.0)
+        .map(|part| part.3)
+        .sum();
+    assert_eq!(rest, 4000, "so that parts add up to what was counted");
+}
+
+#[test]
+fn switching_the_timeout_off_leaves_the_rest_for_the_end() {
+    let on = config(&[&format!("pflow0 {COLLECTOR} active 10")]);
+    let off = config(&[&format!("pflow0 {COLLECTOR}")]);
+    let mut run = Run::with(settings(), on);
+    run.send(0, A, D::Obsd74, &[M::Ins(udp(1)), M::Ins(connection(2))]);
+    run.advance(12_000);
+    assert_eq!(parts_of(&mut run, 0).len(), 4);
+    let now = pflow::time::Now::with_boot(common::wall(12_000), common::wall(-(1 << 31)));
+    run.engine.commit(now, off, &[0]);
+    let more = udp(1).aged(20).count([9, 9], [800, 900]);
+    run.send(20_000, A, D::Obsd74, &[M::Upd(more)]);
+    run.advance(40_000);
+    assert_eq!(parts_of(&mut run, 0), []);
+    run.send(41_000, A, D::Obsd74, &[M::del_c(&udp(1))]);
+    run.advance(43_000);
+    let octets: Vec<u64> = parts_of(&mut run, 0).iter().map(|part| part.3).collect();
+    assert_eq!(octets, [720, 700]);
+}
+
+/// Something that is heard of one of a few states.
+#[derive(Clone, Copy, Debug)]
+enum Heard {
+    Full { counted: [u16; 2], from_b: bool },
+    Activity { sent: [u32; 2], from_b: bool },
+    Deleted,
+    Silence { ms: u16 },
+}
+
+fn heard() -> impl Strategy<Value = (u8, Heard)> {
+    let what = prop_oneof![
+        4 => (any::<[u16; 2]>(), any::<bool>()).prop_map(|(counted, from_b)| Heard::Full { counted, from_b }),
+        4 => ([0..3_000_000_u32, 0..3_000_000_u32], any::<bool>())
+            .prop_map(|(sent, from_b)| Heard::Activity { sent, from_b }),
+        1 => Just(Heard::Deleted),
+        4 => (0..20_000_u16).prop_map(|ms| Heard::Silence { ms }),
+    ];
+    (0..3_u8, what)
+}
+
+type Sums = BTreeMap<(u16, bool), (u64, u64)>;
+
+/// Plays what is heard, in this order; what went out to an interface with an active timeout, and
+/// to one without.
+fn play(counting: &str, all: &[(u8, Heard)]) -> [Sums; 2] {
+    let lines = [
+        format!("counters {counting}"),
+        "flush active".to_owned(),
+        format!("pflow0 {COLLECTOR} active 7"),
+        format!("pflow1 {COLLECTOR}"),
+    ];
+    let mut run = Run::with(settings(), config(&lines.each_ref().map(|line| &**line)));
+    let (mut now, mut next) = (0, 0);
+    // For each state its id, what it is, and what both nodes counted.
+    let mut states: [Option<(St, [[u64; 2]; 2])>; 3] = [None; 3];
+    let mut sums: [Sums; 2] = [Sums::new(), Sums::new()];
+    let collect = |run: &mut Run, sums: &mut [Sums; 2]| {
+        for record in records(run) {
+            let sum = sums[record.unit as usize]
+                .entry((record.port, record.reverse))
+                .or_default();
+            sum.0 += record.packets;
+            sum.1 += record.octets;
+        }
+    };
+    for &(which, what) in all {
+        let (st, counts) = states[usize::from(which)].get_or_insert_with(|| {
+            next += 1;
+            let key = Key::new("192.0.2.1", 1000 + next, "198.51.100.7", 443);
+            (connection(u64::from(next)).keyed(key), [[0; 2]; 2])
+        });
+        let node = |from_b| if from_b { B } else { A };
+        match what {
+            Heard::Full { counted, from_b } => {
+                let count = &mut counts[usize::from(from_b)];
+                for (sum, more) in count.iter_mut().zip(counted) {
+                    *sum += u64::from(more);
+                }
+                let packets = count.map(|octets| octets / 100);
+                let full = St {
+                    age: u32::MAX,
+                    ..st.count(packets, *count)
+                };
+                run.send(now, node(from_b), D::Obsd74, &[M::Upd(full)]);
+            }
+            Heard::Activity { sent, from_b } => {
+                *st = down(up(*st, sent[0]), sent[1]);
+                run.send(now, node(from_b), D::Obsd74, &[M::upd_c(st)]);
+            }
+            Heard::Deleted => {
+                run.send(now, A, D::Obsd74, &[M::del_c(st)]);
+                states[usize::from(which)] = None;
+            }
+            Heard::Silence { ms } => {
+                now += i64::from(ms);
+                run.advance(now);
+            }
+        }
+        collect(&mut run, &mut sums);
+    }
+    run.advance(now + 2000);
+    run.finish();
+    collect(&mut run, &mut sums);
+    sums
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn parts_add_up_to_the_flow_whatever_order_messages_come_in(
+        all in prop::collection::vec(heard(), 1..60).prop_shuffle(),
+    ) {
+        let [parts, whole] = play("exact", &all);
+        prop_assert_eq!(parts, whole);
+    }
+
+    #[test]
+    fn parts_of_estimates_are_never_less_than_the_flow(
+        all in prop::collection::vec(heard(), 1..60),
+    ) {
+        let [parts, whole] = play("estimate", &all);
+        for (key, (_, octets)) in whole {
+            let sum = parts.get(&key).copied().unwrap_or_default();
+            prop_assert!(sum.1 >= octets, "{key:?}: {sum:?} of {octets}");
+        }
+    }
+
+    #[test]
+    fn parts_of_estimates_that_nobody_corrects_add_up_to_the_flow(
+        all in prop::collection::vec(heard(), 1..60),
+    ) {
+        let mut seen = [false; 3];
+        let only_first = all.into_iter().filter(|(which, what)| match what {
+            Heard::Full { .. } => !std::mem::replace(&mut seen[usize::from(*which)], true),
+            Heard::Deleted => false,
+            _ => true,
+        });
+        let [parts, whole] = play("estimate", &only_first.collect::<Vec<_>>());
+        prop_assert_eq!(parts, whole);
+    }
+}
