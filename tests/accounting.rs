@@ -476,6 +476,20 @@ fn a_delete_at_another_time_than_a_timeout_after_the_last_activity_shows_a_loss(
 }
 
 #[test]
+fn a_late_delete_shows_no_loss_behind_a_full_state() {
+    let end = |full: i64| {
+        let mut run = Run::new();
+        run.send(0, A, D::Obsd74, &[M::Ins(udp(1))]);
+        let told = udp(1).aged(full as u32).count([4, 4], [320, 800]);
+        run.send(full * 1000, A, D::Obsd74, &[M::Upd(told)]);
+        run.send(79_000, A, D::Obsd74, &[M::del_c(&udp(1))]);
+        ended(&mut run).1
+    };
+    // The last activity was between seconds 6 and 20, so that it is in the later one.
+    assert_eq!((&*end(5), &*end(40)), ("partial", "exact"));
+}
+
+#[test]
 fn a_shorter_timeout_that_the_sender_shows_is_believed() {
     let mut run = Run::new();
     let shown = St {
@@ -571,7 +585,7 @@ fn records(run: &mut Run) -> Vec<Record> {
     for (unit, payload) in run.engine.outbox().iter() {
         let u16_at = |at: usize| u16::from_be_bytes(payload[at..at + 2].try_into().unwrap());
         let u64_at = |at: usize| u64::from_be_bytes(payload[at..at + 8].try_into().unwrap());
-        let seconds = |at: usize| u64_at(at) as i64 / 1000 - common::T0;
+        let seconds = |at: usize| (u64_at(at) / 1000).cast_signed() - common::T0;
         if u16_at(16) != 256 {
             continue;
         }

@@ -246,7 +246,7 @@ impl Table {
     }
 
     /// Notes whether a DEL_C comes when it should: one timeout after the last activity known. Else
-    /// there was activity that is not.
+    /// there was activity that is not; but what was before the last full state is in that.
     pub(super) fn note_delete(&mut self, place: u32, arrival: Arrival) {
         let slot = &self.slots[place];
         if slot.last == Second::NEVER {
@@ -261,9 +261,18 @@ impl Table {
             configured
         };
         let is_early = idle + DELETE_LEAD < i64::from(least) && slot.pftm != TCP_CLOSED;
-        if is_early || idle > i64::from(configured.max(seen)) + DELETE_SLACK {
+        let is_late = idle > i64::from(configured.max(seen)) + DELETE_SLACK;
+        if is_early || is_late && !self.was_told_within(place, arrival.now.uptime, least) {
             self.note_missed(place);
         }
+    }
+
+    /// Whether so short a time ago, seconds, all there is to a state was told in full that activity
+    /// since then would have kept it.
+    fn was_told_within(&self, place: u32, now: Uptime, timeout: u32) -> bool {
+        let slot = &self.slots[place];
+        let age = slot.full.until(Moment::new(now)).as_secs();
+        slot.shares == NONE && age + DELETE_LEAD.unsigned_abs() < u64::from(timeout)
     }
 
     /// What a state's counters are worth if it ends so.
