@@ -91,14 +91,14 @@ impl Shape {
     const LOOSE: u8 = 0x80;
     const UNIT: u16 = 32;
 
-    fn new(max_mss: Option<u16>, peers: [Peer<'_>; 2]) -> Self {
+    fn new(max_mss: Option<u16>, src: Peer<'_>, dst: Peer<'_>) -> Self {
         let mss = max_mss.filter(|mss| *mss >= LEAST_MSS).unwrap_or(0);
         let mut bits = u8::try_from(mss / Self::UNIT).unwrap_or(0) & 0x3f;
         let is_stamped = |peer: Peer<'_>| peer.scrub().is_some_and(|scrub| scrub.flags & 1 != 0);
-        if peers.into_iter().any(is_stamped) {
+        if is_stamped(src) || is_stamped(dst) {
             bits |= Self::STAMPS;
         }
-        if !windows_fit(peers) {
+        if !windows_fit(src, dst) {
             bits |= Self::LOOSE;
         }
         Self(bits)
@@ -163,24 +163,26 @@ impl Position {
         state_flags: Option<u16>,
         forward: u64,
     ) -> Self {
+        let [src, dst] = peers;
         let mut marks = 0;
         let is_sloppy = state_flags.is_some_and(|flags| flags & SLOPPY != 0);
-        if is_sloppy || peers.into_iter().any(is_proxied) {
+        if is_sloppy || is_proxied(src) || is_proxied(dst) {
             marks |= Self::UNTRACKED;
         }
         // pf_create_state() does not count the SYN that makes the state.
         if forward <= 1 {
             marks |= Self::BEFORE_SYN;
         }
-        for (n, peer) in peers.into_iter().enumerate() {
-            if has_finished(peer) || peer.state() == TIME_WAIT {
-                marks |= Self::CLOSED << n;
-            }
+        if has_finished(src) || src.state() == TIME_WAIT {
+            marks |= Self::CLOSED;
+        }
+        if has_finished(dst) || dst.state() == TIME_WAIT {
+            marks |= Self::CLOSED << 1;
         }
         Self {
-            seqlo: peers.map(|peer| peer.seqlo()),
+            seqlo: [src.seqlo(), dst.seqlo()],
             marks,
-            shape: Shape::new(max_mss, peers),
+            shape: Shape::new(max_mss, src, dst),
         }
     }
 
@@ -209,18 +211,20 @@ impl Position {
     /// Moves to where a message's peers are. `expected` is how far each should have come, octets,
     /// if that is known: so that at many gigabits a second a lost message does no harm.
     pub fn follow(&mut self, peers: [Peer<'_>; 2], expected: [u64; 2]) -> Option<[Sent; 2]> {
-        if peers.into_iter().any(is_proxied) {
+        let [src, dst] = peers;
+        if is_proxied(src) || is_proxied(dst) {
             self.marks |= Self::UNTRACKED;
         }
         if self.marks & Self::UNTRACKED != 0 {
             return None;
         }
-        if peers.into_iter().any(is_unheard_of) || !self.shape.is_loose() && !windows_fit(peers) {
+        let is_lost = is_unheard_of(src) || is_unheard_of(dst);
+        if is_lost || !self.shape.is_loose() && !windows_fit(src, dst) {
             self.marks |= Self::UNSURE;
             return None;
         }
         self.marks &= !Self::UNSURE;
-        let ([src, dst], [ahead, back]) = (peers, expected);
+        let [ahead, back] = expected;
         let [lo, lo_back] = self.seqlo;
         let (lo, sent) = self.follow_end(0, lo, src, ahead);
         let (lo_back, sent_back) = self.follow_end(1, lo_back, dst, back);
@@ -294,12 +298,16 @@ fn is_unheard_of(peer: Peer<'_>) -> bool {
 
 /// Whether each peer may send as far as it does: `seqhi` is the other's window beyond what that
 /// acknowledged, which is not beyond `seqlo`, both give or take what pf tolerates.
-fn windows_fit([src, dst]: [Peer<'_>; 2]) -> bool {
-    [(src, dst), (dst, src)].into_iter().all(|(peer, other)| {
-        let ahead = i64::from(peer.seqhi().wrapping_sub(peer.seqlo()).cast_signed());
-        let window = i64::from(other.max_win().max(1)) << (other.wscale() & 0x0f);
-        peer.seqlo() == 0 || (-WINDOW_SLACK..=window + WINDOW_SLACK).contains(&ahead)
-    })
+fn windows_fit(src: Peer<'_>, dst: Peer<'_>) -> bool {
+    window_fits(src, dst) && window_fits(dst, src)
+}
+
+fn window_fits(peer: Peer<'_>, other: Peer<'_>) -> bool {
+    let (lo, hi) = (peer.seqlo(), peer.seqhi());
+    // At most 2^16 << 15.
+    let window = i64::from(other.max_win()) << (other.wscale() & 0x0f);
+    let ahead = i64::from(hi.wrapping_sub(lo).cast_signed());
+    lo == 0 || (-WINDOW_SLACK..=window + WINDOW_SLACK).contains(&ahead)
 }
 
 /// What the packets of a state are taken to look like.

@@ -250,9 +250,11 @@ impl Table {
     /// Hands over parts of the flows whose time it is.
     pub(super) fn handle_active(&mut self, now: Now, done: &mut impl FnMut(Now, &Flow)) {
         while let Some((n, place, due)) = self.active.pop_due(now.uptime) {
-            let flow = self.flow(place, now.at(due), End::Active);
+            let (total, exported) = self.total(place);
+            let counts = total.minus(&exported);
+            let flow = self.flow(place, now.at(due), End::Active, counts);
             let (last, epoch, boot) = (
-                self.last(place),
+                self.slots[place].last_packet(),
                 self.epoch.unwrap_or(0),
                 self.settings.boot,
             );
@@ -288,7 +290,7 @@ impl Table {
         done: &mut impl FnMut(Now, &Flow),
     ) {
         let (last, epoch, boot) = (
-            self.last(place),
+            self.slots[place].last_packet(),
             self.epoch.unwrap_or(0),
             self.settings.boot,
         );

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::slot::{Counts, EXPORTED, Moment, SETTLED, Share};
+use super::slot::{Counts, EXPORTED, Moment, SETTLED, Share, Slot};
 use super::{Arrival, Kind, Table};
 use crate::accounting::Counting;
 use crate::slab::NONE;
@@ -120,7 +120,11 @@ impl Table {
     }
 
     pub(super) fn shares_of(&self, place: u32) -> impl Iterator<Item = u32> + '_ {
-        let first = self.slots[place].shares;
+        self.shares_of_slot(&self.slots[place])
+    }
+
+    pub(super) fn shares_of_slot(&self, slot: &Slot) -> impl Iterator<Item = u32> + '_ {
+        let first = slot.shares;
         std::iter::successors((first != NONE).then_some(first), |at| {
             let next = self.shares[*at].next;
             (next != NONE).then_some(next)
@@ -138,6 +142,9 @@ impl Table {
     pub(super) fn total(&self, place: u32) -> (Counts, Counts) {
         let mut total = self.slots[place].counts;
         let mut exported = Counts::default();
+        if self.slots[place].shares == NONE {
+            return (total, exported);
+        }
         for at in self.shares_of(place) {
             let share = &self.shares[at];
             if share.sender == EXPORTED {

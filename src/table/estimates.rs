@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use super::counting::{LATE, MAX_SHARES};
-use super::slot::{Counts, Moment, SETTLED, Second, Share, UNSETTLED};
+use super::slot::{Counts, Moment, SETTLED, Second, Share, Slot, UNSETTLED};
 use super::{Arrival, Kind, Table};
 use crate::accounting::{Counting, Model, Position, TCP};
 use crate::flow::{End, Quality};
@@ -276,18 +276,24 @@ impl Table {
     }
 
     /// What a state's counters are worth if it ends so.
-    pub(super) fn quality(&self, place: u32, end: End) -> Quality {
-        let slot = &self.slots[place];
-        let estimates = self
-            .shares_of(place)
-            .filter(|at| self.shares[*at].is_estimate);
-        let (mut is_settled, mut is_estimated) = (slot.marks & UNSETTLED == 0, false);
-        for at in estimates {
-            is_settled = false;
-            is_estimated |= self.shares[at].counts != Counts::default();
-        }
+    #[inline]
+    pub(super) fn quality(&self, slot: &Slot, end: End) -> Quality {
         // An id that came again: the end was missed, and who knows what before it.
-        if is_settled && end != End::Replaced {
+        let has_ended = end != End::Replaced;
+        if slot.shares == NONE && slot.marks & UNSETTLED == 0 && has_ended {
+            Quality::Exact
+        } else {
+            self.quality_of_shares(slot, has_ended)
+        }
+    }
+
+    fn quality_of_shares(&self, slot: &Slot, has_ended: bool) -> Quality {
+        let (mut is_settled, mut is_estimated) = (slot.marks & UNSETTLED == 0, false);
+        for share in self.shares_of_slot(slot).map(|at| &self.shares[at]) {
+            is_settled &= !share.is_estimate;
+            is_estimated |= share.is_estimate && share.counts != Counts::default();
+        }
+        if is_settled && has_ended {
             return Quality::Exact;
         }
         let unknown = Position::UNTRACKED | Position::UNSURE | Position::HEADLESS;

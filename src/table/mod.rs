@@ -48,7 +48,7 @@ use departed::{Departed, Departure, Identity};
 use names::Names;
 use queues::{Class, Queues};
 use senders::Senders;
-use slot::{Birth, EXPORTED, KeyPair, Second, Share, Slot, Slots};
+use slot::{Birth, Counts, EXPORTED, KeyPair, Second, Share, Slot, Slots};
 
 /// How long after its timeout a state may still be deleted: one purge pass of 10 s, a second in
 /// the sender's queue, and the network (pfsync.md 7, trap 14).
@@ -561,7 +561,8 @@ impl Table {
 
     /// Takes a state out and hands its flow over.
     fn end(&mut self, place: u32, now: Now, end: End, done: &mut impl FnMut(Now, &Flow)) {
-        let flow = self.flow(place, now, end);
+        let (total, exported) = self.total(place);
+        let flow = self.flow(place, now, end, total.minus(&exported));
         let slot = self.slots[place];
         let identity = Identity::new(flow.id, &slot.key_pair(&self.keys).wire);
         if matches!(end, End::Deleted | End::Cleared | End::Replaced) {
@@ -569,40 +570,31 @@ impl Table {
         }
         // A CLR may overtake what was said of states before it (pfsync.md 1.8).
         if matches!(end, End::Expired | End::Evicted | End::Cleared) {
-            let (total, exported) = self.total(place);
-            self.departed
-                .dropped(identity, slot.creation, total.at_least(&exported));
+            let exported = total.at_least(&exported);
+            self.departed.dropped(identity, slot.creation, exported);
         }
         self.end_parts(place, now, &flow, done);
         self.remove(place, &slot);
         done(now, &flow);
     }
 
-    /// The flow that a state makes, as of `now`.
-    fn flow(&self, place: u32, now: Now, end: End) -> Flow {
-        let (total, exported) = self.total(place);
+    /// The flow that a state makes, as of `now`, with these counters.
+    #[inline(always)]
+    fn flow(&self, place: u32, now: Now, end: End, counts: Counts) -> Flow {
         let slot = &self.slots[place];
         let epoch = self.epoch.unwrap_or(0);
-        let (creation, last) = (slot.creation.uptime(epoch), self.last(place).uptime(epoch));
-        let times = Times::new(creation, last, now, self.settings.boot);
+        let (creation, last) = (
+            slot.creation.uptime(epoch),
+            slot.last_packet().uptime(epoch),
+        );
         slot.flow(
             &self.keys,
             self.names.name(slot.ifname),
-            total.minus(&exported),
-            times,
+            counts,
+            Times::new(creation, last, now, self.settings.boot),
             end,
-            self.quality(place, end),
+            self.quality(slot, end),
         )
-    }
-
-    /// When a state's last packet was, as far as that is known.
-    fn last(&self, place: u32) -> Second {
-        let slot = &self.slots[place];
-        if slot.last == Second::NEVER {
-            slot.creation
-        } else {
-            slot.last
-        }
     }
 
     fn remove(&mut self, place: u32, slot: &Slot) {

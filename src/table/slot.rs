@@ -293,6 +293,16 @@ impl Slot {
         flow::tuples(self.direction, &wire, &stack)
     }
 
+    /// When its last packet was, as far as that is known.
+    #[inline]
+    pub(super) fn last_packet(&self) -> Second {
+        if self.last == Second::NEVER {
+            self.creation
+        } else {
+            self.last
+        }
+    }
+
     /// Where its peers are.
     pub(super) fn position(&self) -> Position {
         Position {
@@ -309,6 +319,7 @@ impl Slot {
     }
 
     /// The flow it makes.
+    #[inline]
     pub(super) fn flow(
         &self,
         keys: &Slab<KeyPair>,
