@@ -18,6 +18,9 @@
 //!   keystrokes, is short of headers, but nothing comes out half as large again as it was;
 //! - whoever has nothing to send acknowledges every second segment (RFC 9293, 3.8.6.3);
 //! - FIN has a packet of its own, and so has the responder's SYN with its options;
+//! - what a responder sent before it was first heard of in an UPD_C is as much as in the first
+//!   update behind that, but not above [`HEAD_PERCENT`] of all that follows, and nothing if it had
+//!   not been sent data by then;
 //! - nothing is sent twice, and packets of neither data nor acknowledgement, such as keepalives
 //!   and resets, are not there.
 //!
@@ -67,8 +70,12 @@ const SEGMENT_HEADERS: u64 = 4;
 /// Segments acknowledged by one packet.
 const SEGMENTS_AN_ACK: u64 = 2;
 
-/// How far pf lets sequence numbers be beyond a window (pf.c, MAXACKWINDOW).
-const WINDOW_SLACK: i64 = 0xffff + 1500;
+/// How far from its window a sequence number may be. pf lets pass what is 67035 beyond (pf.c,
+/// MAXACKWINDOW); more than that for acknowledgements that take another way. A damaged number
+/// can add as much.
+const WINDOW_SLACK: i64 = 1 << 20;
+/// What is added for a beginning not seen, percent of what follows.
+const HEAD_PERCENT: u64 = 40;
 /// Half of all sequence numbers: what advanced by more is behind.
 const HALF: u32 = 1 << 31;
 
@@ -80,6 +87,31 @@ const CLOSING: u8 = 7;
 const FIN_WAIT_2: u8 = 9;
 const TIME_WAIT: u8 = 10;
 const PROXY_SRC: u8 = 11;
+
+/// What is yet to be added for a responder's beginning that was not seen.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Head(u32);
+
+impl Head {
+    /// Waits for the first data.
+    const WANTED: Self = Self(u32::MAX);
+
+    /// Adds to what initiator and responder sent what is due of the beginning.
+    pub fn complete(&mut self, [sent, back]: &mut [Sent; 2]) {
+        if back.options > 0 && sent.payload > 0 {
+            *self = Self::WANTED;
+        } else if back.payload > 0 {
+            if *self == Self::WANTED {
+                self.0 = u32::try_from(back.payload).unwrap_or(u32::MAX - 1);
+            }
+            let more = u64::from(self.0).min(back.payload * HEAD_PERCENT / 100);
+            self.0 = self
+                .0
+                .saturating_sub(u32::try_from(more).unwrap_or(u32::MAX));
+            back.payload += more;
+        }
+    }
+}
 
 /// What is remembered of the shape of a state's packets, in one octet:
 /// largest segment / 32 | time stamps 0x40 | windows make no sense 0x80.

@@ -114,14 +114,16 @@ impl Table {
         let expected = self.expected(place, sender, now);
         let advance = position.follow(peers, expected);
         self.slots[place].set_position(position);
-        let Some(advance) = advance else { return };
+        let Some(mut advance) = advance else { return };
+        let Some(at) = self.estimate(place, sender, now) else {
+            return;
+        };
+        self.shares[at].head.complete(&mut advance);
         let counted = self.counts_of(place, sender).unwrap_or_default();
         let (packets, octets) = self.model(place, peers, &counted).traffic(advance);
-        if let Some(at) = self.estimate(place, sender, now) {
-            let share = &mut self.shares[at];
-            share.counts = share.counts.plus(&Counts { packets, octets });
-            share.full = now;
-        }
+        let share = &mut self.shares[at];
+        share.counts = share.counts.plus(&Counts { packets, octets });
+        share.full = now;
     }
 
     fn model(&self, place: u32, peers: [Peer<'_>; 2], counted: &Counts) -> Model {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::accounting::{Position, Shape};
+use crate::accounting::{Head, Position, Shape};
 use crate::flow::{self, End, Flow, Quality, Times, Tuple};
 use crate::slab::{NONE, Slab};
 use crate::state::{Address, Af, Direction, StateId, StateKey};
@@ -130,6 +130,8 @@ pub(super) struct Share {
     /// sender was active since then; [`SETTLED`] stands for activity that no full state followed
     /// or can follow any more.
     pub(super) is_estimate: bool,
+    /// What the estimate lacks at its beginning.
+    pub(super) head: Head,
     pub(super) counts: Counts,
     /// When its last full state came, or of an estimate, when it last grew.
     pub(super) full: Uptime,
@@ -142,6 +144,7 @@ impl Share {
             sender,
             next: NONE,
             is_estimate: false,
+            head: Head::default(),
             counts,
             full,
         }
