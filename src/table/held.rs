@@ -19,7 +19,7 @@ pub struct Held<'a> {
     pub wire: StateKey,
     /// Key of the stack's side.
     pub stack: StateKey,
-    /// Packets from the initiator and back, as last heard from every sender.
+    /// Packets from the initiator and back, as last heard from every sender, and estimated since.
     pub packets: [u64; 2],
     /// Octets likewise.
     pub octets: [u64; 2],
@@ -76,7 +76,7 @@ impl Table {
             due: deadline(&self.settings.timeouts, &self.senders, class, slot.seen),
             pftm: slot.pftm,
             sender: &self.senders[slot.sender],
-            pflow: slot.pflow,
+            pflow: slot.is_pflow(),
             is_overdue: slot.is_overdue,
         })
     }

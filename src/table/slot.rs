@@ -296,6 +296,11 @@ impl Slot {
         flow::tuples(self.direction, &wire, &stack)
     }
 
+    /// Whether its rule says pflow, or its dialect cannot tell.
+    pub(super) fn is_pflow(&self) -> bool {
+        self.marks & PFLOW != 0
+    }
+
     /// When its last packet was, as far as that is known.
     #[inline]
     pub(super) fn last_packet(&self) -> Second {
@@ -337,7 +342,7 @@ impl Slot {
             id: self.state_id(),
             direction: self.direction,
             ifname,
-            pflow: self.marks & PFLOW != 0,
+            pflow: self.is_pflow(),
             tuple,
             translated,
             packets: total.packets,
