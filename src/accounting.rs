@@ -64,7 +64,7 @@ const ETHERNET_MTU: u64 = 1500;
 /// Segment sizes below this are no TCP's (pf.c, `pf_calc_mss`).
 const LEAST_MSS: u16 = 64;
 /// Packets with data that exact counters must cover to show the size of segments.
-const LEARNED_PACKETS: u64 = 4;
+pub const LEARNED_PACKETS: u64 = 4;
 /// A segment is this many times its headers at least.
 const SEGMENT_HEADERS: u64 = 4;
 /// Segments acknowledged by one packet.
@@ -75,7 +75,7 @@ const SEGMENTS_AN_ACK: u64 = 2;
 /// can add as much.
 const WINDOW_SLACK: i64 = 1 << 20;
 /// What is added for a beginning not seen, percent of what follows.
-const HEAD_PERCENT: u64 = 40;
+pub const HEAD_PERCENT: u64 = 40;
 /// Half of all sequence numbers: what advanced by more is behind.
 const HALF: u32 = 1 << 31;
 

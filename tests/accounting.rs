@@ -341,6 +341,28 @@ fn a_responder_first_heard_of_in_an_update_makes_its_flow_partial() {
 }
 
 #[test]
+fn a_beginning_not_seen_is_like_what_followed_but_two_fifths_at_most() {
+    let play = |steps: &[u32]| {
+        let mut first = connection(1).count([1, 0], [60, 0]);
+        (first.dst.seqlo, first.dst.seqhi, first.dst.state) = (0, 1, 0);
+        let mut run = Run::new();
+        run.send(0, A, D::Obsd74, &[M::Ins(first)]);
+        // The request is there, so part of the answer may be.
+        let mut st = up(connection(1), 501);
+        run.send(1000, A, D::Obsd74, &[M::upd_c(&st)]);
+        for (s, step) in (2..).zip(steps) {
+            st = down(st, *step);
+            run.send(s * 1000, A, D::Obsd74, &[M::upd_c(&st)]);
+        }
+        run.send(60_000, A, D::Obsd74, &[M::del_c(&st)]);
+        run.flow().octets[1]
+    };
+    assert_eq!(play(&[]), 60);
+    assert_eq!(play(&[14_600]), 60 + 14 * 1500);
+    assert_eq!(play(&[14_600, 14_600, 14_600]), 60 + 4 * 10 * 1500);
+}
+
+#[test]
 fn stale_memory_of_upd_c_is_no_time_stamps() {
     let play = |scrub| {
         let (flow, _) = untold(connection(1), |st| {
@@ -480,7 +502,9 @@ fn a_late_delete_shows_no_loss_behind_a_full_state() {
     let end = |full: i64| {
         let mut run = Run::new();
         run.send(0, A, D::Obsd74, &[M::Ins(udp(1))]);
-        let told = udp(1).aged(full as u32).count([4, 4], [320, 800]);
+        let told = udp(1)
+            .aged(u32::try_from(full).unwrap())
+            .count([4, 4], [320, 800]);
         run.send(full * 1000, A, D::Obsd74, &[M::Upd(told)]);
         run.send(79_000, A, D::Obsd74, &[M::del_c(&udp(1))]);
         ended(&mut run).1
