@@ -120,7 +120,10 @@ mod tests {
             .chars()
             .filter_map(|c| u8::try_from(c.to_digit(16)?).ok())
             .collect();
-        digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+        digits
+            .chunks(2)
+            .map(|pair| pair[0] << 4 | pair[1])
+            .collect()
     }
 
     /// What our own decoder makes of it.
