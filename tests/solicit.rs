@@ -76,11 +76,21 @@ impl Live {
         *self.run.engine.solicit_counters().unwrap()
     }
 
+    /// Packets since the last call that ask for some states, not for all.
+    fn packets(&mut self) -> Vec<Vec<u8>> {
+        let packets = std::mem::take(&mut self.asked).into_iter();
+        let packets = packets.map(|(_, packet)| packet);
+        packets
+            .filter(|packet| ids(packet)[0].creatorid != 0)
+            .collect()
+    }
+
     /// The states asked for since the last call, bulk requests left out.
     fn ids(&mut self) -> Vec<StateId> {
-        let packets = std::mem::take(&mut self.asked);
-        let ids = packets.iter().flat_map(|(_, packet)| ids(packet));
-        ids.filter(|id| id.creatorid != 0).collect()
+        self.packets()
+            .iter()
+            .flat_map(|packet| ids(packet))
+            .collect()
     }
 }
 
@@ -138,16 +148,15 @@ fn many_states_share_a_packet_and_each_is_asked_for_once() {
     for id in 1..=300 {
         live.send(1000, A, D::Obsd74, &[M::Ins(udp(id)), M::upd_c(&udp(id))]);
     }
-    live.asked.clear();
     live.to(11_900);
-    let sizes: Vec<usize> = live
-        .asked
+    let packets = live.packets();
+    assert!(packets.len() <= 4, "{}", packets.len());
+    assert!(packets.iter().all(|packet| packet.len() <= 1480));
+    let mut asked: Vec<u64> = packets
         .iter()
-        .map(|(_, packet)| ids(packet).len())
+        .flat_map(|packet| ids(packet))
+        .map(|id| id.id)
         .collect();
-    assert!(sizes.len() <= 4, "{sizes:?}");
-    assert!(live.asked.iter().all(|(_, packet)| packet.len() <= 1480));
-    let mut asked: Vec<u64> = live.ids().iter().map(|id| id.id).collect();
     asked.sort_unstable();
     assert_eq!(asked, (1..=300).collect::<Vec<_>>());
 }
@@ -159,11 +168,11 @@ fn the_sender_that_showed_activity_last_is_asked_in_what_it_speaks() {
     live.send(1000, B, D::Obsd45, &[M::Ins(udp(8))]);
     live.send(1000, A, D::Obsd74, &[M::Ins(st)]);
     live.send(2000, B, D::Obsd45, &[M::upd_c(&st)]);
-    live.asked.clear();
     live.to(12_500);
-    assert_eq!(live.asked.len(), 1);
-    assert_eq!(live.asked[0].1[0], 5);
-    assert_eq!(live.ids(), [state_id(&st)]);
+    let packets = live.packets();
+    assert_eq!(packets.len(), 1);
+    assert_eq!(packets[0][0], 5);
+    assert_eq!(ids(&packets[0]), [state_id(&st)]);
 }
 
 #[test]
