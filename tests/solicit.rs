@@ -4,6 +4,7 @@
     clippy::indexing_slicing,
     clippy::unwrap_used,
     clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
     reason = "a test that is wrong may panic"
 )]
 

@@ -383,7 +383,10 @@ fn solicit(word: &str, value: &str) -> Result<SolicitWord, String> {
         "on" => Ok(SolicitWord::On(capture_name(value)?)),
         "rate" => Ok(SolicitWord::Rate(number(value, 1, MAX_RATE)?)),
         "peer" => match source(value)? {
-            Source { port: None, address } => Ok(SolicitWord::Peer(address)),
+            Source {
+                port: None,
+                address,
+            } => Ok(SolicitWord::Peer(address)),
             _ => Err(format!("{value} has a port, which pfsync has not")),
         },
         "off" => Ok(SolicitWord::Off),
@@ -556,7 +559,10 @@ mod tests {
             ("flush active now", "now: nothing may follow flush"),
             ("solicit off now", "now: nothing may follow solicit"),
             ("solicit on", "solicit: no value"),
-            ("solicit em1 on", "solicit: em1 is not one of: on off rate peer"),
+            (
+                "solicit em1 on",
+                "solicit: em1 is not one of: on off rate peer",
+            ),
             (
                 "solicit peer 192.0.2.1:1",
                 "solicit: 192.0.2.1:1 has a port, which pfsync has not",

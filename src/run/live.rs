@@ -117,7 +117,11 @@ fn open_solicit(config: &Config) -> Result<Option<Raw>, String> {
         return Ok(None);
     };
     // Answers come by the captures.
-    if !config.captures.iter().any(|other| other == name || other == "any") {
+    if !config
+        .captures
+        .iter()
+        .any(|other| other == name || other == "any")
+    {
         return Err(format!("solicit on {name}: nothing is captured there"));
     }
     let raw = Raw::open(name).map_err(|error| format!("solicit on {name}: {error}"))?;
@@ -227,7 +231,10 @@ impl LiveRun {
             solicitor.handle_sent(packet.len(), outcome.is_ok());
             if let Err(error) = outcome {
                 let now = self.clock.now().uptime;
-                let line = self.outside.limiter.admit(now, &format!("solicit: {error}"));
+                let line = self
+                    .outside
+                    .limiter
+                    .admit(now, &format!("solicit: {error}"));
                 if let Some(line) = line {
                     self.outside.log.warn(&line);
                 }
