@@ -290,8 +290,9 @@ fn the_rate_holds_and_nothing_held_back_is_forgotten() {
     let (mut most, mut before) = (0, 0);
     for ms in (3000..14_000).step_by(100) {
         run.to(ms);
-        for place in run.asked[before..].to_vec() {
-            run.answer(ms, place.1, CLOSING);
+        let fresh = run.asked[before..].to_vec();
+        for (_, place) in fresh {
+            run.answer(ms, place, CLOSING);
         }
         before = run.asked.len();
         let lately = run.asked.iter().filter(|(then, _)| *then > ms - 1000);
@@ -414,7 +415,8 @@ fn flows_that_pause_cost_under_one_and_a_half_requests_and_end_exact() {
     for ((ms, place, kind), ()) in steps {
         // Every request is answered before the next step.
         run.to(ms);
-        for (_, asked) in run.asked[answered..].to_vec() {
+        let fresh = run.asked[answered..].to_vec();
+        for (_, asked) in fresh {
             run.answer(ms, asked, UDP_MULTIPLE);
             is_exact[asked as usize] = true;
         }
