@@ -8,7 +8,10 @@ usage: endtoend.py PFLOW TESTDATA-DIRECTORY     (as root, with nfdump, tshark an
 3. Two namespaces joined by veth: pfsync packets put on the wire to 224.0.0.240 are captured with -i, exported, and
    the records are those of a replay of the same packets. SIGUSR1 logs statistics, SIGTERM ends with status 0.
 4. SIGHUP reads the configuration again, as a whole or not at all.
-5. -x 1 takes as long as the capture; a broken pipe and a damaged file end as the manual page says.
+5. Soliciting: a model firewall in another namespace tells of states without their last counters; each is asked for
+   once, with what a firewall insists on, and exported with the counters of the answer. So are states that were there
+   before, which a bulk request brings. With a syncpeer, the same by unicast.
+6. -x 1 takes as long as the capture; a broken pipe and a damaged file end as the manual page says.
 """
 import collections, json, os, signal, socket, struct, subprocess, sys, tempfile, time
 
@@ -242,6 +245,128 @@ while time.monotonic() < end:
         subprocess.run(['ip', 'netns', 'del', ns], stderr=subprocess.DEVNULL)
 
 
+# A firewall of OpenBSD 7.4 with 240 states that are closing, of which nobody is told the last counters unasked, and one
+# more that is older than the listener. It tells what it was asked for.
+FIREWALL = """
+import json, socket, struct, sys, time
+GROUP, CREATOR, N = '224.0.0.240', 0x5f3a9c01, 240
+peer = sys.argv[1] if len(sys.argv) > 1 else GROUP
+s = socket.socket(socket.AF_INET, socket.SOCK_RAW, 240)
+s.bind(('192.0.2.1', 0))
+own = socket.inet_aton('192.0.2.1')
+s.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 255)
+s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 255)
+s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 0)
+s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, own)
+r = socket.socket(socket.AF_INET, socket.SOCK_RAW, 240)
+r.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(GROUP) + own)
+begun = time.monotonic()
+def octets(n): return [n * 1000 + 1, n * 2000 + 2]
+def state(n, part):
+    b = bytearray(264)
+    struct.pack_into('>Q', b, 0, n)
+    b[8:11] = b'all'
+    for key in (24, 64):
+        b[key:key + 4], b[key + 16:key + 20] = socket.inet_aton('198.51.100.7'), socket.inet_aton('10.0.0.1')
+        struct.pack_into('>HHHB', b, key + 32, 443, 1024 + n, 0, 2)
+    b[104 + 24] = b[136 + 24] = 9
+    struct.pack_into('>II', b, 196, int(time.monotonic() - begun) + (500 if n == 0 else 0), 40)
+    struct.pack_into('>QQQQ', b, 204, 10 * part, 20 * part, *[o * part // 4 for o in octets(n)])
+    struct.pack_into('>I', b, 236, CREATOR)
+    b[250:253], b[255], b[261] = bytes([2, 6, 1]), 4, 4
+    return bytes(b)
+def upd_c(n):
+    b = bytearray(84)
+    struct.pack_into('>Q', b, 0, n)
+    b[8 + 24] = b[40 + 24] = 9
+    struct.pack_into('>I', b, 72, CREATOR)
+    b[80] = 4
+    return bytes(b)
+def send(action, messages, at_most):
+    for k in range(0, len(messages), at_most):
+        part = messages[k:k + at_most]
+        body = struct.pack('>BBH', action, len(part[0]) // 4, len(part)) + b''.join(part)
+        s.sendto(struct.pack('>BBH16x', 6, 0, 20 + len(body)) + body, (peer, 0))
+        time.sleep(0.0005)
+asked, wrong, bulks = [], [], 0
+def listen(seconds):
+    global bulks
+    end = time.monotonic() + seconds
+    while True:
+        left = end - time.monotonic()
+        if left <= 0: return
+        r.settimeout(left)
+        try: packet, who = r.recvfrom(65535)
+        except socket.timeout: return
+        p = packet[20:]
+        version, length = struct.unpack_from('>BxH', p)
+        action, words, count = struct.unpack_from('>BBH', p, 20)
+        to = socket.inet_ntoa(packet[16:20])
+        if (packet[0], packet[8], packet[9], version, action, words) != (0x45, 255, 240, 6, 5, 3) or length != len(p) or \
+                length != 24 + 12 * count or len(packet) > 1500 or to != ('192.0.2.1' if peer != GROUP else GROUP):
+            wrong.append(packet.hex())
+        ids = [struct.unpack_from('>QI', p, 24 + 12 * k) for k in range(count)]
+        if ids == [(0, 0)]:
+            bulks += 1
+            for status, messages in ((1, [state(0, 4)]), (2, [])):
+                send(10, [struct.pack('>IIB3x', CREATOR, 0, status)], 1)
+                if messages: send(14, messages, 5)
+            continue
+        asked.extend(n for n, creator in ids)
+        send(14, [state(n, 4) for n, creator in ids], 5)
+send(13, [state(n, 1) for n in range(1, N + 1)], 5)
+listen(1.2)
+send(4, [upd_c(n) for n in range(1, N + 1)], 17)
+listen(6)
+send(7, [struct.pack('>QI', n, CREATOR) for n in range(N + 1)], 121)
+print(json.dumps({'asked': sorted(asked), 'wrong': wrong[:3], 'bulks': bulks, 'octets': [octets(n) for n in range(N + 1)]}))
+"""
+
+
+def solicit(peer):
+    """What was asked, once each, and what came of it; by the group or by unicast."""
+    a, b = 'pflow-s-%d' % os.getpid(), 'pflow-t-%d' % os.getpid()
+    try:
+        for n in (a, b):
+            ip('netns', 'add', n)
+        ip('link', 'add', 'pfe0', 'netns', a, 'type', 'veth', 'peer', 'name', 'pfe1', 'netns', b)
+        for n, d, address in ((a, 'pfe0', '192.0.2.1/24'), (b, 'pfe1', '192.0.2.9/24')):
+            ip('-n', n, 'addr', 'add', address, 'dev', d)
+            ip('-n', n, 'link', 'set', d, 'up')
+        out = open(os.path.join(TMP.name, 'solicit.json'), 'w+')
+        log = open(os.path.join(TMP.name, 'solicit.log'), 'w+')
+        words = ['-e', 'solicit on pfe1', '-e', 'solicit rate 200'] + (['-e', 'solicit peer 192.0.2.1'] if peer else [])
+        daemon = subprocess.Popen(['ip', 'netns', 'exec', b, PFLOW, '-d', '-i', 'pfe1', '-o', 'json', *words],
+                                  stdout=out, stderr=log, stdin=subprocess.DEVNULL)
+        deadline = time.monotonic() + 15
+        while 'capturing on' not in open(log.name).read():
+            if time.monotonic() > deadline or daemon.poll() is not None:
+                return open(log.name).read() or 'does not start'
+            time.sleep(0.05)
+        firewall = run('ip', 'netns', 'exec', a, sys.executable, '-c', FIREWALL, *(['192.0.2.9'] if peer else []))
+        if firewall.returncode:
+            return firewall.stderr
+        told = json.loads(firewall.stdout)
+        time.sleep(0.5)
+        daemon.send_signal(signal.SIGTERM)
+        status = daemon.wait(timeout=10)
+        text = open(log.name).read()
+        got = collections.defaultdict(lambda: [0, 0])
+        for line in open(out.name).read().splitlines():
+            record = json.loads(line)
+            got[int(record['stateId'], 16)][record['reverse']] += record['octetDeltaCount']
+        if status or told['wrong'] or told['bulks'] != 1 or told['asked'] != list(range(1, 241)):
+            return 'status %d, %r, log: %s' % (status, {k: v for k, v in told.items() if k != 'octets'}, text)
+        wrong = [n for n, octets in enumerate(told['octets']) if got[n] != octets]
+        if wrong:
+            return '%d states with other counters than the truth, such as %d: %r; log: %s' % (len(wrong), wrong[0], got[wrong[0]], text)
+        if '240 states asked for' not in text or '240 requests answered' not in text or '1 bulk transfers that ended' not in text:
+            return text
+    finally:
+        for n in (a, b):
+            subprocess.run(['ip', 'netns', 'del', n], stderr=subprocess.DEVNULL)
+
+
 def pace():
     """A capture of three packets over two seconds takes two seconds at -x 1, one at -x 2, none at 0."""
     path = os.path.join(TMP.name, 'pace.pcap')
@@ -281,6 +406,8 @@ for form in FORMS:
     check('tshark %s' % form, tshark(form, False))
 check('live in namespaces', live())
 check('reload', reload())
+check('solicit', solicit(False))
+check('solicit a syncpeer', solicit(True))
 check('pace', pace())
 endings()
 print('endtoend: %d passed, %d failed' % (passed, failed))

@@ -70,6 +70,36 @@ counters! {
 }
 
 counters! {
+    /// Asking firewalls for whole states. What was asked, repetitions left out, was answered,
+    /// unanswered, overtaken, or waits.
+    SolicitCounters {
+        requested: "states asked for, silent for the first time",
+        again: "states asked for again, silent once more",
+        active: "states asked for because they live long",
+        adopted: "requests of others that were as good as ours",
+        repeated: "requests repeated, no answer came within 2 seconds",
+        answered: "requests answered",
+        unanswered: "requests that nobody answered",
+        overtaken: "states that ended before the answer came",
+        resumed: "states that went on after they were asked for",
+        deferred: "requests held back by the rate",
+        withheld: "requests left out: there were too many for the flows that ended",
+        unaskable: "states not asked for: their sender cannot be asked",
+        heard_own: "requests for states of our own heard on the wire",
+        heard_others: "requests for states of others heard on the wire",
+        bulk_requested: "bulk transfers asked for",
+        bulk_repeated: "bulk requests repeated, none began within 5 seconds",
+        bulk_failed: "bulk requests that no transfer followed",
+        bulk_refused: "firewalls beyond the bound, not asked for bulk transfers",
+        bulk_started: "bulk transfers that began",
+        bulk_ended: "bulk transfers that ended",
+        packets: "packets of requests sent",
+        octets: "octets of them, IP header left out",
+        send_errors: "packets of requests that could not be sent",
+    }
+}
+
+counters! {
     /// Flows on their way from the table to the interfaces.
     FlowCounters {
         exported: "flows exported",

@@ -14,11 +14,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::counters::{FlowCounters, InterfaceCounters, PacketCounters, Reason};
+use crate::counters::{FlowCounters, InterfaceCounters, PacketCounters, Reason, SolicitCounters};
 use crate::export::Outbox;
 use crate::flow::{Boot, End, Flow, Quality};
 use crate::interface::Interface;
 use crate::output::{Output, Printer};
+use crate::solicit::{self, Solicitor};
 use crate::state::Direction;
 use crate::table::{self, Arrival, Sender, Table};
 use crate::time::{Now, Uptime, Wall};
@@ -65,6 +66,8 @@ pub struct Packet<'a> {
 pub struct Engine {
     table: Table,
     exporter: Exporter,
+    /// Asks firewalls for states, if told to.
+    solicitor: Option<Solicitor>,
     is_flush_active: bool,
     /// Most states held if the configuration says nothing.
     default_states: u32,
@@ -199,6 +202,7 @@ impl Engine {
         });
         Self {
             table,
+            solicitor: None,
             is_flush_active: config.is_flush_active,
             default_states: settings.states,
             exporter: Exporter {
@@ -258,7 +262,11 @@ impl Engine {
             .interfaces
             .iter()
             .filter_map(Interface::poll_timeout);
-        interfaces.chain(self.table.poll_timeout()).min()
+        let solicitor = self.solicitor.as_ref().and_then(Solicitor::poll_timeout);
+        interfaces
+            .chain(self.table.poll_timeout())
+            .chain(solicitor)
+            .min()
     }
 
     /// Does what is due up to `now`, in order, each at its own due time. Nothing will be heard
@@ -287,6 +295,10 @@ impl Engine {
                 if is_gap && interface.counters.templates != templates {
                     interface.skip_templates(horizon);
                 }
+            }
+            if let Some(solicitor) = &mut self.solicitor {
+                solicitor.take(then, &mut self.table);
+                solicitor.handle_timeout(then, &self.table);
             }
         }
         self.latest = Some(now);
@@ -353,6 +365,35 @@ impl Engine {
             record.is_version_logged = true;
             self.notice(format!("pfsync from {sender}: {error}"));
         }
+        if let Some(solicitor) = &mut self.solicitor {
+            solicitor.take(now, &mut self.table);
+            solicitor.heard(now, self.table.record_of(id));
+        }
+    }
+
+    /// Begins to ask firewalls for states, changes how, or stops. A replay never begins.
+    pub fn set_soliciting(&mut self, now: Now, settings: Option<solicit::Settings>) {
+        match (&mut self.solicitor, settings) {
+            (Some(solicitor), Some(settings)) => solicitor.set(settings),
+            (None, Some(settings)) => {
+                self.table.watch(true);
+                self.solicitor = Some(Solicitor::new(now, settings));
+            }
+            (_, None) => {
+                self.table.watch(false);
+                self.solicitor = None;
+            }
+        }
+    }
+
+    /// Who asks firewalls for states, and what came of it.
+    pub fn solicitor(&mut self) -> Option<&mut Solicitor> {
+        self.solicitor.as_mut()
+    }
+
+    /// What was asked of firewalls, if anything was to be.
+    pub fn solicit_counters(&self) -> Option<&SolicitCounters> {
+        self.solicitor.as_ref().map(|solicitor| &solicitor.counters)
     }
 
     /// The latest time heard of.
@@ -430,8 +471,12 @@ impl Engine {
                 .set_states(config.states.unwrap_or(self.default_states));
         }
         self.is_flush_active = config.is_flush_active;
+        let soliciting = config.soliciting();
         *old = config;
         self.sync_active(now);
+        if self.solicitor.is_some() {
+            self.set_soliciting(now, soliciting);
+        }
     }
 
     /// Ends what the end of the program ends: states that are overdue, those alive if `flush active`

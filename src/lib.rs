@@ -50,6 +50,7 @@ pub mod options;
 pub mod output;
 pub mod run;
 mod slab;
+pub mod solicit;
 pub mod state;
 pub mod summary;
 pub mod table;

@@ -117,6 +117,11 @@ fn check_fixed(old: &Config, new: &Config) -> Result<(), String> {
             "socket",
             new.socket == old.socket && new.socket_readonly == old.socket_readonly,
         ),
+        // It can be switched off, but not on again: its sockets are opened at the start.
+        (
+            "solicit on",
+            new.solicit.interface.is_none() || new.solicit.interface == old.solicit.interface,
+        ),
     ];
     match fixed.iter().find(|(_, is_same)| !is_same) {
         Some((word, _)) => Err(format!("{word}: cannot be changed while pflow runs")),

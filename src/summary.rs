@@ -13,6 +13,7 @@ pub fn lines(engine: &Engine, sources: &SourceCounters) -> Vec<String> {
     lines.extend(skipped(engine));
     lines.extend(senders(engine));
     lines.push(states(engine));
+    lines.extend(solicited(engine));
     lines.push(flows(engine));
     lines.extend(interfaces(engine));
     lines
@@ -84,6 +85,15 @@ fn states(engine: &Engine) -> String {
         "" => "no states".to_owned(),
         counters => format!("{counters}; {} alive", table.len()),
     }
+}
+
+/// What firewalls were asked for, if they were to be.
+fn solicited(engine: &Engine) -> Option<String> {
+    let counters = engine.solicit_counters()?;
+    Some(match nonzero(counters.iter()).as_str() {
+        "" => "no states asked for".to_owned(),
+        counters => format!("soliciting: {counters}"),
+    })
 }
 
 fn flows(engine: &Engine) -> String {

@@ -17,7 +17,7 @@ const FLOORS: &[&[&str]] = &[
     &["wire"],
     &["accounting", "counters", "flow"],
     &["table", "export"],
-    &["interface"],
+    &["interface", "solicit"],
     &["config", "output"],
     &["engine"],
     &["control", "summary"],

@@ -137,6 +137,7 @@ fn every_value_of_a_word_is_described_and_no_other() {
     known.extend(words(Format::VALUES.iter().map(|(name, _)| *name)));
     known.extend(words(Counting::VALUES.iter().map(|(name, _)| *name)));
     known.extend(words(["in", "out", "any", "active", "none", "on", "off"]));
+    known.extend(words(["rate", "peer"]));
     // `.Ic flush Cm active | none`: the macro is called once for both.
     let mut both = mentioned;
     both.extend(words(["none", "off", "estimate"]));

@@ -12,6 +12,7 @@
 //!            | "ifindex" name n | "counters" ( "exact" | "estimate" )
 //!            | "flush" ( "active" | "none" ) | "join" ( "on" | "off" )
 //!            | "socket" [ "ro" ] file
+//!            | "solicit" ( "on" name | "off" | "rate" n | "peer" address )
 //! ```
 //! The words are ifconfig(8)'s and, as synonyms, pflowctl(8)'s of FreeBSD. Addresses are numeric,
 //! IPv6 in brackets: nothing is ever resolved.
@@ -22,6 +23,7 @@ use super::Error;
 use crate::accounting::Counting;
 use crate::export::{Format, TemplateSet};
 use crate::interface::{MAX_HOLD, MAX_MTU, MIN_MTU, Settings, Source};
+use crate::solicit::MAX_RATE;
 use crate::state::Direction;
 use crate::time::Wall;
 
@@ -114,6 +116,20 @@ pub enum ProgramWord {
     FlushActive(bool),
     Join(bool),
     Socket { file: String, is_readonly: bool },
+    Solicit(SolicitWord),
+}
+
+/// What `solicit` is followed by.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SolicitWord {
+    /// Ask, on an interface.
+    On(String),
+    /// Do not ask.
+    Off,
+    /// States asked for in a second at most.
+    Rate(u32),
+    /// A firewall that does not hear the group.
+    Peer(IpAddr),
 }
 
 /// How words have to be written.
@@ -219,6 +235,7 @@ const PROGRAM_WORDS: &[&str] = &[
     "flush",
     "join",
     "socket",
+    "solicit",
 ];
 
 /// Every word for an interface, with whether a value follows it.
@@ -356,6 +373,11 @@ fn program_word<'a>(
                 is_readonly,
             }
         }
+        "solicit" => {
+            let first = value()?;
+            let value = if first == "off" { "" } else { value()? };
+            ProgramWord::Solicit(solicit(first, value).map_err(wrong)?)
+        }
         _ => {
             let on = one_of(&[("on", true), ("off", false)], value()?).map_err(wrong)?;
             ProgramWord::Join(on)
@@ -364,6 +386,23 @@ fn program_word<'a>(
     match words.next() {
         None => Ok(parsed),
         Some(extra) => Err(Error::new(extra, format!("nothing may follow {word}"))),
+    }
+}
+
+/// What follows `solicit`.
+fn solicit(word: &str, value: &str) -> Result<SolicitWord, String> {
+    match word {
+        "on" => Ok(SolicitWord::On(capture_name(value)?)),
+        "rate" => Ok(SolicitWord::Rate(number(value, 1, MAX_RATE)?)),
+        "peer" => match source(value)? {
+            Source {
+                port: None,
+                address,
+            } => Ok(SolicitWord::Peer(address)),
+            _ => Err(format!("{value} has a port, which pfsync has not")),
+        },
+        "off" => Ok(SolicitWord::Off),
+        _ => Err(format!("{word} is not one of: on off rate peer")),
     }
 }
 
@@ -530,6 +569,20 @@ mod tests {
             ),
             ("states 0", "states: 0 is not a number from 1 to 1073741824"),
             ("flush active now", "now: nothing may follow flush"),
+            ("solicit off now", "now: nothing may follow solicit"),
+            ("solicit on", "solicit: no value"),
+            (
+                "solicit em1 on",
+                "solicit: em1 is not one of: on off rate peer",
+            ),
+            (
+                "solicit peer 192.0.2.1:1",
+                "solicit: 192.0.2.1:1 has a port, which pfsync has not",
+            ),
+            (
+                "solicit rate 0",
+                "solicit: 0 is not a number from 1 to 100000",
+            ),
             (
                 "interface a\"b",
                 "interface: \"a\\\"b\" is not the name of an interface",

@@ -10,16 +10,19 @@ mod show;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
 
 pub use file::{Loader, Place, PlacedError, ReadFile, apply_line, apply_text, apply_words, words};
 pub use grammar::{
-    Command, InterfaceWord, ProgramWord, Spelling, interface_word_names, parse, program_word_names,
-    values_of,
+    Command, InterfaceWord, ProgramWord, SolicitWord, Spelling, interface_word_names, parse,
+    program_word_names, values_of,
 };
 pub(crate) use grammar::{lookup, parse_interface, unit_number};
 
 use crate::accounting::Counting;
 use crate::interface::Settings;
+use crate::solicit;
 use crate::state::{IfName, Timeouts};
 use crate::time::Wall;
 pub(crate) use show::name_of_direction;
@@ -30,6 +33,8 @@ pub const MAX_INTERFACES: usize = 256;
 pub const MAX_CAPTURES: usize = 64;
 /// Most `ifindex` settings.
 pub const MAX_IFINDEXES: usize = 4096;
+/// Most `solicit peer` settings.
+pub const MAX_PEERS: usize = 16;
 
 /// What is wrong with a line: the word it is about and what is wrong with it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -82,6 +87,47 @@ pub struct Config {
     pub socket: Option<String>,
     /// The control socket that answers `show` only.
     pub socket_readonly: Option<String>,
+    /// Asking firewalls for whole states.
+    pub solicit: Solicit,
+}
+
+/// What `solicit` sets.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Solicit {
+    /// Where to ask, if at all.
+    pub interface: Option<String>,
+    /// States asked for in a second at most.
+    pub rate: u32,
+    /// Firewalls that do not hear the group.
+    pub peers: Vec<IpAddr>,
+}
+
+impl Default for Solicit {
+    fn default() -> Self {
+        Self {
+            interface: None,
+            rate: solicit::DEFAULT_RATE,
+            peers: Vec::new(),
+        }
+    }
+}
+
+impl Solicit {
+    fn apply(&mut self, word: &SolicitWord) -> Result<(), Error> {
+        match word {
+            SolicitWord::On(name) => self.interface = Some(name.clone()),
+            SolicitWord::Off => self.interface = None,
+            SolicitWord::Rate(rate) => self.rate = *rate,
+            SolicitWord::Peer(peer) if self.peers.contains(peer) => {}
+            SolicitWord::Peer(peer) => {
+                if self.peers.len() >= MAX_PEERS {
+                    return Err(Error::new(peer, format!("more than {MAX_PEERS} peers")));
+                }
+                self.peers.push(*peer);
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Config {
@@ -102,6 +148,24 @@ impl Config {
             Command::Interface { unit, words } => self.apply_to_interface(*unit, words),
             Command::Program(word) => self.apply_to_program(word),
         }
+    }
+
+    /// How to ask firewalls for states, if they are to be asked.
+    pub fn soliciting(&self) -> Option<solicit::Settings> {
+        self.solicit.interface.as_ref()?;
+        Some(solicit::Settings {
+            rate: self.solicit.rate,
+            peers: self.solicit.peers.clone(),
+            timeouts: self.timeouts,
+            active: self.shortest_active(),
+        })
+    }
+
+    /// The shortest active timeout of an interface.
+    fn shortest_active(&self) -> Option<Duration> {
+        let periods = self.interfaces.values().map(|settings| settings.active);
+        let shortest = periods.filter(|period| *period > 0).min()?;
+        Some(Duration::from_secs(shortest.into()))
     }
 
     fn apply_to_interface(&mut self, unit: u32, words: &[InterfaceWord]) -> Result<(), Error> {
@@ -193,6 +257,7 @@ impl Config {
                 }
                 *socket = Some(file.clone());
             }
+            ProgramWord::Solicit(word) => self.solicit.apply(word)?,
         }
         Ok(())
     }

@@ -1,12 +1,14 @@
 //! A configuration as text that parses back to the same.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use super::Config;
 use super::grammar::DIRECTIONS;
 use crate::accounting::Counting;
 use crate::export::{Format, TemplateSet};
 use crate::interface::Settings;
+use crate::solicit;
 use crate::state::{Direction, Timeouts};
 
 /// The name of `value` in its table.
@@ -74,6 +76,18 @@ impl fmt::Display for Config {
         }
         if let Some(file) = &self.socket_readonly {
             writeln!(f, "socket ro {}", Word(file))?;
+        }
+        if let Some(name) = &self.solicit.interface {
+            writeln!(f, "solicit on {}", Word(name))?;
+        }
+        if self.solicit.rate != solicit::DEFAULT_RATE {
+            writeln!(f, "solicit rate {}", self.solicit.rate)?;
+        }
+        for peer in &self.solicit.peers {
+            match peer {
+                IpAddr::V4(address) => writeln!(f, "solicit peer {address}")?,
+                IpAddr::V6(address) => writeln!(f, "solicit peer [{address}]")?,
+            }
         }
         for (unit, settings) in &self.interfaces {
             write!(f, "pflow{unit} {settings}")?;
@@ -192,6 +206,10 @@ ifindex em0 3
 counters exact
 flush active
 join off
+solicit on em1
+solicit rate 50
+solicit peer 192.0.2.1
+solicit peer [2001:db8::1]
 pflow0 create flowsrc 10.0.0.1:7 flowdst 10.0.0.2:1234 pflowproto 10 mtu 1400 template freebsd \
 domain 7 hold 5 refresh 600 active 1800 direction out down
 pflow3 create flowsrc [::1] pflowproto 5

@@ -299,7 +299,7 @@ mod tests {
         );
         assert_eq!(
             error("s", Access::Full),
-            "s: ambiguous, one of: show states socket"
+            "s: ambiguous, one of: show states socket solicit"
         );
         assert_eq!(parse("", Access::Full), Ok(None));
     }

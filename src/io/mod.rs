@@ -8,6 +8,7 @@ pub mod clock;
 pub mod control;
 pub mod log;
 pub mod output;
+pub mod raw;
 pub mod signals;
 mod sys;
 pub mod tap;

@@ -25,6 +25,7 @@ mod names;
 mod queues;
 mod senders;
 mod slot;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
@@ -35,6 +36,7 @@ use hashbrown::{HashMap, HashTable};
 
 pub use held::Held;
 pub use senders::{CreatorRecord, MAX_CREATORS, MAX_SENDERS, Sender, SenderId, SenderRecord};
+pub use watch::Event;
 
 use crate::accounting::Counting;
 use crate::counters::TableCounters;
@@ -117,6 +119,8 @@ pub struct Table {
     bound: HashMap<(u32, u16), u32, RandomState>,
     /// Uptime in seconds that slots count from: the first message's.
     epoch: Option<i64>,
+    /// What happened lately, if somebody watches.
+    events: Option<Vec<Event>>,
     /// What happened.
     pub counters: TableCounters,
 }
@@ -139,6 +143,7 @@ impl Table {
             creators: HashMap::default(),
             bound: HashMap::default(),
             epoch: None,
+            events: None,
             counters: TableCounters::default(),
         }
     }
@@ -273,11 +278,11 @@ impl Table {
             Message::Bus(bus) => {
                 let stamp = arrival.now.at(arrival.at).wall;
                 self.senders[arrival.sender.0].bus = Some((*bus, stamp));
+                let (sender, status) = (arrival.sender, bus.status);
+                self.tell(Event::Bus { sender, status });
             }
-            Message::InsertAck(_)
-            | Message::UpdateRequest(_)
-            | Message::Tdb(_)
-            | Message::Unknown { .. } => {}
+            Message::UpdateRequest(id) => self.tell_request(arrival, *id),
+            Message::InsertAck(_) | Message::Tdb(_) | Message::Unknown { .. } => {}
         }
     }
 
@@ -351,6 +356,7 @@ impl Table {
         }
         self.note_activity(place, arrival, state, kind);
         self.refresh(place, arrival, pftm);
+        self.tell_full(place, arrival, state, kind);
         if kind == Kind::Delete {
             self.counters.deleted += 1;
             self.end(place, arrival.now, End::Deleted, done);
@@ -493,6 +499,11 @@ impl Table {
         let arrived = Second::new(arrival.at.secs(), self.epoch.unwrap_or(0));
         slot.last = slot.last.max(arrived);
         self.refresh(place, arrival, update.timeout);
+        self.tell(Event::Activity {
+            place,
+            sender: arrival.sender,
+            pftm: update.timeout,
+        });
     }
 
     /// CLR ends the states of its creator, bound to its interface if it names one
@@ -619,6 +630,7 @@ impl Table {
             share = next;
         }
         self.slots.free(place);
+        self.tell(Event::Ended { place });
     }
 
     fn find(&self, id: StateId) -> Option<u32> {

@@ -34,7 +34,7 @@ impl CreatorRecord {
 }
 
 /// A sender's number.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub struct SenderId(pub(super) u16);
 
 impl SenderId {

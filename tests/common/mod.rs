@@ -945,7 +945,7 @@ impl Run {
         )
     }
 
-    fn now(&self) -> Now {
+    pub fn now(&self) -> Now {
         Now::with_boot(self.clock.unwrap(), self.boot.unwrap())
     }
 

@@ -8,9 +8,9 @@ use socket2::{Domain, Socket, Type};
 use crate::io::sys;
 
 /// INADDR_PFSYNC_GROUP.
-const GROUP_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 240);
+pub(in crate::io) const GROUP_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 240);
 /// in6addr_linklocal_pfsync_group of FreeBSD 14.
-const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff12, 0, 0, 0, 0, 0, 0, 0xf0);
+pub(in crate::io) const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff12, 0, 0, 0, 0, 0, 0, 0xf0);
 
 /// Membership for as long as it lives.
 pub(super) struct Membership {
@@ -52,17 +52,24 @@ fn join_v4(socket: &Socket, _name: &str, index: u32) -> io::Result<()> {
 /// Systems that know an interface by its address only.
 #[cfg(any(target_os = "openbsd", target_os = "netbsd"))]
 fn join_v4(socket: &Socket, name: &str, _index: u32) -> io::Result<()> {
-    let address = pcap::Device::list()
-        .unwrap_or_default()
+    let address = addresses_of(name)
         .into_iter()
-        .filter(|device| device.name == name)
-        .flat_map(|device| device.addresses)
-        .find_map(|address| match address.addr {
+        .find_map(|address| match address {
             IpAddr::V4(address) => Some(address),
             IpAddr::V6(_) => None,
         })
         .ok_or(io::ErrorKind::AddrNotAvailable)?;
     socket.join_multicast_v4(&GROUP_V4, &address)
+}
+
+/// Addresses of interface `name`.
+pub(in crate::io) fn addresses_of(name: &str) -> Vec<IpAddr> {
+    let devices = pcap::Device::list().unwrap_or_default().into_iter();
+    devices
+        .filter(|device| device.name == name)
+        .flat_map(|device| device.addresses)
+        .map(|address| address.addr)
+        .collect()
 }
 
 /// Addresses of this host: what comes from them is its own.

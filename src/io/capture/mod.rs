@@ -27,6 +27,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 pub use file::File;
 pub use group::local_addresses;
+pub(super) use group::{GROUP_V4, GROUP_V6, addresses_of};
 pub use live::Live;
 
 use crate::counters::SourceCounters;

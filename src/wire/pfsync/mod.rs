@@ -28,6 +28,7 @@ mod message;
 mod old;
 mod openbsd;
 mod peer;
+pub mod request;
 #[cfg(test)]
 mod tests;
 

@@ -1,0 +1,122 @@
+//! Where requests for states go: raw sockets of protocol 240, opened once, bound to one interface.
+//!
+//! The kernel writes the IP header: TTL and hop limit 255, which firewalls insist on, and the
+//! type of service of pfsync(4). Nothing is ever read from them; answers come by the captures.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::capture::{GROUP_V4, GROUP_V6, addresses_of};
+use super::sys;
+use crate::solicit::Destination;
+
+/// IPPROTO_PFSYNC.
+const PFSYNC: i32 = 240;
+/// PFSYNC_DFLTTL; receivers drop anything else.
+const TTL: u32 = 255;
+/// IPTOS_LOWDELAY.
+const TOS: u32 = 0x10;
+
+/// A raw socket of each IP version.
+pub struct Raw {
+    v4: Socket,
+    /// Not where the host has no IPv6.
+    v6: Option<Socket>,
+    index: u32,
+}
+
+impl Raw {
+    /// Opens them on the interface called `name`, which has an IPv4 address.
+    ///
+    /// # Errors
+    /// There is no such interface or address, or the system refuses a socket: it takes root.
+    pub fn open(name: &str) -> io::Result<Self> {
+        let index = sys::interface_index(name)?;
+        let address = addresses_of(name)
+            .into_iter()
+            .find_map(|address| match address {
+                IpAddr::V4(address) => Some(address),
+                IpAddr::V6(_) => None,
+            })
+            .ok_or_else(|| io::Error::other("no IPv4 address"))?;
+        Ok(Self {
+            v4: open_v4(name, address)?,
+            v6: open_v6(name, index).ok(),
+            index,
+        })
+    }
+
+    /// Sends one packet of pfsync.
+    ///
+    /// # Errors
+    /// What the system reports; the packet is lost.
+    pub fn send(&self, to: Destination, packet: &[u8]) -> io::Result<()> {
+        let address = match to {
+            Destination::Group4 => GROUP_V4.into(),
+            Destination::Group6 => GROUP_V6.into(),
+            Destination::Address(address) => address,
+        };
+        match address {
+            IpAddr::V4(address) => {
+                let to = SocketAddr::from((address, 0)).into();
+                self.v4.send_to(packet, &to)
+            }
+            IpAddr::V6(address) => {
+                let no_ipv6 = || io::Error::other("no raw socket of IPv6");
+                let socket = self.v6.as_ref().ok_or_else(no_ipv6)?;
+                // Only addresses that mean a link have an interface.
+                let scope = match address.segments() {
+                    [0xfe80..=0xfebf, ..] => self.index,
+                    _ if address.is_multicast() => self.index,
+                    _ => 0,
+                };
+                socket.send_to(packet, &SocketAddrV6::new(address, 0, 0, scope).into())
+            }
+        }
+        .map(drop)
+    }
+}
+
+fn open(domain: Domain, name: &str) -> io::Result<Socket> {
+    let socket = Socket::new(domain, Type::RAW, Some(Protocol::from(PFSYNC)))?;
+    // The kernel hands it every packet of pfsync; with as little room as there can be they are
+    // dropped.
+    let _ = socket.set_recv_buffer_size(1);
+    socket.set_nonblocking(true)?;
+    bind_device(&socket, name)?;
+    Ok(socket)
+}
+
+fn open_v4(name: &str, address: Ipv4Addr) -> io::Result<Socket> {
+    let socket = open(Domain::IPV4, name)?;
+    socket.set_ttl_v4(TTL)?;
+    socket.set_tos_v4(TOS)?;
+    socket.set_multicast_ttl_v4(TTL)?;
+    socket.set_multicast_loop_v4(false)?;
+    socket.set_multicast_if_v4(&address)?;
+    socket.bind(&SocketAddr::from((address, 0)).into())?;
+    Ok(socket)
+}
+
+fn open_v6(name: &str, index: u32) -> io::Result<Socket> {
+    let socket = open(Domain::IPV6, name)?;
+    socket.set_unicast_hops_v6(TTL)?;
+    socket.set_multicast_hops_v6(TTL)?;
+    socket.set_multicast_loop_v6(false)?;
+    socket.set_multicast_if_v6(index)?;
+    socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)).into())?;
+    Ok(socket)
+}
+
+/// Keeps a peer's packets on the interface, too. Elsewhere the routes decide.
+#[cfg(target_os = "linux")]
+fn bind_device(socket: &Socket, name: &str) -> io::Result<()> {
+    socket.bind_device(Some(name.as_bytes()))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn bind_device(_socket: &Socket, _name: &str) -> io::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,219 @@
+//! Asking for everything: once of each kind of firewall when it is first heard of, and again after
+//! a gap in which states may have come and gone unheard.
+//!
+//! ```text
+//!             first heard, or heard after a gap               BUS START
+//!   (quiet) --------------------------------------> asked ----------------> (quiet)
+//!                                                   |  ^ |
+//!                                 5 s without START +--+ +-- a third time --> failed
+//! ```
+//! All firewalls of one dialect that hear one address answer together, so a request is a route's
+//! and not a sender's. BUS START says that a transfer is on its way (pfsync.md 5.5); its states
+//! are full updates like any others.
+
+use std::time::Duration;
+
+use super::Route;
+use crate::counters::SolicitCounters;
+use crate::time::Uptime;
+use crate::wire::pfsync::BusStatus;
+
+/// Most routes told apart.
+const MAX_ROUTES: usize = 64;
+/// How long to wait for a BUS START (the kernels wait 5 s or 2 s).
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often to ask in all.
+const TRIES: u8 = 3;
+/// A silence of a route's firewalls worth asking again.
+const GAP: Duration = Duration::from_secs(60);
+/// Shortest time from one request to the next for another reason: a transfer costs the firewalls a
+/// packet for each few states, and keeps alive what their partners would let go.
+const INTERVAL: Duration = Duration::from_secs(600);
+
+/// Firewalls that answer together.
+#[derive(Clone, Copy, Debug)]
+struct Track {
+    route: Route,
+    /// When one of them was heard last.
+    heard: Uptime,
+    /// When it was decided last to ask them.
+    asked: Uptime,
+    /// How often they were asked, and when to ask again or to give up; `None` once they answered
+    /// or are given up.
+    waiting: Option<(u8, Uptime)>,
+}
+
+impl Track {
+    /// Asks once more, if no request is under way or was not long ago.
+    fn ask_again(&mut self, now: Uptime) {
+        if self.waiting.is_none() && now.since(self.asked) >= INTERVAL {
+            self.asked = now;
+            self.waiting = Some((0, now));
+        }
+    }
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct Bulk {
+    tracks: Vec<Track>,
+}
+
+impl Bulk {
+    /// One of a route's firewalls was heard.
+    pub(super) fn heard(&mut self, now: Uptime, route: Route, counters: &mut SolicitCounters) {
+        let Some(track) = self.tracks.iter_mut().find(|track| track.route == route) else {
+            if self.tracks.len() >= MAX_ROUTES {
+                counters.bulk_refused += 1;
+                return;
+            }
+            self.tracks.push(Track {
+                route,
+                heard: now,
+                asked: now,
+                waiting: Some((0, now)),
+            });
+            return;
+        };
+        let is_gap = now.since(track.heard) > GAP;
+        track.heard = now;
+        if is_gap {
+            track.ask_again(now);
+        }
+    }
+
+    /// Packets were lost before they could be read.
+    pub(super) fn lost(&mut self, now: Uptime) {
+        for track in &mut self.tracks {
+            track.ask_again(now);
+        }
+    }
+
+    /// One of a route's firewalls says where its transfer is.
+    pub(super) fn bus(&mut self, route: Route, status: BusStatus, counters: &mut SolicitCounters) {
+        match status {
+            BusStatus::Start => {
+                counters.bulk_started += 1;
+                let mut tracks = self.tracks.iter_mut();
+                if let Some(track) = tracks.find(|track| track.route == route) {
+                    track.waiting = None;
+                }
+            }
+            BusStatus::End => counters.bulk_ended += 1,
+            BusStatus::Other(_) => {}
+        }
+    }
+
+    /// When [`Self::handle_timeout`] has something to do.
+    pub(super) fn poll_timeout(&self) -> Option<Uptime> {
+        let waiting = self.tracks.iter().filter_map(|track| track.waiting);
+        waiting.map(|(_, due)| due).min()
+    }
+
+    /// Asks those that are to be asked, and repeats requests that no transfer followed.
+    pub(super) fn handle_timeout(
+        &mut self,
+        now: Uptime,
+        counters: &mut SolicitCounters,
+        ask: &mut dyn FnMut(Route),
+    ) {
+        for track in &mut self.tracks {
+            let Some((tries, _)) = track.waiting.filter(|(_, due)| *due <= now) else {
+                continue;
+            };
+            if tries >= TRIES {
+                track.waiting = None;
+                counters.bulk_failed += 1;
+                continue;
+            }
+            track.waiting = Some((tries + 1, now.after(PATIENCE)));
+            match tries {
+                0 => counters.bulk_requested += 1,
+                _ => counters.bulk_repeated += 1,
+            }
+            ask(track.route);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Destination;
+    use super::*;
+    use crate::wire::pfsync::Dialect;
+
+    const ROUTE: Route = Route {
+        dialect: Dialect::OpenBsd47,
+        to: Destination::Group4,
+    };
+
+    fn at(secs: i64) -> Uptime {
+        Uptime::new(secs, 0)
+    }
+
+    /// How many requests go out at a time.
+    fn asked(bulk: &mut Bulk, secs: i64, counters: &mut SolicitCounters) -> usize {
+        let mut asked = 0;
+        bulk.handle_timeout(at(secs), counters, &mut |_| asked += 1);
+        asked
+    }
+
+    #[test]
+    fn a_transfer_is_asked_for_once_and_three_times_if_none_begins() {
+        let (mut bulk, mut counters) = (Bulk::default(), SolicitCounters::default());
+        for secs in 0..60 {
+            bulk.heard(at(secs), ROUTE, &mut counters);
+            let expected = usize::from(matches!(secs, 0 | 5 | 10));
+            assert_eq!(asked(&mut bulk, secs, &mut counters), expected, "{secs}");
+        }
+        let counters = SolicitCounters {
+            bulk_requested: counters.bulk_requested - 1,
+            bulk_repeated: counters.bulk_repeated - 2,
+            bulk_failed: counters.bulk_failed - 1,
+            ..counters
+        };
+        assert_eq!(counters, SolicitCounters::default());
+    }
+
+    #[test]
+    fn a_transfer_that_began_is_not_asked_for_again() {
+        let (mut bulk, mut counters) = (Bulk::default(), SolicitCounters::default());
+        bulk.heard(at(0), ROUTE, &mut counters);
+        assert_eq!(asked(&mut bulk, 0, &mut counters), 1);
+        bulk.bus(ROUTE, BusStatus::Start, &mut counters);
+        assert_eq!(bulk.poll_timeout(), None);
+        assert_eq!(asked(&mut bulk, 30, &mut counters), 0);
+        bulk.bus(ROUTE, BusStatus::End, &mut counters);
+        assert_eq!((counters.bulk_started, counters.bulk_ended), (1, 1));
+    }
+
+    #[test]
+    fn a_gap_and_lost_packets_ask_again_but_not_twice_in_ten_minutes() {
+        let (mut bulk, mut counters) = (Bulk::default(), SolicitCounters::default());
+        let mut heard = |bulk: &mut Bulk, secs| {
+            bulk.heard(at(secs), ROUTE, &mut counters);
+            let asked = asked(bulk, secs, &mut counters);
+            bulk.bus(ROUTE, BusStatus::Start, &mut counters);
+            asked
+        };
+        assert_eq!(heard(&mut bulk, 0), 1);
+        assert_eq!(heard(&mut bulk, 100), 0); // a gap, but not long after
+        assert_eq!(heard(&mut bulk, 650), 1);
+        assert_eq!(heard(&mut bulk, 700), 0);
+        bulk.lost(at(1000));
+        assert_eq!(bulk.poll_timeout(), None);
+        bulk.lost(at(1250));
+        assert_eq!(bulk.poll_timeout(), Some(at(1250)));
+    }
+
+    #[test]
+    fn routes_beyond_the_bound_are_counted() {
+        let (mut bulk, mut counters) = (Bulk::default(), SolicitCounters::default());
+        for n in 0..=u8::try_from(MAX_ROUTES).unwrap() {
+            let to = Destination::Address([192, 0, 2, n].into());
+            bulk.heard(at(0), Route { to, ..ROUTE }, &mut counters);
+        }
+        assert_eq!(counters.bulk_refused, 1);
+        assert_eq!(asked(&mut bulk, 0, &mut counters), MAX_ROUTES);
+    }
+}

@@ -1,0 +1,595 @@
+//! Whom to ask when.
+//!
+//! ```text
+//!             activity                silent long enough, its turn           full state
+//!   (exact) ------------> owed ---------------------------------> waiting ------------> (exact)
+//!      ^                   ^ |  full state                          |  |
+//!      +-------------------|-+        2 s: asked once more          +--+
+//!                          +----------- activity comes   2 s more: unanswered
+//! ```
+//! A state is owed while a sender showed activity and sent no full state since. How long it has to
+//! be silent depends on its PFTM (pfsync.md 6.5): a TCP state that is closing 3 s; one that is
+//! established half of its timeout, which few ever are; all others half of their timeout, at most
+//! 10 s. It is asked for once in a silence, and one that is not owed never.
+//!
+//! A state that goes on after it was asked for was asked in vain. Three things keep that rare:
+//!
+//! - Its next silence has to last nearly as long as the state can live, 8 s less.
+//! - Where a quarter of the states of a PFTM went on, that holds for others' first silence, too,
+//!   but for one state in sixteen, which keeps measuring.
+//! - What is asked beyond the first time of each state, repetitions included, is paid from an
+//!   account: a state that ends pays in half a request, or one and a half if it was never asked
+//!   for. So there are at most 1.5 requests for each state that ended and one for each that lives,
+//!   and 64. The requests of `active` are extra.
+//!
+//! How long a state can live its `expire` tells, better than the configuration.
+
+use std::time::Duration;
+
+use super::Settings;
+use super::wheel::{Link, Linked, Tick, Wheel};
+use crate::counters::SolicitCounters;
+use crate::slab::Slab;
+use crate::state::{PFTM_COUNT, Timeouts};
+use crate::table::{Event, SenderId};
+use crate::time::{NANOS, Uptime};
+
+/// The clock's step.
+const TICK: Duration = Duration::from_millis(100);
+/// Nanoseconds of it.
+const TICK_NANOS: i64 = NANOS / TICKS_A_SECOND as i64;
+/// Ticks in a second.
+const TICKS_A_SECOND: Tick = 10;
+
+/// How long a TCP state that is closing has to be silent.
+const CLOSING: Tick = 3 * TICKS_A_SECOND;
+/// How long all others have to be at most, but for established ones.
+const SILENT: Tick = 10 * TICKS_A_SECOND;
+/// How long before the end of its timeout a state is asked for that went on once already: time for
+/// an answer, a repetition, and a second that its last update may have been under way.
+const MARGIN: Tick = 8 * TICKS_A_SECOND;
+/// How long to wait for an answer.
+const PATIENCE: Tick = 2 * TICKS_A_SECOND;
+/// How long before the end of an active timeout to ask: time for an answer and a repetition.
+const LEAD: Tick = 5 * TICKS_A_SECOND;
+/// Requests in a row that a sender did not answer before none of them is repeated any more.
+const DEAF: u8 = 32;
+/// What the account holds at first, in halves of a request.
+const CREDIT: i64 = 2 * 64;
+/// What a request costs.
+const COST: i64 = 2;
+/// What a state that was asked for pays in when it ends.
+const ASKED_PAYS: i64 = 1;
+/// What one pays in that was not.
+const UNASKED_PAYS: i64 = 3;
+/// Of how many states one is asked early though most go on.
+const PROBE: u32 = 16;
+
+/// Known, and has not ended.
+const HELD: u16 = 1;
+/// Activity came since its last full state.
+const OWED: u16 = 1 << 1;
+/// Asked for, not answered yet.
+const WAITING: u16 = 1 << 2;
+/// Asked for a second time.
+const REPEATED: u16 = 1 << 3;
+/// Nothing more is to be done in this silence.
+const DONE: u16 = 1 << 4;
+/// Asked for in this silence.
+const ASKED: u16 = 1 << 5;
+/// That was early.
+const EARLY: u16 = 1 << 6;
+/// Asked for in some silence.
+const EVER: u16 = 1 << 7;
+/// Went on after that.
+const RESUMED: u16 = 1 << 8;
+/// A second sender showed activity while it was owed: only an answer from all is enough.
+const SHARED: u16 = 1 << 9;
+
+/// What is known of a state: 40 octets, by its place in the table.
+#[derive(Clone, Copy, Debug, Default)]
+struct Entry {
+    link: Link,
+    /// When its last activity came, rounded up.
+    last: Tick,
+    /// When it was asked for last, rounded up.
+    asked: Tick,
+    /// When to ask though it goes on.
+    active: Tick,
+    /// How long it lives after its last packet, seconds; 0 if it did not tell.
+    timeout: u32,
+    flags: u16,
+    /// Who showed activity last.
+    sender: SenderId,
+    pftm: u8,
+}
+
+impl Linked for Entry {
+    fn link(&mut self) -> &mut Link {
+        &mut self.link
+    }
+}
+
+impl Entry {
+    fn has(&self, flags: u16) -> bool {
+        self.flags & flags != 0
+    }
+
+    fn set_pftm(&mut self, pftm: u8) {
+        if self.pftm != pftm {
+            (self.pftm, self.timeout) = (pftm, 0);
+        }
+    }
+}
+
+/// What is known of the states in one PFTM.
+#[derive(Clone, Copy, Debug, Default)]
+struct Class {
+    /// How many of those asked early went on, in parts of 1024, mostly the latest.
+    resumed: u16,
+    /// How long the latest to tell lives, seconds; 0 if none did.
+    timeout: u32,
+}
+
+impl Class {
+    fn note(&mut self, is_resumed: bool) {
+        let part = |of: u16| of.div_ceil(32);
+        if is_resumed {
+            self.resumed += part(1024_u16.saturating_sub(self.resumed));
+        } else {
+            self.resumed -= part(self.resumed);
+        }
+    }
+
+    fn is_early_vain(&self) -> bool {
+        self.resumed > 256
+    }
+}
+
+/// Why a state is asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Reason {
+    First,
+    Again,
+    Repeat,
+    Active,
+}
+
+/// What is to be done about a state now.
+enum Verdict {
+    Nothing,
+    Wait(Tick),
+    Ask(Reason),
+    GiveUp,
+    Withhold,
+}
+
+/// The states and when each is due.
+pub(super) struct Schedule {
+    /// Tick 0.
+    base: Uptime,
+    entries: Slab<Entry>,
+    wheel: Wheel,
+    timeouts: Timeouts,
+    active: Option<Tick>,
+    /// Nanoseconds a request takes by the rate.
+    pace: Duration,
+    /// When the requests made so far have taken theirs.
+    free: Uptime,
+    credit: i64,
+    classes: [Class; PFTM_COUNT],
+    /// Requests that each sender left unanswered since its last answer.
+    misses: Vec<u8>,
+}
+
+impl Schedule {
+    pub(super) fn new(now: Uptime, settings: &Settings) -> Self {
+        let mut schedule = Self {
+            base: now,
+            entries: Slab::default(),
+            wheel: Wheel::new(),
+            timeouts: settings.timeouts,
+            active: None,
+            pace: Duration::ZERO,
+            free: now,
+            credit: CREDIT,
+            classes: Default::default(),
+            misses: Vec::new(),
+        };
+        schedule.set(settings);
+        schedule
+    }
+
+    pub(super) fn set(&mut self, settings: &Settings) {
+        self.timeouts = settings.timeouts;
+        self.pace = Duration::from_secs(1) / settings.rate.max(1);
+        let ticks = |period: Duration| {
+            let secs = Tick::try_from(period.as_secs()).unwrap_or(Tick::MAX);
+            secs.saturating_mul(TICKS_A_SECOND).max(1)
+        };
+        self.active = settings.active.map(ticks);
+    }
+
+    /// Takes in what happened to a state.
+    pub(super) fn handle(&mut self, now: Uptime, event: Event, counters: &mut SolicitCounters) {
+        match event {
+            Event::Activity {
+                place,
+                sender,
+                pftm,
+            } => {
+                self.activity(place, sender, pftm, self.tick_after(now), counters);
+                self.reschedule(place);
+            }
+            Event::Full { place, .. } => {
+                self.full(event, self.tick_after(now), counters);
+                self.reschedule(place);
+            }
+            Event::Ended { place } => self.ended(place, counters),
+            Event::Requested { place, .. } => self.requested(place, now, counters),
+            Event::RequestedOther { .. } | Event::Bus { .. } => {}
+        }
+    }
+
+    /// When [`Self::handle_timeout`] has something to do.
+    pub(super) fn poll_timeout(&self) -> Option<Uptime> {
+        let due = self.wheel.next_due().map(|tick| self.uptime(tick));
+        // What waits for its turn goes a tick's worth at a time, in as few packets as that takes.
+        let ready = self.wheel.first_ready();
+        let ready = ready.map(|_| self.uptime(self.tick_after(self.next_turn())));
+        due.into_iter().chain(ready).min()
+    }
+
+    /// Hands the states to `ask` that are due and have their turn. It says whether that state's
+    /// sender can be asked.
+    pub(super) fn handle_timeout(
+        &mut self,
+        now: Uptime,
+        counters: &mut SolicitCounters,
+        ask: &mut dyn FnMut(u32, SenderId) -> bool,
+    ) {
+        let to = self.tick(now);
+        while let Some(place) = self.wheel.pop_due(&mut self.entries, to) {
+            self.judge_until_settled(place, to, counters);
+        }
+        while let Some(place) = self.wheel.first_ready() {
+            if self.next_turn() > now {
+                return;
+            }
+            let is_deferred = self.entries[place].link.since() < to;
+            self.wheel.remove(&mut self.entries, place);
+            match self.verdict(place, to) {
+                Verdict::Ask(reason) => {
+                    counters.deferred += u64::from(is_deferred);
+                    self.ask(place, now, reason, counters, ask);
+                }
+                _ => self.judge_until_settled(place, to, counters),
+            }
+        }
+    }
+
+    /// Does what is to be done about a state that is in no list.
+    fn judge_until_settled(&mut self, place: u32, to: Tick, counters: &mut SolicitCounters) {
+        loop {
+            match self.verdict(place, to) {
+                Verdict::Nothing => return,
+                Verdict::Wait(due) => return self.wheel.insert(&mut self.entries, place, due),
+                Verdict::Ask(_) => {
+                    return self.wheel.insert_ready(&mut self.entries, place, to);
+                }
+                Verdict::GiveUp => self.give_up(place, counters),
+                Verdict::Withhold => {
+                    counters.withheld += 1;
+                    self.entries[place].flags |= DONE;
+                }
+            }
+        }
+    }
+
+    fn verdict(&self, place: u32, now: Tick) -> Verdict {
+        let entry = &self.entries[place];
+        match self.due(place) {
+            None => return Verdict::Nothing,
+            Some(due) if due > now => return Verdict::Wait(due),
+            Some(_) => {}
+        }
+        let can_pay = self.credit >= COST;
+        if entry.has(WAITING) {
+            let misses = self.misses.get(entry.sender.index()).copied();
+            let is_deaf = misses.is_some_and(|misses| misses >= DEAF);
+            return if entry.has(REPEATED) || is_deaf || !can_pay {
+                Verdict::GiveUp
+            } else {
+                Verdict::Ask(Reason::Repeat)
+            };
+        }
+        if self.active.is_some() && entry.active <= now {
+            return Verdict::Ask(Reason::Active);
+        }
+        match (entry.has(EVER), can_pay) {
+            (false, _) => Verdict::Ask(Reason::First),
+            (true, true) => Verdict::Ask(Reason::Again),
+            (true, false) => Verdict::Withhold,
+        }
+    }
+
+    /// When there is something to be done about a state, if nothing happens.
+    fn due(&self, place: u32) -> Option<Tick> {
+        let entry = &self.entries[place];
+        if !entry.has(OWED) {
+            return None;
+        }
+        if entry.has(WAITING) {
+            return Some(entry.asked.saturating_add(PATIENCE));
+        }
+        let silent = (!entry.has(DONE)).then(|| entry.last.saturating_add(self.patience(place)));
+        let active = self.active.map(|_| entry.active);
+        silent.into_iter().chain(active).min()
+    }
+
+    /// How long a state has to be silent.
+    fn patience(&self, place: u32) -> Tick {
+        let entry = &self.entries[place];
+        let class = self.class(entry.pftm);
+        let timeout = match (entry.timeout, class.timeout) {
+            (0, 0) => self.timeouts.seconds(entry.pftm),
+            (0, told) | (told, _) => told,
+        };
+        let timeout = timeout.saturating_mul(TICKS_A_SECOND);
+        let early = Self::early(entry.pftm, timeout);
+        if self.is_late(place) {
+            early.max(timeout.saturating_sub(MARGIN))
+        } else {
+            early
+        }
+    }
+
+    /// Whether a state is not asked for before it nearly ends.
+    fn is_late(&self, place: u32) -> bool {
+        let entry = &self.entries[place];
+        let is_probe = place.is_multiple_of(PROBE);
+        entry.has(RESUMED) || (self.class(entry.pftm).is_early_vain() && !is_probe)
+    }
+
+    /// How long the states of a PFTM have to be silent at first.
+    fn early(pftm: u8, timeout: Tick) -> Tick {
+        match pftm {
+            // TCP and SCTP that are closing or closed.
+            3..=5 | 23 | 24 => CLOSING.min(timeout / 2),
+            // Established.
+            2 | 22 => timeout / 2,
+            _ => SILENT.min(timeout / 2),
+        }
+    }
+
+    /// Puts a state where it is due, unless it comes up before anyway.
+    fn reschedule(&mut self, place: u32) {
+        let link = self.entries[place].link;
+        match self.due(place) {
+            None => self.wheel.remove(&mut self.entries, place),
+            Some(_) if link.is_ready() => {}
+            Some(due) if link.due().is_some_and(|earlier| earlier <= due) => {}
+            Some(due) => {
+                self.wheel.remove(&mut self.entries, place);
+                self.wheel.insert(&mut self.entries, place, due);
+            }
+        }
+    }
+
+    fn activity(
+        &mut self,
+        place: u32,
+        sender: SenderId,
+        pftm: u8,
+        tick: Tick,
+        counters: &mut SolicitCounters,
+    ) {
+        while self.entries.places() <= place {
+            self.entries.insert(Entry::default());
+        }
+        let period = self.active;
+        let entry = &mut self.entries[place];
+        if !entry.has(HELD) {
+            entry.flags = HELD;
+            entry.timeout = 0;
+            entry.active = period.map_or(0, |period| tick.saturating_add(lead(period)));
+        } else if entry.has(OWED) && entry.sender != sender {
+            entry.flags |= SHARED;
+        }
+        let (was_asked, was_early) = (entry.has(ASKED), entry.has(EARLY));
+        let asked_pftm = entry.pftm;
+        entry.flags &= !(DONE | ASKED | EARLY);
+        entry.set_pftm(pftm);
+        if let Some(period) = period
+            && !entry.has(OWED)
+        {
+            // What was due while there was nothing new is over.
+            entry.active = next_beat(entry.active, period, tick);
+        }
+        entry.flags |= OWED;
+        (entry.sender, entry.last) = (sender, tick);
+        if was_asked {
+            counters.resumed += 1;
+            entry.flags |= RESUMED;
+            if was_early && let Some(class) = self.classes.get_mut(usize::from(asked_pftm)) {
+                class.note(true);
+            }
+        }
+    }
+
+    fn full(&mut self, event: Event, tick: Tick, counters: &mut SolicitCounters) {
+        let Event::Full {
+            place,
+            sender,
+            pftm,
+            expire,
+            is_activity,
+            has_counters,
+        } = event
+        else {
+            return;
+        };
+        let is_known = self.entries.places() > place && self.entries[place].has(HELD);
+        if is_activity || !is_known {
+            self.activity(place, sender, pftm, tick, counters);
+        }
+        let entry = &mut self.entries[place];
+        if entry.sender != sender {
+            return;
+        }
+        entry.set_pftm(pftm);
+        // Of a state that is new here it is not known when its last packet was.
+        if expire > 0 && (is_activity || is_known) {
+            let silent = tick.saturating_sub(entry.last) / TICKS_A_SECOND;
+            entry.timeout = expire.saturating_add(silent);
+            if let Some(class) = self.classes.get_mut(usize::from(pftm)) {
+                class.timeout = entry.timeout;
+            }
+        }
+        if !has_counters {
+            return;
+        }
+        if entry.has(WAITING) {
+            counters.answered += 1;
+            entry.flags &= !(WAITING | REPEATED | OWED | SHARED);
+            if let Some(misses) = self.misses.get_mut(sender.index()) {
+                *misses = 0;
+            }
+        } else if !entry.has(SHARED) {
+            entry.flags &= !OWED;
+        }
+    }
+
+    fn ended(&mut self, place: u32, counters: &mut SolicitCounters) {
+        if self.entries.places() <= place || !self.entries[place].has(HELD) {
+            return;
+        }
+        let entry = self.entries[place];
+        counters.overtaken += u64::from(entry.has(WAITING));
+        counters.deferred += u64::from(entry.link.is_ready());
+        if entry.has(EARLY)
+            && let Some(class) = self.classes.get_mut(usize::from(entry.pftm))
+        {
+            class.note(false);
+        }
+        let pays = if entry.has(EVER) {
+            ASKED_PAYS
+        } else {
+            UNASKED_PAYS
+        };
+        self.credit = self.credit.saturating_add(pays);
+        self.wheel.remove(&mut self.entries, place);
+        self.entries[place].flags = 0;
+    }
+
+    /// Somebody else asked: what comes of it is as good as an answer to us.
+    fn requested(&mut self, place: u32, now: Uptime, counters: &mut SolicitCounters) {
+        let asked = self.tick_after(now);
+        if self.entries.places() <= place {
+            return;
+        }
+        let entry = &mut self.entries[place];
+        if !entry.has(OWED) || entry.has(WAITING) {
+            return;
+        }
+        counters.adopted += 1;
+        entry.flags |= WAITING;
+        entry.asked = asked;
+        self.wheel.remove(&mut self.entries, place);
+        self.reschedule(place);
+    }
+
+    fn ask(
+        &mut self,
+        place: u32,
+        now: Uptime,
+        reason: Reason,
+        counters: &mut SolicitCounters,
+        ask: &mut dyn FnMut(u32, SenderId) -> bool,
+    ) {
+        let (to, asked) = (self.tick(now), self.tick_after(now));
+        let sender = self.entries[place].sender;
+        if !ask(place, sender) {
+            counters.unaskable += 1;
+            if reason == Reason::Repeat {
+                self.give_up(place, counters);
+            }
+            self.entries[place].flags &= !OWED;
+            return;
+        }
+        self.free = self.free.max(now).after(self.pace);
+        let is_early = !self.is_late(place);
+        let period = self.active.unwrap_or(Tick::MAX);
+        let entry = &mut self.entries[place];
+        match reason {
+            Reason::First => counters.requested += 1,
+            Reason::Again => counters.again += 1,
+            Reason::Repeat => counters.repeated += 1,
+            Reason::Active => counters.active += 1,
+        }
+        match reason {
+            Reason::First | Reason::Again => {
+                entry.flags |= DONE | ASKED | EVER | if is_early { EARLY } else { 0 };
+            }
+            Reason::Repeat => entry.flags |= REPEATED,
+            Reason::Active => entry.active = next_beat(entry.active, period, to.saturating_add(1)),
+        }
+        if matches!(reason, Reason::Again | Reason::Repeat) {
+            self.credit -= COST;
+        }
+        entry.flags |= WAITING;
+        entry.asked = asked;
+        self.reschedule(place);
+    }
+
+    /// No answer came.
+    fn give_up(&mut self, place: u32, counters: &mut SolicitCounters) {
+        counters.unanswered += 1;
+        let entry = &mut self.entries[place];
+        entry.flags &= !(WAITING | REPEATED);
+        let sender = entry.sender.index();
+        if sender >= self.misses.len() {
+            self.misses.resize(sender + 1, 0);
+        }
+        if let Some(misses) = self.misses.get_mut(sender) {
+            *misses = misses.saturating_add(1);
+        }
+    }
+
+    fn class(&self, pftm: u8) -> Class {
+        let class = self.classes.get(usize::from(pftm));
+        class.copied().unwrap_or_default()
+    }
+
+    /// When the rate lets the next request out: those of one tick may go together.
+    fn next_turn(&self) -> Uptime {
+        Uptime::from_nanos(self.free.nanos().saturating_sub(TICK_NANOS))
+    }
+
+    /// The tick that `now` is in.
+    fn tick(&self, now: Uptime) -> Tick {
+        let ticks = now.since(self.base).as_nanos() / TICK.as_nanos();
+        Tick::try_from(ticks).unwrap_or(Tick::MAX)
+    }
+
+    /// The first tick that begins at `now` or later.
+    fn tick_after(&self, now: Uptime) -> Tick {
+        let ticks = now.since(self.base).as_nanos().div_ceil(TICK.as_nanos());
+        Tick::try_from(ticks).unwrap_or(Tick::MAX)
+    }
+
+    fn uptime(&self, tick: Tick) -> Uptime {
+        self.base.after(TICK.saturating_mul(tick))
+    }
+}
+
+/// The first of the beats from `active` on, each `period` later, that is not before `tick`.
+fn next_beat(active: Tick, period: Tick, tick: Tick) -> Tick {
+    let missed = tick.saturating_sub(active).div_ceil(period.max(1));
+    active.saturating_add(period.saturating_mul(missed))
+}
+
+/// How long after the beginning of an active timeout to ask.
+fn lead(period: Tick) -> Tick {
+    period.saturating_sub(LEAD).max(period / 2)
+}

@@ -1,0 +1,132 @@
+//! What the table tells whoever solicits: where there was activity, where a whole state came, what
+//! ended. Nothing is kept unless somebody watches.
+
+use super::{Arrival, Kind, SenderId, SenderRecord, Table};
+use crate::state::StateId;
+use crate::wire::pfsync::{BusStatus, State};
+
+/// Events that the buffer keeps room for; a CLR can end a million states at once.
+const USUAL_EVENTS: usize = 1 << 16;
+
+/// Something that happened to a state, or a word about asking for states. A state is known by its
+/// place, which the next state may take once it has ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Event {
+    /// A sender showed that packets passed, but not how many.
+    Activity {
+        /// The state's place.
+        place: u32,
+        /// Who.
+        sender: SenderId,
+        /// PFTM number that the state is in.
+        pftm: u8,
+    },
+    /// A whole state came from a sender.
+    Full {
+        /// The state's place.
+        place: u32,
+        /// Who.
+        sender: SenderId,
+        /// PFTM number that the state is in.
+        pftm: u8,
+        /// Seconds that it has left; 0 if that is not told.
+        expire: u32,
+        /// Whether that is activity, too.
+        is_activity: bool,
+        /// Whether its counters are what its sender had counted: an INS before v5 has none.
+        has_counters: bool,
+    },
+    /// A state ended.
+    Ended {
+        /// The place it had.
+        place: u32,
+    },
+    /// Somebody asked for a state that is known.
+    Requested {
+        /// The state's place.
+        place: u32,
+        /// Who.
+        sender: SenderId,
+    },
+    /// Somebody asked for a state that is not known, or for all.
+    RequestedOther {
+        /// Who.
+        sender: SenderId,
+    },
+    /// A bulk transfer began or ended.
+    Bus {
+        /// Who sends it.
+        sender: SenderId,
+        /// Which of the two.
+        status: BusStatus,
+    },
+}
+
+impl Table {
+    /// Begins or stops to keep events for [`Self::take_events`].
+    pub fn watch(&mut self, is_watched: bool) {
+        self.events = is_watched.then(Vec::new);
+    }
+
+    /// Moves what happened since the last call to `events`, which is empty.
+    pub fn take_events(&mut self, events: &mut Vec<Event>) {
+        if let Some(mine) = &mut self.events {
+            events.shrink_to(USUAL_EVENTS);
+            std::mem::swap(mine, events);
+        }
+    }
+
+    /// The state at a place that an event named and that has not ended since.
+    pub fn state_at(&self, place: u32) -> StateId {
+        self.slots[place].state_id()
+    }
+
+    /// What is known of a sender.
+    pub fn record_of(&self, sender: SenderId) -> &SenderRecord {
+        &self.senders[sender.0]
+    }
+
+    pub(super) fn tell(&mut self, event: Event) {
+        if let Some(events) = &mut self.events {
+            events.push(event);
+        }
+    }
+
+    /// A whole state was taken in.
+    pub(super) fn tell_full(
+        &mut self,
+        place: u32,
+        arrival: Arrival,
+        state: &State<'_>,
+        kind: Kind,
+    ) {
+        if self.events.is_none() {
+            return;
+        }
+        let is_modern = state.dialect().is_modern();
+        self.tell(Event::Full {
+            place,
+            sender: arrival.sender,
+            pftm: state.timeout(),
+            expire: if is_modern { state.expire() } else { 0 },
+            is_activity: match kind {
+                Kind::Insert => true,
+                Kind::Update => !is_modern && arrival.is_pfsync0,
+                Kind::Delete => false,
+            },
+            has_counters: is_modern || kind != Kind::Insert,
+        });
+    }
+
+    /// Somebody asks for a state.
+    pub(super) fn tell_request(&mut self, arrival: Arrival, id: StateId) {
+        if self.events.is_none() {
+            return;
+        }
+        let sender = arrival.sender;
+        self.tell(match self.find(id) {
+            Some(place) => Event::Requested { place, sender },
+            None => Event::RequestedOther { sender },
+        });
+    }
+}
