@@ -1,0 +1,3 @@
+pub(crate) fn run(_words: &[&str]) -> crate::Outcome {
+    Ok(())
+}
