@@ -32,6 +32,23 @@ run: setup build
 test: setup
 	@$(RUSTENV) $(CARGO) test --locked
 
+# A firewall (pfsim, over a savefile), pflow and a collector on this machine: 20 000 states of 20
+# minutes, and what of them is exported. DEMO takes pfsim's options, say DEMO="-d fbsd15 -L 0.01".
+DEMO =
+COLLECTOR = 127.0.0.1:9996
+demo: setup build
+	@$(RUSTENV) $(CARGO) build --release --locked --example pfsim
+	@bin=$(TARGET)/release; dir=$$(mktemp -d) || exit 1; trap 'rm -rf "$$dir"' EXIT; \
+	echo "pfsim -w sync.pcap -t truth.json $(DEMO)"; \
+	"$$bin/examples/pfsim" -w "$$dir/sync.pcap" -t "$$dir/truth.json" $(DEMO) || exit 1; \
+	"$$bin/examples/pfsim" collect $(COLLECTOR) >"$$dir/collected.json" & \
+	sleep 1; \
+	echo "pflow -a -r sync.pcap -o json pflow0 flowdst $(COLLECTOR) pflowproto 10 >flows.json"; \
+	"$$bin/pflow" -a -r "$$dir/sync.pcap" -o json pflow0 flowdst $(COLLECTOR) pflowproto 10 \
+		>"$$dir/flows.json" || exit 1; \
+	wait; \
+	"$$bin/examples/pfsim" compare "$$dir/truth.json" "$$dir/flows.json" "$$dir/collected.json"
+
 # What the build needs: libpcap with its headers, a C compiler to link with, pkg-config, Rust.
 setup:
 	@$(RUSTENV) \
@@ -119,4 +136,4 @@ uninstall:
 clean:
 	@$(RUSTENV) $(CARGO) clean
 
-.PHONY: all build run test setup lint check man-lint bench install uninstall clean
+.PHONY: all build run test demo setup lint check man-lint bench install uninstall clean

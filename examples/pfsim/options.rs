@@ -1,0 +1,143 @@
+//! The command line of a simulation.
+
+use std::error::Error;
+
+use crate::model::dialect::{DIALECTS, Dialect};
+use crate::model::state::{Micros, SECOND};
+use crate::model::world::{Incident, Settings};
+
+/// What is around a packet in the file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Framing {
+    Ethernet,
+    Raw,
+    /// What the first firewall's pfsync0 shows.
+    Pfsync,
+}
+
+/// All of it.
+pub(crate) struct Options {
+    pub(crate) settings: Settings,
+    pub(crate) framing: Framing,
+    pub(crate) file: Option<String>,
+    pub(crate) truth: Option<String>,
+    pub(crate) interface: Option<String>,
+    /// Times as fast as real time, on an interface.
+    pub(crate) speed: f64,
+}
+
+/// A number after an option, or what it is without.
+fn number<T: std::str::FromStr>(
+    matches: &getopts::Matches,
+    name: &str,
+    default: T,
+) -> Result<T, Box<dyn Error>> {
+    match matches.opt_str(name) {
+        None => Ok(default),
+        Some(text) => {
+            let parsed = text.parse();
+            parsed.map_err(|_| format!("-{name}: not a number: {text}").into())
+        }
+    }
+}
+
+/// `seconds=what`.
+fn incident(text: &str) -> Result<(Micros, Incident), Box<dyn Error>> {
+    let (at, what) = text.split_once('=').ok_or("-e: not seconds=what")?;
+    let at: f64 = at.parse().map_err(|_| format!("-e: not a time: {at}"))?;
+    let what = match what {
+        "failover" => Incident::Failover,
+        "reboot" => Incident::Reboot,
+        "clear" => Incident::Clear,
+        "deaf" => Incident::Deaf(true),
+        "hearing" => Incident::Deaf(false),
+        _ => return Err(format!("-e: failover, reboot, clear, deaf or hearing: {what}").into()),
+    };
+    Ok(((at * SECOND as f64) as Micros, what))
+}
+
+fn table() -> getopts::Options {
+    let mut table = getopts::Options::new();
+    table.optopt("d", "", "dialect (obsd74)", "name");
+    table.optmulti(
+        "e",
+        "",
+        "failover, reboot, clear, deaf, hearing",
+        "seconds=what",
+    );
+    table.optflag("h", "", "this");
+    table.optopt("i", "", "send there, in real time", "interface");
+    table.optopt("l", "", "ether, raw or pfsync", "framing");
+    table.optopt("L", "", "share of pfsync packets lost (0)", "share");
+    table.optopt("n", "", "states to make (20000)", "states");
+    table.optopt("N", "", "firewalls, 1 or 2 (1)", "firewalls");
+    table.optopt("P", "", "share of states marked pflow (1)", "share");
+    table.optopt("g", "", "big downloads (2)", "downloads");
+    table.optopt(
+        "G",
+        "",
+        "octets of the smallest of them (4500000000)",
+        "octets",
+    );
+    table.optopt("s", "", "seed (1)", "seed");
+    table.optopt("T", "", "simulated seconds (1200)", "seconds");
+    table.optopt("t", "", "write the truth there", "file");
+    table.optopt("u", "", "UNIX time of the beginning", "seconds");
+    table.optopt("w", "", "write packets there", "file");
+    table.optopt("x", "", "times real time, with -i (1)", "speed");
+    table
+}
+
+impl Options {
+    /// None if only help was wanted.
+    pub(crate) fn parse(words: &[&str]) -> Result<Option<Self>, Box<dyn Error>> {
+        let table = table();
+        let matches = table.parse(words)?;
+        if matches.opt_present("h") || !matches.free.is_empty() {
+            let names: Vec<&str> = DIALECTS.iter().map(|dialect| dialect.name).collect();
+            let brief = "usage: pfsim [options], or pfsim collect|compare|check ...";
+            println!("{}\ndialects: {}", table.usage(brief), names.join(" "));
+            return Ok(None);
+        }
+        let name = matches.opt_str("d").unwrap_or_else(|| "obsd74".to_owned());
+        let dialect = Dialect::named(&name).ok_or_else(|| format!("-d: no dialect {name}"))?;
+        let framing = match matches.opt_str("l").as_deref() {
+            None | Some("ether") => Framing::Ethernet,
+            Some("raw") => Framing::Raw,
+            Some("pfsync") => Framing::Pfsync,
+            Some(other) => return Err(format!("-l: ether, raw or pfsync: {other}").into()),
+        };
+        let base = Settings::new(dialect);
+        let incidents: Result<Vec<_>, _> = matches
+            .opt_strs("e")
+            .iter()
+            .map(|text| incident(text))
+            .collect();
+        let incidents = incidents?;
+        let settings = Settings {
+            seed: number(&matches, "s", base.seed)?,
+            states: number(&matches, "n", base.states)?,
+            seconds: number(&matches, "T", base.seconds)?,
+            nodes: number(&matches, "N", base.nodes)?,
+            downloads: number(&matches, "g", base.downloads)?,
+            download_octets: number(&matches, "G", base.download_octets)?,
+            loss: number(&matches, "L", base.loss)?,
+            flagged: number(&matches, "P", base.flagged)?,
+            wall: number(&matches, "u", base.wall)?,
+            is_pfsync0: framing == Framing::Pfsync,
+            incidents,
+            ..base
+        };
+        if !(1..=2).contains(&settings.nodes) {
+            return Err("-N: 1 or 2".into());
+        }
+        Ok(Some(Self {
+            settings,
+            framing,
+            file: matches.opt_str("w"),
+            truth: matches.opt_str("t"),
+            interface: matches.opt_str("i"),
+            speed: number(&matches, "x", 1.0)?,
+        }))
+    }
+}

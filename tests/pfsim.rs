@@ -1,0 +1,208 @@
+//! pflow beside a model of pf firewalls whose traffic is known (examples/pfsim).
+//!
+//! ```text
+//! World --packets--> Engine --flows--> compared with World::truth()
+//!   ^                   |
+//!   +---- inject() -----+   for requests
+//! ```
+//! [`play`] drives both by simulated time; nothing here waits.
+
+#![allow(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::unwrap_used,
+    reason = "a test that is wrong may panic"
+)]
+
+mod common;
+#[path = "../examples/pfsim/model/mod.rs"]
+mod model;
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+
+use common::{Out, Run, T0};
+use model::dialect::{DIALECTS, Dialect};
+use model::firewall::Ended;
+use model::state::SECOND;
+use model::wire::{self, Message};
+use model::world::{Incident, Settings, Truth, World};
+use pflow::wire::link::LinkType;
+
+/// A small scenario: some hundred states in five minutes.
+fn small(name: &str) -> Settings {
+    Settings {
+        states: 600,
+        seconds: 300,
+        downloads: 1,
+        download_octets: 50_000_000,
+        wall: T0 as u64,
+        ..Settings::new(Dialect::named(name).unwrap())
+    }
+}
+
+/// Lets a listener hear what a world sends, to the end of it, and calls `step` in between, every
+/// simulated second. The flows that came out.
+fn play(world: &mut World, seconds: u64, step: &mut dyn FnMut(&mut World, u64)) -> Vec<Out> {
+    let mut run = Run::new();
+    let mut flows = Vec::new();
+    for second in 1..=seconds {
+        let now = second * SECOND;
+        world.run_until(now);
+        while let Some((at, packet)) = world.poll_packet() {
+            let ms = (at / 1000) as i64;
+            run.frame(ms, LinkType::RAW, &packet, packet.len());
+        }
+        step(world, now);
+        flows.append(&mut run.flows());
+    }
+    flows
+}
+
+/// States that ended and were announced, by id and creator.
+fn ended(world: &World) -> HashMap<(u64, u32), Truth> {
+    let truth = world.truth().into_iter();
+    let told =
+        truth.filter(|truth| truth.account.ended != Ended::Alive && truth.account.is_announced);
+    told.map(|truth| ((truth.account.id, truth.account.creator), truth))
+        .collect()
+}
+
+/// Asks, as a third party would, for the states whose last packet is 3 s old. Not for all of them
+/// each second: what a firewall answers renews its partner's copy, and two that answer keep each
+/// other's states alive for ever (pfsync.md 6.4).
+fn ask(world: &mut World, dialect: &Dialect, now: u64) {
+    let silent = world.truth().into_iter().map(|truth| truth.account);
+    let silent = silent.filter(|account| {
+        let last = account.last.unwrap_or(now);
+        (3..4).contains(&((now - last) / SECOND))
+    });
+    let ids: Vec<(u64, u32)> = silent
+        .map(|account| (account.id, account.creator))
+        .collect();
+    for ids in ids.chunks(80) {
+        let requests: Vec<Message> = ids
+            .iter()
+            .map(|&(id, creator)| Message::UpdateRequest { id, creator })
+            .collect();
+        let pfsync = wire::packet(&requests, dialect);
+        world.inject(wire::ip(Ipv4Addr::new(192, 0, 2, 9), 7, &pfsync), now);
+    }
+}
+
+/// The numbers of a flow beside the truth.
+fn assert_right(name: &str, flow: &Out, truth: &HashMap<(u64, u32), Truth>) {
+    let account = &truth[&(flow.id, flow.creator)].account;
+    assert_eq!(
+        (flow.packets, flow.octets),
+        (account.packets, account.octets),
+        "{name}: {flow:?}, {account:?}"
+    );
+}
+
+#[test]
+fn every_dialect_is_read_whole_and_each_state_that_ends_is_a_flow() {
+    for dialect in &DIALECTS {
+        let settings = small(dialect.name);
+        let mut world = World::new(settings.clone());
+        let flows = play(&mut world, settings.seconds, &mut |_, _| {});
+        let truth = ended(&world);
+        assert!(truth.len() > 300, "{}: {}", dialect.name, truth.len());
+        for flow in &flows {
+            let key = (flow.id, flow.creator);
+            let account = &truth.get(&key).expect(dialect.name).account;
+            assert_eq!(
+                flow.proto,
+                u64::from(account.path.proto),
+                "{}",
+                dialect.name
+            );
+        }
+        // v2 to v4 announce a state before they count its first packet, and nobody asked
+        let expected = if dialect.version < 5 { 0 } else { truth.len() };
+        // the last packets are still on their way
+        let missing = expected.abs_diff(flows.len());
+        assert!(missing <= 10, "{}: {missing} of {expected}", dialect.name);
+    }
+}
+
+#[test]
+fn asked_in_time_the_counters_of_every_dialect_are_exact() {
+    for dialect in &DIALECTS {
+        let settings = small(dialect.name);
+        let mut world = World::new(settings.clone());
+        let ask = &mut |world: &mut World, now| ask(world, dialect, now);
+        let flows = play(&mut world, settings.seconds, ask);
+        let truth = ended(&world);
+        assert!(flows.len() > 300, "{}: {}", dialect.name, flows.len());
+        for flow in &flows {
+            assert_right(dialect.name, flow, &truth);
+        }
+    }
+}
+
+#[test]
+fn after_a_failover_a_flow_is_the_sum_over_both_firewalls() {
+    let dialect = Dialect::named("obsd74").unwrap();
+    let settings = Settings {
+        // most connections are over in a moment
+        states: 6000,
+        nodes: 2,
+        incidents: vec![(150 * SECOND, Incident::Failover)],
+        ..small(dialect.name)
+    };
+    let mut world = World::new(settings.clone());
+    let ask = &mut |world: &mut World, now| ask(world, &dialect, now);
+    let flows = play(&mut world, settings.seconds, ask);
+    let truth = ended(&world);
+    let shared = flows
+        .iter()
+        .filter(|flow| truth[&(flow.id, flow.creator)].nodes == 2);
+    assert!(shared.count() > 5);
+    for flow in &flows {
+        assert_right("failover", flow, &truth);
+    }
+}
+
+#[test]
+fn a_seed_gives_the_same_packets_each_time_and_another_gives_others() {
+    let packets = |seed| {
+        let mut world = World::new(Settings {
+            seed,
+            seconds: 60,
+            ..small("obsd74")
+        });
+        world.run_until(60 * SECOND);
+        let mut all = Vec::new();
+        while let Some(packet) = world.poll_packet() {
+            all.push(packet);
+        }
+        all
+    };
+    assert!(packets(1).len() > 50);
+    assert_eq!(packets(1), packets(1));
+    assert_ne!(packets(1), packets(2));
+}
+
+#[test]
+fn a_firewall_takes_no_request_from_further_away_and_none_in_another_version() {
+    let mut world = World::new(small("obsd74"));
+    world.run_until(30 * SECOND);
+    let account = &world.nodes[0].accounts[0];
+    let request = Message::UpdateRequest {
+        id: account.id,
+        creator: account.creator,
+    };
+    let source = Ipv4Addr::new(192, 0, 2, 9);
+    let of = |name| wire::packet(&[request], &Dialect::named(name).unwrap());
+    let mut far = wire::ip(source, 1, &of("obsd74"));
+    far[8] = 254;
+    let firewall = &mut world.nodes[0];
+    let now = 30 * SECOND;
+    assert_eq!(firewall.receive(&far, now), Err(wire::Bad::Ttl));
+    let old = wire::ip(source, 1, &of("obsd46"));
+    assert_eq!(firewall.receive(&old, now), Err(wire::Bad::Version));
+    let good = wire::ip(source, 1, &of("obsd74"));
+    assert_eq!(firewall.receive(&good, now), Ok(1));
+}
