@@ -10,6 +10,7 @@ INSTALL = install
 RUST = 1.88
 # Where cargo puts what it builds; CARGO_TARGET_DIR in the environment goes over it.
 TARGET = $${CARGO_TARGET_DIR:-target}
+PAGES = pflow.8 pflow.conf.5 pflowctl.8
 CAPTURE = testdata/mix200.openbsd-v6.pcap
 
 # Before each cargo: rustup puts it where not every shell looks, and on OpenBSD the build of the
@@ -115,23 +116,33 @@ check: man-lint
 	@$(RUSTENV) $(CARGO) clippy --locked --all-targets -- -D warnings
 	@$(RUSTENV) RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
 
-# Manual pages of other systems, which the page refers to, are not a fault.
+# Manual pages of other systems, which the pages refer to, are not a fault.
 man-lint:
 	@command -v mandoc >/dev/null 2>&1 || { echo "mandoc is missing" >&2; exit 1; }
-	@[ -r pflow.8 ] && ! mandoc -Tlint -Wstyle pflow.8 2>/dev/null | grep -v 'referenced manual not found'
+	@for page in $(PAGES); do \
+		[ -r $$page ] || { echo "$$page is missing" >&2; exit 1; }; \
+		! mandoc -Tlint -Wstyle $$page 2>/dev/null | grep -v 'referenced manual not found' || exit 1; \
+	done
 
 bench:
 	@$(RUSTENV) $(CARGO) bench --locked
 
 # Does not build, so that root needs no Rust: `make`, then `make install` as root.
 install:
-	@[ -x "$(TARGET)/release/pflow" ] || { echo "please build first: make" >&2; exit 1; }
-	$(INSTALL) -d -m 755 $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(MANDIR)/man8
+	@for bin in pflow pflowctl; do \
+		[ -x "$(TARGET)/release/$$bin" ] || { echo "please build first: make" >&2; exit 1; }; \
+	done
+	$(INSTALL) -d -m 755 $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man8
 	$(INSTALL) -m 755 "$(TARGET)/release/pflow" $(DESTDIR)$(PREFIX)/sbin/pflow
+	$(INSTALL) -m 755 "$(TARGET)/release/pflowctl" $(DESTDIR)$(PREFIX)/sbin/pflowctl
+	$(INSTALL) -m 644 pflow.conf.5 $(DESTDIR)$(MANDIR)/man5/pflow.conf.5
 	$(INSTALL) -m 644 pflow.8 $(DESTDIR)$(MANDIR)/man8/pflow.8
+	$(INSTALL) -m 644 pflowctl.8 $(DESTDIR)$(MANDIR)/man8/pflowctl.8
 
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/sbin/pflow $(DESTDIR)$(MANDIR)/man8/pflow.8
+	rm -f $(DESTDIR)$(PREFIX)/sbin/pflow $(DESTDIR)$(PREFIX)/sbin/pflowctl
+	rm -f $(DESTDIR)$(MANDIR)/man5/pflow.conf.5
+	rm -f $(DESTDIR)$(MANDIR)/man8/pflow.8 $(DESTDIR)$(MANDIR)/man8/pflowctl.8
 
 clean:
 	@$(RUSTENV) $(CARGO) clean
