@@ -171,6 +171,12 @@ fn flows(view: &View<'_>, writer: &mut Writer<'_>) {
     writer.part("flows", None, view.engine.flow_counters().iter());
 }
 
+fn solicit(view: &View<'_>, writer: &mut Writer<'_>) {
+    if let Some(counters) = view.engine.solicit_counters() {
+        writer.part("solicit", None, counters.iter());
+    }
+}
+
 fn control(view: &View<'_>, writer: &mut Writer<'_>) {
     writer.part("control", None, view.control.iter());
 }
