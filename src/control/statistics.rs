@@ -9,8 +9,9 @@ use crate::interface::Interface;
 use crate::output::json::Object;
 
 /// The parts, in order.
-const PARTS: [fn(&View<'_>, &mut Writer<'_>); 7] =
-    [pflow, sources, packets, messages, table, flows, control];
+const PARTS: [fn(&View<'_>, &mut Writer<'_>); 8] = [
+    pflow, sources, packets, messages, table, flows, solicit, control,
+];
 
 /// Appends the next part; behind the fixed ones come the interfaces, then the senders, one a step.
 pub(super) fn step(view: &View<'_>, at: &mut At, form: Form, out: &mut Vec<u8>) -> Progress {
