@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The real binary against real collectors, and a live capture in network namespaces.
 
-usage: endtoend.py PFLOW TESTDATA-DIRECTORY     (as root, with nfdump, tshark and iproute2)
+usage: endtoend.py PFLOW TESTDATA-DIRECTORY     (as root, with nfdump, tshark and iproute2; pflowctl beside PFLOW)
 
 1. nfcapd stores every record of every form with no sequence failure; nfdump reads them back.
 2. tshark finds nothing malformed in the datagrams of every form.
@@ -11,11 +11,15 @@ usage: endtoend.py PFLOW TESTDATA-DIRECTORY     (as root, with nfdump, tshark an
 5. Soliciting: a model firewall in another namespace tells of states without their last counters; each is asked for
    once, with what a firewall insists on, and exported with the counters of the answer. So are states that were there
    before, which a bulk request brings. With a syncpeer, the same by unicast.
-6. -x 1 takes as long as the capture; a broken pipe and a damaged file end as the manual page says.
+6. nfcapd sees no sequence failure while pflowctl sets the interface again and again; tshark finds the tap's savefile
+   well formed, its checksums right.
+7. Live: the default control socket, its mode, a dead program's socket replaced, a living one's not.
+8. -x 1 takes as long as the capture; a broken pipe and a damaged file end as the manual page says.
 """
 import collections, json, os, signal, socket, struct, subprocess, sys, tempfile, time
 
 PFLOW, DATA = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+PFLOWCTL = os.path.join(os.path.dirname(PFLOW), 'pflowctl')
 CAPTURE = DATA + '/mix200.openbsd-v6.pcap'
 BOOT = '1699900000'
 FORMS = ('pflowproto 5', 'pflowproto 10', 'pflowproto 10 template openbsd78', 'pflowproto 10 template freebsd')
@@ -50,7 +54,9 @@ def summary_of(text, what):
     return int(words[words.index(what) - 1])
 
 
-def nfcapd(form, v6):
+def nfcapd(form, v6, replay=None):
+    """Records stored against those sent by REPLAY, which is given what flowdst and further words are, and returns a log."""
+    replay = replay or (lambda words: run(PFLOW, '-a', '-b', BOOT, '-r', CAPTURE, 'pflow0', *words))
     out = tempfile.mkdtemp(dir=TMP.name)
     port = free_port(v6)
     args = ['nfcapd', '-w', out, '-p', str(port), '-t', '3600', '-B', '2000000', '-b', '::1' if v6 else '127.0.0.1'] + (['-6'] if v6 else [])
@@ -61,7 +67,7 @@ def nfcapd(form, v6):
             if time.monotonic() > deadline:
                 return 'nfcapd does not start'
             time.sleep(0.05)
-        r = run(PFLOW, '-a', '-b', BOOT, '-r', CAPTURE, 'pflow0', 'flowdst', address(port, v6), *form.split())
+        r = replay(['flowdst', address(port, v6), *form.split()])
         if r.returncode:
             return r.stderr
         want = summary_of(r.stderr, 'records')
@@ -75,6 +81,29 @@ def nfcapd(form, v6):
     r = run('nfdump', '-q', '-R', out, '-o', 'csv')
     rows = [l for l in r.stdout.splitlines() if l[:4].isdigit()]
     return len(rows) != want and '%d records stored, %d sent' % (len(rows), want)
+
+
+def reconfigured(form, changes):
+    """nfcapd() of a paced replay whose interface is set again every 0.2 s."""
+    sock = os.path.join(TMP.name, 'reconfigured.sock')
+    done = 0
+
+    def replay(words):
+        nonlocal done
+        p = subprocess.Popen([PFLOW, '-a', '-b', BOOT, '-x', '70', '-s', sock, '-r', CAPTURE, 'pflow0', *words],
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        while p.poll() is None:
+            r = run(PFLOWCTL, '-s', sock, 'pflow0', *changes[done % len(changes)].split())
+            if r.returncode == 0:
+                done += 1
+            elif not any(s in r.stderr for s in ('is pflow running', 'has not begun', 'was closed', 'eset', 'roken')):
+                p.kill()
+                break
+            time.sleep(0.2)
+        log = p.communicate()[1]
+        return subprocess.CompletedProcess(p.args, p.returncode, '', log if p.returncode == 0 else log + r.stderr)
+
+    return nfcapd(form, False, replay) or (done < 10 and 'only %d changes' % done)
 
 
 def tshark(form, v6):
@@ -98,6 +127,23 @@ def tshark(form, v6):
     seen = run('tshark', '-r', path, '-d', 'udp.port==2055,cflow', '-Y', 'cflow').stdout.count('\n')
     bad = r.stdout.strip()
     return bad or (seen == 0 and 'tshark decodes nothing')
+
+
+def tap(form, v6):
+    """The tap's savefile: every datagram is there, decodes, and has the right checksums."""
+    path = os.path.join(TMP.name, 'tap.pcap')
+    sock = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(('::1' if v6 else '127.0.0.1', 0))
+    port = sock.getsockname()[1]
+    r = run(PFLOW, '-a', '-b', BOOT, '-r', CAPTURE, 'pflow0', 'flowdst', address(port, v6), *form.split(), 'tap', path)
+    sock.close()
+    options = ['-r', path, '-d', 'udp.port==%d,cflow' % port, '-o', 'ip.check_checksum:TRUE', '-o', 'udp.check_checksum:TRUE']
+    good = run('tshark', *options, '-Y', 'cflow && udp.checksum.status == "Good"' + ('' if v6 else ' && ip.checksum.status == "Good"'))
+    bad = run('tshark', *options, '-Y', '_ws.expert || _ws.malformed').stdout
+    want = summary_of(r.stderr, 'datagrams')
+    seen = good.stdout.count('\n')
+    return r.returncode and r.stderr or bad or good.stderr.replace('Running as user "root" and group "root". This could be dangerous.', '').strip() \
+        or seen != want and '%d packets, %d datagrams sent' % (seen, want)
 
 
 def packets(path):
@@ -365,6 +411,37 @@ def solicit(peer):
     finally:
         for n in (a, b):
             subprocess.run(['ip', 'netns', 'del', n], stderr=subprocess.DEVNULL)
+LIVE_SOCKET = r'''
+mount -t tmpfs tmpfs "$3" && cd / && log=$4 && sock=$3/$5
+begin() { "$pflow" -d -i lo "$@" >>"$log" 2>&1 & pid=$!; n=0
+          until "$ctl" show config >/dev/null 2>&1; do n=$((n + 1)); [ $n -lt 200 ] || exit 9; sleep 0.05; done; }
+pflow=$1 ctl=$2
+begin -e "socket ro $3/ro"
+echo "modes $(stat -c %a "$sock" "$3/ro" | xargs)"
+"$ctl" -c && "$ctl" pflow0 | head -n 1
+"$pflow" -d -i lo >"$log.second" 2>&1; echo "second $?"; grep -c 'another program listens there' "$log.second"
+"$ctl" -l
+kill -9 $pid; wait $pid 2>/dev/null; [ -S "$sock" ] && echo left
+begin
+"$ctl" -l; "$ctl" -c
+kill $pid; wait $pid; echo "ended $?"
+[ -e "$sock" ] || echo gone
+'''
+
+
+def live_socket():
+    ns = 'pflow-s-%d' % os.getpid()
+    log = os.path.join(TMP.name, 'socket.log')
+    default = run(PFLOWCTL).stderr.split(': ')[1]
+    directory, name = os.path.split(default)
+    try:
+        ip('netns', 'add', ns)
+        ip('-n', ns, 'link', 'set', 'lo', 'up')
+        r = run('ip', 'netns', 'exec', ns, 'unshare', '-m', 'sh', '-c', LIVE_SOCKET, 'sh', PFLOW, PFLOWCTL, directory, log, name)
+        want = ['modes 600 666', 'pflow0', 'pflow0: flags=1<UP> mtu 1492', 'second 1', '1', 'pflow0: version 5 domain 42', 'left', 'pflow0', 'ended 0', 'gone']
+        return r.stdout.splitlines() != want and '%r %s %s' % (r.stdout, r.stderr, open(log).read())
+    finally:
+        subprocess.run(['ip', 'netns', 'del', ns], stderr=subprocess.DEVNULL)
 
 
 def pace():
@@ -404,7 +481,14 @@ for form in FORMS:
     for v6 in (False, True):
         check('nfcapd %s over %s' % (form, 'IPv6' if v6 else 'IPv4'), nfcapd(form, v6))
     check('tshark %s' % form, tshark(form, False))
+for v6 in (False, True):
+    for form in FORMS[:2]:
+        check('tap %s over %s' % (form, 'IPv6' if v6 else 'IPv4'), tap(form, v6))
+COMMON = ('mtu 600', 'hold 1', 'mtu 1500', 'down', 'up', 'hold 30', 'flowsrc 127.0.0.1', '-flowsrc')
+check('nfcapd pflowproto 5 while it is set again', reconfigured('pflowproto 5', COMMON))
+check('nfcapd pflowproto 10 while it is set again', reconfigured('pflowproto 10', COMMON + ('template openbsd78', 'mtu 800', 'template openbsd', 'refresh 5')))
 check('live in namespaces', live())
+check('control socket', live_socket())
 check('reload', reload())
 check('solicit', solicit(False))
 check('solicit a syncpeer', solicit(True))

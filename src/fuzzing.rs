@@ -6,6 +6,7 @@
 //! bpf        buffer                                         both alignments
 //! engine     form | table | interfaces | [step | kind | len 2 | frame] ..   one turn each
 //! config     text                              a line, or +the+words+of+one, at a time; as printed
+//! control    len 2 | frame | text                     a line a request, on both sockets; its answer
 //! ```
 //! They stand here so that `cargo test` can run what the fuzzers found (tests/corpus.rs). They
 //! panic where a claim fails; nothing else of the program uses them.
@@ -14,6 +15,9 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use crate::config::{Config, Loader, Place, apply_line, apply_text, apply_words};
+use crate::control::request::{self, Request};
+use crate::control::{Access, Form as AnswerForm, Listing, Progress, Question, View};
+use crate::counters::ControlCounters;
 use crate::engine::{Engine, Packet, Settings};
 use crate::flow::Boot;
 use crate::output::messages::Detail;
@@ -36,6 +40,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("bpf", bpf),
     ("engine", engine),
     ("config", config),
+    ("control", control),
 ];
 
 const LINKS: &[LinkType] = &[
@@ -338,4 +343,84 @@ fn check_reads_back(config: &Config) {
     let outcome = apply_text(&mut again, "printed", &printed);
     assert_eq!(outcome, Ok(()), "{printed}");
     assert_eq!(again, *config, "{printed}");
+}
+
+/// Requests to an engine that has heard one frame. What one socket answers the other does, too, and
+/// a configuration that changes reads back.
+pub fn control(data: &[u8]) {
+    let Some((len, rest)) = data.split_first_chunk() else {
+        return;
+    };
+    let len = usize::from(u16::from_be_bytes(*len)).min(rest.len());
+    let (frame, text) = rest.split_at(len);
+    // All states, at most 16; nothing is printed.
+    let Some(mut run) = Run::new(4, 0x0f, 0) else {
+        return;
+    };
+    run.turn(0, 0, frame);
+    let Run {
+        mut engine, now, ..
+    } = run;
+    for line in String::from_utf8_lossy(text).split('\n') {
+        let full = request::parse(line, Access::Full);
+        let readonly = request::parse(line, Access::ReadOnly);
+        match &full {
+            Ok(Some((_, Request::Ask(_))) | None) => assert_eq!(readonly, full),
+            _ => assert!(readonly.is_err()),
+        }
+        match full {
+            Ok(Some((form, Request::Ask(question)))) => answer(&engine, now, question, form),
+            Ok(Some((_, Request::Configure(command)))) => {
+                let mut config = engine.config().clone();
+                if config.apply(&command).is_err() {
+                    assert_eq!(config, *engine.config());
+                    continue;
+                }
+                check_reads_back(&config);
+                let changed = engine.changed_interfaces(&config, None);
+                engine.flush_interfaces(now, &changed);
+                engine.commit(now, config, &changed);
+                engine.outbox().clear();
+            }
+            Ok(_) => {}
+            Err(problem) => assert!(!problem.is_empty()),
+        }
+    }
+}
+
+/// Goes through a whole answer.
+fn answer(engine: &Engine, now: Now, question: Question, form: AnswerForm) {
+    // Configuration and help are text whatever is asked for.
+    let is_json =
+        form == AnswerForm::Json && !matches!(question, Question::Config | Question::Help);
+    let mut listing = Listing::new(question, form);
+    // Parts, interfaces and senders, one a step.
+    let most = 2 * (crate::config::MAX_INTERFACES + MAX_SENDERS);
+    for _ in 0..most {
+        let mut out = Vec::new();
+        let view = View {
+            engine,
+            sources: &[],
+            control: &ControlCounters::default(),
+            now: Some(now),
+        };
+        let progress = listing.step(&view, &mut out);
+        assert!(out.is_empty() || out.ends_with(b"\n"));
+        if is_json {
+            lines(&out);
+            assert!(
+                out.split(|octet| *octet == b'\n')
+                    .all(|line| line.is_empty() || line.starts_with(b"{"))
+            );
+        }
+        match progress {
+            Ok(Progress::More) => {}
+            Ok(Progress::Done) => return,
+            Err(problem) => {
+                assert!(problem.ends_with("no such interface"));
+                return;
+            }
+        }
+    }
+    panic!("an answer without an end");
 }

@@ -18,9 +18,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{A, D, Key, M, Run, St};
+use pflow::config::{interface_word_names, program_word_names};
+use pflow::control::request::{FILTERS, REQUESTS, SHOWN};
 use pflow::control::{Filter, Form, Listing, Progress, Question, View};
 use pflow::counters::ControlCounters;
 use pflow::io::control::{MAX_CLIENTS, MAX_LINE};
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use running::{Client, Collectors, Directory, Pflow, file_header, record};
 
 /// Most microseconds that a step of an answer may keep the export loop.
@@ -416,4 +420,39 @@ fn senders_are_counted_in_steps_while_states_come_and_go() {
     let states = values[0]["states"].as_u64().unwrap();
     assert!((MANY - next..=MANY).contains(&states), "{states}");
     assert!(steps > 12, "{steps}");
+}
+
+/// A word that means something somewhere, a value, or anything at all.
+fn word() -> impl Strategy<Value = String> {
+    let names = REQUESTS.iter().chain(SHOWN).chain(FILTERS);
+    let names: Vec<_> = names
+        .map(|(name, ..)| *name)
+        .chain(interface_word_names().map(|(name, _)| name))
+        .chain(program_word_names())
+        .collect();
+    let values = "json pflow pflow0 pflow1 pflow9 192.0.2.1:4739 [::1]:4739 127.0.0.1 5 10 72 600 freebsd in any em0 udp.multiple active off ro /tmp/x";
+    let values: Vec<_> = values.split(' ').collect();
+    prop_oneof![
+        6 => prop::sample::select(names).prop_map(str::to_owned),
+        4 => prop::sample::select(values).prop_map(str::to_owned),
+        1 => any::<u32>().prop_map(|number| number.to_string()),
+        1 => "\\PC{0,6}",
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, rng_seed: RngSeed::Fixed(4), ..ProptestConfig::default() })]
+
+    /// What the fuzz target claims of any lines: no panic, answers that end, a configuration that
+    /// reads back as it is shown.
+    #[test]
+    fn lines_of_known_words_keep_the_fuzz_targets_claims(
+        lines in prop::collection::vec(prop::collection::vec(word(), 0..6), 1..12),
+    ) {
+        let lines: Vec<_> = lines.iter().map(|words| words.join(" ")).collect();
+        let packet = common::packets(D::Obsd74, &learned(0..5)).concat();
+        let (_, frame) = A.frame(&packet);
+        let len = u16::try_from(frame.len()).unwrap().to_be_bytes();
+        pflow::fuzzing::control(&[&len, &*frame, lines.join("\n").as_bytes()].concat());
+    }
 }

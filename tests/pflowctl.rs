@@ -338,6 +338,7 @@ fn what_is_shown_as_json_parses() {
     let interfaces = json(&["pflow3"]);
     assert_eq!(interfaces[0]["flowdst"], "127.0.0.1:9");
     assert_eq!(interfaces[0]["hold"], 7);
+    assert_eq!(json(&["-l"]), interfaces);
     let senders = json(&["show", "senders"]);
     assert_eq!(senders[0]["sender"], "10.0.0.1");
     assert_eq!(senders[0]["states"], 50);

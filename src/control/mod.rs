@@ -139,6 +139,10 @@ impl Listing {
         match question {
             Question::Config => out.extend(view.engine.config().to_string().bytes()),
             Question::Interfaces(unit) => interfaces::show(view, *unit, *form, out)?,
+            // There is one form for programs.
+            Question::List { unit, .. } if *form == Form::Json => {
+                interfaces::show(view, *unit, *form, out)?;
+            }
             Question::List { unit, is_verbose } => {
                 interfaces::list(view, *unit, *is_verbose, out)?;
             }
