@@ -414,12 +414,12 @@ def solicit(peer):
 LIVE_SOCKET = r'''
 mount -t tmpfs tmpfs "$3" && cd / && log=$4 && sock=$3/$5
 begin() { "$pflow" -d -i lo "$@" >>"$log" 2>&1 & pid=$!; n=0
-          until "$ctl" show config >/dev/null 2>&1; do n=$((n + 1)); [ $n -lt 200 ] || exit 9; sleep 0.05; done; }
+          until "$ctl" show config >/dev/null 2>&1; do n=$((n + 1)); [ $n -lt 200 ] || { kill $pid; exit 9; }; sleep 0.05; done; }
 pflow=$1 ctl=$2
 begin -e "socket ro $3/ro"
 echo "modes $(stat -c %a "$sock" "$3/ro" | xargs)"
 "$ctl" -c && "$ctl" pflow0 | head -n 1
-"$pflow" -d -i lo >"$log.second" 2>&1; echo "second $?"; grep -c 'another program listens there' "$log.second"
+timeout 10 "$pflow" -d -i lo -s "$sock" >"$log.second" 2>&1; echo "second $?"; grep -c 'another program listens there' "$log.second"
 "$ctl" -l
 kill -9 $pid; wait $pid 2>/dev/null; [ -S "$sock" ] && echo left
 begin
