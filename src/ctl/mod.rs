@@ -7,7 +7,7 @@
 
 mod complete;
 
-use std::io::{self, BufRead, BufReader, IsTerminal, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
@@ -219,6 +219,9 @@ fn line(words: &[String]) -> Result<String, String> {
     Ok(line)
 }
 
+/// What is printed at once, octets.
+const OUTPUT: usize = 1 << 16;
+
 /// Says the lines and prints the answers.
 pub fn say(socket: &str, lines: &[Line]) -> ExitCode {
     match try_say(socket, lines) {
@@ -262,7 +265,8 @@ fn try_say(socket: &str, lines: &[Line]) -> Result<(), Ending> {
         Ending::Failed(format!("{socket}: {error}{hint}"))
     })?;
     let mut reader = BufReader::new(stream.try_clone().map_err(failed)?);
-    let mut stdout = io::stdout().lock();
+    // Standard output alone is written a line at a time, which is slow for a million states.
+    let mut stdout = BufWriter::with_capacity(OUTPUT, io::stdout().lock());
     for Line { text, answer } in lines {
         writeln!(&stream, "{text}").map_err(failed)?;
         hear(&mut reader, *answer, &mut stdout, socket)?;
