@@ -1,24 +1,34 @@
-//! pflow.8 against the program: the page and the tables that the program parses with name the
-//! same flags, words and forms, neither more nor less, and the page's examples run.
+//! The manual pages against the program: pflow.8, pflow.conf.5 and pflowctl.8 and the tables that
+//! the program parses with name the same flags, words, commands and forms, neither more nor less,
+//! and the pages' examples run.
 //!
-//! The page is read as mdoc source. Words are found by their macros: `.Fl` a flag, `.It Ic` a word
-//! of the configuration, `.It Cm` in OUTPUT a form of -o, `Va` a member of JSON, `$ ` or `# ` in a
-//! display of EXAMPLES a command line.
+//! A page is read as mdoc source. Words are found by their macros: `.It Fl` a flag, `.It Ic` a word
+//! of the configuration or a command, `.It Cm` a form of -o, a filter or what can be shown, `Va` a
+//! member of JSON, `$ ` or `# ` in a display of EXAMPLES a command line.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
+
+mod common;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use common::{D, From, Key, M, Run, St, settings};
 use pflow::accounting::Counting;
 use pflow::config::{Config, Place, apply_line, apply_text};
+use pflow::control::request::{self, FILTERS, REQUESTS, Request, SHOWN};
+use pflow::control::{Access, Listing, Progress, Source, View};
+use pflow::counters::{ControlCounters, SourceCounters};
+use pflow::ctl;
 use pflow::export::{Format, TemplateSet};
-use pflow::options::FLAGS;
+use pflow::options::{FLAGS, Flag};
 use pflow::output::Form;
 use pflow::state::Timeouts;
 
-const PAGE: &str = include_str!("../pflow.8");
+const PFLOW: &str = include_str!("../pflow.8");
+const CONF: &str = include_str!("../pflow.conf.5");
+const CTL: &str = include_str!("../pflowctl.8");
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 type Words = BTreeSet<String>;
@@ -28,9 +38,9 @@ fn words<'a>(words: impl IntoIterator<Item = &'a str>) -> Words {
 }
 
 /// The lines from `.Sh NAME` to the next section.
-fn section(name: &str) -> impl Iterator<Item = &'static str> {
+fn section(page: &'static str, name: &str) -> impl Iterator<Item = &'static str> {
     let heading = format!(".Sh {name}");
-    let mut lines = PAGE.lines();
+    let mut lines = page.lines();
     assert!(lines.any(|line| line == heading), "no section {name}");
     lines.take_while(|line| !line.starts_with(".Sh "))
 }
@@ -78,66 +88,102 @@ fn expected_words(before: &str) -> Words {
     words(list.split_whitespace())
 }
 
-#[test]
-fn the_synopsis_and_the_list_have_every_flag_and_no_other() {
-    let known = words(FLAGS.iter().map(|flag| flag.letter));
-    assert_eq!(words(items("Fl", PAGE.lines())), known, "described");
-    let mut synopsis = Words::new();
-    for line in section("SYNOPSIS").filter_map(|line| line.strip_prefix(".Op Fl ")) {
-        match line.split_once(" Ar ") {
-            Some((letter, argument)) => {
-                let flag = FLAGS.iter().find(|flag| flag.letter == letter).unwrap();
-                assert_eq!(Some(argument), flag.argument, "-{letter}");
-                synopsis.insert(letter.to_owned());
-            }
-            None => synopsis.extend(line.chars().map(String::from)),
-        }
-    }
-    assert_eq!(synopsis, known, "synopsis");
-    let elsewhere = PAGE.lines().filter(|line| !line.starts_with(".Op Fl "));
-    let mentioned = words(called("Fl", elsewhere));
-    assert!(mentioned.is_subset(&known), "mentioned: {mentioned:?}");
+/// Letters in a synopsis: `.Op Fl abc`, `.Op Fl s Ar socket`, `.Fl h | V`.
+fn synopsis(page: &'static str) -> Words {
+    let lines = section(page, "SYNOPSIS");
+    let lines = lines.filter_map(|line| {
+        let line = line.strip_prefix(".Op ").unwrap_or(line);
+        line.trim_start_matches('.').strip_prefix("Fl ")
+    });
+    let letters = lines.flat_map(|line| line.split(" Ar ").next().unwrap().chars());
+    letters
+        .filter(char::is_ascii_alphabetic)
+        .map(String::from)
+        .collect()
 }
 
-#[test]
-fn every_flag_has_the_argument_it_takes() {
-    for flag in FLAGS {
+fn check_flags(page: &'static str, flags: &[Flag]) {
+    let known = words(flags.iter().map(|flag| flag.letter));
+    assert_eq!(words(items("Fl", page.lines())), known, "described");
+    assert_eq!(synopsis(page), known, "synopsis");
+    for flag in flags {
         let argument = flag
             .argument
             .map(|name| format!(" Ar {name}"))
             .unwrap_or_default();
         let item = format!(".It Fl {}{argument}", flag.letter);
-        assert!(PAGE.lines().any(|line| line == item), "no line {item}");
+        assert!(page.lines().any(|line| line == item), "no line {item}");
     }
 }
 
 #[test]
-fn every_word_of_the_configuration_is_described_and_no_other() {
+fn synopses_and_lists_have_every_flag_with_its_argument_and_no_other() {
+    check_flags(PFLOW, FLAGS);
+    check_flags(CTL, ctl::FLAGS);
+    let letters = words(FLAGS.iter().map(|flag| flag.letter));
+    for page in [PFLOW, CONF] {
+        let elsewhere = page.lines().filter(|line| !line.starts_with(".Op Fl "));
+        let mentioned = words(called("Fl", elsewhere));
+        assert!(mentioned.is_subset(&letters), "mentioned: {mentioned:?}");
+    }
+}
+
+/// Every word of a line of configuration.
+fn configuration_words() -> Words {
     let mut known = expected_words("");
     assert!(known.remove("pflowN"));
     known.extend(expected_words("pflow0 "));
-    assert_eq!(words(items("Ic", section("CONFIGURATION"))), known);
+    known
+}
+
+fn names(table: &[request::Word]) -> Words {
+    words(table.iter().map(|(name, ..)| *name))
+}
+
+#[test]
+fn every_word_of_the_configuration_is_described_and_no_other() {
+    let mut known = configuration_words();
+    assert_eq!(words(items("Ic", CONF.lines())), known);
     known.extend(["pflow".to_owned(), "include".to_owned()]);
-    let mentioned = words(called("Ic", PAGE.lines()));
+    let mentioned = words(called("Ic", PFLOW.lines()));
     assert!(mentioned.is_subset(&known), "mentioned: {mentioned:?}");
+    known.extend(names(REQUESTS));
+    for page in [CONF, CTL] {
+        let mentioned = words(called("Ic", page.lines()));
+        assert!(mentioned.is_subset(&known), "mentioned: {mentioned:?}");
+    }
+}
+
+#[test]
+fn every_command_and_all_that_can_be_shown_is_described_and_nothing_else() {
+    let mut commands = words(items("Ic", section(CTL, "COMMANDS")));
+    assert!(commands.remove("pflow"));
+    assert_eq!(commands, names(REQUESTS));
+    let mut lines = section(CTL, "WHAT CAN BE SHOWN");
+    let is_before = |line: &&str| *line != ".Ss Filters";
+    let shown: Vec<_> = lines.by_ref().take_while(is_before).collect();
+    assert_eq!(words(items("Cm", shown.into_iter())), names(SHOWN));
+    assert_eq!(words(items("Cm", lines)), names(FILTERS));
+    let shells = words(ctl::SHELLS.iter().map(|(name, _)| *name));
+    assert_eq!(words(items("Cm", section(CTL, "COMPLETIONS"))), shells);
 }
 
 #[test]
 fn every_form_of_output_is_described_and_no_other() {
     let known = words(Form::VALUES.iter().map(|(name, _)| *name));
-    assert_eq!(words(items("Cm", section("OUTPUT"))), known);
+    assert_eq!(words(items("Cm", section(PFLOW, "OUTPUT"))), known);
 }
 
 #[test]
 fn every_value_of_a_word_is_described_and_no_other() {
-    let mentioned = words(called("Cm", section("CONFIGURATION")));
+    let mentioned = words(called("Cm", CONF.lines()));
     let timeouts = Timeouts::default();
     let mut known = words(timeouts.iter().map(|(name, _)| name));
     known.extend(words(TemplateSet::VALUES.iter().map(|(name, _)| *name)));
     known.extend(words(Format::VALUES.iter().map(|(name, _)| *name)));
     known.extend(words(Counting::VALUES.iter().map(|(name, _)| *name)));
     known.extend(words(["in", "out", "any", "active", "none", "on", "off"]));
-    known.extend(words(["rate", "peer"]));
+    known.extend(words(["rate", "peer", "ro"]));
     // `.Ic flush Cm active | none`: the macro is called once for both.
     let mut both = mentioned;
     both.extend(words(["none", "off", "estimate"]));
@@ -146,7 +192,7 @@ fn every_value_of_a_word_is_described_and_no_other() {
 
 #[test]
 fn bounds_in_the_page_are_the_programs() {
-    let text = PAGE.lines().collect::<Vec<_>>().join(" ");
+    let text = CONF.lines().collect::<Vec<_>>().join(" ");
     let check = |line: &str, (least, most): (u64, u64), in_text: &str| {
         let apply = |n: u64| {
             let line = format!("{line} {n}");
@@ -162,6 +208,7 @@ fn bounds_in_the_page_are_the_programs() {
     check("pflow0 refresh", (1, 86400), "1 to 86400");
     check("pflow0 active", (0, 86400), "0 to 86400");
     check("pflow0 domain", (1, u32::MAX.into()), "1 to 4294967295");
+    check("solicit rate", (1, 100_000), "1 to 100000");
     check("states", (1, 1 << 30), "1 to 1073741824");
     check(
         "timeout udp.first",
@@ -177,7 +224,7 @@ fn bounds_in_the_page_are_the_programs() {
 
 #[test]
 fn every_member_of_json_records_is_named() {
-    let named = words(called("Va", section("OUTPUT")));
+    let named = words(called("Va", section(PFLOW, "OUTPUT")));
     for file in ["mix200.openbsd-v6.pcap", "dialects/obsd74-ether.pcap"] {
         let line = format!("pflow -a -o json -r testdata/{file}");
         let output = shell(&line);
@@ -210,9 +257,9 @@ fn shell(line: &str) -> Output {
 }
 
 /// Displays of EXAMPLES, with the escaped backslashes of mdoc undone.
-fn examples() -> Vec<String> {
+fn examples(page: &'static str) -> Vec<String> {
     let mut displays = Vec::new();
-    let mut lines = section("EXAMPLES");
+    let mut lines = section(page, "EXAMPLES");
     while lines.by_ref().any(|line| line.starts_with(".Bd -literal")) {
         let display = lines.by_ref().take_while(|line| *line != ".Ed");
         displays.push(display.collect::<Vec<_>>().join("\n").replace("\\e", "\\"));
@@ -222,7 +269,7 @@ fn examples() -> Vec<String> {
 
 #[test]
 fn examples_work_when_pasted() {
-    let displays = examples();
+    let displays = examples(PFLOW);
     let joined = displays.iter().map(|display| display.replace("\\\n", ""));
     let lines: Vec<String> = joined
         .flat_map(|display| display.lines().map(str::to_owned).collect::<Vec<_>>())
@@ -266,9 +313,114 @@ fn examples_work_when_pasted() {
 #[test]
 fn the_example_configuration_is_one() {
     let is_config = |display: &String| !display.starts_with(['$', '#']);
-    let configs: Vec<String> = examples().into_iter().filter(is_config).collect();
-    assert_eq!(configs.len(), 1);
+    let configs: Vec<String> = [PFLOW, CONF]
+        .into_iter()
+        .flat_map(examples)
+        .filter(is_config)
+        .collect();
+    assert_eq!(configs.len(), 2);
+    for text in configs {
+        let mut config = Config::default();
+        apply_text(&mut config, "example", &text).unwrap();
+        assert_eq!(config.interfaces.len(), 2);
+    }
+}
+
+#[test]
+fn pflowctls_examples_are_commands() {
+    let displays = examples(CTL);
+    let lines = displays.iter().flat_map(|display| display.lines());
+    let commands: Vec<_> = lines
+        .map(|line| line.trim_start_matches(['$', '#', ' ']))
+        .collect();
+    assert!(commands.len() >= 8, "{commands:?}");
+    for command in commands {
+        let command = command.split(['|', '>']).next().unwrap();
+        let mut arguments = command.split_whitespace().map(str::to_owned);
+        assert_eq!(arguments.next().as_deref(), Some("pflowctl"));
+        let arguments: Vec<_> = arguments.collect();
+        match ctl::parse(&arguments).unwrap() {
+            ctl::Action::Print(text) => assert!(!text.is_empty(), "{command}"),
+            ctl::Action::Say { lines, .. } => {
+                for line in lines {
+                    let request = request::parse(line.text(), Access::Full);
+                    assert!(matches!(request, Ok(Some(_))), "{command}: {request:?}");
+                }
+            }
+        }
+    }
+}
+
+/// The names of members, those of nested objects included.
+fn members(value: &serde_json::Value, into: &mut Words) {
+    for (name, value) in value.as_object().into_iter().flatten() {
+        into.insert(name.clone());
+        members(value, into);
+    }
+}
+
+/// Members of the JSON answer to `line`, of an engine that has something of everything.
+fn answered(line: &str) -> Words {
     let mut config = Config::default();
-    apply_text(&mut config, "example", &configs[0]).unwrap();
-    assert_eq!(config.interfaces.len(), 2);
+    let place = || Place::CommandLine;
+    let interface = "pflow0 flowsrc 127.0.0.1 flowdst 127.0.0.1:4739 tap /tmp/x";
+    apply_line(&mut config, interface, place).unwrap();
+    let mut run = Run::with(settings(), config);
+    let mut translated = St::tcp(1);
+    translated.stack = Key {
+        rdomain: 3,
+        ..Key::new("192.0.2.7", 443, "10.9.9.9", 50000)
+    };
+    let messages = [M::Ins(translated), M::Bus(7, 1)];
+    run.send(0, From::Ether([192, 0, 2, 1]), D::Obsd74, &messages);
+    let sources = [Source {
+        name: "em1".to_owned(),
+        counters: SourceCounters::default(),
+    }];
+    let view = View {
+        engine: &run.engine,
+        sources: &sources,
+        control: &ControlCounters::default(),
+        now: Some(run.now()),
+    };
+    let request = request::parse(line, Access::ReadOnly).unwrap().unwrap();
+    let (form, Request::Ask(question)) = request else {
+        panic!("{line}");
+    };
+    let mut listing = Listing::new(question, form);
+    let mut octets = Vec::new();
+    while listing.step(&view, &mut octets).unwrap() == Progress::More {}
+    let mut names = Words::new();
+    for line in String::from_utf8(octets).unwrap().lines() {
+        members(&serde_json::from_str(line).unwrap(), &mut names);
+    }
+    names
+}
+
+/// Members that counters, timeouts, reasons, creators and kinds of message have of themselves: the
+/// page says so of all of them at once.
+fn is_counters(shown: &str, member: &str) -> bool {
+    match shown {
+        "statistics" => !matches!(member, "part" | "of"),
+        "sources" => member != "source",
+        "timeouts" => true,
+        "senders" => {
+            member.chars().all(|c| c.is_ascii_uppercase() || c == '_')
+                || (member.len() == 8 && u32::from_str_radix(member, 16).is_ok())
+        }
+        _ => false,
+    }
+}
+
+#[test]
+fn every_member_of_pflowctls_json_is_named_and_no_other() {
+    let mut known = Words::new();
+    for (shown, ..) in SHOWN {
+        if *shown != "config" {
+            let members = answered(&format!("json show {shown}"));
+            assert!(!members.is_empty(), "{shown}");
+            known.extend(members.into_iter().filter(|name| !is_counters(shown, name)));
+        }
+    }
+    assert_eq!(words(called("Va", section(CTL, "JSON"))), known);
 }

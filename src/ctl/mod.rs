@@ -75,6 +75,13 @@ pub struct Line {
     answer: AnswerTo,
 }
 
+impl Line {
+    /// What is said.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum AnswerTo {
     /// Print it.
