@@ -226,7 +226,7 @@ fn show(words: &[&str]) -> Result<Question, String> {
 pub fn help() -> String {
     let line = |prefix: &str, (name, arguments, help): &Word| {
         let words = format!("{prefix}{name} {arguments}");
-        format!("{:<32}{help}\n", words.trim_end())
+        format!("{:<36}{help}\n", words.trim_end())
     };
     let mut text = line(
         "",
