@@ -129,6 +129,10 @@ fn check_fixed(old: &Config, new: &Config) -> Result<(), String> {
     }
 }
 
+/// What is sent before it is written out, octets: a few calls' worth, and little enough to stay in
+/// the cache.
+const SEND_BUFFER: usize = 1 << 18;
+
 /// What the program writes to: sockets, standard output, the log.
 struct Outside {
     ports: BTreeMap<u32, Port>,
@@ -279,22 +283,37 @@ impl Outside {
             return;
         }
         let mut outbox: Outbox = std::mem::take(engine.outbox());
-        for (unit, datagram) in outbox.iter() {
-            let Some(port) = self.ports.get_mut(&unit) else {
-                continue;
+        for unit in self.ports.keys().copied().collect::<Vec<_>>() {
+            let datagrams: Vec<&[u8]> = outbox.of(unit).collect();
+            self.send_from(unit, &datagrams, engine);
+        }
+        outbox.clear();
+        *engine.outbox() = outbox;
+    }
+
+    /// Sends the datagrams of one interface, counts what becomes of each, and hands those that went
+    /// to its taps.
+    fn send_from(&mut self, unit: u32, mut datagrams: &[&[u8]], engine: &mut Engine) {
+        let Some(port) = self.ports.get_mut(&unit) else {
+            return;
+        };
+        while !datagrams.is_empty() {
+            let outcome = port.transport.send(datagrams);
+            let (count, sent) = match &outcome {
+                Ok(count) => (*count, Sent::Yes),
+                Err(error) if is_want_of_memory(error) => (1, Sent::NoMemory),
+                Err(_) => (1, Sent::Failed),
             };
-            let outcome = port.transport.send(datagram);
-            let sent = match &outcome {
-                Ok(()) => Sent::Yes,
-                Err(error) if is_want_of_memory(error) => Sent::NoMemory,
-                Err(_) => Sent::Failed,
-            };
-            engine.handle_sent(unit, datagram.len(), sent);
-            if sent == Sent::Yes && self.taps.wants(unit) {
-                let stamp = engine.latest().map(|now| now.wall).unwrap_or_default();
-                if let Ok(ends) = port.transport.ends(self.clock.now().uptime) {
-                    let tapped = self.taps.push(unit, ends, stamp, datagram);
-                    engine.handle_tapped(unit, tapped.taken, tapped.dropped);
+            let (done, rest) = datagrams.split_at(count.clamp(1, datagrams.len()));
+            datagrams = rest;
+            for datagram in done {
+                engine.handle_sent(unit, datagram.len(), sent);
+                if sent == Sent::Yes && self.taps.wants(unit) {
+                    let stamp = engine.latest().map(|now| now.wall).unwrap_or_default();
+                    if let Ok(ends) = port.transport.ends(self.clock.now().uptime) {
+                        let tapped = self.taps.push(unit, ends, stamp, datagram);
+                        engine.handle_tapped(unit, tapped.taken, tapped.dropped);
+                    }
                 }
             }
             if let Err(error) = outcome {
@@ -307,8 +326,6 @@ impl Outside {
                 }
             }
         }
-        outbox.clear();
-        *engine.outbox() = outbox;
     }
 
     fn print(&mut self, engine: &mut Engine) -> Result<Printed, String> {

@@ -140,6 +140,12 @@ impl Outbox {
         })
     }
 
+    /// The datagrams of interface `unit`, in order.
+    pub fn of(&self, unit: u32) -> impl Iterator<Item = &[u8]> {
+        let datagrams = self.iter().filter(move |(of, _)| *of == unit);
+        datagrams.map(|(_, datagram)| datagram)
+    }
+
     /// Whether there is nothing to send.
     pub fn is_empty(&self) -> bool {
         self.datagrams.is_empty()

@@ -1,8 +1,17 @@
 //! Where datagrams go: one unconnected UDP socket an interface.
 //!
 //! A connected socket would fail its next send after each ICMP unreachable (the kernel's pflow
-//! does not connect either). Errors that send reports are the caller's to count; nothing is
-//! repeated.
+//! does not connect either). Errors that send reports are the caller's to count; nothing that was
+//! refused is sent again.
+//!
+//! On Linux datagrams go many a call: sendmmsg(2), in which datagrams of one length that follow
+//! each other are one message that the kernel cuts (UDP_SEGMENT), for most of what a datagram costs
+//! is its own way through the kernel. Where the kernel does not want to cut (the outgoing
+//! interface's mtu is smaller, IPsec, ...) each goes as a message of its own. Elsewhere there is one
+//! call a datagram: FreeBSD's sendmmsg is a loop in libc, OpenBSD's and NetBSD's save little.
+
+#[cfg(target_os = "linux")]
+mod batch;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -21,11 +30,12 @@ const ROUTE: Duration = Duration::from_secs(10);
 
 /// Something that takes datagrams.
 pub trait Transport {
-    /// Sends one datagram.
+    /// Sends the first of `datagrams`, or some more in their order: how many, at least one if there
+    /// is one. The caller calls again for the rest.
     ///
     /// # Errors
-    /// What the system reports; the datagram is lost.
-    fn send(&mut self, datagram: &[u8]) -> io::Result<()>;
+    /// What the system reports of the first, which is lost.
+    fn send(&mut self, datagrams: &[&[u8]]) -> io::Result<usize>;
 
     /// Sends to another address of the same family from now on.
     fn redirect(&mut self, to: SocketAddr);
@@ -54,6 +64,8 @@ pub struct Udp {
     to: SocketAddr,
     /// Where datagrams come from, and when that was found out.
     from: Option<(SocketAddr, Uptime)>,
+    #[cfg(target_os = "linux")]
+    batcher: batch::Batcher,
 }
 
 impl Udp {
@@ -74,8 +86,11 @@ impl Udp {
         let _ = socket.set_send_buffer_size(SEND_BUFFER);
         socket.bind(&from.into())?;
         socket.set_nonblocking(when_full == WhenFull::Drop)?;
+        let socket = UdpSocket::from(socket);
         Ok(Self {
-            socket: socket.into(),
+            #[cfg(target_os = "linux")]
+            batcher: batch::Batcher::new(&socket),
+            socket,
             to,
             from: None,
         })
@@ -96,11 +111,25 @@ impl Udp {
 }
 
 impl Transport for Udp {
-    fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
-        self.socket.send_to(datagram, self.to).map(drop)
+    #[cfg(target_os = "linux")]
+    fn send(&mut self, datagrams: &[&[u8]]) -> io::Result<usize> {
+        self.batcher.send(&self.socket, self.to, datagrams)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn send(&mut self, datagrams: &[&[u8]]) -> io::Result<usize> {
+        let Some(first) = datagrams.first() else {
+            return Ok(0);
+        };
+        self.socket.send_to(first, self.to).map(|_| 1)
     }
 
     fn redirect(&mut self, to: SocketAddr) {
+        #[cfg(target_os = "linux")]
+        if to != self.to {
+            // Another way may be one on which the kernel cuts.
+            self.batcher = batch::Batcher::new(&self.socket);
+        }
         self.to = to;
         self.from = None;
     }

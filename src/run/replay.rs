@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, RecvError, never, select_biased};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::commands::{Commands, Desk};
-use super::{Outside, Printed};
+use super::{Outside, Printed, SEND_BUFFER};
 use crate::config::Config;
 use crate::control::Source;
 use crate::engine::{Engine, Packet};
@@ -35,9 +35,6 @@ const LONG_FILE: u64 = 32 << 20;
 
 /// What is printed before it is written out, octets.
 const PRINT_BUFFER: usize = 1 << 16;
-
-/// What is sent before it is written out, octets.
-const SEND_BUFFER: usize = 1 << 16;
 
 /// Why the loop ended.
 enum Ending {
