@@ -230,25 +230,34 @@ pub struct Record {
 impl Flow {
     /// Its records: forward if octets went forward, then reverse if any came back.
     pub fn records(&self) -> impl Iterator<Item = Record> {
+        [false, true]
+            .into_iter()
+            .filter_map(|reverse| self.record(reverse))
+    }
+
+    /// Its record of one direction, if octets went that way.
+    #[inline]
+    pub fn record(&self, reverse: bool) -> Option<Record> {
         let [packets, packets_back] = self.packets;
         let [octets, octets_back] = self.octets;
-        let forward = Record {
-            reverse: false,
-            tuple: self.tuple,
-            translated: self.translated,
-            packets,
-            octets,
+        let record = if reverse {
+            Record {
+                reverse,
+                tuple: self.tuple.reversed(),
+                translated: self.translated.map(Tuple::reversed),
+                packets: packets_back,
+                octets: octets_back,
+            }
+        } else {
+            Record {
+                reverse,
+                tuple: self.tuple,
+                translated: self.translated,
+                packets,
+                octets,
+            }
         };
-        let reverse = Record {
-            reverse: true,
-            tuple: self.tuple.reversed(),
-            translated: self.translated.map(Tuple::reversed),
-            packets: packets_back,
-            octets: octets_back,
-        };
-        [forward, reverse]
-            .into_iter()
-            .filter(|record| record.octets > 0)
+        (record.octets > 0).then_some(record)
     }
 
     /// Whether it makes no record.

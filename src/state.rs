@@ -133,15 +133,19 @@ pub struct IfName([u8; 16]);
 
 impl IfName {
     /// The name in `octets`; whatever follows the first NUL is dropped, for it may be garbage.
+    #[inline]
     pub fn new(octets: [u8; 16]) -> Self {
-        let mut name = [0; 16];
-        for (to, from) in name
-            .iter_mut()
-            .zip(octets.iter().take_while(|octet| **octet != 0))
-        {
-            *to = *from;
-        }
-        Self(name)
+        // As one number, its first octet the lowest. A NUL is where a 1 taken off borrows, and the
+        // first is found right: a borrow only reaches octets behind it.
+        const ONES: u128 = u128::from_ne_bytes([0x01; 16]);
+        const TOPS: u128 = u128::from_ne_bytes([0x80; 16]);
+        let name = u128::from_le_bytes(octets);
+        let nuls = name.wrapping_sub(ONES) & !name & TOPS;
+        let kept = match nuls.trailing_zeros() / 8 {
+            16 => u128::MAX,
+            len => (1 << (8 * len)) - 1,
+        };
+        Self((name & kept).to_le_bytes())
     }
 
     /// The name without its NULs.
@@ -294,7 +298,15 @@ mod tests {
             IfName::new(octets).to_string(),
             "em0\\x1b\\x1b[2Jgarbage!"[..7].to_owned() + "\\x1b[2Jgarbage!"
         );
-        assert_eq!(IfName::new(*b"0123456789abcdef").as_bytes().len(), 16);
+        for len in 0..=16 {
+            let mut octets = *b"\x01\x80\xff0\x01\x01\x01\x0189abcdef";
+            if let Some(nul) = octets.get_mut(len) {
+                *nul = 0;
+            }
+            let name = IfName::new(octets);
+            assert_eq!(name.as_bytes(), &octets[..len]);
+            assert_eq!(name.0[len..], [0; 16][len..]);
+        }
     }
 
     #[test]

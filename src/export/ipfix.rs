@@ -62,6 +62,8 @@ struct Buffer {
     layout: Layout,
     octets: Vec<u8>,
     count: usize,
+    /// Records the message takes, worked out when it was begun.
+    capacity: usize,
     deadline: Option<Uptime>,
 }
 
@@ -72,6 +74,7 @@ impl Buffer {
             layout,
             octets,
             count: 0,
+            capacity: 0,
             deadline: None,
         }
     }
@@ -186,7 +189,7 @@ impl Ipfix {
         settings: &Settings,
         layout: Layout,
         sink: &mut Sink<'_>,
-        write: impl FnOnce(&mut Vec<u8>),
+        write: impl FnOnce(&mut Fields<'_>),
     ) {
         let buffer = match layout {
             Layout::Ipv4 => &mut self.ipv4,
@@ -195,12 +198,16 @@ impl Ipfix {
         };
         buffer.layout = layout;
         if buffer.count == 0 {
+            buffer.capacity = capacity(settings, layout);
             buffer.deadline = Some(now.uptime.after(settings.hold));
         }
-        write(&mut buffer.octets);
+        let start = buffer.octets.len();
+        buffer.octets.resize(start + layout.record_len(), 0);
+        let rest = buffer.octets.get_mut(start..).unwrap_or_default();
+        write(&mut Fields { rest });
         buffer.count += 1;
         *sink.packed = sink.packed.wrapping_add(1);
-        if buffer.count >= capacity(settings, layout) {
+        if buffer.count >= buffer.capacity {
             send(buffer, &mut self.sequence, now, settings, sink);
         }
     }
@@ -363,6 +370,23 @@ fn send(
     buffer.discard();
 }
 
+/// What is still to be filled of a record that stands in its message already: fields go one behind
+/// the other.
+struct Fields<'a> {
+    rest: &'a mut [u8],
+}
+
+impl Fields<'_> {
+    #[inline(always)]
+    fn put<const LEN: usize>(&mut self, field: [u8; LEN]) {
+        // A record's length is the sum of its layout's elements, which these are.
+        if let Some((to, rest)) = std::mem::take(&mut self.rest).split_first_chunk_mut() {
+            *to = field;
+            self.rest = rest;
+        }
+    }
+}
+
 /// A record about to be written, in the order of its layout's elements.
 struct RecordOctets<'a> {
     flow: &'a Flow,
@@ -371,68 +395,68 @@ struct RecordOctets<'a> {
 }
 
 impl RecordOctets<'_> {
-    fn ipv4(&self, buffer: &mut Vec<u8>) {
+    fn ipv4(&self, to: &mut Fields<'_>) {
         let tuple = &self.record.tuple;
-        buffer.extend_from_slice(&tuple.src.v4());
-        buffer.extend_from_slice(&tuple.dst.v4());
-        self.middle(buffer);
-        self.end(buffer);
+        to.put(tuple.src.v4());
+        to.put(tuple.dst.v4());
+        self.middle(to);
+        self.end(to);
     }
 
-    fn ipv4_nat(&self, buffer: &mut Vec<u8>, translated: &Tuple) {
+    fn ipv4_nat(&self, to: &mut Fields<'_>, translated: &Tuple) {
         let tuple = &self.record.tuple;
-        buffer.extend_from_slice(&tuple.src.v4());
-        buffer.extend_from_slice(&tuple.dst.v4());
-        self.middle(buffer);
-        buffer.extend_from_slice(&translated.src.v4());
-        buffer.extend_from_slice(&translated.dst.v4());
-        buffer.extend_from_slice(&translated.sport.to_be_bytes());
-        buffer.extend_from_slice(&translated.dport.to_be_bytes());
-        self.end(buffer);
+        to.put(tuple.src.v4());
+        to.put(tuple.dst.v4());
+        self.middle(to);
+        to.put(translated.src.v4());
+        to.put(translated.dst.v4());
+        to.put(translated.sport.to_be_bytes());
+        to.put(translated.dport.to_be_bytes());
+        self.end(to);
     }
 
-    fn ipv6(&self, buffer: &mut Vec<u8>) {
+    fn ipv6(&self, to: &mut Fields<'_>) {
         let tuple = &self.record.tuple;
-        buffer.extend_from_slice(&tuple.src.0);
-        buffer.extend_from_slice(&tuple.dst.0);
-        self.middle(buffer);
-        self.end(buffer);
+        to.put(tuple.src.0);
+        to.put(tuple.dst.0);
+        self.middle(to);
+        self.end(to);
     }
 
-    fn nat44_event(&self, buffer: &mut Vec<u8>, translated: &Tuple, event: u8, at_ms: u64) {
+    fn nat44_event(&self, to: &mut Fields<'_>, translated: &Tuple, event: u8, at_ms: u64) {
         let tuple = &self.record.tuple;
-        buffer.extend_from_slice(&at_ms.to_be_bytes());
-        buffer.extend_from_slice(&[event, tuple.proto]);
-        buffer.extend_from_slice(&tuple.src.v4());
-        buffer.extend_from_slice(&tuple.sport.to_be_bytes());
-        buffer.extend_from_slice(&translated.src.v4());
-        buffer.extend_from_slice(&translated.sport.to_be_bytes());
-        buffer.extend_from_slice(&tuple.dst.v4());
-        buffer.extend_from_slice(&tuple.dport.to_be_bytes());
-        buffer.extend_from_slice(&translated.dst.v4());
-        buffer.extend_from_slice(&translated.dport.to_be_bytes());
+        to.put(at_ms.to_be_bytes());
+        to.put([event, tuple.proto]);
+        to.put(tuple.src.v4());
+        to.put(tuple.sport.to_be_bytes());
+        to.put(translated.src.v4());
+        to.put(translated.sport.to_be_bytes());
+        to.put(tuple.dst.v4());
+        to.put(tuple.dport.to_be_bytes());
+        to.put(translated.dst.v4());
+        to.put(translated.dport.to_be_bytes());
     }
 
     /// Interfaces, counters, times.
-    fn middle(&self, buffer: &mut Vec<u8>) {
+    fn middle(&self, to: &mut Fields<'_>) {
         let times = self.flow.times;
-        buffer.extend_from_slice(&u32::from(self.ifindex).to_be_bytes());
-        buffer.extend_from_slice(&u32::from(self.ifindex).to_be_bytes());
+        to.put(u32::from(self.ifindex).to_be_bytes());
+        to.put(u32::from(self.ifindex).to_be_bytes());
         for value in [
             self.record.packets,
             self.record.octets,
             times.start_ms,
             times.end_ms,
         ] {
-            buffer.extend_from_slice(&value.to_be_bytes());
+            to.put(value.to_be_bytes());
         }
     }
 
     /// Ports, class of service, protocol.
-    fn end(&self, buffer: &mut Vec<u8>) {
+    fn end(&self, to: &mut Fields<'_>) {
         let tuple = &self.record.tuple;
-        buffer.extend_from_slice(&tuple.sport.to_be_bytes());
-        buffer.extend_from_slice(&tuple.dport.to_be_bytes());
-        buffer.extend_from_slice(&[0, tuple.proto]);
+        to.put(tuple.sport.to_be_bytes());
+        to.put(tuple.dport.to_be_bytes());
+        to.put([0, tuple.proto]);
     }
 }

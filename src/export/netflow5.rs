@@ -21,6 +21,8 @@ pub(crate) const MAX_PIECES: u64 = 1 << 16;
 pub struct NetFlow5 {
     buffer: Vec<u8>,
     count: usize,
+    /// Records the datagram takes, worked out when it was begun.
+    capacity: usize,
     /// Sequence when the buffer was begun.
     begun_at: u32,
     deadline: Option<Uptime>,
@@ -31,6 +33,7 @@ impl Default for NetFlow5 {
         Self {
             buffer: vec![0; wire::HEADER_LEN],
             count: 0,
+            capacity: 0,
             begun_at: 0,
             deadline: None,
         }
@@ -98,6 +101,29 @@ impl NetFlow5 {
         ifindex: u16,
         sink: &mut Sink<'_>,
     ) -> bool {
+        let is_large = flow.octets.iter().any(|octets| *octets > MAX_OCTETS);
+        if is_large {
+            return self.push_large(now, settings, flow, ifindex, sink);
+        }
+        for reverse in [false, true] {
+            if let Some(record) = flow.record(reverse) {
+                let counts = (record.packets, record.octets);
+                self.record(now, settings, flow, ifindex, &record, counts, sink);
+            }
+        }
+        false
+    }
+
+    /// [`Self::push`] for what 32 bits cannot count.
+    #[cold]
+    fn push_large(
+        &mut self,
+        now: Now,
+        settings: &Settings,
+        flow: &Flow,
+        ifindex: u16,
+        sink: &mut Sink<'_>,
+    ) -> bool {
         let mut is_clipped = false;
         let mut last = [None, None];
         // The kernel's order: full pieces forward, full pieces back, then what is left of both.
@@ -139,6 +165,7 @@ impl NetFlow5 {
         sink: &mut Sink<'_>,
     ) {
         if self.count == 0 {
+            self.capacity = Self::records_per_datagram(settings);
             self.begun_at = *sink.packed;
             self.deadline = Some(now.uptime.after(settings.hold));
         }
@@ -159,7 +186,7 @@ impl NetFlow5 {
         self.buffer.extend_from_slice(&octets);
         self.count += 1;
         *sink.packed = sink.packed.wrapping_add(1);
-        if self.count >= Self::records_per_datagram(settings) {
+        if self.count >= self.capacity {
             self.flush(now, sink);
         }
     }
