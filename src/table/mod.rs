@@ -32,7 +32,7 @@ use std::hash::BuildHasher;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
-use hashbrown::{HashMap, HashTable};
+use hashbrown::HashTable;
 
 pub use held::Held;
 pub use senders::{CreatorRecord, MAX_CREATORS, MAX_SENDERS, Sender, SenderId, SenderRecord};
@@ -113,10 +113,6 @@ pub struct Table {
     senders: Senders,
     departed: Departed,
     active: Active,
-    /// States held by creator, so that a CLR for none costs nothing.
-    creators: HashMap<u32, u32, RandomState>,
-    /// Likewise by creator and interface.
-    bound: HashMap<(u32, u16), u32, RandomState>,
     /// Uptime in seconds that slots count from: the first message's.
     epoch: Option<i64>,
     /// What happened lately, if somebody watches.
@@ -140,8 +136,6 @@ impl Table {
             senders: Senders::default(),
             departed: Departed::default(),
             active: Active::default(),
-            creators: HashMap::default(),
-            bound: HashMap::default(),
             epoch: None,
             events: None,
             counters: TableCounters::default(),
@@ -399,12 +393,11 @@ impl Table {
                 self.evict(arrival.now, done);
             }
         }
-        let name = state.ifname();
-        let ifname = self.names.acquire(name);
-        if ifname == names::FORGOTTEN && !name.is_empty() {
+        let id = state.state_id();
+        let ifname = self.names.acquire(id.creatorid, state.ifname());
+        if ifname == names::FORGOTTEN {
             self.counters.names_refused += 1;
         }
-        let id = state.state_id();
         let slot = Slot::new(Birth {
             id,
             wire: state.wire_key(),
@@ -429,8 +422,6 @@ impl Table {
         index.insert_unique(hash(hasher, id), place, |place| {
             hash(hasher, slots[*place].state_id())
         });
-        *self.creators.entry(id.creatorid).or_default() += 1;
-        *self.bound.entry((id.creatorid, ifname)).or_default() += 1;
         self.push(place);
         self.active.enlist(place, arrival.now.uptime);
         self.counters.inserted += 1;
@@ -509,15 +500,15 @@ impl Table {
     /// CLR ends the states of its creator, bound to its interface if it names one
     /// (pf_ioctl.c, `pf_states_clr` on the sender).
     fn clear(&mut self, now: Now, clear: &Clear, done: &mut impl FnMut(Now, &Flow)) {
-        if !self.creators.contains_key(&clear.creatorid) {
+        if !self.names.may_have(clear.creatorid) {
             return;
         }
         let only = if clear.ifname.is_empty() {
             None
         } else {
-            match self.names.find(clear.ifname) {
-                Some(name) if self.bound.contains_key(&(clear.creatorid, name)) => Some(name),
-                _ => return,
+            match self.names.find(clear.creatorid, clear.ifname) {
+                None => return,
+                only => only,
             }
         };
         for place in 0..self.slots.places() {
@@ -617,8 +608,6 @@ impl Table {
         {
             entry.remove();
         }
-        count_down(&mut self.creators, id.creatorid);
-        count_down(&mut self.bound, (id.creatorid, slot.ifname));
         self.names.release(slot.ifname);
         if slot.keys != NONE {
             self.keys.free(slot.keys);
@@ -663,16 +652,6 @@ enum Kind {
 /// old ones more absurd ages for states they imported (pfsync.md 7, trap 20): those tell nothing.
 fn age(state: &State<'_>) -> Option<u32> {
     Some(state.age()).filter(|age| *age <= i32::MAX.unsigned_abs())
-}
-
-/// One state less under `key`.
-fn count_down<K: Eq + std::hash::Hash>(counts: &mut HashMap<K, u32, RandomState>, key: K) {
-    if let Some(count) = counts.get_mut(&key) {
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(&key);
-        }
-    }
 }
 
 fn hash(hasher: &RandomState, id: StateId) -> u64 {

@@ -1,91 +1,98 @@
-//! Interface names as small numbers, counted so that unused ones make room.
+//! Interface names, each creator's for itself, as small numbers. They are counted, so that unused
+//! ones make room and a CLR for none costs nothing.
 
 use std::collections::HashMap;
 
 use crate::state::IfName;
 
-/// Most names remembered; states with further ones lose theirs.
+/// Most names remembered, of all creators together; states with further ones lose theirs.
 pub(super) const MAX_NAMES: usize = 4096;
 
 /// The number of a name that found no room; its name is empty.
 pub(super) const FORGOTTEN: u16 = 0;
 
+/// A name and whose states bear it.
+type Bound = (u32, IfName);
+
 /// Names by number.
 pub(super) struct Names {
-    names: Vec<(IfName, u32)>,
-    numbers: HashMap<IfName, u16>,
+    /// With the number of states that bear each. Those of [`FORGOTTEN`] may be any creator's.
+    names: Vec<(Bound, u32)>,
+    numbers: HashMap<Bound, u16>,
     free: Vec<u16>,
-    latest: (IfName, u16),
+    /// The one asked for last: states come in runs.
+    latest: (Bound, u16),
 }
 
 impl Default for Names {
     fn default() -> Self {
         Self {
-            names: vec![(IfName::default(), 0)],
+            names: vec![(Bound::default(), 0)],
             numbers: HashMap::new(),
             free: Vec::new(),
-            latest: (IfName::default(), FORGOTTEN),
+            latest: (Bound::default(), FORGOTTEN),
         }
     }
 }
 
 impl Names {
-    /// The number of `name` for one more user; [`FORGOTTEN`] if there is no room.
-    pub(super) fn acquire(&mut self, name: IfName) -> u16 {
-        let number = match self.find(name) {
-            Some(number) => number,
-            None => match self.add(name) {
-                Some(number) => number,
-                None => return FORGOTTEN,
-            },
-        };
-        if let Some((_, users)) = self.names.get_mut(usize::from(number)) {
-            *users += 1;
+    /// The number of a creator's `name` for one more state; [`FORGOTTEN`] if there is no room.
+    pub(super) fn acquire(&mut self, creatorid: u32, name: IfName) -> u16 {
+        let bound = (creatorid, name);
+        let number = self
+            .find(creatorid, name)
+            .or_else(|| self.add(bound))
+            .unwrap_or(FORGOTTEN);
+        if let Some((_, states)) = self.names.get_mut(usize::from(number)) {
+            *states += 1;
         }
-        self.latest = (name, number);
+        self.latest = (bound, number);
         number
     }
 
-    /// The number of `name`, if any state has it.
-    pub(super) fn find(&self, name: IfName) -> Option<u16> {
-        if self.latest.0 == name && self.latest.1 != FORGOTTEN {
+    /// The number of a creator's `name`, if any of its states has it.
+    pub(super) fn find(&self, creatorid: u32, name: IfName) -> Option<u16> {
+        let bound = (creatorid, name);
+        if self.latest.0 == bound && self.latest.1 != FORGOTTEN {
             return Some(self.latest.1);
         }
-        self.numbers.get(&name).copied()
+        self.numbers.get(&bound).copied()
     }
 
-    fn add(&mut self, name: IfName) -> Option<u16> {
-        if name.is_empty() {
-            return None;
-        }
+    /// Whether there may be states of a creator.
+    pub(super) fn may_have(&self, creatorid: u32) -> bool {
+        let mut names = self.names.iter().enumerate();
+        names.any(|(number, ((of, _), states))| {
+            *states > 0 && (*of == creatorid || number == usize::from(FORGOTTEN))
+        })
+    }
+
+    fn add(&mut self, bound: Bound) -> Option<u16> {
         let number = match self.free.pop() {
             Some(number) => number,
             None if self.names.len() > MAX_NAMES => return None,
             None => {
-                self.names.push((name, 0));
+                self.names.push((bound, 0));
                 u16::try_from(self.names.len() - 1).ok()?
             }
         };
         if let Some(entry) = self.names.get_mut(usize::from(number)) {
-            *entry = (name, 0);
+            *entry = (bound, 0);
         }
-        self.numbers.insert(name, number);
+        self.numbers.insert(bound, number);
         Some(number)
     }
 
-    /// One user of `number` less.
+    /// One state less with `number`.
     pub(super) fn release(&mut self, number: u16) {
-        if number == FORGOTTEN {
-            return;
-        }
-        let Some((name, users)) = self.names.get_mut(usize::from(number)) else {
+        let Some((bound, states)) = self.names.get_mut(usize::from(number)) else {
             return;
         };
-        *users = users.saturating_sub(1);
-        if *users == 0 {
-            self.numbers.remove(name);
+        *states = states.saturating_sub(1);
+        if *states == 0 && number != FORGOTTEN {
+            self.numbers.remove(bound);
             self.free.push(number);
-            self.latest = (IfName::default(), FORGOTTEN);
+            self.latest = (Bound::default(), FORGOTTEN);
         }
     }
 
@@ -93,7 +100,7 @@ impl Names {
     pub(super) fn name(&self, number: u16) -> IfName {
         self.names
             .get(usize::from(number))
-            .map(|(name, _)| *name)
+            .map(|((_, name), _)| *name)
             .unwrap_or_default()
     }
 }
@@ -106,14 +113,34 @@ mod tests {
     fn names_beyond_the_bound_are_forgotten_until_others_leave() {
         let mut names = Names::default();
         let numbers: Vec<u16> = (0..MAX_NAMES)
-            .map(|n| names.acquire(IfName::from(&*format!("vlan{n}"))))
+            .map(|n| names.acquire(1, IfName::from(&*format!("vlan{n}"))))
             .collect();
         assert!(!numbers.contains(&FORGOTTEN));
-        assert_eq!(names.acquire("em0".into()), FORGOTTEN);
+        assert_eq!(names.acquire(1, "em0".into()), FORGOTTEN);
         names.release(numbers[7]);
-        let em0 = names.acquire("em0".into());
+        let em0 = names.acquire(1, "em0".into());
         assert_eq!(em0, numbers[7]);
         assert_eq!(names.name(em0), "em0".into());
-        assert_eq!(names.find("vlan7".into()), None);
+        assert_eq!(names.find(1, "vlan7".into()), None);
+    }
+
+    #[test]
+    fn a_creator_has_states_while_one_bears_a_name_of_its_or_its_name_was_forgotten() {
+        let mut names = Names::default();
+        let em0 = names.acquire(1, "em0".into());
+        assert_ne!(em0, names.acquire(2, "em0".into()));
+        assert!(names.may_have(1) && names.may_have(2) && !names.may_have(3));
+        names.release(em0);
+        assert!(!names.may_have(1) && names.may_have(2));
+        assert_eq!(names.find(1, "em0".into()), None);
+        for n in 0..MAX_NAMES {
+            names.acquire(4, IfName::from(&*format!("vlan{n}")));
+        }
+        assert!(
+            names.may_have(3),
+            "a state whose name is not known may be its"
+        );
+        names.release(FORGOTTEN);
+        assert!(!names.may_have(3));
     }
 }
