@@ -6,8 +6,9 @@
 //! overdue, evicted, cleared    a full state goes on, less what was exported
 //! ```
 //! Ends whose ids fall together share a set of four, of which the oldest makes room. That costs a
-//! write to one place an end, no allocation, and forgets early only on a very busy firewall.
-//! Which ids fall together is the same in every run, for a replay must be.
+//! write to one place an end, no allocation, and forgets early only on a very busy firewall. A set of
+//! deletes is one line of the cache, for every insert reads one and every delete writes one. Which
+//! ids fall together is the same in every run, for a replay must be.
 
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ use crate::time::Uptime;
 
 /// Sets of each kind, allocated with the first end of the kind.
 const SETS: usize = 1 << 13;
+/// 2^64 / golden ratio: multiplying by it spreads ids that follow each other, the same in every run.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Ends in a set.
 const WAYS: usize = 4;
 
@@ -42,16 +45,39 @@ impl Identity {
         let fingerprint = (halves ^ halves >> 32) as u32 ^ ports ^ u32::from(wire.proto);
         Self { id, fingerprint }
     }
+
+    /// All of it in eight octets. Two states of one creator fall together only if their ids, spread
+    /// over 64 bits, differ by just what their keys do; never 0.
+    fn tag(&self) -> u64 {
+        let rest = u64::from(self.id.creatorid) << 32 | u64::from(self.fingerprint);
+        (self.id.id.wrapping_mul(SPREAD) ^ rest).max(1)
+    }
 }
 
 /// An end that its firewall told of.
 #[derive(Clone, Copy, Debug)]
 struct Deleted {
-    identity: Identity,
+    /// [`Identity::tag`]; 0 in a place never used.
+    tag: u64,
     creation: Second,
     /// Uptime, whole seconds, modulo 2^32.
     at: u32,
 }
+
+/// Deletes whose ids fall together, the newest first.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+struct DeletedSet([Deleted; WAYS]);
+
+const _: () = assert!(size_of::<DeletedSet>() == 64);
+
+const NONE_DELETED: DeletedSet = DeletedSet(
+    [Deleted {
+        tag: 0,
+        creation: Second::NEVER,
+        at: 0,
+    }; WAYS],
+);
 
 /// An end of our own.
 #[derive(Clone, Copy, Debug)]
@@ -73,22 +99,22 @@ pub(super) enum Departure {
 /// The ends remembered.
 #[derive(Default)]
 pub(super) struct Departed {
-    deleted: Vec<[Option<Deleted>; WAYS]>,
+    deleted: Vec<DeletedSet>,
     dropped: Vec<[Option<Dropped>; WAYS]>,
 }
 
 impl Departed {
     /// Remembers that a state was deleted at `now`.
     pub(super) fn deleted(&mut self, identity: Identity, creation: Second, now: Uptime) {
-        put(
-            &mut self.deleted,
-            identity.id,
-            Deleted {
-                identity,
-                creation,
-                at: seconds(now),
-            },
-        );
+        if self.deleted.is_empty() {
+            self.deleted.resize(SETS, NONE_DELETED);
+        }
+        if let Some(DeletedSet(set)) = self.deleted.get_mut(place(identity.id)) {
+            let [a, b, c, _] = *set;
+            let at = seconds(now);
+            let tag = identity.tag();
+            *set = [Deleted { tag, creation, at }, a, b, c];
+        }
     }
 
     /// Remembers that a state was dropped, and how much of it was exported.
@@ -112,12 +138,14 @@ impl Departed {
         now: Uptime,
         is_same_age: impl Fn(Second) -> bool,
     ) -> Option<Departure> {
+        let tag = identity.tag();
         let is_late = |deleted: &Deleted| {
-            deleted.identity == identity
+            deleted.tag == tag
                 && u64::from(seconds(now).wrapping_sub(deleted.at)) <= LATE.as_secs()
                 && is_same_age(deleted.creation)
         };
-        if set(&self.deleted, identity.id).any(is_late) {
+        let set_of_deleted = self.deleted.get(place(identity.id));
+        if set_of_deleted.is_some_and(|DeletedSet(set)| set.iter().any(is_late)) {
             return Some(Departure::Late);
         }
         set(&self.dropped, identity.id)
@@ -144,9 +172,9 @@ fn set<T>(sets: &[[Option<T>; WAYS]], id: StateId) -> impl Iterator<Item = &T> {
     sets.get(place(id)).into_iter().flatten().flatten()
 }
 
-/// Where an id's set is: a multiplicative hash (2^64 / golden ratio), the same in every run.
+/// Where an id's set is.
 fn place(id: StateId) -> usize {
-    let mixed = (id.id ^ u64::from(id.creatorid) << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (id.id ^ u64::from(id.creatorid) << 32).wrapping_mul(SPREAD);
     usize::try_from((mixed >> 32) % SETS as u64).unwrap_or(0)
 }
 

@@ -42,7 +42,7 @@ use crate::accounting::Counting;
 use crate::counters::TableCounters;
 use crate::flow::{Boot, End, Flow, Times};
 use crate::slab::{NONE, Slab};
-use crate::state::{StateId, Timeouts};
+use crate::state::{StateId, StateKey, Timeouts};
 use crate::time::{Now, Uptime};
 use crate::wire::pfsync::{Clear, Compressed, Dialect, Message, State};
 use active::Active;
@@ -321,7 +321,9 @@ impl Table {
                 place
             }
             other => {
-                let departure = self.departure(arrival.now.uptime, state, creation);
+                let wire = state.wire_key();
+                let departure =
+                    self.departure(arrival.now.uptime, Identity::new(id, &wire), creation);
                 if departure == Some(Departure::Late) {
                     self.counters.late += 1;
                     return;
@@ -330,7 +332,7 @@ impl Table {
                     self.counters.replaced += 1;
                     self.end(place, arrival.now, End::Replaced, done);
                 }
-                let place = self.insert(arrival, state, creation, done);
+                let place = self.insert(arrival, state, wire, creation, done);
                 if let Some(Departure::Exported(counts)) = departure {
                     let full = arrival.now.uptime;
                     self.add_share(place, Share::new(EXPORTED, counts, full));
@@ -358,8 +360,7 @@ impl Table {
     }
 
     /// What became of the very state that a full message is about, if that is remembered.
-    fn departure(&self, now: Uptime, state: &State<'_>, creation: Second) -> Option<Departure> {
-        let identity = Identity::new(state.state_id(), &state.wire_key());
+    fn departure(&self, now: Uptime, identity: Identity, creation: Second) -> Option<Departure> {
         self.departed
             .find(identity, now, |then| self.is_same_age(then, creation))
     }
@@ -384,6 +385,7 @@ impl Table {
         &mut self,
         arrival: Arrival,
         state: &State<'_>,
+        wire: StateKey,
         creation: Second,
         done: &mut impl FnMut(Now, &Flow),
     ) -> u32 {
@@ -400,7 +402,7 @@ impl Table {
         }
         let slot = Slot::new(Birth {
             id,
-            wire: state.wire_key(),
+            wire,
             stack: (!state.is_untranslated()).then(|| state.stack_key()),
             // `State::check` saw that it is one of the two.
             direction: state.direction().unwrap_or(crate::state::Direction::In),
@@ -566,7 +568,7 @@ impl Table {
         let (total, exported) = self.total(place);
         let flow = self.flow(place, now, end, total.minus(&exported));
         let slot = self.slots[place];
-        let identity = Identity::new(flow.id, &slot.key_pair(&self.keys).wire);
+        let identity = Identity::new(flow.id, &slot.wire_key(&self.keys));
         if matches!(end, End::Deleted | End::Cleared | End::Replaced) {
             self.departed.deleted(identity, slot.creation, now.uptime);
         }

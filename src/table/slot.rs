@@ -272,22 +272,35 @@ impl Slot {
         }
     }
 
+    /// Key WIRE.
+    pub(super) fn wire_key(&self, keys: &Slab<KeyPair>) -> StateKey {
+        match self.keys {
+            NONE => self.plain_key(),
+            place => keys[place].wire,
+        }
+    }
+
     /// Keys WIRE and STACK.
     pub(super) fn key_pair(&self, keys: &Slab<KeyPair>) -> KeyPair {
         if self.keys != NONE {
             return keys[self.keys];
         }
+        let wire = self.plain_key();
+        KeyPair { wire, stack: wire }
+    }
+
+    /// Both keys of a state that has no [`KeyPair`].
+    fn plain_key(&self) -> StateKey {
         let [far, near] = self
             .addr
             .map(|[a, b, c, d]| Address([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
-        let wire = StateKey {
+        StateKey {
             af: Af::Inet,
             proto: self.proto,
             rdomain: 0,
             addr: [far, near],
             port: self.port,
-        };
-        KeyPair { wire, stack: wire }
+        }
     }
 
     /// Its exported key and, if translated, the other.
