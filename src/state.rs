@@ -72,10 +72,17 @@ impl Address {
     /// The address with nothing but zeros behind what `af` uses.
     #[must_use]
     pub fn of(self, af: Af) -> Self {
-        match (af, self.0) {
-            (Af::Inet6, _) => self,
-            (Af::Inet, [a, b, c, d, ..]) => Self([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
-        }
+        // In one number, not octet by octet: a register written in parts and read whole stalls.
+        let used = match af {
+            Af::Inet6 => u128::MAX,
+            Af::Inet => 0xffff_ffff,
+        };
+        Self((u128::from_le_bytes(self.0) & used).to_le_bytes())
+    }
+
+    /// The address whose first four octets are these.
+    pub fn from_v4(octets: [u8; 4]) -> Self {
+        Self(u128::from(u32::from_le_bytes(octets)).to_le_bytes())
     }
 
     /// The address as family `af` reads it.
@@ -90,10 +97,7 @@ impl Address {
 impl From<IpAddr> for Address {
     fn from(ip: IpAddr) -> Self {
         match ip {
-            IpAddr::V4(ip) => {
-                let [a, b, c, d] = ip.octets();
-                Self([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
-            }
+            IpAddr::V4(ip) => Self::from_v4(ip.octets()),
             IpAddr::V6(ip) => Self(ip.octets()),
         }
     }

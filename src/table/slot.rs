@@ -291,9 +291,7 @@ impl Slot {
 
     /// Both keys of a state that has no [`KeyPair`].
     fn plain_key(&self) -> StateKey {
-        let [far, near] = self
-            .addr
-            .map(|[a, b, c, d]| Address([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
+        let [far, near] = self.addr.map(Address::from_v4);
         StateKey {
             af: Af::Inet,
             proto: self.proto,
