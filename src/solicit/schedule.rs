@@ -17,8 +17,8 @@
 //! - Its next silence has to last nearly as long as the state can live, 8 s less.
 //! - Where a quarter of the states of a PFTM went on, that holds for others' first silence, too,
 //!   but for one state in sixteen, which keeps measuring.
-//! - What is asked beyond the first time of each state, repetitions included, is paid from an
-//!   account: a state that ends pays in half a request, or one and a half if it was never asked
+//! - What is asked beyond the first time of each state, repetitions and requests for states that
+//!   are not known included, is paid from an account: a state that ends pays in half a request, or one and a half if it was never asked
 //!   for. So there are at most 1.5 requests for each state that ended and one for each that lives,
 //!   and 64. The requests of `active` are extra.
 //!
@@ -227,7 +227,10 @@ impl Schedule {
             }
             Event::Ended { place } => self.ended(place, counters),
             Event::Requested { place, .. } => self.requested(place, now, counters),
-            Event::RequestedOther { .. } | Event::Bus { .. } => {}
+            Event::RequestedOther { .. }
+            | Event::Unknown { .. }
+            | Event::UnknownEnded { .. }
+            | Event::Bus { .. } => {}
         }
     }
 
@@ -266,6 +269,17 @@ impl Schedule {
                 _ => self.judge_until_settled(place, to, counters),
             }
         }
+    }
+
+    /// Takes a turn for a request for a state that is not known here, and pays for it; whether
+    /// that could be.
+    pub(super) fn take_turn(&mut self, now: Uptime) -> bool {
+        let can = self.credit >= COST && self.next_turn() <= now;
+        if can {
+            self.credit -= COST;
+            self.free = self.free.max(now).after(self.pace);
+        }
+        can
     }
 
     /// Does what is to be done about a state that is in no list.
