@@ -8,9 +8,8 @@
 //!                          +----------- activity comes   2 s more: unanswered
 //! ```
 //! A state is owed while a sender showed activity and sent no full state since. How long it has to
-//! be silent depends on its PFTM (pfsync.md 6.5): a TCP state that is closing 3 s; one that is
-//! established half of its timeout, which few ever are; all others half of their timeout, at most
-//! 10 s. It is asked for once in a silence, and one that is not owed never.
+//! be silent depends on its PFTM (pfsync.md 6.5): a TCP state that is closing 3 s; all others half
+//! of their timeout, but at most 30 s if established and 10 s if not. It is asked for once in a silence, and one that is not owed never.
 //!
 //! A state that goes on after it was asked for was asked in vain. Three things keep that rare:
 //!
@@ -43,7 +42,9 @@ const TICKS_A_SECOND: Tick = 10;
 
 /// How long a TCP state that is closing has to be silent.
 const CLOSING: Tick = 3 * TICKS_A_SECOND;
-/// How long all others have to be at most, but for established ones.
+/// How long one that is established has to be at most: less than it would live if it was closed.
+const ESTABLISHED: Tick = 30 * TICKS_A_SECOND;
+/// How long all others have to be at most.
 const SILENT: Tick = 10 * TICKS_A_SECOND;
 /// How long before the end of its timeout a state is asked for that went on once already: time for
 /// an answer, a repetition, and a second that its last update may have been under way.
@@ -370,8 +371,8 @@ impl Schedule {
         match pftm {
             // TCP and SCTP that are closing or closed.
             3..=5 | 23 | 24 => CLOSING.min(timeout / 2),
-            // Established.
-            2 | 22 => timeout / 2,
+            // Established: the message that it began to close may be lost.
+            2 | 22 => ESTABLISHED.min(timeout / 2),
             _ => SILENT.min(timeout / 2),
         }
     }
