@@ -268,7 +268,10 @@ impl Solicitor {
         let is_known = |id| table.holds(id);
         let mut ask = |id, sender| {
             let Some(route) = route(sender) else {
-                return Outcome::Unaskable;
+                return match table.record_of(sender).dialect {
+                    None => Outcome::NotYet,
+                    Some(_) => Outcome::Unaskable,
+                };
             };
             if bulk.is_under_way(now.uptime, route) || !schedule.take_turn(now.uptime) {
                 return Outcome::NotYet;

@@ -17,9 +17,9 @@
 //! - Where a quarter of the states of a PFTM went on, that holds for others' first silence, too,
 //!   but for one state in sixteen, which keeps measuring.
 //! - What is asked beyond the first time of each state, repetitions and requests for states that
-//!   are not known included, is paid from an account: a state that ends pays in half a request, or one and a half if it was never asked
-//!   for. So there are at most 1.5 requests for each state that ended and one for each that lives,
-//!   and 64. The requests of `active` are extra.
+//!   are not known included, is paid from an account: a state that ends pays in half a request, or
+//!   one and a half if it was never asked for. So there are at most 1.5 requests for each state
+//!   that ended and one for each that lives, and 64. The requests of `active` are extra.
 //!
 //! How long a state can live its `expire` tells, better than the configuration.
 
@@ -49,6 +49,8 @@ const SILENT: Tick = 10 * TICKS_A_SECOND;
 /// How long before the end of its timeout a state is asked for that went on once already: time for
 /// an answer, a repetition, and a second that its last update may have been under way.
 const MARGIN: Tick = 8 * TICKS_A_SECOND;
+/// Seconds that a firewall may keep activity to itself.
+const FRESH: u32 = 2;
 /// How long to wait for an answer.
 const PATIENCE: Tick = 2 * TICKS_A_SECOND;
 /// How long before the end of an active timeout to ask: time for an answer and a repetition.
@@ -345,17 +347,21 @@ impl Schedule {
     /// How long a state has to be silent.
     fn patience(&self, place: u32) -> Tick {
         let entry = &self.entries[place];
-        let class = self.class(entry.pftm);
-        let timeout = match (entry.timeout, class.timeout) {
-            (0, 0) => self.timeouts.seconds(entry.pftm),
-            (0, told) | (told, _) => told,
-        };
-        let timeout = timeout.saturating_mul(TICKS_A_SECOND);
+        let timeout = self.lifetime(place).saturating_mul(TICKS_A_SECOND);
         let early = Self::early(entry.pftm, timeout);
         if self.is_late(place) {
             early.max(timeout.saturating_sub(MARGIN))
         } else {
             early
+        }
+    }
+
+    /// How long a state lives after its last packet, seconds, as far as is known.
+    fn lifetime(&self, place: u32) -> u32 {
+        let entry = &self.entries[place];
+        match (entry.timeout, self.class(entry.pftm).timeout) {
+            (0, 0) => self.timeouts.seconds(entry.pftm),
+            (0, told) | (told, _) => told,
         }
     }
 
@@ -453,10 +459,18 @@ impl Schedule {
             return;
         }
         entry.set_pftm(pftm);
+        let known = self.lifetime(place);
+        let entry = &mut self.entries[place];
         // Of a state that is new here it is not known when its last packet was.
         if expire > 0 && (is_activity || is_known) {
             let silent = tick.saturating_sub(entry.last) / TICKS_A_SECOND;
-            entry.timeout = expire.saturating_add(silent);
+            // With all of its time left it has seen packets just now, of which nothing was told.
+            let is_fresh = expire.saturating_add(FRESH) >= known;
+            entry.timeout = if is_fresh {
+                expire
+            } else {
+                expire.saturating_add(silent)
+            };
             if let Some(class) = self.classes.get_mut(usize::from(pftm)) {
                 class.timeout = entry.timeout;
             }
