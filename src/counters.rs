@@ -76,6 +76,8 @@ counters! {
         requested: "states asked for, silent for the first time",
         again: "states asked for again, silent once more",
         active: "states asked for because they live long",
+        unknown: "states asked for of which only an update was heard",
+        unknown_refused: "updates of states not known beyond the bound, not asked for",
         adopted: "requests of others that were as good as ours",
         repeated: "requests repeated, no answer came within 2 seconds",
         answered: "requests answered",

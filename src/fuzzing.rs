@@ -22,12 +22,13 @@ use crate::engine::{Engine, Packet, Settings};
 use crate::flow::Boot;
 use crate::output::messages::Detail;
 use crate::output::{Form, Output, Printer};
+use crate::solicit::Requests;
 use crate::state::Direction;
 use crate::table::MAX_SENDERS;
 use crate::time::{Now, Wall};
 use crate::wire::bpf;
 use crate::wire::link::{self, LinkType};
-use crate::wire::pfsync::{self, Dialect};
+use crate::wire::pfsync::{self, Dialect, Message};
 use crate::wire::savefile::{self, Frame, MAX_RECORD, Savefile};
 
 /// A fuzz target's body.
@@ -214,14 +215,16 @@ impl Run {
         let templates = choose(&["openbsd", "openbsd78", "freebsd"], interfaces)?;
         let mtu = choose(&[1500, 600, 2048], interfaces / 3)?;
         let hold = choose(&[30, 1], interfaces / 9)?;
+        let solicit = choose(&["", "solicit on em1\nsolicit rate 10\n"], interfaces / 18)?;
         let text = format!(
             "pflow0 flowdst 192.0.2.1:2055 pflowproto 5 mtu {mtu} hold {hold}\n\
              pflow1 flowdst [2001:db8::1]:2055 pflowproto 10 mtu {mtu} template {templates}\n\
-             ifindex em1 7\ntimeout udp.multiple 3600\n"
+             ifindex em1 7\ntimeout udp.multiple 3600\n{solicit}"
         );
         let mut config = Config::default();
         assert_eq!(apply_text(&mut config, "fuzz", &text), Ok(()));
         config.is_flush_active = table & 0x80 != 0;
+        let soliciting = config.soliciting();
         let states = table & 0x0f;
         let settings = Settings {
             states: u32::from(states) + 1,
@@ -240,6 +243,7 @@ impl Run {
             packets: 0,
         };
         run.engine.start(run.now);
+        run.engine.set_soliciting(run.now, soliciting);
         run.check();
         Some(run)
     }
@@ -300,7 +304,23 @@ impl Run {
         assert!(lines(printed) == 0 || self.form != Form::None);
         printed.clear();
         engine.notices();
+        if let Some(solicitor) = engine.solicitor() {
+            check_requests(solicitor.requests());
+        }
     }
+}
+
+/// Requests are whole packets of nothing else, as another firewall reads them.
+fn check_requests(requests: &mut Requests) {
+    for (_, packet) in requests.iter() {
+        assert!(packet.len() + 20 <= 1500);
+        let outcome = pfsync::decode(packet, 0, None, &mut |_, message| {
+            assert!(matches!(message, Message::UpdateRequest(_)));
+        });
+        assert_eq!(outcome.result, Ok(()));
+        assert!(outcome.dialect.is_some());
+    }
+    requests.clear();
 }
 
 /// A configuration: refused lines change nothing, and it reads back as it prints.

@@ -86,6 +86,12 @@ impl Live {
             .collect()
     }
 
+    /// The same of one state.
+    fn ids_of(&mut self, id: u64) -> Vec<StateId> {
+        let ids = self.ids().into_iter();
+        ids.filter(|other| other.id == id).collect()
+    }
+
     /// The states asked for since the last call, bulk requests left out.
     fn ids(&mut self) -> Vec<StateId> {
         self.packets()
@@ -222,9 +228,10 @@ fn this_hosts_own_firewall_is_not_asked() {
 }
 
 #[test]
-fn nothing_is_asked_for_states_that_were_never_whole() {
+fn an_end_alone_or_soon_after_an_update_asks_for_nothing() {
     let mut live = Live::new("");
     live.send(1000, A, D::Obsd74, &[M::upd_c(&udp(7)), M::del_c(&udp(8))]);
+    live.send(1500, A, D::Obsd74, &[M::del_c(&udp(7))]);
     live.to(60_000);
     assert_eq!(live.ids(), []);
 }
@@ -359,4 +366,47 @@ fn the_first_request_is_of_the_octets_that_the_facts_list() {
     expected.extend([12, 0, 0, 1]);
     assert_eq!(live.asked, [(Destination::Group4, expected)]);
     assert_eq!(Dialect::FreeBsd1400.version(), 5);
+}
+
+#[test]
+fn a_state_whose_insert_was_lost_is_asked_for_and_its_answer_is_exported() {
+    for d in D::ALL {
+        let mut live = Live::new("");
+        let st = udp(7);
+        // An update alone does not tell every dialect.
+        live.send(1000, A, d, &[M::Ins(udp(9)), M::upd_c(&st)]);
+        // No transfer of all states begins.
+        live.to(15_900);
+        assert_eq!(live.ids_of(7), []);
+        live.to(30_000);
+        assert_eq!(live.ids_of(7), [state_id(&st); 2], "{d:?}");
+        assert_eq!(live.counters().unknown, 1, "{d:?}");
+        live.send(600_000, A, d, &[M::upd_c(&st)]);
+        live.to(620_000);
+        live.packets();
+        live.send(630_000, A, d, &[M::upd_c(&st)]);
+        live.to(631_200);
+        assert_eq!(live.ids_of(7), [state_id(&st)], "{d:?}");
+        let answer = st.count([4, 3], [1234, 567]);
+        live.send(631_300, A, d, &[M::Upd(answer.aged(631))]);
+        live.send(690_000, A, d, &[M::del_c(&st)]);
+        assert_eq!(live.run.flow().octets, [1234, 567], "{d:?}");
+        assert_eq!(live.counters().answered, 1);
+    }
+}
+
+#[test]
+fn a_state_that_a_transfer_brings_is_not_asked_for_besides() {
+    let mut live = Live::new("");
+    let st = udp(7);
+    live.send(1000, A, D::Obsd74, &[M::upd_c(&st)]);
+    live.send(1100, A, D::Obsd74, &[M::Bus(CREATOR, 1)]);
+    for second in 2..20 {
+        live.send(second * 1000, A, D::Obsd74, &[M::upd_c(&st)]);
+    }
+    let answer = M::Upd(st.aged(19));
+    live.send(20_000, A, D::Obsd74, &[answer, M::Bus(CREATOR, 2)]);
+    live.to(29_000);
+    assert_eq!(live.ids(), []);
+    assert_eq!(live.counters().unknown, 0);
 }

@@ -30,6 +30,9 @@ const GAP: Duration = Duration::from_secs(60);
 /// packet for each few states, and keeps alive what their partners would let go.
 const INTERVAL: Duration = Duration::from_secs(600);
 
+/// How long a transfer that began is taken to go on at most: its END may be lost.
+const TRANSFER: Duration = Duration::from_secs(60);
+
 /// Firewalls that answer together.
 #[derive(Clone, Copy, Debug)]
 struct Track {
@@ -41,6 +44,8 @@ struct Track {
     /// How often they were asked, and when to ask again or to give up; `None` once they answered
     /// or are given up.
     waiting: Option<(u8, Uptime)>,
+    /// How many of their transfers began and did not end, and when the latest began.
+    running: (u8, Uptime),
 }
 
 impl Track {
@@ -72,6 +77,7 @@ impl Bulk {
                 heard: now,
                 asked: now,
                 waiting: Some((0, now)),
+                running: (0, now),
             });
             return;
         };
@@ -90,18 +96,40 @@ impl Bulk {
     }
 
     /// One of a route's firewalls says where its transfer is.
-    pub(super) fn bus(&mut self, route: Route, status: BusStatus, counters: &mut SolicitCounters) {
+    pub(super) fn bus(
+        &mut self,
+        now: Uptime,
+        route: Route,
+        status: BusStatus,
+        counters: &mut SolicitCounters,
+    ) {
+        let mut tracks = self.tracks.iter_mut();
+        let track = tracks.find(|track| track.route == route);
         match status {
             BusStatus::Start => {
                 counters.bulk_started += 1;
-                let mut tracks = self.tracks.iter_mut();
-                if let Some(track) = tracks.find(|track| track.route == route) {
+                if let Some(track) = track {
                     track.waiting = None;
+                    track.running = (track.running.0.saturating_add(1), now);
                 }
             }
-            BusStatus::End => counters.bulk_ended += 1,
+            BusStatus::End => {
+                counters.bulk_ended += 1;
+                if let Some(track) = track {
+                    track.running.0 = track.running.0.saturating_sub(1);
+                }
+            }
             BusStatus::Other(_) => {}
         }
+    }
+
+    /// Whether all that a route's firewalls know is on its way, or will be.
+    pub(super) fn is_under_way(&self, now: Uptime, route: Route) -> bool {
+        let track = self.tracks.iter().find(|track| track.route == route);
+        track.is_some_and(|track| {
+            let (running, since) = track.running;
+            track.waiting.is_some() || (running > 0 && now.since(since) < TRANSFER)
+        })
     }
 
     /// When [`Self::handle_timeout`] has something to do.
@@ -180,11 +208,26 @@ mod tests {
         let (mut bulk, mut counters) = (Bulk::default(), SolicitCounters::default());
         bulk.heard(at(0), ROUTE, &mut counters);
         assert_eq!(asked(&mut bulk, 0, &mut counters), 1);
-        bulk.bus(ROUTE, BusStatus::Start, &mut counters);
+        bulk.bus(at(0), ROUTE, BusStatus::Start, &mut counters);
+        assert!(bulk.is_under_way(at(20), ROUTE));
         assert_eq!(bulk.poll_timeout(), None);
         assert_eq!(asked(&mut bulk, 30, &mut counters), 0);
-        bulk.bus(ROUTE, BusStatus::End, &mut counters);
+        bulk.bus(at(30), ROUTE, BusStatus::End, &mut counters);
+        assert!(!bulk.is_under_way(at(30), ROUTE));
         assert_eq!((counters.bulk_started, counters.bulk_ended), (1, 1));
+    }
+
+    #[test]
+    fn a_transfer_is_under_way_from_the_request_on_and_a_lost_end_does_not_make_it_endless() {
+        let (mut bulk, mut counters) = (Bulk::default(), SolicitCounters::default());
+        bulk.heard(at(0), ROUTE, &mut counters);
+        assert!(bulk.is_under_way(at(0), ROUTE));
+        // two firewalls
+        bulk.bus(at(1), ROUTE, BusStatus::Start, &mut counters);
+        bulk.bus(at(1), ROUTE, BusStatus::Start, &mut counters);
+        bulk.bus(at(2), ROUTE, BusStatus::End, &mut counters);
+        assert!(bulk.is_under_way(at(60), ROUTE));
+        assert!(!bulk.is_under_way(at(61), ROUTE));
     }
 
     #[test]
@@ -193,7 +236,7 @@ mod tests {
         let mut heard = |bulk: &mut Bulk, secs| {
             bulk.heard(at(secs), ROUTE, &mut counters);
             let asked = asked(bulk, secs, &mut counters);
-            bulk.bus(ROUTE, BusStatus::Start, &mut counters);
+            bulk.bus(at(secs), ROUTE, BusStatus::Start, &mut counters);
             asked
         };
         assert_eq!(heard(&mut bulk, 0), 1);

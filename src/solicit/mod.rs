@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Table --events--> Schedule: whom to ask when --ready--> rate --> packets --> Requests
+//!                   Unknown: states never seen whole ---> rate -->
 //!                   Bulk: everything, at the start and after a gap ----------->
 //! ```
 //! A request is heard by every firewall that knows the state, and each answers with what itself
@@ -14,6 +15,7 @@ mod bulk;
 mod schedule;
 #[cfg(test)]
 mod tests;
+mod unknown;
 mod wheel;
 
 use std::net::IpAddr;
@@ -26,6 +28,7 @@ use crate::time::{Now, Uptime};
 use crate::wire::pfsync::{Dialect, request};
 use bulk::Bulk;
 use schedule::Schedule;
+use unknown::{Outcome, Unknown};
 
 /// Requests a second, unless set.
 pub const DEFAULT_RATE: u32 = 1000;
@@ -153,6 +156,7 @@ impl Requests {
 pub struct Solicitor {
     settings: Settings,
     schedule: Schedule,
+    unknown: Unknown,
     bulk: Bulk,
     requests: Requests,
     /// States to ask for, by route, for the packets of one turn.
@@ -168,6 +172,7 @@ impl Solicitor {
         Self {
             schedule: Schedule::new(now.uptime, &settings),
             settings,
+            unknown: Unknown::default(),
             bulk: Bulk::default(),
             requests: Requests::default(),
             batches: Vec::new(),
@@ -191,9 +196,14 @@ impl Solicitor {
                 Event::Bus { sender, status } => {
                     let route = Route::to(table.record_of(sender), &self.settings.peers);
                     if let Some(route) = route {
-                        self.bulk.bus(route, status, &mut self.counters);
+                        self.bulk.bus(now.uptime, route, status, &mut self.counters);
                     }
                 }
+                Event::Unknown { id, sender } => {
+                    self.unknown
+                        .heard(now.uptime, id, sender, &mut self.counters);
+                }
+                Event::UnknownEnded { id } => self.unknown.ended(id),
                 Event::Requested { sender, .. } | Event::RequestedOther { sender } => {
                     let is_own = table.record_of(sender).sender == Sender::Local;
                     if is_own {
@@ -223,7 +233,11 @@ impl Solicitor {
 
     /// When [`Self::handle_timeout`] has something to do.
     pub fn poll_timeout(&self) -> Option<Uptime> {
-        let timeouts = [self.schedule.poll_timeout(), self.bulk.poll_timeout()];
+        let timeouts = [
+            self.schedule.poll_timeout(),
+            self.unknown.poll_timeout(),
+            self.bulk.poll_timeout(),
+        ];
         timeouts.into_iter().flatten().min()
     }
 
@@ -232,6 +246,7 @@ impl Solicitor {
         let Self {
             settings,
             schedule,
+            unknown,
             bulk,
             batches,
             counters,
@@ -241,18 +256,30 @@ impl Solicitor {
         bulk.handle_timeout(now.uptime, counters, &mut |route| {
             requests.push(route, &[request::EVERYTHING]);
         });
+        let route = |sender| Route::to(table.record_of(sender), &settings.peers);
         let mut ask = |place, sender| {
-            let Some(route) = Route::to(table.record_of(sender), &settings.peers) else {
+            let Some(route) = route(sender) else {
                 return false;
             };
-            let id = table.state_at(place);
-            match batches.iter_mut().find(|(other, _)| *other == route) {
-                Some((_, ids)) => ids.push(id),
-                None => batches.push((route, vec![id])),
-            }
+            add(batches, route, table.state_at(place));
             true
         };
         schedule.handle_timeout(now.uptime, counters, &mut ask);
+        let is_known = |id| table.holds(id);
+        let mut ask = |id, sender| {
+            let Some(route) = route(sender) else {
+                return match table.record_of(sender).dialect {
+                    None => Outcome::NotYet,
+                    Some(_) => Outcome::Unaskable,
+                };
+            };
+            if bulk.is_under_way(now.uptime, route) || !schedule.take_turn(now.uptime) {
+                return Outcome::NotYet;
+            }
+            add(batches, route, id);
+            Outcome::Asked
+        };
+        unknown.handle_timeout(now.uptime, counters, &is_known, &mut ask);
         for (route, ids) in batches.drain(..) {
             requests.push(route, &ids);
         }
@@ -272,5 +299,13 @@ impl Solicitor {
     /// Packets to send; the caller clears it.
     pub fn requests(&mut self) -> &mut Requests {
         &mut self.requests
+    }
+}
+
+/// Adds a state to those that are asked for by one route.
+fn add(batches: &mut Vec<(Route, Vec<StateId>)>, route: Route, id: StateId) {
+    match batches.iter_mut().find(|(other, _)| *other == route) {
+        Some((_, ids)) => ids.push(id),
+        None => batches.push((route, vec![id])),
     }
 }

@@ -8,19 +8,18 @@
 //!                          +----------- activity comes   2 s more: unanswered
 //! ```
 //! A state is owed while a sender showed activity and sent no full state since. How long it has to
-//! be silent depends on its PFTM (pfsync.md 6.5): a TCP state that is closing 3 s; one that is
-//! established half of its timeout, which few ever are; all others half of their timeout, at most
-//! 10 s. It is asked for once in a silence, and one that is not owed never.
+//! be silent depends on its PFTM (pfsync.md 6.5): a TCP state that is closing 3 s; all others half
+//! of their timeout, but at most 30 s if established and 10 s if not. It is asked for once in a silence, and one that is not owed never.
 //!
 //! A state that goes on after it was asked for was asked in vain. Three things keep that rare:
 //!
 //! - Its next silence has to last nearly as long as the state can live, 8 s less.
 //! - Where a quarter of the states of a PFTM went on, that holds for others' first silence, too,
 //!   but for one state in sixteen, which keeps measuring.
-//! - What is asked beyond the first time of each state, repetitions included, is paid from an
-//!   account: a state that ends pays in half a request, or one and a half if it was never asked
-//!   for. So there are at most 1.5 requests for each state that ended and one for each that lives,
-//!   and 64. The requests of `active` are extra.
+//! - What is asked beyond the first time of each state, repetitions and requests for states that
+//!   are not known included, is paid from an account: a state that ends pays in half a request, or
+//!   one and a half if it was never asked for. So there are at most 1.5 requests for each state
+//!   that ended and one for each that lives, and 64. The requests of `active` are extra.
 //!
 //! How long a state can live its `expire` tells, better than the configuration.
 
@@ -43,11 +42,15 @@ const TICKS_A_SECOND: Tick = 10;
 
 /// How long a TCP state that is closing has to be silent.
 const CLOSING: Tick = 3 * TICKS_A_SECOND;
-/// How long all others have to be at most, but for established ones.
+/// How long one that is established has to be at most: less than it would live if it was closed.
+const ESTABLISHED: Tick = 30 * TICKS_A_SECOND;
+/// How long all others have to be at most.
 const SILENT: Tick = 10 * TICKS_A_SECOND;
 /// How long before the end of its timeout a state is asked for that went on once already: time for
 /// an answer, a repetition, and a second that its last update may have been under way.
 const MARGIN: Tick = 8 * TICKS_A_SECOND;
+/// Seconds that a firewall may keep activity to itself.
+const FRESH: u32 = 2;
 /// How long to wait for an answer.
 const PATIENCE: Tick = 2 * TICKS_A_SECOND;
 /// How long before the end of an active timeout to ask: time for an answer and a repetition.
@@ -227,7 +230,10 @@ impl Schedule {
             }
             Event::Ended { place } => self.ended(place, counters),
             Event::Requested { place, .. } => self.requested(place, now, counters),
-            Event::RequestedOther { .. } | Event::Bus { .. } => {}
+            Event::RequestedOther { .. }
+            | Event::Unknown { .. }
+            | Event::UnknownEnded { .. }
+            | Event::Bus { .. } => {}
         }
     }
 
@@ -266,6 +272,17 @@ impl Schedule {
                 _ => self.judge_until_settled(place, to, counters),
             }
         }
+    }
+
+    /// Takes a turn for a request for a state that is not known here, and pays for it; whether
+    /// that could be.
+    pub(super) fn take_turn(&mut self, now: Uptime) -> bool {
+        let can = self.credit >= COST && self.next_turn() <= now;
+        if can {
+            self.credit -= COST;
+            self.free = self.free.max(now).after(self.pace);
+        }
+        can
     }
 
     /// Does what is to be done about a state that is in no list.
@@ -330,17 +347,21 @@ impl Schedule {
     /// How long a state has to be silent.
     fn patience(&self, place: u32) -> Tick {
         let entry = &self.entries[place];
-        let class = self.class(entry.pftm);
-        let timeout = match (entry.timeout, class.timeout) {
-            (0, 0) => self.timeouts.seconds(entry.pftm),
-            (0, told) | (told, _) => told,
-        };
-        let timeout = timeout.saturating_mul(TICKS_A_SECOND);
+        let timeout = self.lifetime(place).saturating_mul(TICKS_A_SECOND);
         let early = Self::early(entry.pftm, timeout);
         if self.is_late(place) {
             early.max(timeout.saturating_sub(MARGIN))
         } else {
             early
+        }
+    }
+
+    /// How long a state lives after its last packet, seconds, as far as is known.
+    fn lifetime(&self, place: u32) -> u32 {
+        let entry = &self.entries[place];
+        match (entry.timeout, self.class(entry.pftm).timeout) {
+            (0, 0) => self.timeouts.seconds(entry.pftm),
+            (0, told) | (told, _) => told,
         }
     }
 
@@ -356,8 +377,8 @@ impl Schedule {
         match pftm {
             // TCP and SCTP that are closing or closed.
             3..=5 | 23 | 24 => CLOSING.min(timeout / 2),
-            // Established.
-            2 | 22 => timeout / 2,
+            // Established: the message that it began to close may be lost.
+            2 | 22 => ESTABLISHED.min(timeout / 2),
             _ => SILENT.min(timeout / 2),
         }
     }
@@ -438,10 +459,18 @@ impl Schedule {
             return;
         }
         entry.set_pftm(pftm);
+        let known = self.lifetime(place);
+        let entry = &mut self.entries[place];
         // Of a state that is new here it is not known when its last packet was.
         if expire > 0 && (is_activity || is_known) {
             let silent = tick.saturating_sub(entry.last) / TICKS_A_SECOND;
-            entry.timeout = expire.saturating_add(silent);
+            // With all of its time left it has seen packets just now, of which nothing was told.
+            let is_fresh = expire.saturating_add(FRESH) >= known;
+            entry.timeout = if is_fresh {
+                expire
+            } else {
+                expire.saturating_add(silent)
+            };
             if let Some(class) = self.classes.get_mut(usize::from(pftm)) {
                 class.timeout = entry.timeout;
             }

@@ -154,7 +154,7 @@ fn a_state_is_asked_for_once_when_it_was_silent_long_enough() {
         (UDP_MULTIPLE, 10),
         (ICMP_FIRST, 10),
         (ICMP_ERROR, 5),
-        (ESTABLISHED, 43200),
+        (ESTABLISHED, 30),
     ] {
         let mut run = Run::new();
         run.owed(0, 7, pftm);
@@ -174,6 +174,21 @@ fn a_state_is_asked_for_once_when_it_was_silent_long_enough() {
         assert_eq!(run.asked.len(), 1, "{pftm}");
         assert_eq!((run.counters.requested, run.counters.answered), (1, 1));
     }
+}
+
+#[test]
+fn an_answer_with_all_its_time_left_does_not_make_others_live_longer() {
+    let mut run = Run::new();
+    // It went on, so that it is late the next time, and its firewall keeps that to itself.
+    run.owed(0, 1, UDP_MULTIPLE);
+    run.to(10_200);
+    run.full_of(10_200, 1, UDP_MULTIPLE, 50, false);
+    run.activity(12_000, 1, UDP_MULTIPLE);
+    run.to(64_500);
+    run.full_of(64_500, 1, UDP_MULTIPLE, 60, false);
+    run.activity(65_000, 1, UDP_MULTIPLE);
+    run.to(118_500);
+    assert_eq!(run.asked_in(1), [10, 64, 117]);
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub use held::Held;
 pub use senders::{CreatorRecord, MAX_CREATORS, MAX_SENDERS, Sender, SenderId, SenderRecord};
 pub use watch::Event;
 
-use crate::accounting::Counting;
+use crate::accounting::{Counting, TCP};
 use crate::counters::TableCounters;
 use crate::flow::{Boot, End, Flow, Times};
 use crate::slab::{NONE, Slab};
@@ -266,7 +266,10 @@ impl Table {
                     self.note_delete(place, arrival);
                     self.end(place, arrival.now, End::Deleted, done);
                 }
-                None => self.counters.unknown_delete += 1,
+                None => {
+                    self.counters.unknown_delete += 1;
+                    self.tell(Event::UnknownEnded { id: *id });
+                }
             },
             Message::Clear(clear) => self.clear(arrival.now, clear, done),
             Message::Bus(bus) => {
@@ -478,6 +481,13 @@ impl Table {
     fn update_compressed(&mut self, arrival: Arrival, update: &Compressed<'_>) {
         let Some(place) = self.find(update.state) else {
             self.counters.unknown_update += 1;
+            // The protocol, which is not known, matters for SCTP only.
+            if !arrival.dialect.is_dead(update.timeout, TCP) {
+                self.tell(Event::Unknown {
+                    id: update.state,
+                    sender: arrival.sender,
+                });
+            }
             return;
         };
         if arrival

@@ -53,6 +53,18 @@ pub enum Event {
         /// Who.
         sender: SenderId,
     },
+    /// A sender showed that packets of a state passed that is not known.
+    Unknown {
+        /// Which state.
+        id: StateId,
+        /// Who.
+        sender: SenderId,
+    },
+    /// A state ended that is not known.
+    UnknownEnded {
+        /// Which state.
+        id: StateId,
+    },
     /// A bulk transfer began or ended.
     Bus {
         /// Who sends it.
@@ -79,6 +91,11 @@ impl Table {
     /// The state at a place that an event named and that has not ended since.
     pub fn state_at(&self, place: u32) -> StateId {
         self.slots[place].state_id()
+    }
+
+    /// Whether a state is held.
+    pub fn holds(&self, id: StateId) -> bool {
+        self.find(id).is_some()
     }
 
     /// What is known of a sender.

@@ -208,6 +208,8 @@ pub struct Mix {
     pub flagged: f64,
     /// Share of IPv6.
     pub inet6: f64,
+    /// Share of UDP that comes in bursts with pauses.
+    pub bursty: f64,
     /// What the ports of an ICMP query are.
     pub icmp: super::dialect::Icmp,
 }
@@ -226,7 +228,7 @@ impl Mix {
         let mut made = Conversation::new(self, rng, proto);
         match proto {
             TCP => made.plan_tcp(None),
-            UDP => made.plan_udp(),
+            UDP => made.plan_udp(self.bursty),
             ICMP => made.plan_icmp(),
             _ => made.plan_datagrams(),
         }
@@ -540,8 +542,8 @@ impl Conversation {
         }
     }
 
-    fn plan_udp(&mut self) {
-        if self.rng.is(0.05) {
+    fn plan_udp(&mut self, bursty: f64) {
+        if self.rng.is(bursty) {
             return self.plan_bursty();
         }
         self.plan_datagrams();

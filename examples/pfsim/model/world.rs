@@ -52,6 +52,8 @@ pub struct Settings {
     pub jitter: Micros,
     /// Share of connections whose rule says `pflow`.
     pub flagged: f64,
+    /// Share of UDP connections that come in bursts with pauses.
+    pub bursty: f64,
     /// UNIX seconds of the beginning.
     pub wall: u64,
     /// What pfsync0 of the first firewall shows, instead of the wire.
@@ -74,6 +76,7 @@ impl Settings {
             delay: 200,
             jitter: 100,
             flagged: 1.0,
+            bursty: 0.05,
             wall: 1_760_000_000,
             is_pfsync0: false,
             incidents: Vec::new(),
@@ -160,12 +163,14 @@ impl World {
             seconds,
             downloads,
             flagged,
+            bursty,
             dialect,
             ..
         } = self.settings;
         let mix = Mix {
             flagged,
             inet6: 0.18,
+            bursty,
             icmp: dialect.icmp,
         };
         for number in 0..downloads {
