@@ -1,6 +1,8 @@
 //! Floor 8: the command line: one table of flags that getopts, the usage line and the manual
 //! page's test read.
 
+use std::ffi::OsString;
+
 use getopts::{Matches, ParsingStyle};
 
 use crate::config::{Config, Loader, Place, PlacedError, apply_line, apply_words};
@@ -159,22 +161,34 @@ pub fn usage() -> String {
 
 /// The usage and a line for each flag.
 pub fn help() -> String {
-    let mut text = usage();
-    for flag in FLAGS {
-        let name = format!("-{} {}", flag.letter, flag.argument.unwrap_or_default());
-        text += &format!("  {name:<14} {}\n", flag.help);
-    }
-    text
+    usage() + &help_of(FLAGS)
 }
 
-/// Parses the command line without the program's name.
+/// A line for each of a program's flags.
+pub(crate) fn help_of(flags: &[Flag]) -> String {
+    let line = |flag: &Flag| {
+        let name = format!("-{} {}", flag.letter, flag.argument.unwrap_or_default());
+        format!("  {name:<14} {}\n", flag.help)
+    };
+    flags.iter().map(line).collect()
+}
+
+/// The arguments of this program without its name.
 ///
 /// # Errors
-/// What is wrong with it, for the user; the usage comes behind it.
-pub fn parse(arguments: &[String]) -> Result<Action, String> {
+/// One that is not UTF-8.
+pub fn arguments() -> Result<Vec<String>, String> {
+    let arguments = std::env::args_os().skip(1).map(OsString::into_string);
+    arguments
+        .map(|argument| argument.map_err(|wrong| format!("{} is not UTF-8", wrong.display())))
+        .collect()
+}
+
+/// Which of a program's `flags` there are; what follows them is free.
+pub(crate) fn matches(flags: &[Flag], arguments: &[String]) -> Result<Matches, String> {
     let mut parser = getopts::Options::new();
     parser.parsing_style(ParsingStyle::StopAtFirstFree);
-    for flag in FLAGS {
+    for flag in flags {
         match (flag.argument, flag.is_repeatable) {
             (None, false) => parser.optflag(flag.letter, "", flag.help),
             (None, true) => parser.optflagmulti(flag.letter, "", flag.help),
@@ -182,7 +196,15 @@ pub fn parse(arguments: &[String]) -> Result<Action, String> {
             (Some(argument), true) => parser.optmulti(flag.letter, "", flag.help, argument),
         };
     }
-    let matches = parser.parse(arguments).map_err(|error| error.to_string())?;
+    parser.parse(arguments).map_err(|error| error.to_string())
+}
+
+/// Parses the command line without the program's name.
+///
+/// # Errors
+/// What is wrong with it, for the user; the usage comes behind it.
+pub fn parse(arguments: &[String]) -> Result<Action, String> {
+    let matches = matches(FLAGS, arguments)?;
     if matches.opt_present("h") {
         return Ok(Action::Help);
     }

@@ -10,14 +10,7 @@ use pflow::run;
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let mut arguments = Vec::new();
-    for argument in std::env::args_os().skip(1) {
-        match argument.into_string() {
-            Ok(argument) => arguments.push(argument),
-            Err(argument) => return wrong_usage(&format!("{} is not UTF-8", argument.display())),
-        }
-    }
-    match options::parse(&arguments) {
+    match options::arguments().and_then(|arguments| options::parse(&arguments)) {
         Ok(Action::Help) => print(&options::help()),
         Ok(Action::Version) => print(concat!("pflow ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(Action::Run(options)) => run::run(&options),

@@ -4,19 +4,13 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use pflow::ctl::{self, Action};
+use pflow::options;
 
 /// Exit status of wrong usage.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let mut arguments = Vec::new();
-    for argument in std::env::args_os().skip(1) {
-        match argument.into_string() {
-            Ok(argument) => arguments.push(argument),
-            Err(argument) => return wrong_usage(&format!("{} is not UTF-8", argument.display())),
-        }
-    }
-    match ctl::parse(&arguments) {
+    match options::arguments().and_then(|arguments| ctl::parse(&arguments)) {
         Ok(Action::Print(text)) => {
             // A reader that has gone wants no complaint.
             let _ = std::io::stdout().write_all(text.as_bytes());

@@ -11,9 +11,9 @@ use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
-use getopts::{Matches, ParsingStyle};
+use getopts::Matches;
 
-use crate::options::{DEFAULT_SOCKET, Flag, flag, option, repeatable};
+use crate::options::{DEFAULT_SOCKET, Flag, flag, help_of, matches, option, repeatable};
 pub use complete::SHELLS;
 
 /// Every flag.
@@ -45,11 +45,7 @@ pub fn usage() -> String {
 
 /// The usage and a line for each flag.
 pub fn help() -> String {
-    let mut text = usage();
-    for flag in FLAGS {
-        let name = format!("-{} {}", flag.letter, flag.argument.unwrap_or_default());
-        text += &format!("  {name:<12} {}\n", flag.help);
-    }
+    let mut text = usage() + &help_of(FLAGS);
     text += "Commands, which pflow lists when asked for help, are lines of pflow.conf(5) and:\n";
     text + &crate::control::request::help()
 }
@@ -97,16 +93,7 @@ enum AnswerTo {
 /// # Errors
 /// What is wrong with it, for the user; the usage comes behind it.
 pub fn parse(arguments: &[String]) -> Result<Action, String> {
-    let mut parser = getopts::Options::new();
-    parser.parsing_style(ParsingStyle::StopAtFirstFree);
-    for flag in FLAGS {
-        match (flag.argument, flag.is_repeatable) {
-            (None, _) => parser.optflag(flag.letter, "", flag.help),
-            (Some(argument), false) => parser.optopt(flag.letter, "", flag.help, argument),
-            (Some(argument), true) => parser.optmulti(flag.letter, "", flag.help, argument),
-        };
-    }
-    let matches = parser.parse(arguments).map_err(|error| error.to_string())?;
+    let matches = matches(FLAGS, arguments)?;
     if matches.opt_present("h") {
         return Ok(Action::Print(help()));
     }
@@ -177,13 +164,13 @@ fn lines(matches: &Matches, ids: &[String]) -> Result<Vec<Line>, String> {
         }
         _ if !ids.is_empty() => {}
         words => {
-            let is_tap = words.first().is_some_and(|word| is_tap(word));
+            let line = line(words)?;
             lines.push(Line {
-                answer: match is_tap {
+                answer: match line.split_whitespace().next().is_some_and(is_tap) {
                     true => AnswerTo::Stream,
                     false => AnswerTo::Print,
                 },
-                ..print(&line(words)?)
+                ..print(&line)
             });
         }
     }
@@ -373,6 +360,17 @@ mod tests {
             "show states port 53"
         );
         assert!(line(&["a".to_owned(), "b\nc".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn a_tap_is_one_in_whatever_words_it_comes() {
+        for words in [&["tap", "pflow0"][..], &["ta", "pflow0"], &["tap pflow0"]] {
+            let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
+            let Ok(Action::Say { lines, .. }) = parse(&words) else {
+                panic!("{words:?}");
+            };
+            assert_eq!(lines[0].answer, AnswerTo::Stream, "{words:?}");
+        }
     }
 
     #[test]

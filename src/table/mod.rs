@@ -512,7 +512,7 @@ impl Table {
     /// CLR ends the states of its creator, bound to its interface if it names one
     /// (pf_ioctl.c, `pf_states_clr` on the sender).
     fn clear(&mut self, now: Now, clear: &Clear, done: &mut impl FnMut(Now, &Flow)) {
-        if !self.names.may_have(clear.creatorid) {
+        if !self.names.has_states(clear.creatorid) {
             return;
         }
         let only = if clear.ifname.is_empty() {
@@ -620,7 +620,7 @@ impl Table {
         {
             entry.remove();
         }
-        self.names.release(slot.ifname);
+        self.names.release(id.creatorid, slot.ifname);
         if slot.keys != NONE {
             self.keys.free(slot.keys);
         }

@@ -16,8 +16,12 @@ type Bound = (u32, IfName);
 
 /// Names by number.
 pub(super) struct Names {
-    /// With the number of states that bear each. Those of [`FORGOTTEN`] may be any creator's.
+    /// With the number of states that bear each.
     names: Vec<(Bound, u32)>,
+    /// By creator: its names, and its states whose name was forgotten. Changes with names, not with
+    /// states, and tells a CLR for none from others at once: one that walked the table would let
+    /// whoever sends it stop the export.
+    creators: HashMap<u32, u32>,
     numbers: HashMap<Bound, u16>,
     free: Vec<u16>,
     /// The one asked for last: states come in runs.
@@ -28,6 +32,7 @@ impl Default for Names {
     fn default() -> Self {
         Self {
             names: vec![(Bound::default(), 0)],
+            creators: HashMap::new(),
             numbers: HashMap::new(),
             free: Vec::new(),
             latest: (Bound::default(), FORGOTTEN),
@@ -43,7 +48,9 @@ impl Names {
             .find(creatorid, name)
             .or_else(|| self.add(bound))
             .unwrap_or(FORGOTTEN);
-        if let Some((_, states)) = self.names.get_mut(usize::from(number)) {
+        if number == FORGOTTEN {
+            *self.creators.entry(creatorid).or_default() += 1;
+        } else if let Some((_, states)) = self.names.get_mut(usize::from(number)) {
             *states += 1;
         }
         self.latest = (bound, number);
@@ -59,12 +66,9 @@ impl Names {
         self.numbers.get(&bound).copied()
     }
 
-    /// Whether there may be states of a creator.
-    pub(super) fn may_have(&self, creatorid: u32) -> bool {
-        let mut names = self.names.iter().enumerate();
-        names.any(|(number, ((of, _), states))| {
-            *states > 0 && (*of == creatorid || number == usize::from(FORGOTTEN))
-        })
+    /// Whether there are states of a creator.
+    pub(super) fn has_states(&self, creatorid: u32) -> bool {
+        self.creators.contains_key(&creatorid)
     }
 
     fn add(&mut self, bound: Bound) -> Option<u16> {
@@ -80,19 +84,34 @@ impl Names {
             *entry = (bound, 0);
         }
         self.numbers.insert(bound, number);
+        *self.creators.entry(bound.0).or_default() += 1;
         Some(number)
     }
 
-    /// One state less with `number`.
-    pub(super) fn release(&mut self, number: u16) {
+    /// One state of a creator less with `number`.
+    pub(super) fn release(&mut self, creatorid: u32, number: u16) {
+        if number == FORGOTTEN {
+            self.count_down(creatorid);
+            return;
+        }
         let Some((bound, states)) = self.names.get_mut(usize::from(number)) else {
             return;
         };
         *states = states.saturating_sub(1);
-        if *states == 0 && number != FORGOTTEN {
+        if *states == 0 {
             self.numbers.remove(bound);
             self.free.push(number);
             self.latest = (Bound::default(), FORGOTTEN);
+            self.count_down(creatorid);
+        }
+    }
+
+    fn count_down(&mut self, creatorid: u32) {
+        if let Some(count) = self.creators.get_mut(&creatorid) {
+            *count -= 1;
+            if *count == 0 {
+                self.creators.remove(&creatorid);
+            }
         }
     }
 
@@ -117,7 +136,7 @@ mod tests {
             .collect();
         assert!(!numbers.contains(&FORGOTTEN));
         assert_eq!(names.acquire(1, "em0".into()), FORGOTTEN);
-        names.release(numbers[7]);
+        names.release(1, numbers[7]);
         let em0 = names.acquire(1, "em0".into());
         assert_eq!(em0, numbers[7]);
         assert_eq!(names.name(em0), "em0".into());
@@ -129,18 +148,22 @@ mod tests {
         let mut names = Names::default();
         let em0 = names.acquire(1, "em0".into());
         assert_ne!(em0, names.acquire(2, "em0".into()));
-        assert!(names.may_have(1) && names.may_have(2) && !names.may_have(3));
-        names.release(em0);
-        assert!(!names.may_have(1) && names.may_have(2));
+        assert!(names.has_states(1) && names.has_states(2) && !names.has_states(3));
+        names.release(1, em0);
+        assert!(!names.has_states(1) && names.has_states(2));
         assert_eq!(names.find(1, "em0".into()), None);
         for n in 0..MAX_NAMES {
             names.acquire(4, IfName::from(&*format!("vlan{n}")));
         }
+        assert_eq!(names.acquire(5, "em0".into()), FORGOTTEN);
+        assert_eq!(names.acquire(5, "em1".into()), FORGOTTEN);
+        names.release(5, FORGOTTEN);
+        assert!(names.has_states(5));
         assert!(
-            names.may_have(3),
-            "a state whose name is not known may be its"
+            !names.has_states(3),
+            "a forgotten name makes no CLR walk the table that has nothing to end"
         );
-        names.release(FORGOTTEN);
-        assert!(!names.may_have(3));
+        names.release(5, FORGOTTEN);
+        assert!(!names.has_states(5));
     }
 }
