@@ -306,6 +306,11 @@ fn lines_are_refused_one_by_one_and_the_connection_goes_on() {
     let mut rest = Vec::new();
     (&client.stream).read_to_end(&mut rest).unwrap();
     assert_eq!(rest, b"", "half a line is no request");
+    let timed_out = pflow.counter("control", None, "timed_out");
+    assert_eq!(
+        timed_out, 0,
+        "and is not waited for when nothing can follow"
+    );
     pflow.finish();
 }
 

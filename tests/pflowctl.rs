@@ -248,6 +248,32 @@ fn freebsds_v6() {
 }
 
 #[test]
+fn records_held_go_to_where_they_were_meant_to() {
+    let collectors = Collectors::new();
+    let [old, new] = [(); 2].map(|()| collectors.add("127.0.0.1:0"));
+    let mut pflow = Pflow::start(&[]);
+    pflow.good(&["pflow0", "flowdst", &old.to_string()]);
+    let key = Key::new("192.0.2.1", 8, "192.0.2.2", 4711);
+    ping(&mut pflow, 1, common::PFLOW, key);
+    assert_eq!(pflow.counter("interface", Some("pflow0"), "held"), 2);
+    pflow.good(&["pflow0", "flowdst", &new.to_string()]);
+    assert_eq!(
+        collectors.next().to,
+        old,
+        "held when it was meant for the old one"
+    );
+    ping(&mut pflow, 2, common::PFLOW, key);
+    pflow.good(&["flush"]);
+    assert_eq!(collectors.next().to, new);
+    // As many again wait when the interface goes, and still go to its collector.
+    ping(&mut pflow, 3, common::PFLOW, key);
+    pflow.good(&["pflow0", "destroy"]);
+    assert_eq!(collectors.next().to, new);
+    assert_eq!(collectors.rest(), []);
+    pflow.finish();
+}
+
+#[test]
 fn a_wrong_word_is_answered_with_those_there_are() {
     let pflow = Pflow::start(&[]);
     for (words, problem) in [

@@ -600,3 +600,59 @@ impl Client {
         self.output.push(b'\n');
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_those_are_cut_off_who_are_waited_for() {
+        let (_waker, woken) = UnixStream::pair().unwrap();
+        let (asks, _to_loop) = bounded(1);
+        let (_from_loop, answers) = bounded(1);
+        let mut ends = Vec::new();
+        let mut client = |id, input: &[u8], stage| {
+            let (stream, end) = UnixStream::pair().unwrap();
+            ends.push(end);
+            Client {
+                id: ClientId(id),
+                stream,
+                access: Access::Full,
+                input: input.to_vec(),
+                output: Vec::new(),
+                written: 0,
+                stage,
+                since: Uptime::default(),
+                is_ended: false,
+                is_gone: false,
+            }
+        };
+        let clients = vec![
+            client(1, b"", Stage::Listening),
+            client(2, b"sho", Stage::Listening),
+            client(3, b"", Stage::Writing(After::Listen)),
+            client(4, b"show", Stage::Asked),
+        ];
+        let mut server = Server {
+            listeners: Vec::new(),
+            clients,
+            next: 5,
+            woken,
+            asks,
+            answers,
+            counters: Arc::default(),
+            clock: Clock::new(None),
+            rests_until: Uptime::default(),
+        };
+        server.close(Uptime::default().after(PATIENCE - Duration::from_nanos(1)));
+        assert_eq!(server.clients.len(), 4);
+        server.close(Uptime::default().after(PATIENCE));
+        let left: Vec<_> = server.clients.iter().map(|client| client.id.0).collect();
+        assert_eq!(
+            left,
+            [1, 4],
+            "the silent one, and the one that waits itself"
+        );
+        assert_eq!(server.counters.lock().unwrap().timed_out, 2);
+    }
+}

@@ -323,3 +323,29 @@ fn part(flow: &Flow, unit: u32, shown: Option<Shown>, times: impl Fn(Shown) -> T
         ..*flow
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_without_octets_wait_for_the_next_part() {
+        let total = Counts {
+            packets: [5, 7],
+            octets: [900, 400],
+        };
+        let shown = Shown {
+            counts: Counts {
+                packets: [3, 4],
+                octets: [500, 400],
+            },
+            last: Second::NEVER,
+        };
+        let left = Counts {
+            packets: [2, 0],
+            octets: [400, 0],
+        };
+        assert_eq!(rest(&total, Some(shown)), left);
+        assert_eq!(rest(&total, None), total);
+    }
+}

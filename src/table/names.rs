@@ -147,7 +147,9 @@ mod tests {
     fn a_creator_has_states_while_one_bears_a_name_of_its_or_its_name_was_forgotten() {
         let mut names = Names::default();
         let em0 = names.acquire(1, "em0".into());
+        let em1 = names.acquire(1, "em1".into());
         assert_ne!(em0, names.acquire(2, "em0".into()));
+        names.release(1, em1);
         assert!(names.has_states(1) && names.has_states(2) && !names.has_states(3));
         names.release(1, em0);
         assert!(!names.has_states(1) && names.has_states(2));
