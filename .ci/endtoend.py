@@ -422,8 +422,8 @@ print(json.dumps({'asked': sorted(asked), 'wrong': wrong[:3], 'bulks': bulks, 'o
 """
 
 
-def solicit(peer):
-    """What was asked, once each, and what came of it; by the group or by unicast."""
+def solicit(peer, reload=False):
+    """What was asked, once each, and what came of it; by the group or by unicast, told to at the start or later."""
     a, b = 'pflow-s-%d' % os.getpid(), 'pflow-t-%d' % os.getpid()
     try:
         for n in (a, b):
@@ -434,7 +434,11 @@ def solicit(peer):
             ip('-n', n, 'link', 'set', d, 'up')
         out = open(os.path.join(TMP.name, 'solicit.json'), 'w+')
         log = open(os.path.join(TMP.name, 'solicit.log'), 'w+')
-        words = ['-e', 'solicit on pfe1', '-e', 'solicit rate 200'] + (['-e', 'solicit peer 192.0.2.1'] if peer else [])
+        conf = os.path.join(TMP.name, 'solicit.conf')
+        lines = ['solicit on pfe1', 'solicit rate 200'] + (['solicit peer 192.0.2.1'] if peer else [])
+        with open(conf, 'w') as f:
+            f.write('' if reload else '\n'.join(lines) + '\n')
+        words = ['-f', conf]
         daemon = subprocess.Popen(['ip', 'netns', 'exec', b, PFLOW, '-d', '-i', 'pfe1', '-o', 'json', *words],
                                   stdout=out, stderr=log, stdin=subprocess.DEVNULL)
         deadline = time.monotonic() + 15
@@ -442,6 +446,14 @@ def solicit(peer):
             if time.monotonic() > deadline or daemon.poll() is not None:
                 return open(log.name).read() or 'does not start'
             time.sleep(0.05)
+        if reload:
+            with open(conf, 'w') as f:
+                f.write('\n'.join(lines) + '\n')
+            daemon.send_signal(signal.SIGHUP)
+            while 'configuration read again' not in open(log.name).read():
+                if time.monotonic() > deadline or daemon.poll() is not None:
+                    return open(log.name).read()
+                time.sleep(0.05)
         firewall = run('ip', 'netns', 'exec', a, sys.executable, '-c', FIREWALL, *(['192.0.2.9'] if peer else []))
         if firewall.returncode:
             return firewall.stderr
@@ -547,6 +559,7 @@ check('control socket', live_socket())
 check('reload', reload())
 check('solicit', solicit(False))
 check('solicit a syncpeer', solicit(True))
+check('solicit after a reload', solicit(False, reload=True))
 check('pace', pace())
 endings()
 print('endtoend: %d passed, %d failed' % (passed, failed))

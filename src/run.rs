@@ -10,6 +10,7 @@
 mod commands;
 mod live;
 mod replay;
+mod solicit;
 mod taps;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ use crate::io::transport::{Transport, Udp, WhenFull};
 use crate::options::{DEFAULT_INTERFACE, DEFAULT_STATES, Options};
 use crate::output::{Form, Output};
 use crate::time::Now;
+use solicit::{OpenedRaw, Soliciting};
 use taps::{OpenedTaps, Taps};
 
 /// Runs pflow as the command line asks.
@@ -117,11 +119,6 @@ fn check_fixed(old: &Config, new: &Config) -> Result<(), String> {
             "socket",
             new.socket == old.socket && new.socket_readonly == old.socket_readonly,
         ),
-        // It can be switched off, but not on again: its sockets are opened at the start.
-        (
-            "solicit on",
-            new.solicit.interface.is_none() || new.solicit.interface == old.solicit.interface,
-        ),
     ];
     match fixed.iter().find(|(_, is_same)| !is_same) {
         Some((word, _)) => Err(format!("{word}: cannot be changed while pflow runs")),
@@ -141,6 +138,8 @@ struct Outside {
     limiter: Limiter,
     clock: Clock,
     taps: Taps,
+    /// Where requests for states go.
+    solicit: Soliciting,
 }
 
 /// An interface's socket. It stays for the interface's life, unless where it sends from changes.
@@ -154,6 +153,7 @@ struct Port {
 struct Opened {
     ports: BTreeMap<u32, Port>,
     taps: OpenedTaps,
+    solicit: OpenedRaw,
 }
 
 /// Whether the system had no room for a datagram.
@@ -179,6 +179,7 @@ impl Outside {
             limiter: Limiter::default(),
             clock: Clock::new(None),
             taps: Taps::new(when_full),
+            solicit: Soliciting::new(when_full),
         };
         let opened = outside.prepare(config)?;
         outside.commit(config, opened);
@@ -217,6 +218,7 @@ impl Outside {
         Ok(Opened {
             ports: opened,
             taps: self.taps.prepare(config)?,
+            solicit: self.solicit.prepare(config)?,
         })
     }
 
@@ -226,6 +228,7 @@ impl Outside {
             .retain(|unit, _| config.interfaces.contains_key(unit));
         self.ports.extend(opened.ports);
         self.taps.commit(config, opened.taps);
+        self.solicit.commit(opened.solicit);
         for (unit, settings) in &config.interfaces {
             if let (Some(port), Some(to)) = (self.ports.get_mut(unit), settings.running_to()) {
                 port.transport.redirect(to);
@@ -249,8 +252,34 @@ impl Outside {
         self.send(engine);
         self.commit(&config, opened);
         engine.commit(now, config, &changed);
+        self.set_soliciting(engine, now);
         self.send(engine);
         Ok(())
+    }
+
+    /// Has the engine ask for states as its configuration says, if there is something to ask by.
+    fn set_soliciting(&self, engine: &mut Engine, now: Now) {
+        let soliciting = engine.config().soliciting();
+        engine.set_soliciting(now, soliciting.filter(|_| self.solicit.is_on()));
+    }
+
+    /// Sends the requests for states.
+    fn send_requests(&mut self, engine: &mut Engine) {
+        let Self {
+            solicit,
+            limiter,
+            log,
+            clock,
+            ..
+        } = self;
+        let Some(solicitor) = engine.solicitor() else {
+            return;
+        };
+        solicit.send(solicitor, &mut |problem| {
+            if let Some(line) = limiter.admit(clock.now().uptime, &problem) {
+                log.warn(&line);
+            }
+        });
     }
 
     /// Sends, prints and logs what the engine has.

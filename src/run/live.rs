@@ -17,7 +17,6 @@ use crate::io::clock::Clock;
 use crate::io::control::Ask;
 use crate::io::log::Log;
 use crate::io::output::Output;
-use crate::io::raw::Raw;
 use crate::io::signals::{self, Request};
 use crate::io::transport::WhenFull;
 use crate::options::{DEFAULT_INTERFACE, DEFAULT_SOCKET, Options};
@@ -58,7 +57,6 @@ pub(super) fn run(options: &Options, mut config: Config) -> Result<ExitCode, Str
         groups.push(vec![(number, Box::new(live))]);
     }
     let addresses = local_addresses().map_err(|error| format!("this host's addresses: {error}"))?;
-    let solicit = open_solicit(&config)?;
     let outside = Outside::open(&config, WhenFull::Drop, log)?;
     let (commands, commands_problem) = open_commands(&config)?;
     let form = options.form.unwrap_or(Form::None);
@@ -70,7 +68,6 @@ pub(super) fn run(options: &Options, mut config: Config) -> Result<ExitCode, Str
         addresses_read: now.uptime,
         engine: super::engine(options, config, form, Boot::Known, addresses),
         outside,
-        solicit,
         clock,
         signals,
         sources: super::sources(&names),
@@ -80,8 +77,7 @@ pub(super) fn run(options: &Options, mut config: Config) -> Result<ExitCode, Str
         has_failed: false,
     };
     live.engine.start(now);
-    let soliciting = live.engine.config().soliciting();
-    live.engine.set_soliciting(now, soliciting);
+    live.outside.set_soliciting(&mut live.engine, now);
     live.outside
         .log
         .info(&format!("capturing on {}", names.join(", ")));
@@ -111,23 +107,6 @@ fn open_commands(config: &Config) -> Result<(Commands, Option<String>), String> 
     }
 }
 
-/// The raw sockets that soliciting needs, if it is on.
-fn open_solicit(config: &Config) -> Result<Option<Raw>, String> {
-    let Some(name) = &config.solicit.interface else {
-        return Ok(None);
-    };
-    // Answers come by the captures.
-    if !config
-        .captures
-        .iter()
-        .any(|other| other == name || other == "any")
-    {
-        return Err(format!("solicit on {name}: nothing is captured there"));
-    }
-    let raw = Raw::open(name).map_err(|error| format!("solicit on {name}: {error}"))?;
-    Ok(Some(raw))
-}
-
 struct LiveRun {
     options: Options,
     output: Output,
@@ -135,8 +114,6 @@ struct LiveRun {
     addresses_read: Uptime,
     engine: Engine,
     outside: Outside,
-    /// Where requests for states go.
-    solicit: Option<Raw>,
     clock: Clock,
     signals: Receiver<Request>,
     commands: Commands,
@@ -208,37 +185,12 @@ impl LiveRun {
     /// Sends, prints and logs what the engine has.
     fn drain(&mut self) {
         self.outside.send(&mut self.engine);
-        self.send_requests();
+        self.outside.send_requests(&mut self.engine);
         self.outside.log_notices(&mut self.engine);
         let printed = self.engine.printed();
         if !printed.is_empty() {
             self.output.write(printed);
             printed.clear();
-        }
-    }
-
-    /// Sends the requests for states.
-    fn send_requests(&mut self) {
-        let (Some(raw), Some(solicitor)) = (&self.solicit, self.engine.solicitor()) else {
-            return;
-        };
-        if solicitor.requests().is_empty() {
-            return;
-        }
-        let requests = std::mem::take(solicitor.requests());
-        for (to, packet) in requests.iter() {
-            let outcome = raw.send(to, packet);
-            solicitor.handle_sent(packet.len(), outcome.is_ok());
-            if let Err(error) = outcome {
-                let now = self.clock.now().uptime;
-                let line = self
-                    .outside
-                    .limiter
-                    .admit(now, &format!("solicit: {error}"));
-                if let Some(line) = line {
-                    self.outside.log.warn(&line);
-                }
-            }
         }
     }
 

@@ -1,0 +1,77 @@
+//! The raw sockets that requests for states go out by: opened, changed and closed as the
+//! configuration says, and never in a replay.
+
+use crate::config::Config;
+use crate::io::raw::Raw;
+use crate::io::transport::WhenFull;
+use crate::solicit::{Requests, Solicitor};
+
+/// Where requests go, if any do.
+pub(super) struct Soliciting {
+    is_live: bool,
+    /// The interface, and its sockets.
+    raw: Option<(String, Raw)>,
+}
+
+/// What a configuration needs.
+pub(super) enum OpenedRaw {
+    /// What there is.
+    Same,
+    /// Something else, or nothing.
+    Other(Option<(String, Raw)>),
+}
+
+impl Soliciting {
+    pub(super) fn new(when_full: WhenFull) -> Self {
+        Self {
+            is_live: when_full == WhenFull::Drop,
+            raw: None,
+        }
+    }
+
+    /// Whether there is something to ask by.
+    pub(super) fn is_on(&self) -> bool {
+        self.raw.is_some()
+    }
+
+    /// Opens what `config` needs and is not there.
+    pub(super) fn prepare(&self, config: &Config) -> Result<OpenedRaw, String> {
+        let wanted = config.solicit.interface.as_ref().filter(|_| self.is_live);
+        if self.raw.as_ref().map(|(name, _)| name) == wanted {
+            return Ok(OpenedRaw::Same);
+        }
+        let Some(name) = wanted else {
+            return Ok(OpenedRaw::Other(None));
+        };
+        // Answers come by the captures.
+        let mut captures = config.captures.iter();
+        if !captures.any(|other| other == name || other == "any") {
+            return Err(format!("solicit on {name}: nothing is captured there"));
+        }
+        let raw = Raw::open(name).map_err(|error| format!("solicit on {name}: {error}"))?;
+        Ok(OpenedRaw::Other(Some((name.clone(), raw))))
+    }
+
+    /// Takes what was opened into use, and closes what was used before.
+    pub(super) fn commit(&mut self, opened: OpenedRaw) {
+        if let OpenedRaw::Other(raw) = opened {
+            self.raw = raw;
+        }
+    }
+
+    /// Sends what there is to ask; `report` hears of what could not be sent.
+    pub(super) fn send(&self, solicitor: &mut Solicitor, report: &mut dyn FnMut(String)) {
+        let Some((_, raw)) = &self.raw else { return };
+        if solicitor.requests().is_empty() {
+            return;
+        }
+        let requests: Requests = std::mem::take(solicitor.requests());
+        for (to, packet) in requests.iter() {
+            let outcome = raw.send(to, packet);
+            solicitor.handle_sent(packet.len(), outcome.is_ok());
+            if let Err(error) = outcome {
+                report(format!("solicit: {error}"));
+            }
+        }
+    }
+}
