@@ -125,7 +125,7 @@ man-lint:
 	done
 
 bench:
-	@$(RUSTENV) $(CARGO) bench --locked
+	@$(RUSTENV) $(CARGO) bench --locked --bench replay --bench parts
 
 # Does not build, so that root needs no Rust: `make`, then `make install` as root.
 install:

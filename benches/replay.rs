@@ -2,9 +2,11 @@
 //! one run: `cargo bench`. Figures of one machine compare within a run only, so each is also told
 //! as a multiple of reading the file once.
 //!
-//! The capture is OpenBSD v6 as a busy firewall sends it: five INS and five DEL_C a packet, 20 000
-//! states alive at a time, half of them translated, a quarter IPv6. `PFLOW_BENCH_STATES` sets how
-//! many (default a million).
+//! The floors come in the same run: reading the file once, and sending the datagrams of the NetFlow
+//! v5 replay one a call and by the transport's own calls (sendmmsg and UDP_SEGMENT on Linux) to the
+//! same socket, which nobody reads. `floor` is reading and sending together, the least that any
+//! program with this transport would take. `PFLOW_BENCH_STATES` sets how many states (default a
+//! million).
 
 #![allow(
     clippy::indexing_slicing,
@@ -14,22 +16,19 @@
     reason = "a test that is wrong may panic"
 )]
 
+mod capture;
+
 use std::fs::File;
-use std::io::{BufWriter, Read, Write};
-use std::net::UdpSocket;
+use std::io::Read;
+use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
+use pflow::interface::Settings;
 use pflow::io::process_cpu;
+use pflow::io::transport::{Transport, Udp, WhenFull};
 use pflow::options::{self, Action};
 use pflow::wire::savefile::Savefile;
 use pflow::wire::{link, pfsync};
-
-/// States alive at a time.
-const ALIVE: u64 = 20_000;
-/// States and deletes a packet.
-const A_PACKET: u64 = 5;
-/// Octets of a v6 state.
-const STATE: usize = 264;
 
 fn main() {
     let states: u64 = std::env::var("PFLOW_BENCH_STATES")
@@ -38,7 +37,7 @@ fn main() {
         .unwrap_or(1_000_000);
     let path = std::env::temp_dir().join(format!("pflow-bench-{}.pcap", std::process::id()));
     let path = path.to_string_lossy().into_owned();
-    write_capture(&path, states);
+    capture::write(&path, states);
     let reading = best(|| read_only(&path));
     report("reading the file", states, reading, reading);
     report(
@@ -55,6 +54,22 @@ fn main() {
     );
     let sink = UdpSocket::bind("127.0.0.1:0").unwrap();
     let to = sink.local_addr().unwrap();
+    // Two records a state, a quarter of the states IPv6.
+    let datagrams = usize::try_from(states).unwrap() * 3 / 2 / RECORDS;
+    report(
+        "sending v5, a call each",
+        states,
+        best(|| send_each(datagrams, to)),
+        reading,
+    );
+    let sending = best(|| send_many(datagrams, to));
+    report("sending v5, our calls", states, sending, reading);
+    report(
+        "floor: reading and that",
+        states,
+        reading + sending,
+        reading,
+    );
     for form in ["5", "10", "10 template openbsd78", "10 template freebsd"] {
         let words = format!("pflow0 flowdst {to} pflowproto {form}");
         let name = format!("replay, pflowproto {form}");
@@ -70,6 +85,28 @@ fn report(name: &str, states: u64, cpu: Duration, reading: Duration) {
         states as f64 / seconds / 1e6,
         seconds / reading.as_secs_f64()
     );
+}
+
+/// Records of a full NetFlow v5 datagram, and its octets.
+const RECORDS: usize = 30;
+const DATAGRAM: [u8; 1464] = [0; 1464];
+
+fn send_each(datagrams: usize, to: SocketAddr) {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for _ in 0..datagrams {
+        socket.send_to(&DATAGRAM, to).unwrap();
+    }
+}
+
+fn send_many(datagrams: usize, to: SocketAddr) {
+    let mut udp = Udp::open(&Settings::default(), to, WhenFull::Wait).unwrap();
+    let all = vec![&DATAGRAM[..]; datagrams];
+    for some in all.chunks(180) {
+        let mut rest = some;
+        while !rest.is_empty() {
+            rest = &rest[udp.send(rest).unwrap()..];
+        }
+    }
 }
 
 /// The least CPU time of three runs.
@@ -133,89 +170,4 @@ fn replay(path: &str, words: &str) {
         panic!("{line}")
     };
     assert_eq!(pflow::run::run(&options), std::process::ExitCode::SUCCESS);
-}
-
-/// One state of the capture.
-fn state(n: u64) -> [u8; STATE] {
-    let mut b = [0; STATE];
-    let is_v6 = n % 4 == 3;
-    let is_translated = n % 4 == 1;
-    let af = if is_v6 { 24 } else { 2 };
-    b[..8].copy_from_slice(&(0x6800_0000_0000_0000 + n).to_be_bytes());
-    b[8..11].copy_from_slice(b"all");
-    for key in [24, 64] {
-        let host = u32::try_from(n & 0xffff).unwrap().to_be_bytes();
-        b[key..key + 4].copy_from_slice(&if is_v6 {
-            [0x20, 1, 0xd, 0xb8]
-        } else {
-            [192, 0, 2, 1]
-        });
-        b[key + 16..key + 20].copy_from_slice(&[10, host[1], host[2], host[3]]);
-        b[key + 32..key + 36].copy_from_slice(&[1, 0xbb, host[2] | 0x80, host[3]]);
-        b[key + 38] = af;
-    }
-    if is_translated {
-        b[40..44].copy_from_slice(&[198, 51, 100, 1]);
-    }
-    b[128] = 4;
-    b[160] = 4;
-    b[207..212].copy_from_slice(&[0, 0, 0, 0, 9]);
-    b[219] = 7;
-    b[226..228].copy_from_slice(&[3, 0xe8]);
-    b[234..236].copy_from_slice(&[9, 0xc4]);
-    b[236..240].copy_from_slice(&[0x7a, 0x11, 0xc0, 0xde]);
-    b[250] = af;
-    b[251] = 6;
-    b[252] = if is_translated { 2 } else { 1 };
-    b[255] = 2;
-    b[261] = 4;
-    b
-}
-
-fn write_capture(path: &str, states: u64) {
-    let mut out = BufWriter::new(File::create(path).unwrap());
-    for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65535, 1] {
-        out.write_all(&word.to_le_bytes()).unwrap();
-    }
-    let mut n = 0;
-    while n < states + ALIVE {
-        let mut sections = Vec::new();
-        if n >= ALIVE {
-            sections.extend([7, 3, 0, 5]);
-            for gone in n - ALIVE..n - ALIVE + A_PACKET {
-                sections.extend((0x6800_0000_0000_0000 + gone).to_be_bytes());
-                sections.extend([0x7a, 0x11, 0xc0, 0xde]);
-            }
-        }
-        if n < states {
-            sections.extend([13, 66, 0, 5]);
-            for new in n..n + A_PACKET {
-                sections.extend(state(new));
-            }
-        }
-        write_packet(&mut out, n / 20, &sections);
-        n += A_PACKET;
-    }
-}
-
-/// A packet `time` milliseconds into the capture.
-fn write_packet(out: &mut impl Write, time: u64, sections: &[u8]) {
-    let len = u16::try_from(20 + sections.len()).unwrap();
-    let mut packet = vec![
-        1, 0, 0x5e, 0, 0, 0xf0, 0, 0, 0x5e, 0, 1, 1, 8, 0, 0x45, 0x10,
-    ];
-    packet.extend((len + 20).to_be_bytes());
-    packet.extend([
-        0, 1, 0x40, 0, 255, 240, 0, 0, 192, 0, 2, 1, 224, 0, 0, 240, 6, 0,
-    ]);
-    packet.extend(len.to_be_bytes());
-    packet.extend([0; 16]);
-    packet.extend(sections);
-    let size = u32::try_from(packet.len()).unwrap();
-    let seconds = 1_750_000_000 + u32::try_from(time / 1000).unwrap();
-    let micros = u32::try_from(time % 1000).unwrap() * 1000;
-    for word in [seconds, micros, size, size] {
-        out.write_all(&word.to_le_bytes()).unwrap();
-    }
-    out.write_all(&packet).unwrap();
 }
