@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use crossbeam_channel::{Receiver, RecvError, never, select_biased};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::commands::{Commands, Desk};
+use super::commands::{self, Commands, Desk};
 use super::{Outside, Printed, SEND_BUFFER};
 use crate::config::Config;
 use crate::control::Source;
@@ -53,14 +53,15 @@ pub(super) fn run(options: &Options, config: Config) -> Result<ExitCode, String>
         false => Form::None,
     });
     let boot = config.boottime;
-    let outside = Outside::open(&config, WhenFull::Wait, Log::stderr(options.verbosity > 0))?;
-    let commands = Commands::open(&config)?;
+    let log = Log::stderr(options.verbosity > 0);
+    let outside = Outside::open(&config, WhenFull::Wait, log, None)?;
+    let commands = Commands::start(commands::listen(&config)?)?;
     let known = if boot.is_some() {
         Boot::Known
     } else {
         Boot::Unknown
     };
-    let signals = signals::listen().map_err(|error| format!("signals: {error}"))?;
+    let signals = signals::listen(None).map_err(|error| format!("signals: {error}"))?;
     let (sources, bar) = open(&options.files)?;
     let readers = Readers::start(vec![sources]).map_err(|error| format!("thread: {error}"))?;
     let mut replay = Replay {

@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use super::parent::Parent;
 use crate::config::Config;
 use crate::io::log::Log;
 use crate::io::tap::{Pushed, Tap};
@@ -56,8 +57,12 @@ impl Taps {
         }
     }
 
-    /// Opens the files that `config` names and that are not being written to.
-    pub(super) fn prepare(&self, config: &Config) -> Result<OpenedTaps, String> {
+    /// Opens the files that `config` names and that are not being written to, or has them opened.
+    pub(super) fn prepare(
+        &self,
+        config: &Config,
+        parent: Option<&Parent>,
+    ) -> Result<OpenedTaps, String> {
         let mut opened = BTreeMap::new();
         for (unit, name) in &config.taps {
             if self.files.get(unit).is_some_and(|tap| tap.name == *name) {
@@ -66,9 +71,13 @@ impl Taps {
             if let Some((other, _)) = self.files.iter().find(|(_, tap)| tap.name == *name) {
                 return Err(format!("pflow{unit}: tap: {name} is pflow{other}'s"));
             }
-            let tap = open(name)
-                .and_then(|file| Tap::to_file(file, name, self.when_full))
-                .map_err(|error| format!("pflow{unit}: tap: {name}: {error}"))?;
+            let problem = |problem: String| format!("pflow{unit}: tap: {name}: {problem}");
+            let file = match parent {
+                Some(parent) => parent.open_tap(name).map_err(problem)?,
+                None => open(name).map_err(|error| problem(error.to_string()))?,
+            };
+            let tap = Tap::to_file(file, name, self.when_full)
+                .map_err(|error| problem(error.to_string()))?;
             let name = name.clone();
             opened.insert(*unit, FileTap { name, tap });
         }
@@ -190,7 +199,7 @@ impl Taps {
 }
 
 /// Opens a regular file for writing, nobody else's to read if it is new. What is in it stays.
-fn open(name: &str) -> std::io::Result<File> {
+pub(super) fn open(name: &str) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
     // A FIFO would hold the program up until it has a reader.
     options.write(true).create(true).truncate(false);
