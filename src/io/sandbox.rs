@@ -34,6 +34,7 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_pwrite64,
     libc::SYS_close,
     libc::SYS_dup,
+    libc::SYS_dup3,
     libc::SYS_fcntl,
     libc::SYS_fstat,
     libc::SYS_newfstatat,
@@ -90,7 +91,12 @@ const ALLOWED: &[libc::c_long] = &[
 
 /// What older architectures have besides.
 #[cfg(target_arch = "x86_64")]
-const ALLOWED_HERE: &[libc::c_long] = &[libc::SYS_poll, libc::SYS_time, libc::SYS_accept];
+const ALLOWED_HERE: &[libc::c_long] = &[
+    libc::SYS_poll,
+    libc::SYS_time,
+    libc::SYS_accept,
+    libc::SYS_dup2,
+];
 #[cfg(not(target_arch = "x86_64"))]
 const ALLOWED_HERE: &[libc::c_long] = &[];
 
@@ -196,4 +202,155 @@ pub(super) fn enter() -> Result<String, String> {
     };
     seccomp(arch).map_err(|error| format!("seccomp: {error}"))?;
     Ok(format!("{landlock}, seccomp"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::fs::File;
+    use std::io::{self, Read, Write};
+    use std::net::{TcpStream, UdpSocket};
+    use std::os::unix::net::UnixStream;
+    use std::process::{Command, Stdio};
+
+    use socket2::{Domain, Protocol, Socket, Type};
+
+    use super::*;
+
+    /// Set in the process that enters the sandbox: nobody gets out of it again.
+    const INSIDE: &str = "PFLOW_TEST_INSIDE";
+
+    fn refused<T>(what: &str, outcome: io::Result<T>) {
+        match outcome {
+            Ok(_) => println!("allowed: {what}"),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            Err(error) => println!("{what}: {error}"),
+        }
+    }
+
+    fn allowed<T>(what: &str, outcome: io::Result<T>) {
+        if let Err(error) = outcome {
+            println!("refused: {what}: {error}");
+        }
+    }
+
+    /// What must fail for want of permission, and for nothing else.
+    fn try_what_is_forbidden() {
+        refused("open", File::open("/etc/passwd"));
+        refused("create", File::create("/tmp/pflow-sandbox"));
+        refused("open a device", File::open("/dev/null"));
+        refused("list", std::fs::read_dir("/"));
+        refused("remove", std::fs::remove_file("/tmp/pflow-sandbox"));
+        refused("exec", Command::new("/bin/true").status());
+        let sockets = [
+            ("raw", Domain::IPV4, Type::RAW, 240),
+            ("icmp", Domain::IPV4, Type::DGRAM, libc::IPPROTO_ICMP),
+            ("packet", Domain::PACKET, Type::RAW, 0),
+            ("unix", Domain::UNIX, Type::DGRAM, 0),
+        ];
+        for (what, domain, kind, protocol) in sockets {
+            let protocol = Some(Protocol::from(protocol));
+            refused(what, Socket::new(domain, kind, protocol));
+        }
+        refused("tcp", TcpStream::connect("127.0.0.1:9"));
+        let signal = nix::sys::signal::Signal::SIGCONT;
+        let kill = nix::sys::signal::kill(nix::unistd::Pid::parent(), signal);
+        refused("kill", kill.map_err(io::Error::from));
+        refused("fork", sys::fork());
+        let chroot = nix::unistd::chroot("/");
+        refused("chroot", chroot.map_err(io::Error::from));
+        let setuid = nix::unistd::setuid(nix::unistd::Uid::from_raw(65534));
+        refused("setuid", setuid.map_err(io::Error::from));
+    }
+
+    /// What the program goes on doing, with `file` open from before.
+    fn try_what_is_needed(mut file: &File) {
+        allowed("write", file.write_all(b"x").and_then(|()| file.set_len(0)));
+        let socket = UdpSocket::bind("127.0.0.1:0");
+        let sent = socket.and_then(|socket| {
+            socket.set_nonblocking(true)?;
+            socket.send_to(b"x", socket.local_addr()?)
+        });
+        allowed("UDP", sent);
+        let addresses = nix::ifaddrs::getifaddrs().map_err(io::Error::from);
+        allowed("addresses", addresses);
+        let (mut one, other) = UnixStream::pair().unwrap();
+        let thread = std::thread::Builder::new().name("x".to_owned());
+        let thread = thread.spawn(move || (&other).write_all(b"x"));
+        allowed("thread", thread.map(|thread| thread.join().is_ok()));
+        allowed("read", one.read(&mut [0]));
+        let large = vec![1_u8; 64 << 20];
+        assert_eq!(large.last(), Some(&1));
+    }
+
+    /// Runs `name` of this module in a process of its own with `inside` set.
+    fn run_again(name: &str, inside: &str) -> String {
+        let test: OsString = format!("io::sandbox::tests::{name}").into();
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact".into(), test, "--nocapture".into()])
+            .env(INSIDE, inside)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{text}\n{output:?}");
+        text
+    }
+
+    #[test]
+    fn what_the_program_does_not_do_is_refused_and_what_it_does_goes_on() {
+        const NAME: &str = "what_the_program_does_not_do_is_refused_and_what_it_does_goes_on";
+        if std::env::var_os(INSIDE).is_some() {
+            let file = tempfile();
+            println!("entered: {}", enter().unwrap());
+            try_what_is_needed(&file);
+            try_what_is_forbidden();
+            println!("done");
+            // The harness would go on to do what harnesses do.
+            std::process::exit(0);
+        }
+        let text = run_again(NAME, "1");
+        assert!(
+            text.contains("entered: ") && text.contains("seccomp"),
+            "{text}"
+        );
+        assert!(text.contains("done"), "{text}");
+        assert!(
+            !text.contains("allowed: ") && !text.contains("refused: "),
+            "{text}"
+        );
+        let others: Vec<_> = text.lines().filter(|line| line.contains(": ")).collect();
+        assert_eq!(
+            others.len(),
+            1,
+            "failed, but not for the sandbox: {others:?}"
+        );
+    }
+
+    #[test]
+    fn landlock_alone_refuses_files() {
+        const NAME: &str = "landlock_alone_refuses_files";
+        if std::env::var_os(INSIDE).is_some() {
+            let version = sys::landlock().unwrap();
+            println!("version {version}");
+            if version > 0 {
+                refused("open", File::open("/etc/passwd"));
+                refused("exec", Command::new("/bin/true").status());
+            }
+            println!("done");
+            std::process::exit(0);
+        }
+        let text = run_again(NAME, "1");
+        assert!(
+            text.contains("done") && !text.contains("allowed: "),
+            "{text}"
+        );
+    }
+
+    fn tempfile() -> File {
+        let path = std::env::temp_dir().join(format!("pflow-sandbox-{}", std::process::id()));
+        let file = File::create(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        file
+    }
 }

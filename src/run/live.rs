@@ -77,11 +77,11 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, String> {
     let soliciting = live.engine.config().soliciting();
     live.engine.set_soliciting(now, soliciting);
     live.tell_start(&names);
-    parent.tell_ready()?;
     if let Some(null) = null {
         let replaced = null.replace_standard();
         replaced.map_err(|error| format!("/dev/null: {error}"))?;
     }
+    parent.tell_ready()?;
     Ok(live.run(&readers))
 }
 
@@ -287,7 +287,10 @@ impl LiveRun {
         }
         self.engine.finish(self.clock.now());
         self.drain();
-        self.outside.taps.finish(&mut self.outside.log);
+        let Outside {
+            taps, log, clock, ..
+        } = &mut self.outside;
+        taps.finish(log, clock);
         let dropped = self.output.finish();
         self.log_statistics();
         if dropped > 0 {

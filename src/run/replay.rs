@@ -328,7 +328,10 @@ impl Replay {
             self.engine.finish(now);
         }
         let printed = self.outside.drain(&mut self.engine)?;
-        self.outside.taps.finish(&mut self.outside.log);
+        let Outside {
+            taps, log, clock, ..
+        } = &mut self.outside;
+        taps.finish(log, clock);
         if matches!(ending, Ending::BrokenPipe) || printed == Printed::BrokenPipe {
             return Ok(ExitCode::SUCCESS);
         }

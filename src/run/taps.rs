@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::parent::Parent;
 use crate::config::Config;
+use crate::io::clock::Clock;
 use crate::io::log::Log;
 use crate::io::tap::{Pushed, Tap};
 use crate::io::transport::WhenFull;
@@ -17,8 +18,8 @@ use crate::wire::{savefile, udp};
 
 /// Most clients that follow interfaces.
 const MAX_STREAMS: usize = 8;
-/// How long the end of a live capture waits for what taps have not written yet.
-const LAST: Duration = Duration::from_secs(2);
+/// How long the end of a live capture waits for what all taps have not written yet.
+const LAST: Duration = Duration::from_secs(1);
 
 /// All taps.
 pub(super) struct Taps {
@@ -174,26 +175,21 @@ impl Taps {
         }
     }
 
-    /// Records of files lost so far, by interface.
-    pub(super) fn finish(&mut self, log: &mut Log) {
-        let limit = self.limit();
+    /// Has what waits written, by a replay however long that takes, and tells the log what was
+    /// not.
+    pub(super) fn finish(&mut self, log: &mut Log, clock: &Clock) {
+        let end = clock.now().uptime.after(LAST);
+        let left = || end.since(clock.now().uptime);
         self.log_problems(log);
+        let is_live = self.when_full == WhenFull::Drop;
         for file in std::mem::take(&mut self.files).into_values() {
-            let lost = file.tap.finish(limit);
+            let lost = file.tap.finish(is_live.then(left));
             if lost > 0 {
                 log.warn(&format!("{}: {lost} datagrams not written", file.name));
             }
         }
         for (_, tap) in self.streams.drain(..) {
-            tap.finish(Some(LAST));
-        }
-    }
-
-    /// A replay waits for its files.
-    fn limit(&self) -> Option<Duration> {
-        match self.when_full {
-            WhenFull::Drop => Some(LAST),
-            WhenFull::Wait => None,
+            tap.finish(Some(left()));
         }
     }
 }
