@@ -185,7 +185,9 @@ impl PidFile {
     /// Leaves the file to the other process: it stays, and stays locked, until both have ended.
     pub fn leave(mut self) {
         // What the lock does when it goes would unlock the file for both.
-        self.lock.take().map(std::mem::forget);
+        if let Some(lock) = self.lock.take() {
+            std::mem::forget(lock);
+        }
         self.path.clear();
     }
 }

@@ -18,6 +18,7 @@ use crate::flow::Boot;
 use crate::io::capture::{self, Batch, Numbered, Readers};
 use crate::io::clock::Pace;
 use crate::io::control::Ask;
+use crate::io::daemon::PidFile;
 use crate::io::log::Log;
 use crate::io::signals::{self, Request};
 use crate::io::transport::WhenFull;
@@ -53,6 +54,8 @@ pub(super) fn run(options: &Options, config: Config) -> Result<ExitCode, String>
         false => Form::None,
     });
     let boot = config.boottime;
+    let pidfile = options.pidfile.as_deref().map(PidFile::take);
+    let _pidfile = pidfile.transpose()?;
     let log = Log::stderr(options.verbosity > 0);
     let outside = Outside::open(&config, WhenFull::Wait, log, None)?;
     let commands = Commands::start(commands::listen(&config)?)?;
