@@ -240,6 +240,10 @@ def ends(here):
     assert here.files() == ['conf', 'tap.pcap'], here.files()
     here.must_start()
     os.kill(here.parent, signal.SIGKILL)
+    first = here.child
+    here.must_start()  # at once: it waits for the child of the one that was killed
+    assert not is_alive(first)
+    os.kill(here.parent, signal.SIGKILL)
     until('the child sees its parent go', lambda: not is_alive(here.child), 2)
     here.must_start()
     os.kill(here.child, signal.SIGKILL)

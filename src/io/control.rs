@@ -99,19 +99,30 @@ pub struct Listening {
     files: Vec<SocketFile>,
 }
 
+/// Why a control socket could not be opened.
+#[derive(Debug)]
+pub struct NotOpened {
+    /// Which and why.
+    pub problem: String,
+    /// Whether another program listens there, perhaps one that is about to end.
+    pub is_taken: bool,
+}
+
 impl Listening {
     /// Opens the sockets of `files`, each with what may be asked there.
     ///
     /// # Errors
     /// Which socket could not be opened and why; then none is.
-    pub fn open(files: &[(&str, Access)]) -> Result<Self, String> {
+    pub fn open(files: &[(&str, Access)]) -> Result<Self, NotOpened> {
         let mut listening = Self {
             listeners: Vec::new(),
             files: Vec::new(),
         };
         for (name, access) in files {
-            let (listener, file) =
-                listen(Path::new(name), *access).map_err(|error| format!("{name}: {error}"))?;
+            let (listener, file) = listen(Path::new(name), *access).map_err(|error| NotOpened {
+                problem: format!("{name}: {error}"),
+                is_taken: error.kind() == io::ErrorKind::AddrInUse,
+            })?;
             listening.files.push(file);
             listening.listeners.push((listener, *access));
         }
@@ -235,7 +246,8 @@ fn listen(path: &Path, access: Access) -> io::Result<(UnixListener, SocketFile)>
         }
         Ok(_) => {
             if UnixStream::connect(path).is_ok() {
-                return Err(io::Error::other("another program listens there"));
+                let problem = "another program listens there";
+                return Err(io::Error::new(io::ErrorKind::AddrInUse, problem));
             }
         }
     }

@@ -12,7 +12,9 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{self, ExitCode};
+use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
@@ -95,7 +97,7 @@ pub fn status_of(child: Pid) -> Ended {
                 return Ended::Status(u8::try_from(status).unwrap_or(1));
             }
             Ok(WaitStatus::Signaled(_, signal, _)) => return Ended::Signal(signal as i32),
-            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Ok(_) | Err(Errno::EINTR) => {}
             Err(_) => return Ended::Status(1),
         }
     }
@@ -126,6 +128,9 @@ impl Null {
     }
 }
 
+/// Time between two tries to lock a file.
+const BETWEEN_TRIES: Duration = Duration::from_millis(50);
+
 /// A file with the number of the process, locked as long as any process has it; removed with this
 /// value.
 pub struct PidFile {
@@ -135,15 +140,16 @@ pub struct PidFile {
 }
 
 impl PidFile {
-    /// Takes the file called `name`.
+    /// Takes the file called `name`. If it is locked it is tried so many times more, 50 ms apart:
+    /// a program that was killed may have a child that is about to end.
     ///
     /// # Errors
     /// Another program has it, or the system refuses it.
-    pub fn take(name: &str) -> Result<Self, String> {
+    pub fn take(name: &str, mut tries: u32) -> Result<Self, String> {
         let located = |error: io::Error| format!("{name}: {error}");
         let path = Path::new(name);
         // Its owner may remove it between open and lock; then it is another file.
-        for _ in 0..16 {
+        loop {
             let mut options = OpenOptions::new();
             options.read(true).write(true).create(true).truncate(false);
             options
@@ -156,10 +162,15 @@ impl PidFile {
             }
             let mut lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(lock) => lock,
-                Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
+                Err((mut file, Errno::EWOULDBLOCK)) => {
                     let mut text = String::new();
                     // Only to tell which.
                     let _ = Read::by_ref(&mut file).take(32).read_to_string(&mut text);
+                    if tries > 0 {
+                        tries -= 1;
+                        std::thread::sleep(BETWEEN_TRIES);
+                        continue;
+                    }
                     return Err(format!(
                         "{name}: pflow runs already, process {}",
                         text.trim()
@@ -179,7 +190,6 @@ impl PidFile {
                 return written.map(|()| taken).map_err(located);
             }
         }
-        Err(format!("{name}: comes and goes"))
     }
 
     /// Leaves the file to the other process: it stays, and stays locked, until both have ended.
@@ -211,10 +221,10 @@ mod tests {
         let name = std::env::temp_dir().join(format!("pflow-pid-{}", process::id()));
         let name = name.to_str().unwrap();
         fs::write(name, "999999999 left by a program that was killed\n").unwrap();
-        let taken = PidFile::take(name).unwrap();
+        let taken = PidFile::take(name, 0).unwrap();
         let own = format!("{}\n", process::id());
         assert_eq!(fs::read_to_string(name).unwrap(), own);
-        let refused = PidFile::take(name).err().unwrap();
+        let refused = PidFile::take(name, 0).err().unwrap();
         let expected = format!("{name}: pflow runs already, process {}", process::id());
         assert_eq!(refused, expected);
         assert_eq!(
@@ -224,14 +234,14 @@ mod tests {
         );
         drop(taken);
         assert!(!Path::new(name).exists());
-        drop(PidFile::take(name).unwrap());
+        drop(PidFile::take(name, 0).unwrap());
     }
 
     #[test]
     fn a_pidfile_that_another_put_there_stays() {
         let name = std::env::temp_dir().join(format!("pflow-pid-other-{}", process::id()));
         let name = name.to_str().unwrap();
-        let taken = PidFile::take(name).unwrap();
+        let taken = PidFile::take(name, 0).unwrap();
         fs::remove_file(name).unwrap();
         fs::write(name, "another").unwrap();
         drop(taken);

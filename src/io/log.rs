@@ -57,6 +57,7 @@ pub type Connect = Box<dyn FnMut() -> Option<UnixDatagram>>;
 enum Backend {
     Stderr,
     Syslog {
+        #[cfg_attr(target_os = "openbsd", expect(dead_code, reason = "always none"))]
         logger: Option<Logger<LoggerBackend, Unstamped>>,
         connect: Connect,
     },

@@ -10,7 +10,7 @@ use crate::control::request::{self, Request};
 use crate::control::{self, Access, Form, Listing, Progress, Source, View};
 use crate::counters::ControlCounters;
 use crate::engine::Engine;
-use crate::io::control::{Answer, Ask, Control, Listening, Then};
+use crate::io::control::{Answer, Ask, Control, Listening, NotOpened, Then};
 use crate::io::log::Log;
 use crate::io::thread_cpu;
 use crate::options::Options;
@@ -28,7 +28,7 @@ pub(super) struct Desk<'a> {
 }
 
 /// Opens the sockets that the configuration names.
-pub(super) fn listen(config: &Config) -> Result<Listening, String> {
+pub(super) fn listen(config: &Config) -> Result<Listening, NotOpened> {
     let full = config.socket.iter().map(|file| (&**file, Access::Full));
     let readonly = config.socket_readonly.iter();
     let files: Vec<_> = full

@@ -54,11 +54,12 @@ pub(super) fn run(options: &Options, config: Config) -> Result<ExitCode, String>
         false => Form::None,
     });
     let boot = config.boottime;
-    let pidfile = options.pidfile.as_deref().map(PidFile::take);
-    let _pidfile = pidfile.transpose()?;
+    let pidfile = options.pidfile.as_deref();
+    let _pidfile = pidfile.map(|name| PidFile::take(name, 0)).transpose()?;
     let log = Log::stderr(options.verbosity > 0);
     let outside = Outside::open(&config, WhenFull::Wait, log, None)?;
-    let commands = Commands::start(commands::listen(&config)?)?;
+    let listening = commands::listen(&config).map_err(|error| error.problem)?;
+    let commands = Commands::start(listening)?;
     let known = if boot.is_some() {
         Boot::Known
     } else {

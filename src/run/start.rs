@@ -17,6 +17,7 @@
 
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use super::commands;
 use super::live_config;
@@ -144,20 +145,36 @@ fn find_user(config: &Config) -> Result<Option<User>, String> {
 fn take_pidfile(options: &Options) -> Result<Option<PidFile>, String> {
     let usual = (!options.is_foreground).then_some(DEFAULT_PIDFILE);
     let name = options.pidfile.as_deref().or(usual);
-    name.map(PidFile::take).transpose()
+    name.map(|name| PidFile::take(name, TRIES)).transpose()
 }
 
 /// The control sockets that are asked for, or else the usual one if it can be had.
 fn listen(config: &Config, log: &mut Log) -> Result<Listening, String> {
     if config.socket.is_some() {
-        return commands::listen(config);
+        return listen_after_another(config);
     }
     let mut usual = config.clone();
     usual.socket = Some(DEFAULT_SOCKET.to_owned());
-    commands::listen(&usual).or_else(|problem| {
+    listen_after_another(&usual).or_else(|problem| {
         log.warn(&format!("no control socket: {problem}"));
-        commands::listen(config)
+        listen_after_another(config)
     })
+}
+
+/// How long a program that was killed may take to end: its child sends what it holds.
+const TRIES: u32 = 20;
+const BETWEEN_TRIES: Duration = Duration::from_millis(50);
+
+fn listen_after_another(config: &Config) -> Result<Listening, String> {
+    let mut outcome = commands::listen(config);
+    for _ in 0..TRIES {
+        if !outcome.as_ref().is_err_and(|error| error.is_taken) {
+            break;
+        }
+        std::thread::sleep(BETWEEN_TRIES);
+        outcome = commands::listen(config);
+    }
+    outcome.map_err(|error| error.problem)
 }
 
 fn open_captures(config: &Config, log: &mut Log) -> Result<Vec<Live>, String> {
