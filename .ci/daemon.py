@@ -301,6 +301,7 @@ def without_root(here):
     here.must_start(prefix=prefix)
     child = status(here.child)
     assert child['Uid'].split() == ['65534'] * 4 and child['Seccomp'] == '2', child
+    assert int(status(here.parent)['CapEff'], 16) == 1 << 13 and int(child['CapEff'], 16) == int(child['CapAmb'], 16) == int(child['CapPrm'], 16) == 0, child
     here.write('pflow0 flowdst 127.0.0.1:2055 hold 1 tap ' + here.tap)
     assert here.ctl('reload') == (0, ''), here.ctl('reload')
     send()

@@ -192,6 +192,7 @@ fn seccomp(arch: TargetArch) -> Result<(), Refused> {
 
 /// Enters the sandbox, for good.
 pub(super) fn enter() -> Result<String, String> {
+    sys::drop_capabilities().map_err(|error| format!("capabilities: {error}"))?;
     let landlock = sys::landlock().map_err(|error| format!("Landlock: {error}"))?;
     let landlock = match landlock {
         0 => "no Landlock in this kernel".to_owned(),

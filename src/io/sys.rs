@@ -269,6 +269,34 @@ pub(super) fn fork() -> io::Result<Option<nix::unistd::Pid>> {
     }
 }
 
+/// Gives up all capabilities, which a program that was not started as root may have been handed.
+///
+/// # Errors
+/// What capset(2) reports.
+#[cfg(target_os = "linux")]
+pub(super) fn drop_capabilities() -> io::Result<()> {
+    /// `struct __user_cap_header_struct` of linux/capability.h; 0 is this thread.
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        pid: libc::c_int,
+    }
+    /// _LINUX_CAPABILITY_VERSION_3.
+    const VERSION: u32 = 0x2008_0522;
+    let header = Header {
+        version: VERSION,
+        pid: 0,
+    };
+    // Twice effective, permitted and inheritable.
+    let none = [0_u32; 6];
+    // SAFETY: both structures, which this version gives these sizes, outlive the call.
+    let outcome = unsafe { libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()) };
+    match outcome {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Landlock: denies all of the file system, TCP, and signals to others and their abstract sockets,
 /// as far as the kernel knows how; its version of Landlock, 0 if it has none.
 ///
