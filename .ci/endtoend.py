@@ -24,6 +24,8 @@ CAPTURE = DATA + '/mix200.openbsd-v6.pcap'
 BOOT = '1699900000'
 FORMS = ('pflowproto 5', 'pflowproto 10', 'pflowproto 10 template openbsd78', 'pflowproto 10 template freebsd')
 TMP = tempfile.TemporaryDirectory()
+# Whom a live capture becomes.
+subprocess.run('id -u _pflow >/dev/null 2>&1 || useradd --system --home-dir /nonexistent --shell /usr/sbin/nologin _pflow', shell=True, check=True)
 passed = failed = 0
 
 

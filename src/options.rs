@@ -79,9 +79,11 @@ pub const FLAGS: &[Flag] = &[
         "output",
         "print text, json, messages, messages-json or none",
     ),
+    option("p", "pidfile", "file to put the process number in"),
     repeatable(option("r", "file", "read a savefile, - for standard input")),
     option("S", "direction", "export in, out or any states"),
     option("s", "socket", "control socket"),
+    option("u", "user", "run as this user; default _pflow if root"),
     option(
         "x",
         "speed",
@@ -95,6 +97,10 @@ pub const DEFAULT_CONFIG: &str = "/etc/pflow.conf";
 pub const DEFAULT_STATES: u32 = 1_000_000;
 /// Control socket of a live capture if nothing is said.
 pub const DEFAULT_SOCKET: &str = "/var/run/pflow.sock";
+/// Process number of a daemon if nothing is said.
+pub const DEFAULT_PIDFILE: &str = "/var/run/pflow.pid";
+/// Whom to run as if started as root and nothing is said.
+pub const DEFAULT_USER: &str = "_pflow";
 /// Captured on if nothing is said.
 pub const DEFAULT_INTERFACE: &str = "pfsync0";
 
@@ -128,7 +134,10 @@ pub struct Options {
     pub files: Vec<String>,
     /// -x; 0: as fast as possible.
     pub speed: f64,
+    /// -p, if given.
+    pub pidfile: Option<String>,
     boottime: Option<Wall>,
+    user: Option<String>,
     socket: Option<String>,
     states: Option<u32>,
     captures: Vec<String>,
@@ -240,6 +249,9 @@ fn checked(matches: &Matches) -> Result<Options, String> {
     let socket = value("s")
         .map(|text| crate::config::socket(&text))
         .transpose();
+    let user = value("u")
+        .map(|text| crate::config::user(&text))
+        .transpose();
     let speed = value("x").map(|text| speed(&text)).transpose();
     let files = matches.opt_strs("r");
     let captures = matches.opt_strs("i");
@@ -252,16 +264,23 @@ fn checked(matches: &Matches) -> Result<Options, String> {
     if files.iter().filter(|file| *file == "-").count() > 1 {
         return Err("-r: standard input can be read once only".to_owned());
     }
+    let form = form.map_err(wrong("o"))?;
+    let is_foreground = matches.opt_present("d");
+    if files.is_empty() && !is_foreground && form.is_some_and(|form| form != Form::None) {
+        return Err("-o needs -d or -r: a daemon has no standard output".to_owned());
+    }
     Ok(Options {
         is_all: matches.opt_present("a"),
-        is_foreground: matches.opt_present("d"),
+        is_foreground,
         is_check: matches.opt_present("n"),
         verbosity: matches.opt_count("v"),
         direction: direction.map_err(wrong("S"))?.flatten(),
-        form: form.map_err(wrong("o"))?,
+        form,
         files,
         speed: speed.map_err(wrong("x"))?.unwrap_or(0.0),
+        pidfile: value("p"),
         boottime: boottime.map_err(wrong("b"))?,
+        user: user.map_err(wrong("u"))?,
         socket: socket.map_err(wrong("s"))?,
         states: states.map_err(wrong("m"))?,
         captures,
@@ -326,6 +345,7 @@ impl Options {
         }
         config.boottime = self.boottime.or(config.boottime);
         config.states = self.states.or(config.states);
+        config.user = self.user.clone().or(config.user);
         config.socket = self.socket.clone().or(config.socket);
         if !self.captures.is_empty() {
             config.captures.clear();
@@ -404,6 +424,14 @@ mod tests {
             ),
             ("-S up", "-S: up is not one of: in out any"),
             ("-x 2", "-x needs -r"),
+            (
+                "-o json",
+                "-o needs -d or -r: a daemon has no standard output",
+            ),
+            (
+                "-u a:b",
+                "-u: \"a:b\" is not a user's name of 1 to 31 characters",
+            ),
             ("-r f -x fast", "-x: fast is not a speed: 0, 1, 2.5 ..."),
             ("-m 0", "-m: 0 is not a number from 1 to 1073741824"),
             ("-i em0 -r x", "-i and -r cannot be combined"),

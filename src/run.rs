@@ -9,13 +9,15 @@
 
 mod commands;
 mod live;
+mod parent;
 mod replay;
 mod solicit;
+mod start;
 mod taps;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 
 use crate::config::Config;
@@ -24,13 +26,14 @@ use crate::counters::SourceCounters;
 use crate::engine::{self, Engine, Sent};
 use crate::export::Outbox;
 use crate::flow::Boot;
-use crate::interface::Source;
+use crate::interface::{Settings, Source};
 use crate::io::clock::Clock;
 use crate::io::log::{Limiter, Log};
-use crate::io::transport::{Transport, Udp, WhenFull};
+use crate::io::transport::{Transport, Udp, WhenFull, source_address};
 use crate::options::{DEFAULT_INTERFACE, DEFAULT_STATES, Options};
 use crate::output::{Form, Output};
 use crate::time::Now;
+use parent::Parent;
 use solicit::{OpenedRaw, Soliciting};
 use taps::{OpenedTaps, Taps};
 
@@ -47,14 +50,13 @@ pub fn run(options: &Options) -> ExitCode {
 }
 
 fn checked_run(options: &Options) -> Result<ExitCode, String> {
-    let config = options.config()?;
     if options.is_check {
-        return print_config(&config);
+        return print_config(&options.config()?);
     }
     if options.is_replay() {
-        replay::run(options, config)
+        replay::run(options, options.config()?)
     } else {
-        live::run(options, config)
+        live::run(options)
     }
 }
 
@@ -98,6 +100,15 @@ fn sources(names: &[String]) -> Vec<control::Source> {
     sources.collect()
 }
 
+/// The configuration of a live capture, whose interface needs no naming.
+fn live_config(options: &Options) -> Result<Config, String> {
+    let mut config = options.config()?;
+    if config.captures.is_empty() {
+        config.captures.push(DEFAULT_INTERFACE.to_owned());
+    }
+    Ok(config)
+}
+
 /// What all sources counted.
 fn total(sources: &[control::Source]) -> SourceCounters {
     let mut total = SourceCounters::default();
@@ -115,6 +126,7 @@ fn check_fixed(old: &Config, new: &Config) -> Result<(), String> {
         ("interface", new.captures == old.captures),
         ("boottime", new.boottime == old.boottime),
         ("join", new.is_join_off == old.is_join_off),
+        ("user", new.user == old.user),
         (
             "socket",
             new.socket == old.socket && new.socket_readonly == old.socket_readonly,
@@ -132,6 +144,8 @@ const SEND_BUFFER: usize = 1 << 18;
 
 /// What the program writes to: sockets, standard output, the log.
 struct Outside {
+    /// Who opens what this process may not.
+    parent: Option<Parent>,
     ports: BTreeMap<u32, Port>,
     when_full: WhenFull,
     log: Log,
@@ -171,8 +185,14 @@ enum Printed {
 
 impl Outside {
     /// Opens a socket for every interface that runs.
-    fn open(config: &Config, when_full: WhenFull, log: Log) -> Result<Self, String> {
+    fn open(
+        config: &Config,
+        when_full: WhenFull,
+        log: Log,
+        parent: Option<Parent>,
+    ) -> Result<Self, String> {
         let mut outside = Self {
+            parent,
             ports: BTreeMap::new(),
             when_full,
             log,
@@ -198,10 +218,10 @@ impl Outside {
             if self.ports.get(unit).is_some_and(fits) {
                 continue;
             }
-            let udp = Udp::open(settings, to, self.when_full).map_err(|error| {
+            let udp = self.open_udp(settings, to).map_err(|problem| {
                 let source = settings.flowsrc.map(|source| format!("flowsrc {source}"));
                 format!(
-                    "pflow{unit}: {}: {error}",
+                    "pflow{unit}: {}: {problem}",
                     source.unwrap_or_else(|| "socket".to_owned())
                 )
             })?;
@@ -217,9 +237,21 @@ impl Outside {
         }
         Ok(Opened {
             ports: opened,
-            taps: self.taps.prepare(config)?,
-            solicit: self.solicit.prepare(config)?,
+            taps: self.taps.prepare(config, self.parent.as_ref())?,
+            solicit: self.solicit.prepare(config, self.parent.as_ref())?,
         })
+    }
+
+    /// A socket to send to `to` from. If this process may not bind it, the parent is asked.
+    fn open_udp(&self, settings: &Settings, to: SocketAddr) -> Result<Udp, String> {
+        match (Udp::open(settings, to, self.when_full), &self.parent) {
+            (Ok(udp), _) => Ok(udp),
+            (Err(error), Some(parent)) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let from = source_address(settings.flowsrc, to.is_ipv6());
+                Ok(Udp::new(parent.bind(from)?, to))
+            }
+            (Err(error), _) => Err(error.to_string()),
+        }
     }
 
     /// Takes what [`Self::prepare`] opened into use and closes what is not needed any more.
@@ -291,11 +323,11 @@ impl Outside {
 
     /// Reads the configuration again, as a whole or not at all. The table stays.
     fn reload(&mut self, engine: &mut Engine, options: &Options, now: Now) -> Result<(), String> {
-        let mut config = options.config()?;
+        let config = match &self.parent {
+            Some(parent) => parent.config()?,
+            None => live_config(options)?,
+        };
         let old = engine.config();
-        if config.captures.is_empty() {
-            config.captures.push(DEFAULT_INTERFACE.to_owned());
-        }
         check_fixed(old, &config)?;
         self.configure(engine, now, config, None)
     }

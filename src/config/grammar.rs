@@ -117,6 +117,7 @@ pub enum ProgramWord {
     Join(bool),
     Socket { file: String, is_readonly: bool },
     Solicit(SolicitWord),
+    User(String),
 }
 
 /// What `solicit` is followed by.
@@ -236,6 +237,7 @@ const PROGRAM_WORDS: &[&str] = &[
     "join",
     "socket",
     "solicit",
+    "user",
 ];
 
 /// Every word for an interface, with whether a value follows it.
@@ -345,6 +347,7 @@ fn program_word<'a>(
     let wrong = |problem| Error::new(word, problem);
     let parsed = match word {
         "interface" => ProgramWord::Interface(capture_name(value()?).map_err(wrong)?),
+        "user" => ProgramWord::User(user_name(value()?).map_err(wrong)?),
         "states" => ProgramWord::States(number(value()?, 1, MAX_STATES).map_err(wrong)?),
         "boottime" => ProgramWord::BootTime(boottime(value()?).map_err(wrong)?),
         "timeout" => {
@@ -473,6 +476,22 @@ pub(super) fn socket_name(text: &str) -> Result<String, String> {
     match text {
         "ro" => Err("no name".to_owned()), // `socket ro` would mean something else
         text => file_name(text),
+    }
+}
+
+/// Longest name of a user, octets (LOGIN_NAME_MAX of the BSDs without its NUL).
+const MAX_USER_NAME: usize = 31;
+
+/// A user.
+pub(super) fn user_name(text: &str) -> Result<String, String> {
+    let is_plain = text
+        .bytes()
+        .all(|b| b.is_ascii_graphic() && !b"\"#:$=".contains(&b));
+    match text.len() {
+        1..=MAX_USER_NAME if is_plain => Ok(text.to_owned()),
+        _ => Err(format!(
+            "{text:?} is not a user's name of 1 to {MAX_USER_NAME} characters"
+        )),
     }
 }
 

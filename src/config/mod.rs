@@ -89,6 +89,8 @@ pub struct Config {
     pub socket_readonly: Option<String>,
     /// Asking firewalls for whole states.
     pub solicit: Solicit,
+    /// Whom to run as once everything is open.
+    pub user: Option<String>,
 }
 
 /// What `solicit` sets.
@@ -258,6 +260,7 @@ impl Config {
                 *socket = Some(file.clone());
             }
             ProgramWord::Solicit(word) => self.solicit.apply(word)?,
+            ProgramWord::User(name) => self.user = Some(name.clone()),
         }
         Ok(())
     }
@@ -295,4 +298,12 @@ pub fn states(text: &str) -> Result<u32, String> {
 /// What is wrong with it.
 pub fn socket(text: &str) -> Result<String, String> {
     grammar::socket_name(text)
+}
+
+/// Parses the argument of -u.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn user(text: &str) -> Result<String, String> {
+    grammar::user_name(text)
 }

@@ -89,6 +89,9 @@ impl fmt::Display for Config {
                 IpAddr::V6(address) => writeln!(f, "solicit peer [{address}]")?,
             }
         }
+        if let Some(name) = &self.user {
+            writeln!(f, "user {}", Word(name))?;
+        }
         for (unit, settings) in &self.interfaces {
             write!(f, "pflow{unit} {settings}")?;
             if let Some(file) = self.taps.get(unit) {
@@ -210,6 +213,7 @@ solicit on em1
 solicit rate 50
 solicit peer 192.0.2.1
 solicit peer [2001:db8::1]
+user _pflow
 pflow0 create flowsrc 10.0.0.1:7 flowdst 10.0.0.2:1234 pflowproto 10 mtu 1400 template freebsd \
 domain 7 hold 5 refresh 600 active 1800 direction out down
 pflow3 create flowsrc [::1] pflowproto 5

@@ -93,6 +93,48 @@ pub enum Then {
     Stream(u32),
 }
 
+/// Control sockets that nobody serves yet: clients wait to be let in.
+pub struct Listening {
+    listeners: Vec<(UnixListener, Access)>,
+    files: Vec<SocketFile>,
+}
+
+/// Why a control socket could not be opened.
+#[derive(Debug)]
+pub struct NotOpened {
+    /// Which and why.
+    pub problem: String,
+    /// Whether another program listens there, perhaps one that is about to end.
+    pub is_taken: bool,
+}
+
+impl Listening {
+    /// Opens the sockets of `files`, each with what may be asked there.
+    ///
+    /// # Errors
+    /// Which socket could not be opened and why; then none is.
+    pub fn open(files: &[(&str, Access)]) -> Result<Self, NotOpened> {
+        let mut listening = Self {
+            listeners: Vec::new(),
+            files: Vec::new(),
+        };
+        for (name, access) in files {
+            let (listener, file) = listen(Path::new(name), *access).map_err(|error| NotOpened {
+                problem: format!("{name}: {error}"),
+                is_taken: error.kind() == io::ErrorKind::AddrInUse,
+            })?;
+            listening.files.push(file);
+            listening.listeners.push((listener, *access));
+        }
+        Ok(listening)
+    }
+
+    /// Leaves the sockets to the other process and keeps their files, which it may not remove.
+    pub fn into_files(self) -> Vec<SocketFile> {
+        self.files
+    }
+}
+
 /// The control sockets, for as long as it lives.
 pub struct Control {
     asks: Receiver<Ask>,
@@ -103,18 +145,14 @@ pub struct Control {
 }
 
 impl Control {
-    /// Opens the sockets of `files`, each with what may be asked there.
+    /// Serves sockets, unless there are none.
     ///
     /// # Errors
-    /// Which socket could not be opened and why; then none is.
-    pub fn open(files: &[(&str, Access)]) -> Result<Self, String> {
-        let mut listeners = Vec::new();
-        let mut socket_files = Vec::new();
-        for (name, access) in files {
-            let (listener, file) =
-                listen(Path::new(name), *access).map_err(|error| format!("{name}: {error}"))?;
-            socket_files.push(file);
-            listeners.push((listener, *access));
+    /// The system refuses the thread.
+    pub fn start(listening: Listening) -> Result<Option<Self>, String> {
+        let Listening { listeners, files } = listening;
+        if listeners.is_empty() {
+            return Ok(None);
         }
         let thread = |error: io::Error| format!("thread: {error}");
         let (waker, woken) = UnixStream::pair().map_err(thread)?;
@@ -140,13 +178,13 @@ impl Control {
             .name("control".to_owned())
             .spawn(move || server.run())
             .map_err(thread)?;
-        Ok(Self {
+        Ok(Some(Self {
             asks,
             answers,
             waker,
             counters,
-            files: socket_files,
-        })
+            files,
+        }))
     }
 
     /// What the export loop is asked.
@@ -176,7 +214,7 @@ impl Control {
 }
 
 /// A socket's file, removed with it unless another has taken its place.
-struct SocketFile {
+pub struct SocketFile {
     path: PathBuf,
     inode: u64,
 }
@@ -208,7 +246,8 @@ fn listen(path: &Path, access: Access) -> io::Result<(UnixListener, SocketFile)>
         }
         Ok(_) => {
             if UnixStream::connect(path).is_ok() {
-                return Err(io::Error::other("another program listens there"));
+                let problem = "another program listens there";
+                return Err(io::Error::new(io::ErrorKind::AddrInUse, problem));
             }
         }
     }

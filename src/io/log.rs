@@ -28,6 +28,17 @@ pub enum Level {
     Debug,
 }
 
+#[cfg(target_os = "openbsd")]
+impl Level {
+    fn severity(self) -> libc::c_int {
+        match self {
+            Self::Warning => libc::LOG_WARNING,
+            Self::Info => libc::LOG_INFO,
+            Self::Debug => libc::LOG_DEBUG,
+        }
+    }
+}
+
 /// `<priority>pflow[pid]: line`.
 struct Unstamped;
 
@@ -40,9 +51,16 @@ impl LogFormat<&str> for Unstamped {
     }
 }
 
+/// Where a new socket to syslogd comes from.
+pub type Connect = Box<dyn FnMut() -> Option<UnixDatagram>>;
+
 enum Backend {
     Stderr,
-    Syslog(Option<Logger<LoggerBackend, Unstamped>>),
+    Syslog {
+        #[cfg_attr(target_os = "openbsd", expect(dead_code, reason = "always none"))]
+        logger: Option<Logger<LoggerBackend, Unstamped>>,
+        connect: Connect,
+    },
 }
 
 /// The log.
@@ -63,8 +81,19 @@ impl Log {
     /// A log to syslogd. If it is not there, it is looked for again with each line.
     pub fn syslog(is_verbose: bool) -> Self {
         Self {
-            backend: Backend::Syslog(connect()),
+            backend: Backend::Syslog {
+                logger: connect().map(logger),
+                connect: Box::new(connect),
+            },
             is_verbose,
+        }
+    }
+
+    /// Has sockets to syslogd come from elsewhere from now on, where this process cannot make them
+    /// any more. The one that is there stays as long as it is good.
+    pub fn connect_by(&mut self, other: Connect) {
+        if let Backend::Syslog { connect, .. } = &mut self.backend {
+            *connect = other;
         }
     }
 
@@ -83,7 +112,10 @@ impl Log {
                 // Nobody is left to be told if this fails.
                 let _ = writeln!(std::io::stderr(), "pflow: {line}");
             }
-            Backend::Syslog(logger) => {
+            #[cfg(target_os = "openbsd")]
+            Backend::Syslog { .. } => super::sys::syslog(level.severity(), line),
+            #[cfg(not(target_os = "openbsd"))]
+            Backend::Syslog { logger, connect } => {
                 let is_sent = |logger: &mut Logger<_, _>| match level {
                     Level::Warning => logger.warning(line).is_ok(),
                     Level::Info => logger.info(line).is_ok(),
@@ -91,7 +123,7 @@ impl Log {
                 };
                 // syslogd may have been started again: one more try on a new socket.
                 if !logger.as_mut().is_some_and(is_sent) {
-                    *logger = connect();
+                    *logger = connect().map(self::logger);
                     let _ = logger.as_mut().is_some_and(is_sent);
                 }
             }
@@ -103,17 +135,30 @@ impl Log {
         self.line(Level::Warning, line);
     }
 
+    /// Writes a line if -v was given.
+    pub fn debug(&mut self, line: &str) {
+        self.line(Level::Debug, line);
+    }
+
     /// Writes a line for the operator.
     pub fn info(&mut self, line: &str) {
         self.line(Level::Info, line);
     }
 }
 
-fn connect() -> Option<Logger<LoggerBackend, Unstamped>> {
+/// A socket to syslogd that does not block.
+pub fn connect() -> Option<UnixDatagram> {
+    if cfg!(target_os = "openbsd") {
+        return None; // sendsyslog(2) needs none
+    }
     let socket = UnixDatagram::unbound().ok()?;
     SOCKETS.iter().find(|path| socket.connect(path).is_ok())?;
     socket.set_nonblocking(true).ok()?;
-    Some(Logger::new(LoggerBackend::Unix(socket), Unstamped))
+    Some(socket)
+}
+
+fn logger(socket: UnixDatagram) -> Logger<LoggerBackend, Unstamped> {
+    Logger::new(LoggerBackend::Unix(socket), Unstamped)
 }
 
 /// Longest time a cause is kept quiet.

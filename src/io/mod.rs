@@ -6,9 +6,14 @@
 pub mod capture;
 pub mod clock;
 pub mod control;
+pub mod daemon;
+pub mod link;
 pub mod log;
 pub mod output;
+pub mod privileges;
 pub mod raw;
+#[cfg(target_os = "linux")]
+mod sandbox;
 pub mod signals;
 mod sys;
 pub mod tap;

@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 /// Pieces that may wait.
 const PIECES: usize = 256;
 /// How long the end of the program waits for them.
-const LAST: Duration = Duration::from_secs(2);
+const LAST: Duration = Duration::from_secs(1);
 
 /// A writer to standard output.
 pub struct Output {

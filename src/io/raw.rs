@@ -4,7 +4,8 @@
 //! type of service of pfsync(4). Nothing is ever read from them; answers come by the captures.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::os::fd::OwnedFd;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -23,7 +24,12 @@ const TOS: u32 = 0x10;
 pub struct Raw {
     v4: Socket,
     /// Not where the host has no IPv6.
-    v6: Option<Socket>,
+    v6: Option<SocketV6>,
+}
+
+struct SocketV6 {
+    socket: Socket,
+    /// The interface, for addresses that mean a link.
     index: u32,
 }
 
@@ -33,19 +39,20 @@ impl Raw {
     /// # Errors
     /// There is no such interface or address, or the system refuses a socket: it takes root.
     pub fn open(name: &str) -> io::Result<Self> {
-        let index = sys::interface_index(name)?;
-        let address = addresses_of(name)
-            .into_iter()
-            .find_map(|address| match address {
-                IpAddr::V4(address) => Some(address),
-                IpAddr::V6(_) => None,
-            })
-            .ok_or_else(|| io::Error::other("no IPv4 address"))?;
-        Ok(Self {
-            v4: open_v4(name, address)?,
-            v6: open_v6(name, index).ok(),
-            index,
-        })
+        let v4 = open_v4(name)?;
+        Ok(Self::new(v4, open_v6(name).ok()))
+    }
+
+    /// Takes sockets that [`open_v4`] and [`open_v6`] opened, maybe in another process.
+    pub fn new(v4: OwnedFd, v6: Option<OwnedFd>) -> Self {
+        let v6 = v6.map(Socket::from).map(|socket| SocketV6 {
+            index: socket.multicast_if_v6().unwrap_or_default(),
+            socket,
+        });
+        Self {
+            v4: Socket::from(v4),
+            v6,
+        }
     }
 
     /// Sends one packet of pfsync.
@@ -65,11 +72,11 @@ impl Raw {
             }
             IpAddr::V6(address) => {
                 let no_ipv6 = || io::Error::other("no raw socket of IPv6");
-                let socket = self.v6.as_ref().ok_or_else(no_ipv6)?;
+                let SocketV6 { socket, index } = self.v6.as_ref().ok_or_else(no_ipv6)?;
                 // Only addresses that mean a link have an interface.
                 let scope = match address.segments() {
-                    [0xfe80..=0xfebf, ..] => self.index,
-                    _ if address.is_multicast() => self.index,
+                    [0xfe80..=0xfebf, ..] => *index,
+                    _ if address.is_multicast() => *index,
                     _ => 0,
                 };
                 socket.send_to(packet, &SocketAddrV6::new(address, 0, 0, scope).into())
@@ -89,7 +96,18 @@ fn open(domain: Domain, name: &str) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn open_v4(name: &str, address: Ipv4Addr) -> io::Result<Socket> {
+/// Opens the IPv4 socket on the interface called `name`.
+///
+/// # Errors
+/// There is no such interface, it has no IPv4 address, or the system refuses the socket.
+pub fn open_v4(name: &str) -> io::Result<OwnedFd> {
+    let address = addresses_of(name)
+        .into_iter()
+        .find_map(|address| match address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        })
+        .ok_or_else(|| io::Error::other("no such interface with an IPv4 address"))?;
     let socket = open(Domain::IPV4, name)?;
     socket.set_ttl_v4(TTL)?;
     socket.set_tos_v4(TOS)?;
@@ -97,17 +115,22 @@ fn open_v4(name: &str, address: Ipv4Addr) -> io::Result<Socket> {
     socket.set_multicast_loop_v4(false)?;
     socket.set_multicast_if_v4(&address)?;
     socket.bind(&SocketAddr::from((address, 0)).into())?;
-    Ok(socket)
+    Ok(socket.into())
 }
 
-fn open_v6(name: &str, index: u32) -> io::Result<Socket> {
+/// Opens the IPv6 socket on the interface called `name`.
+///
+/// # Errors
+/// There is no such interface, or the system refuses the socket.
+pub fn open_v6(name: &str) -> io::Result<OwnedFd> {
+    let index = sys::interface_index(name)?;
     let socket = open(Domain::IPV6, name)?;
     socket.set_unicast_hops_v6(TTL)?;
     socket.set_multicast_hops_v6(TTL)?;
     socket.set_multicast_loop_v6(false)?;
     socket.set_multicast_if_v6(index)?;
     socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)).into())?;
-    Ok(socket)
+    Ok(socket.into())
 }
 
 /// Keeps a peer's packets on the interface, too. Elsewhere the routes decide.

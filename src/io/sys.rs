@@ -5,7 +5,7 @@
 use std::ffi::CString;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 /// The clock that counts from boot, sleep included where the system has one that does.
@@ -128,12 +128,12 @@ pub(super) fn interface_index(name: &str) -> io::Result<u32> {
     }
 }
 
-/// Reads a bpf device: `buffer` is cut to just the size that bpf insists on (BIOCGBLEN).
+/// The size that reads of a bpf device must have. Asked before pledge(2), which refuses it.
 ///
 /// # Errors
-/// What read(2) or ioctl(2) reports.
+/// What ioctl(2) reports.
 #[cfg(target_os = "openbsd")]
-pub(super) fn read_bpf(fd: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<usize> {
+pub(super) fn bpf_buffer_len(fd: &impl AsRawFd) -> io::Result<usize> {
     /// `_IOR('B', 102, u_int)` of net/bpf.h.
     const BIOCGBLEN: libc::c_ulong = 0x4004_4266;
     let mut len: libc::c_uint = 0;
@@ -141,7 +141,15 @@ pub(super) fn read_bpf(fd: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<usize
     if unsafe { libc::ioctl(fd.as_raw_fd(), BIOCGBLEN, &raw mut len) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    let len = usize::try_from(len).unwrap_or(usize::MAX);
+    Ok(usize::try_from(len).unwrap_or(usize::MAX))
+}
+
+/// Reads a bpf device: `buffer` is cut to `len`, just the size that bpf insists on.
+///
+/// # Errors
+/// What read(2) reports.
+#[cfg(target_os = "openbsd")]
+pub(super) fn read_bpf(fd: &impl AsRawFd, len: usize, buffer: &mut [u8]) -> io::Result<usize> {
     let buffer = buffer.get_mut(..len).ok_or(io::ErrorKind::InvalidInput)?;
     // SAFETY: the kernel writes at most `len` octets into a buffer of that length.
     let read = unsafe { libc::read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), len) };
@@ -246,4 +254,192 @@ pub(super) fn forbid_checksums(fd: &impl AsRawFd) -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// Makes a second process. The child gets `None`, the parent the child's number.
+///
+/// # Errors
+/// What fork(2) reports.
+pub(super) fn fork() -> io::Result<Option<nix::unistd::Pid>> {
+    // SAFETY: callers fork while the program has one thread only (run/start.rs: no thread is
+    // started before the last fork), so the child may go on as if nothing had happened.
+    match unsafe { nix::unistd::fork() }? {
+        nix::unistd::ForkResult::Parent { child } => Ok(Some(child)),
+        nix::unistd::ForkResult::Child => Ok(None),
+    }
+}
+
+/// Gives up all capabilities, which a program that was not started as root may have been handed.
+///
+/// # Errors
+/// What capset(2) reports.
+#[cfg(target_os = "linux")]
+pub(super) fn drop_capabilities() -> io::Result<()> {
+    /// `struct __user_cap_header_struct` of linux/capability.h; 0 is this thread.
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        pid: libc::c_int,
+    }
+    /// _LINUX_CAPABILITY_VERSION_3.
+    const VERSION: u32 = 0x2008_0522;
+    let header = Header {
+        version: VERSION,
+        pid: 0,
+    };
+    // Twice effective, permitted and inheritable.
+    let none = [0_u32; 6];
+    // SAFETY: both structures, which this version gives these sizes, outlive the call.
+    let outcome = unsafe { libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()) };
+    match outcome {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Landlock: denies all of the file system, TCP, and signals to others and their abstract sockets,
+/// as far as the kernel knows how; its version of Landlock, 0 if it has none.
+///
+/// # Errors
+/// The kernel has Landlock but refuses the rules.
+#[cfg(target_os = "linux")]
+pub(super) fn landlock() -> io::Result<u32> {
+    /// `struct landlock_ruleset_attr` of linux/landlock.h.
+    #[repr(C)]
+    struct Attributes {
+        handled_access_fs: u64,
+        handled_access_net: u64,
+        scoped: u64,
+    }
+    const VERSION: libc::c_ulong = 1;
+    /// Bits 0 to 12; REFER, TRUNCATE and IOCTL_DEV came with versions 2, 3 and 5.
+    const FS: u64 = 0x1fff;
+    // SAFETY: with this flag there is no structure, and nothing is changed.
+    let version = unsafe {
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            std::ptr::null::<Attributes>(),
+            0_usize,
+            VERSION,
+        )
+    };
+    let Ok(version @ 1..) = u32::try_from(version) else {
+        return Ok(0);
+    };
+    let since = |first: u32, bits: u64| if version >= first { bits } else { 0 };
+    let attributes = Attributes {
+        handled_access_fs: FS | since(2, 1 << 13) | since(3, 1 << 14) | since(5, 1 << 15),
+        handled_access_net: since(4, 0b11),
+        scoped: since(6, 0b11),
+    };
+    // What the kernel does not know of the structure is 0, which it accepts.
+    // SAFETY: the structure lives longer than the call and its size goes with it.
+    let rules = unsafe {
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            &raw const attributes,
+            size_of::<Attributes>(),
+            0,
+        )
+    };
+    let Some(rules) = libc::c_int::try_from(rules).ok().filter(|fd| *fd >= 0) else {
+        return Err(io::Error::last_os_error());
+    };
+    // SAFETY: the call just gave this descriptor, which nobody else owns.
+    let rules = unsafe { OwnedFd::from_raw_fd(rules) };
+    // SAFETY: prctl(2) with plain numbers, then a call with a descriptor that is open.
+    unsafe {
+        if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0
+            || libc::syscall(libc::SYS_landlock_restrict_self, rules.as_raw_fd(), 0) != 0
+        {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(version)
+}
+
+/// Gives up all but `promises`, and all of the file system.
+///
+/// # Errors
+/// What unveil(2) or pledge(2) reports.
+#[cfg(target_os = "openbsd")]
+pub(super) fn pledge(promises: &std::ffi::CStr, hides_files: bool) -> io::Result<()> {
+    // SAFETY: NUL-terminated strings that outlive the calls; no second list of promises.
+    unsafe {
+        if hides_files && libc::unveil(c"/".as_ptr(), c"".as_ptr()) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        if libc::pledge(promises.as_ptr(), std::ptr::null()) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Leaves a capture's descriptor nothing but reading, waiting and counting.
+///
+/// # Errors
+/// What cap_rights_limit(2) or cap_ioctls_limit(2) reports.
+#[cfg(target_os = "freebsd")]
+pub(super) fn limit_capture(fd: &impl AsRawFd) -> io::Result<()> {
+    /// `_IOR('B', 111, struct bpf_stat)` of net/bpf.h.
+    const BIOCGSTATS: libc::u_long = 0x4008_426f;
+    let mut rights = MaybeUninit::<libc::cap_rights_t>::uninit();
+    let commands = [BIOCGSTATS];
+    // SAFETY: __cap_rights_init fills `rights`, told by the 0 behind the rights where they end;
+    // the limits read it and an array whose length goes with it.
+    unsafe {
+        libc::__cap_rights_init(
+            libc::CAP_RIGHTS_VERSION,
+            rights.as_mut_ptr(),
+            libc::CAP_READ,
+            libc::CAP_EVENT,
+            libc::CAP_IOCTL,
+            0_u64,
+        );
+        if libc::cap_rights_limit(fd.as_raw_fd(), rights.as_ptr()) != 0
+            || libc::cap_ioctls_limit(fd.as_raw_fd(), commands.as_ptr(), commands.len()) != 0
+        {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// syslog(3), which on OpenBSD needs neither a socket nor a file: it is sendsyslog(2).
+#[cfg(target_os = "openbsd")]
+pub(super) fn syslog(severity: libc::c_int, line: &str) {
+    static OPENED: std::sync::Once = std::sync::Once::new();
+    let Ok(line) = CString::new(line) else { return };
+    // SAFETY: the name is static; the line is NUL-terminated, outlives the call, and is an
+    // argument of the format, not the format.
+    unsafe {
+        OPENED.call_once(|| libc::openlog(c"pflow".as_ptr(), libc::LOG_PID, libc::LOG_DAEMON));
+        libc::syslog(severity, c"%s".as_ptr(), line.as_ptr());
+    }
+}
+
+/// Reads from `socket`, with the descriptor that came along, if one did.
+///
+/// # Errors
+/// What recvmsg(2) reports.
+pub(super) fn receive(
+    socket: &impl AsRawFd,
+    octets: &mut [u8],
+) -> io::Result<(usize, Option<OwnedFd>)> {
+    use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+    let mut room = nix::cmsg_space!([std::os::fd::RawFd; 1]);
+    let mut parts = [io::IoSliceMut::new(octets)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut room), flags)?;
+    let mut received = None;
+    for part in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(descriptors) = part {
+            for descriptor in descriptors {
+                // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
+                received = Some(unsafe { OwnedFd::from_raw_fd(descriptor) });
+            }
+        }
+    }
+    Ok((message.bytes, received))
 }

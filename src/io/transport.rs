@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::interface::Settings;
+use crate::interface::{Settings, Source};
 use crate::time::Uptime;
 
 /// Octets of send buffer to ask for: what a burst of full datagrams needs.
@@ -74,26 +74,19 @@ impl Udp {
     /// # Errors
     /// The system refuses the socket or the address.
     pub fn open(settings: &Settings, to: SocketAddr, when_full: WhenFull) -> io::Result<Self> {
-        let any: IpAddr = match to {
-            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        let from = settings.flowsrc.map_or(SocketAddr::new(any, 0), |source| {
-            SocketAddr::new(source.address, source.port.unwrap_or(0))
-        });
-        let socket = Socket::new(Domain::for_address(to), Type::DGRAM, Some(Protocol::UDP))?;
-        // A smaller buffer than asked for works, too.
-        let _ = socket.set_send_buffer_size(SEND_BUFFER);
-        socket.bind(&from.into())?;
-        socket.set_nonblocking(when_full == WhenFull::Drop)?;
-        let socket = UdpSocket::from(socket);
-        Ok(Self {
+        let from = source_address(settings.flowsrc, to.is_ipv6());
+        Ok(Self::new(bind(from, when_full)?, to))
+    }
+
+    /// Sends to `to` by `socket`, which [`bind`] made.
+    pub fn new(socket: UdpSocket, to: SocketAddr) -> Self {
+        Self {
             #[cfg(target_os = "linux")]
             batcher: batch::Batcher::new(&socket),
             socket,
             to,
             from: None,
-        })
+        }
     }
 
     /// The local address: the one the socket is bound to or, as routes tell, would have if it were
@@ -108,6 +101,30 @@ impl Udp {
         probe.connect(self.to)?;
         Ok(SocketAddr::new(probe.local_addr()?.ip(), bound.port()))
     }
+}
+
+/// What to bind to for `flowsrc`.
+pub fn source_address(flowsrc: Option<Source>, is_ipv6: bool) -> SocketAddr {
+    let any: IpAddr = match is_ipv6 {
+        false => Ipv4Addr::UNSPECIFIED.into(),
+        true => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    flowsrc.map_or(SocketAddr::new(any, 0), |source| {
+        SocketAddr::new(source.address, source.port.unwrap_or(0))
+    })
+}
+
+/// A socket for datagrams that leave from `from`.
+///
+/// # Errors
+/// The system refuses the socket or the address.
+pub fn bind(from: SocketAddr, when_full: WhenFull) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(from), Type::DGRAM, Some(Protocol::UDP))?;
+    // A smaller buffer than asked for works, too.
+    let _ = socket.set_send_buffer_size(SEND_BUFFER);
+    socket.bind(&from.into())?;
+    socket.set_nonblocking(when_full == WhenFull::Drop)?;
+    Ok(socket.into())
 }
 
 impl Transport for Udp {

@@ -10,7 +10,7 @@ use crate::control::request::{self, Request};
 use crate::control::{self, Access, Form, Listing, Progress, Source, View};
 use crate::counters::ControlCounters;
 use crate::engine::Engine;
-use crate::io::control::{Answer, Ask, Control, Then};
+use crate::io::control::{Answer, Ask, Control, Listening, NotOpened, Then};
 use crate::io::log::Log;
 use crate::io::thread_cpu;
 use crate::options::Options;
@@ -27,6 +27,16 @@ pub(super) struct Desk<'a> {
     pub(super) options: Option<&'a Options>,
 }
 
+/// Opens the sockets that the configuration names.
+pub(super) fn listen(config: &Config) -> Result<Listening, NotOpened> {
+    let full = config.socket.iter().map(|file| (&**file, Access::Full));
+    let readonly = config.socket_readonly.iter();
+    let files: Vec<_> = full
+        .chain(readonly.map(|file| (&**file, Access::ReadOnly)))
+        .collect();
+    Listening::open(&files)
+}
+
 /// The control sockets, if there are any.
 #[derive(Default)]
 pub(super) struct Commands {
@@ -36,16 +46,10 @@ pub(super) struct Commands {
 }
 
 impl Commands {
-    /// Opens the sockets that the configuration names.
-    pub(super) fn open(config: &Config) -> Result<Self, String> {
-        let full = config.socket.iter().map(|file| (&**file, Access::Full));
-        let readonly = config.socket_readonly.iter();
-        let files: Vec<_> = full
-            .chain(readonly.map(|file| (&**file, Access::ReadOnly)))
-            .collect();
-        let control = (!files.is_empty()).then(|| Control::open(&files));
+    /// Serves the sockets.
+    pub(super) fn start(listening: Listening) -> Result<Self, String> {
         Ok(Self {
-            control: control.transpose()?,
+            control: Control::start(listening)?,
             longest_step: Duration::ZERO,
         })
     }

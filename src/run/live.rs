@@ -1,25 +1,25 @@
 //! The live loop: capture handles in, the system's clocks.
 
+use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, never, select_biased};
 
 use super::commands::{self, Commands, Desk};
+use super::start::{self, Child, Started};
 use super::{Outside, SEND_BUFFER};
-use crate::config::Config;
 use crate::control::Source;
 use crate::counters::SourceCounters;
 use crate::engine::{Engine, Packet};
 use crate::flow::Boot;
-use crate::io::capture::{Batch, Live, Numbered, Readers, local_addresses};
+use crate::io::capture::{Batch, Readers, local_addresses};
 use crate::io::clock::Clock;
 use crate::io::control::Ask;
-use crate::io::log::Log;
 use crate::io::output::Output;
 use crate::io::signals::{self, Request};
 use crate::io::transport::WhenFull;
-use crate::options::{DEFAULT_INTERFACE, DEFAULT_SOCKET, Options};
+use crate::options::Options;
 use crate::output::Form;
 use crate::summary;
 use crate::time::{Now, Uptime};
@@ -32,39 +32,33 @@ const ADDRESSES: Duration = Duration::from_secs(30);
 const TURN: Duration = Duration::from_secs(1);
 
 /// Captures until a signal, or until no handle is left.
-pub(super) fn run(options: &Options, mut config: Config) -> Result<ExitCode, String> {
-    if config.captures.is_empty() {
-        config.captures.push(DEFAULT_INTERFACE.to_owned());
-    }
-    let names = config.captures.clone();
-    let clock = Clock::new(config.boottime);
-    if clock.now().uptime < Uptime::default() {
-        return Err("the boot time lies in the future".to_owned());
-    }
-    let mut log = if options.is_foreground {
-        Log::stderr(options.verbosity > 0)
-    } else {
-        Log::syslog(options.verbosity > 0)
+pub(super) fn run(options: &Options) -> Result<ExitCode, String> {
+    let child = match start::start(options)? {
+        Started::Over(code) => return Ok(code),
+        Started::Child(child) => *child,
     };
-    let signals = signals::listen().map_err(|error| format!("signals: {error}"))?;
-    let mut groups: Vec<Vec<Numbered>> = Vec::new();
-    for (number, name) in names.iter().enumerate() {
-        let live =
-            Live::open(name, !config.is_join_off).map_err(|error| format!("{name}: {error}"))?;
-        if let Some(problem) = live.join_problem() {
-            log.warn(&format!("{name}: multicast group not joined: {problem}"));
-        }
-        groups.push(vec![(number, Box::new(live))]);
-    }
+    let Child {
+        config,
+        clock,
+        log,
+        parent,
+        lifeline,
+        captures,
+        listening,
+        null,
+    } = child;
+    let thread = |error: io::Error| format!("thread: {error}");
+    let names = config.captures.clone();
+    let signals = signals::listen(Some(lifeline)).map_err(|error| format!("signals: {error}"))?;
     let addresses = local_addresses().map_err(|error| format!("this host's addresses: {error}"))?;
-    let outside = Outside::open(&config, WhenFull::Drop, log)?;
-    let (commands, commands_problem) = open_commands(&config)?;
+    let outside = Outside::open(&config, WhenFull::Drop, log, Some(parent.clone()))?;
+    let commands = Commands::start(listening)?;
     let form = options.form.unwrap_or(Form::None);
-    let readers = Readers::start(groups).map_err(|error| format!("thread: {error}"))?;
+    let readers = Readers::start(captures).map_err(thread)?;
     let now = clock.now();
     let mut live = LiveRun {
         options: options.clone(),
-        output: Output::start().map_err(|error| format!("thread: {error}"))?,
+        output: Output::start().map_err(thread)?,
         addresses_read: now.uptime,
         engine: super::engine(options, config, form, Boot::Known, addresses),
         outside,
@@ -78,33 +72,13 @@ pub(super) fn run(options: &Options, mut config: Config) -> Result<ExitCode, Str
     };
     live.engine.start(now);
     live.outside.set_soliciting(&mut live.engine, now);
-    live.outside
-        .log
-        .info(&format!("capturing on {}", names.join(", ")));
-    match commands_problem {
-        None => {
-            let line = format!("control socket {}", live.commands.names().join(", "));
-            live.outside.log.info(&line);
-        }
-        Some(problem) => live
-            .outside
-            .log
-            .warn(&format!("no control socket: {problem}")),
+    live.tell_start(&names);
+    if let Some(null) = null {
+        let replaced = null.replace_standard();
+        replaced.map_err(|error| format!("/dev/null: {error}"))?;
     }
+    parent.tell_ready()?;
     Ok(live.run(&readers))
-}
-
-/// The control sockets that are asked for, or else the usual one if it can be had, and why not.
-fn open_commands(config: &Config) -> Result<(Commands, Option<String>), String> {
-    if config.socket.is_some() {
-        return Ok((Commands::open(config)?, None));
-    }
-    let mut usual = config.clone();
-    usual.socket = Some(DEFAULT_SOCKET.to_owned());
-    match Commands::open(&usual) {
-        Ok(commands) => Ok((commands, None)),
-        Err(problem) => Ok((Commands::open(config)?, Some(problem))),
-    }
 }
 
 struct LiveRun {
@@ -125,6 +99,15 @@ struct LiveRun {
 }
 
 impl LiveRun {
+    fn tell_start(&mut self, names: &[String]) {
+        let log = &mut self.outside.log;
+        log.info(&format!("capturing on {}", names.join(", ")));
+        let sockets = self.commands.names();
+        if !sockets.is_empty() {
+            log.info(&format!("control socket {}", sockets.join(", ")));
+        }
+    }
+
     fn run(&mut self, readers: &Readers) -> ExitCode {
         let mut asks = self.commands.asks();
         loop {
@@ -273,7 +256,10 @@ impl LiveRun {
         }
         self.engine.finish(self.clock.now());
         self.drain();
-        self.outside.taps.finish(&mut self.outside.log);
+        let Outside {
+            taps, log, clock, ..
+        } = &mut self.outside;
+        taps.finish(log, clock);
         let dropped = self.output.finish();
         self.log_statistics();
         if dropped > 0 {

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use crossbeam_channel::{Receiver, RecvError, never, select_biased};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::commands::{Commands, Desk};
+use super::commands::{self, Commands, Desk};
 use super::{Outside, Printed, SEND_BUFFER};
 use crate::config::Config;
 use crate::control::Source;
@@ -18,6 +18,7 @@ use crate::flow::Boot;
 use crate::io::capture::{self, Batch, Numbered, Readers};
 use crate::io::clock::Pace;
 use crate::io::control::Ask;
+use crate::io::daemon::PidFile;
 use crate::io::log::Log;
 use crate::io::signals::{self, Request};
 use crate::io::transport::WhenFull;
@@ -53,14 +54,18 @@ pub(super) fn run(options: &Options, config: Config) -> Result<ExitCode, String>
         false => Form::None,
     });
     let boot = config.boottime;
-    let outside = Outside::open(&config, WhenFull::Wait, Log::stderr(options.verbosity > 0))?;
-    let commands = Commands::open(&config)?;
+    let pidfile = options.pidfile.as_deref();
+    let _pidfile = pidfile.map(|name| PidFile::take(name, 0)).transpose()?;
+    let log = Log::stderr(options.verbosity > 0);
+    let outside = Outside::open(&config, WhenFull::Wait, log, None)?;
+    let listening = commands::listen(&config).map_err(|error| error.problem)?;
+    let commands = Commands::start(listening)?;
     let known = if boot.is_some() {
         Boot::Known
     } else {
         Boot::Unknown
     };
-    let signals = signals::listen().map_err(|error| format!("signals: {error}"))?;
+    let signals = signals::listen(None).map_err(|error| format!("signals: {error}"))?;
     let (sources, bar) = open(&options.files)?;
     let readers = Readers::start(vec![sources]).map_err(|error| format!("thread: {error}"))?;
     let mut replay = Replay {
@@ -327,7 +332,10 @@ impl Replay {
             self.engine.finish(now);
         }
         let printed = self.outside.drain(&mut self.engine)?;
-        self.outside.taps.finish(&mut self.outside.log);
+        let Outside {
+            taps, log, clock, ..
+        } = &mut self.outside;
+        taps.finish(log, clock);
         if matches!(ending, Ending::BrokenPipe) || printed == Printed::BrokenPipe {
             return Ok(ExitCode::SUCCESS);
         }

@@ -1,6 +1,7 @@
 //! The raw sockets that requests for states go out by: opened, changed and closed as the
 //! configuration says, and never in a replay.
 
+use super::parent::Parent;
 use crate::config::Config;
 use crate::io::raw::Raw;
 use crate::io::transport::WhenFull;
@@ -34,8 +35,12 @@ impl Soliciting {
         self.raw.is_some()
     }
 
-    /// Opens what `config` needs and is not there.
-    pub(super) fn prepare(&self, config: &Config) -> Result<OpenedRaw, String> {
+    /// Opens what `config` needs and is not there, or has it opened.
+    pub(super) fn prepare(
+        &self,
+        config: &Config,
+        parent: Option<&Parent>,
+    ) -> Result<OpenedRaw, String> {
         let wanted = config.solicit.interface.as_ref().filter(|_| self.is_live);
         if self.raw.as_ref().map(|(name, _)| name) == wanted {
             return Ok(OpenedRaw::Same);
@@ -48,7 +53,11 @@ impl Soliciting {
         if !captures.any(|other| other == name || other == "any") {
             return Err(format!("solicit on {name}: nothing is captured there"));
         }
-        let raw = Raw::open(name).map_err(|error| format!("solicit on {name}: {error}"))?;
+        let raw = match parent {
+            Some(parent) => parent.open_raw(name),
+            None => Raw::open(name).map_err(|error| error.to_string()),
+        };
+        let raw = raw.map_err(|problem| format!("solicit on {name}: {problem}"))?;
         Ok(OpenedRaw::Other(Some((name.clone(), raw))))
     }
 

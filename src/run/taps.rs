@@ -7,7 +7,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use super::parent::Parent;
 use crate::config::Config;
+use crate::io::clock::Clock;
 use crate::io::log::Log;
 use crate::io::tap::{Pushed, Tap};
 use crate::io::transport::WhenFull;
@@ -16,8 +18,8 @@ use crate::wire::{savefile, udp};
 
 /// Most clients that follow interfaces.
 const MAX_STREAMS: usize = 8;
-/// How long the end of a live capture waits for what taps have not written yet.
-const LAST: Duration = Duration::from_secs(2);
+/// How long the end of a live capture waits for what all taps have not written yet.
+const LAST: Duration = Duration::from_secs(1);
 
 /// All taps.
 pub(super) struct Taps {
@@ -56,8 +58,12 @@ impl Taps {
         }
     }
 
-    /// Opens the files that `config` names and that are not being written to.
-    pub(super) fn prepare(&self, config: &Config) -> Result<OpenedTaps, String> {
+    /// Opens the files that `config` names and that are not being written to, or has them opened.
+    pub(super) fn prepare(
+        &self,
+        config: &Config,
+        parent: Option<&Parent>,
+    ) -> Result<OpenedTaps, String> {
         let mut opened = BTreeMap::new();
         for (unit, name) in &config.taps {
             if self.files.get(unit).is_some_and(|tap| tap.name == *name) {
@@ -66,9 +72,13 @@ impl Taps {
             if let Some((other, _)) = self.files.iter().find(|(_, tap)| tap.name == *name) {
                 return Err(format!("pflow{unit}: tap: {name} is pflow{other}'s"));
             }
-            let tap = open(name)
-                .and_then(|file| Tap::to_file(file, name, self.when_full))
-                .map_err(|error| format!("pflow{unit}: tap: {name}: {error}"))?;
+            let problem = |problem: String| format!("pflow{unit}: tap: {name}: {problem}");
+            let file = match parent {
+                Some(parent) => parent.open_tap(name).map_err(problem)?,
+                None => open(name).map_err(|error| problem(error.to_string()))?,
+            };
+            let tap = Tap::to_file(file, name, self.when_full)
+                .map_err(|error| problem(error.to_string()))?;
             let name = name.clone();
             opened.insert(*unit, FileTap { name, tap });
         }
@@ -165,32 +175,27 @@ impl Taps {
         }
     }
 
-    /// Records of files lost so far, by interface.
-    pub(super) fn finish(&mut self, log: &mut Log) {
-        let limit = self.limit();
+    /// Has what waits written, by a replay however long that takes, and tells the log what was
+    /// not.
+    pub(super) fn finish(&mut self, log: &mut Log, clock: &Clock) {
+        let end = clock.now().uptime.after(LAST);
+        let left = || end.since(clock.now().uptime);
         self.log_problems(log);
+        let is_live = self.when_full == WhenFull::Drop;
         for file in std::mem::take(&mut self.files).into_values() {
-            let lost = file.tap.finish(limit);
+            let lost = file.tap.finish(is_live.then(left));
             if lost > 0 {
                 log.warn(&format!("{}: {lost} datagrams not written", file.name));
             }
         }
         for (_, tap) in self.streams.drain(..) {
-            tap.finish(Some(LAST));
-        }
-    }
-
-    /// A replay waits for its files.
-    fn limit(&self) -> Option<Duration> {
-        match self.when_full {
-            WhenFull::Drop => Some(LAST),
-            WhenFull::Wait => None,
+            tap.finish(Some(left()));
         }
     }
 }
 
 /// Opens a regular file for writing, nobody else's to read if it is new. What is in it stays.
-fn open(name: &str) -> std::io::Result<File> {
+pub(super) fn open(name: &str) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
     // A FIFO would hold the program up until it has a reader.
     options.write(true).create(true).truncate(false);

@@ -72,14 +72,17 @@ pub(in crate::io) fn addresses_of(name: &str) -> Vec<IpAddr> {
         .collect()
 }
 
-/// Addresses of this host: what comes from them is its own.
+/// Addresses of this host: what comes from them is its own. Not by libpcap, which looks for much
+/// more than that, and not always where a sandbox lets it.
 ///
 /// # Errors
-/// libpcap cannot list the interfaces.
-pub fn local_addresses() -> Result<Vec<IpAddr>, pcap::Error> {
-    let devices = pcap::Device::list()?.into_iter();
-    Ok(devices
-        .flat_map(|device| device.addresses)
-        .map(|address| address.addr)
+/// The system does not list its interfaces.
+pub fn local_addresses() -> io::Result<Vec<IpAddr>> {
+    let addresses = nix::ifaddrs::getifaddrs()?.filter_map(|interface| interface.address);
+    Ok(addresses
+        .filter_map(|address| match address.as_sockaddr_in() {
+            Some(address) => Some(IpAddr::V4(address.ip())),
+            None => address.as_sockaddr_in6().map(|address| address.ip().into()),
+        })
         .collect())
 }

@@ -84,6 +84,25 @@ impl Live {
         })
     }
 
+    /// Gets ready for the loss of privileges. Counts go on from what the system tells afterwards:
+    /// see [`Self::confined`].
+    ///
+    /// # Errors
+    /// The system refuses to limit the descriptor.
+    pub fn confine(&self) -> io::Result<()> {
+        #[cfg(target_os = "freebsd")]
+        sys::limit_capture(&self.capture)?;
+        Ok(())
+    }
+
+    /// Takes counts as they are now for none. libpcap on Linux adds what files below /sys say,
+    /// which it does not see any more when privileges are gone, and then counts backwards.
+    pub fn confined(&mut self) {
+        if let Ok(stats) = self.capture.stats() {
+            self.dropped = [stats.dropped, stats.if_dropped];
+        }
+    }
+
     /// Why the multicast group could not be joined, if it could not.
     pub fn join_problem(&self) -> Option<&io::Error> {
         self.group.as_ref()?.problem.as_ref()

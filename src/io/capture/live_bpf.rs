@@ -30,6 +30,8 @@ const ALIGNMENT: usize = 4;
 pub struct Live {
     capture: Capture<Active>,
     link: LinkType,
+    /// What each read must ask for, octets.
+    buffer_len: usize,
     group: Option<group::Membership>,
     dropped: [u32; 2],
 }
@@ -55,6 +57,7 @@ impl Live {
         if let Some(filter) = link.filter() {
             capture.filter(filter, true)?;
         }
+        let buffer_len = sys::bpf_buffer_len(&capture)?;
         let group = if joins && link == LinkType::EN10MB {
             Some(group::Membership::join(name)?)
         } else {
@@ -63,9 +66,29 @@ impl Live {
         Ok(Self {
             capture,
             link,
+            buffer_len,
             group,
             dropped: [0; 2],
         })
+    }
+
+    /// Gets ready for the loss of privileges. Counts go on from what the system tells afterwards:
+    /// see [`Self::confined`].
+    ///
+    /// # Errors
+    /// The system refuses to limit the descriptor.
+    pub fn confine(&self) -> io::Result<()> {
+        #[cfg(target_os = "freebsd")]
+        sys::limit_capture(&self.capture)?;
+        Ok(())
+    }
+
+    /// Takes counts as they are now for none. libpcap on Linux adds what files below /sys say,
+    /// which it does not see any more when privileges are gone, and then counts backwards.
+    pub fn confined(&mut self) {
+        if let Ok(stats) = self.capture.stats() {
+            self.dropped = [stats.dropped, stats.if_dropped];
+        }
     }
 
     /// Why the multicast group could not be joined, if it could not.
@@ -94,7 +117,7 @@ impl Source for Live {
         if !sys::wait_readable(&self.capture, TURN)? {
             return Ok(More::Maybe);
         }
-        let read = match sys::read_bpf(&self.capture, &mut batch.octets) {
+        let read = match sys::read_bpf(&self.capture, self.buffer_len, &mut batch.octets) {
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(More::Maybe),
             Err(error) => return Err(Error::Io(error)),

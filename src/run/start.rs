@@ -1,0 +1,215 @@
+//! How a live capture starts, in one order in one place:
+//!
+//! ```text
+//! configuration, user       what is wrong is told before anything is opened
+//! background                fork; the shell waits
+//! pidfile                   locked: a second start ends here
+//! control sockets           bound, served by nobody yet
+//! parent | child            fork; the parent goes on in parent.rs
+//!          syslog           a socket
+//!          captures         pcap handles
+//!          chroot, user     from here on as anybody
+//!          sandbox          from here on as nobody
+//!          threads          in live.rs: signals, taps, control, captures, output
+//! ```
+//! No thread is started before the last line: fork(2) would lose them, and on Linux each would
+//! have rights of its own.
+
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::commands;
+use super::live_config;
+use super::parent::{Keeper, Parent};
+use crate::config::Config;
+use crate::io::capture::{Live, Numbered};
+use crate::io::clock::Clock;
+use crate::io::control::Listening;
+use crate::io::daemon::{self, Detached, Null, PidFile};
+use crate::io::link::Link;
+use crate::io::log::Log;
+use crate::io::privileges::{self, User};
+use crate::options::{DEFAULT_PIDFILE, DEFAULT_SOCKET, DEFAULT_USER, Options};
+use crate::time::Uptime;
+
+/// Which process came out of it.
+pub(super) enum Started {
+    /// The one that was started, or the parent: the program has ended, or runs in the background.
+    Over(ExitCode),
+    /// The one that captures.
+    Child(Box<Child>),
+}
+
+/// Everything open, and no right left to open more.
+pub(super) struct Child {
+    pub(super) config: Config,
+    pub(super) clock: Clock,
+    pub(super) log: Log,
+    pub(super) parent: Parent,
+    /// Ends with the parent.
+    pub(super) lifeline: UnixStream,
+    pub(super) captures: Vec<Vec<Numbered>>,
+    pub(super) listening: Listening,
+    /// What standard input, output and error become when all is well.
+    pub(super) null: Option<Null>,
+}
+
+/// Starts.
+pub(super) fn start(options: &Options) -> Result<Started, String> {
+    let config = live_config(options)?;
+    let clock = Clock::new(config.boottime);
+    if clock.now().uptime < Uptime::default() {
+        return Err("the boot time lies in the future".to_owned());
+    }
+    let user = find_user(&config)?;
+    let mut background = None;
+    if !options.is_foreground {
+        let null = Null::open().map_err(|error| format!("/dev/null: {error}"))?;
+        match daemon::detach().map_err(|error| format!("fork: {error}"))? {
+            Detached::Shell(code) => return Ok(Started::Over(code)),
+            Detached::Daemon(waiting) => background = Some((waiting, null)),
+        }
+    }
+    let pidfile = take_pidfile(options)?;
+    let mut log = if options.is_foreground {
+        Log::stderr(options.verbosity > 0)
+    } else {
+        Log::syslog(options.verbosity > 0)
+    };
+    let listening = listen(&config, &mut log)?;
+    let process = |error: std::io::Error| format!("second process: {error}");
+    let (ours, theirs) = Link::pair().map_err(process)?;
+    let (life, lifeline) = UnixStream::pair().map_err(process)?;
+    if let Some(child) = daemon::fork().map_err(process)? {
+        drop((theirs, lifeline));
+        let _files = listening.into_files();
+        privileges::limit_parent()?;
+        let keeper = Keeper {
+            options,
+            config,
+            link: ours,
+            child,
+            log,
+            background,
+        };
+        let outcome = keeper.run();
+        drop((pidfile, life));
+        return outcome.map(Started::Over);
+    }
+    drop((ours, life));
+    if let Some(pidfile) = pidfile {
+        pidfile.leave();
+    }
+    let mut captures = open_captures(&config, &mut log)?;
+    let null = background.map(|(_, null)| null);
+    give_up_rights(user.as_ref(), &mut captures, &mut log)?;
+    let parent = Parent::new(theirs);
+    let connect = parent.clone();
+    log.connect_by(Box::new(move || connect.log()));
+    Ok(Started::Child(Box::new(Child {
+        captures: number(captures),
+        config,
+        clock,
+        log,
+        parent,
+        lifeline,
+        listening,
+        null,
+    })))
+}
+
+/// Whom to become; `None`: the program stays who it is, for it may not become another.
+fn find_user(config: &Config) -> Result<Option<User>, String> {
+    match (&config.user, privileges::is_root()) {
+        (None, false) => Ok(None),
+        (None, true) => User::find(DEFAULT_USER)
+            .map(Some)
+            .map_err(|problem| format!("{problem}; -u or user in the configuration names another")),
+        (Some(name), true) => User::find(name).map(Some),
+        (Some(name), false) => {
+            let user = User::find(name)?;
+            match user.is_current() {
+                true => Ok(None),
+                false => Err(format!("user {name}: only root can become another user")),
+            }
+        }
+    }
+}
+
+/// The file of -p; without it a daemon has one, and what runs in the foreground has none.
+fn take_pidfile(options: &Options) -> Result<Option<PidFile>, String> {
+    let usual = (!options.is_foreground).then_some(DEFAULT_PIDFILE);
+    let name = options.pidfile.as_deref().or(usual);
+    name.map(|name| PidFile::take(name, TRIES)).transpose()
+}
+
+/// The control sockets that are asked for, or else the usual one if it can be had.
+fn listen(config: &Config, log: &mut Log) -> Result<Listening, String> {
+    if config.socket.is_some() {
+        return listen_after_another(config);
+    }
+    let mut usual = config.clone();
+    usual.socket = Some(DEFAULT_SOCKET.to_owned());
+    listen_after_another(&usual).or_else(|problem| {
+        log.warn(&format!("no control socket: {problem}"));
+        listen_after_another(config)
+    })
+}
+
+/// How long a program that was killed may take to end: its child sends what it holds.
+const TRIES: u32 = 20;
+const BETWEEN_TRIES: Duration = Duration::from_millis(50);
+
+fn listen_after_another(config: &Config) -> Result<Listening, String> {
+    let mut outcome = commands::listen(config);
+    for _ in 0..TRIES {
+        if !outcome.as_ref().is_err_and(|error| error.is_taken) {
+            break;
+        }
+        std::thread::sleep(BETWEEN_TRIES);
+        outcome = commands::listen(config);
+    }
+    outcome.map_err(|error| error.problem)
+}
+
+fn open_captures(config: &Config, log: &mut Log) -> Result<Vec<Live>, String> {
+    let mut captures = Vec::new();
+    for name in &config.captures {
+        let live =
+            Live::open(name, !config.is_join_off).map_err(|error| format!("{name}: {error}"))?;
+        if let Some(problem) = live.join_problem() {
+            log.warn(&format!("{name}: multicast group not joined: {problem}"));
+        }
+        captures.push(live);
+    }
+    Ok(captures)
+}
+
+fn give_up_rights(user: Option<&User>, captures: &mut [Live], log: &mut Log) -> Result<(), String> {
+    for live in captures.iter() {
+        live.confine()
+            .map_err(|error| format!("capture: {error}"))?;
+    }
+    if let Some(user) = user {
+        privileges::become_user(user)?;
+    }
+    let sandbox = privileges::enter_sandbox()?;
+    for live in captures {
+        live.confined();
+    }
+    let user = user.map_or_else(
+        || "no change of user".to_owned(),
+        |user| format!("user {}, empty root directory", user.name),
+    );
+    log.debug(&format!("{user}; {sandbox}"));
+    Ok(())
+}
+
+/// Captures, each for a thread of its own.
+fn number(captures: Vec<Live>) -> Vec<Vec<Numbered>> {
+    let numbered = captures.into_iter().enumerate();
+    numbered
+        .map(|(number, live)| -> Vec<Numbered> { vec![(number, Box::new(live))] })
+        .collect()
+}
