@@ -1,7 +1,9 @@
 # For GNU make and BSD make alike.
 
 PREFIX = /usr/local
-MANDIR = $(PREFIX)/share/man
+# Empty: PREFIX/man on OpenBSD and NetBSD, PREFIX/share/man elsewhere.
+MANDIR =
+EXAMPLES = $(PREFIX)/share/examples/pflow
 DESTDIR =
 CARGO = cargo
 INSTALL = install
@@ -12,6 +14,9 @@ RUST = 1.88
 TARGET = $${CARGO_TARGET_DIR:-target}
 PAGES = pflow.8 pflow.conf.5 pflowctl.8
 CAPTURE = testdata/mix200.openbsd-v6.pcap
+
+# Where manual pages go, for the shell.
+MAN = "$(DESTDIR)$${man:-$$(case $$(uname -s) in OpenBSD|NetBSD) echo $(PREFIX)/man;; *) echo $(PREFIX)/share/man;; esac)}"
 
 # Before each cargo: rustup puts it where not every shell looks, and on OpenBSD the build of the
 # pcap crate cannot tell libpcap's version by itself.
@@ -132,19 +137,27 @@ install:
 	@for bin in pflow pflowctl; do \
 		[ -x "$(TARGET)/release/$$bin" ] || { echo "please build first: make" >&2; exit 1; }; \
 	done
-	$(INSTALL) -d -m 755 $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man8
+	$(INSTALL) -d -m 755 $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(EXAMPLES)
 	$(INSTALL) -m 755 "$(TARGET)/release/pflow" $(DESTDIR)$(PREFIX)/sbin/pflow
 	$(INSTALL) -m 755 "$(TARGET)/release/pflowctl" $(DESTDIR)$(PREFIX)/sbin/pflowctl
-	$(INSTALL) -m 644 pflow.conf.5 $(DESTDIR)$(MANDIR)/man5/pflow.conf.5
-	$(INSTALL) -m 644 pflow.8 $(DESTDIR)$(MANDIR)/man8/pflow.8
-	$(INSTALL) -m 644 pflowctl.8 $(DESTDIR)$(MANDIR)/man8/pflowctl.8
+	$(INSTALL) -m 644 packaging/pflow.conf $(DESTDIR)$(EXAMPLES)/pflow.conf
+	man=$(MANDIR); man=$(MAN); \
+	$(INSTALL) -d -m 755 "$$man/man5" "$$man/man8" && \
+	$(INSTALL) -m 644 pflow.conf.5 "$$man/man5/pflow.conf.5" && \
+	$(INSTALL) -m 644 pflow.8 "$$man/man8/pflow.8" && \
+	$(INSTALL) -m 644 pflowctl.8 "$$man/man8/pflowctl.8"
 
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/sbin/pflow $(DESTDIR)$(PREFIX)/sbin/pflowctl
-	rm -f $(DESTDIR)$(MANDIR)/man5/pflow.conf.5
-	rm -f $(DESTDIR)$(MANDIR)/man8/pflow.8 $(DESTDIR)$(MANDIR)/man8/pflowctl.8
+	rm -f $(DESTDIR)$(EXAMPLES)/pflow.conf
+	man=$(MANDIR); man=$(MAN); \
+	rm -f "$$man/man5/pflow.conf.5" "$$man/man8/pflow.8" "$$man/man8/pflowctl.8"
+
+# A Debian package: ./pflow_VERSION_ARCH.deb.
+deb: build
+	@packaging/debian/build "$(TARGET)/release"
 
 clean:
 	@$(RUSTENV) $(CARGO) clean
 
-.PHONY: all build run test demo setup lint check man-lint bench install uninstall clean
+.PHONY: all build run test demo setup lint check man-lint bench install uninstall deb clean
