@@ -8,6 +8,7 @@
 //! ```
 
 mod commands;
+mod keep;
 mod live;
 mod replay;
 mod taps;
@@ -25,11 +26,13 @@ use crate::export::Outbox;
 use crate::flow::Boot;
 use crate::interface::Source;
 use crate::io::clock::Clock;
+use crate::io::keep::KeepFile;
 use crate::io::log::{Limiter, Log};
 use crate::io::transport::{Transport, Udp, WhenFull};
 use crate::options::{DEFAULT_INTERFACE, DEFAULT_STATES, Options};
 use crate::output::{Form, Output};
 use crate::time::Now;
+use keep::Keeper;
 use taps::{OpenedTaps, Taps};
 
 /// Runs pflow as the command line asks.
@@ -117,6 +120,7 @@ fn check_fixed(old: &Config, new: &Config) -> Result<(), String> {
             "socket",
             new.socket == old.socket && new.socket_readonly == old.socket_readonly,
         ),
+        ("keep file", new.keep.file == old.keep.file),
         // It can be switched off, but not on again: its sockets are opened at the start.
         (
             "solicit on",
@@ -141,6 +145,7 @@ struct Outside {
     limiter: Limiter,
     clock: Clock,
     taps: Taps,
+    keeper: Keeper,
 }
 
 /// An interface's socket. It stays for the interface's life, unless where it sends from changes.
@@ -154,6 +159,7 @@ struct Port {
 struct Opened {
     ports: BTreeMap<u32, Port>,
     taps: OpenedTaps,
+    keep: Option<KeepFile>,
 }
 
 /// Whether the system had no room for a datagram.
@@ -179,6 +185,7 @@ impl Outside {
             limiter: Limiter::default(),
             clock: Clock::new(None),
             taps: Taps::new(when_full),
+            keeper: Keeper::default(),
         };
         let opened = outside.prepare(config)?;
         outside.commit(config, opened);
@@ -217,6 +224,7 @@ impl Outside {
         Ok(Opened {
             ports: opened,
             taps: self.taps.prepare(config)?,
+            keep: self.keeper.prepare(config)?,
         })
     }
 
@@ -226,6 +234,7 @@ impl Outside {
             .retain(|unit, _| config.interfaces.contains_key(unit));
         self.ports.extend(opened.ports);
         self.taps.commit(config, opened.taps);
+        self.keeper.commit(config, opened.keep);
         for (unit, settings) in &config.interfaces {
             if let (Some(port), Some(to)) = (self.ports.get_mut(unit), settings.running_to()) {
                 port.transport.redirect(to);

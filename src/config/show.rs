@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::Config;
+use super::{Config, DEFAULT_KEEP_INTERVAL};
 use super::grammar::DIRECTIONS;
 use crate::accounting::Counting;
 use crate::export::{Format, TemplateSet};
@@ -88,6 +88,12 @@ impl fmt::Display for Config {
                 IpAddr::V4(address) => writeln!(f, "solicit peer {address}")?,
                 IpAddr::V6(address) => writeln!(f, "solicit peer [{address}]")?,
             }
+        }
+        if let Some(file) = &self.keep.file {
+            writeln!(f, "keep file {}", Word(file))?;
+        }
+        if self.keep.interval != DEFAULT_KEEP_INTERVAL {
+            writeln!(f, "keep interval {}", self.keep.interval)?;
         }
         for (unit, settings) in &self.interfaces {
             write!(f, "pflow{unit} {settings}")?;
@@ -210,6 +216,8 @@ solicit on em1
 solicit rate 50
 solicit peer 192.0.2.1
 solicit peer [2001:db8::1]
+keep file /var/db/pflow/keep
+keep interval 5
 pflow0 create flowsrc 10.0.0.1:7 flowdst 10.0.0.2:1234 pflowproto 10 mtu 1400 template freebsd \
 domain 7 hold 5 refresh 600 active 1800 direction out down
 pflow3 create flowsrc [::1] pflowproto 5

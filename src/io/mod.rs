@@ -6,6 +6,7 @@
 pub mod capture;
 pub mod clock;
 pub mod control;
+pub mod keep;
 pub mod log;
 pub mod output;
 pub mod raw;
