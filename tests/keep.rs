@@ -129,14 +129,19 @@ impl Run {
                 let records = datagram[24..].chunks_exact(48);
                 self.records.extend(records.map(<[u8]>::to_vec));
             } else {
-                let number = |at: usize| u32::from_be_bytes(datagram[at..at + 4].try_into().unwrap());
+                let number =
+                    |at: usize| u32::from_be_bytes(datagram[at..at + 4].try_into().unwrap());
                 let set = u16::from_be_bytes([datagram[16], datagram[17]]);
                 let size = match set {
                     256 => 53,
                     257 => 77,
                     _ => 0,
                 };
-                let count = if size == 0 { 0 } else { (datagram.len() - 20) / size };
+                let count = if size == 0 {
+                    0
+                } else {
+                    (datagram.len() - 20) / size
+                };
                 self.sequences.push((number(8), count));
             }
         }
@@ -210,7 +215,11 @@ fn a_run_cut_at_any_packet_is_as_one_run() {
             second.start(first.now.wall);
             second.hear(&frames[cut..]);
             let both = [first.flows(), second.finish()].concat();
-            assert_eq!(difference(&sorted(both), &flows), None, "{name} cut at {cut}");
+            assert_eq!(
+                difference(&sorted(both), &flows),
+                None,
+                "{name} cut at {cut}"
+            );
             let both = sorted([first.records, second.records].concat());
             assert_eq!(difference(&both, &records), None, "{name} cut at {cut}");
         }
@@ -234,7 +243,10 @@ fn sequence_numbers_go_on() {
     let ends: Vec<_> = messages.iter().map(|(sequence, _)| *sequence).collect();
     assert!(ends.is_sorted(), "{ends:?}");
     assert!(ends[ends.len() - 1] > 100, "{ends:?}");
-    let (last, packed) = (second.engine.interfaces()[0].sequences(), second.records.len());
+    let (last, packed) = (
+        second.engine.interfaces()[0].sequences(),
+        second.records.len(),
+    );
     assert_eq!(last.0 as usize, first.records.len() + packed);
 }
 
@@ -440,10 +452,19 @@ fn other_versions_and_other_files_are_refused_by_name() {
     let mut file = some_file();
     let error = |file: &[u8]| keep::parse(file).unwrap_err().to_string();
     file[9] = 2;
-    assert_eq!(error(&file), "version 2, of a newer pflow; this one reads 1");
+    assert_eq!(
+        error(&file),
+        "version 2, of a newer pflow; this one reads 1"
+    );
     file[9] = 0;
-    assert_eq!(error(&file), "version 0, of an older pflow; this one reads 1");
-    assert_eq!(error(b"#!/bin/sh\necho hello"), "not a file that pflow kept");
+    assert_eq!(
+        error(&file),
+        "version 0, of an older pflow; this one reads 1"
+    );
+    assert_eq!(
+        error(b"#!/bin/sh\necho hello"),
+        "not a file that pflow kept"
+    );
     assert_eq!(error(b""), "not a file that pflow kept");
 }
 

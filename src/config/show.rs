@@ -3,8 +3,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::{Config, DEFAULT_KEEP_INTERVAL};
 use super::grammar::DIRECTIONS;
+use super::{Config, DEFAULT_KEEP_INTERVAL};
 use crate::accounting::Counting;
 use crate::export::{Format, TemplateSet};
 use crate::interface::Settings;

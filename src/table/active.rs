@@ -195,9 +195,7 @@ impl Active {
             let entry = lane.entries.get(place as usize);
             Kept {
                 unit: lane.unit,
-                due: entry
-                    .filter(|entry| entry.is_listed)
-                    .map(|entry| entry.due),
+                due: entry.filter(|entry| entry.is_listed).map(|entry| entry.due),
                 shown: lane.shown(place).map(|shown| (shown.counts, shown.last)),
             }
         });

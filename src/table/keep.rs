@@ -23,6 +23,10 @@ use crate::wire::keep as wire;
 /// Places looked at in one step, and sets of departed states: about a tenth of a millisecond.
 const STEP: u32 = 512;
 
+/// The largest PFTM number.
+const LAST_PFTM: u8 = 24;
+const _: () = assert!(LAST_PFTM as usize + 1 == PFTM_COUNT);
+
 /// How far the table has been written.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct KeepCursor {
@@ -169,14 +173,16 @@ impl Table {
             direction: slot.direction,
             is_overdue: slot.is_overdue,
             is_doubtful: self.doubtful.has(place),
-            pftm: slot.pftm.min(PFTM_COUNT as u8 - 1),
+            pftm: slot.pftm.min(LAST_PFTM),
             marks: slot.marks,
             shape: slot.shape.bits(),
             sender: slot.sender,
             counted_by: slot.counted_by,
             ifname: self.names.name(slot.ifname),
             seen: now.at(slot.seen).wall,
-            full: now.at(Uptime::from_nanos(millis.saturating_mul(NANOS / 1000))).wall,
+            full: now
+                .at(Uptime::from_nanos(millis.saturating_mul(NANOS / 1000)))
+                .wall,
             creation: wall_of(now, slot.creation.uptime(epoch)),
             last: (slot.last != Second::NEVER).then(|| wall_of(now, slot.last.uptime(epoch))),
             counts: slot.counts.into(),

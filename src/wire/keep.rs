@@ -69,10 +69,16 @@ impl fmt::Display for Error {
         match self {
             Self::Magic => f.write_str("not a file that pflow kept"),
             Self::Version(version) if *version > VERSION => {
-                write!(f, "version {version}, of a newer pflow; this one reads {VERSION}")
+                write!(
+                    f,
+                    "version {version}, of a newer pflow; this one reads {VERSION}"
+                )
             }
             Self::Version(version) => {
-                write!(f, "version {version}, of an older pflow; this one reads {VERSION}")
+                write!(
+                    f,
+                    "version {version}, of an older pflow; this one reads {VERSION}"
+                )
             }
             Self::Header => f.write_str("damaged: its header's checksum is wrong"),
             Self::Length { expected, have } => {
@@ -90,6 +96,7 @@ pub struct Crc(u32);
 
 const CRC_TABLE: [u32; 256] = crc_table();
 
+#[expect(clippy::indexing_slicing, reason = "n is less than 256")]
 const fn crc_table() -> [u32; 256] {
     let mut table = [0; 256];
     let mut n = 0_u32;
@@ -292,7 +299,10 @@ pub struct KeptPart {
 
 /// A record.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(missing_docs, reason = "each is the record of its name, drawn at the file's head")]
+#[expect(
+    missing_docs,
+    reason = "each is the record of its name, drawn at the file's head"
+)]
 pub enum Record {
     Sender(KeptSender),
     State(KeptState),
@@ -310,7 +320,11 @@ pub enum Record {
         creation: Wall,
         exported: Counts,
     },
-    Interface { unit: u32, packed: u32, sequence: u32 },
+    Interface {
+        unit: u32,
+        packed: u32,
+        sequence: u32,
+    },
 }
 
 /// Senders of shares from here on are the table's own and stand for nobody.
@@ -444,7 +458,11 @@ impl Put<'_> {
                 unit,
                 packed,
                 sequence,
-            } => self.octets([*unit, *packed, *sequence].into_iter().flat_map(u32::to_be_bytes)),
+            } => self.octets(
+                [*unit, *packed, *sequence]
+                    .into_iter()
+                    .flat_map(u32::to_be_bytes),
+            ),
         }
     }
 }
@@ -519,7 +537,10 @@ impl Get<'_> {
 
     fn plain_key(&mut self) -> Option<StateKey> {
         let proto = self.u8()?;
-        let mut address = || self.take::<4>().map(|octets| Address::from(IpAddr::from(octets)));
+        let mut address = || {
+            self.take::<4>()
+                .map(|octets| Address::from(IpAddr::from(octets)))
+        };
         let addr = [address()?, address()?];
         Some(StateKey {
             af: Af::Inet,
