@@ -3,6 +3,7 @@
 //! Captures are the kernels' own; time is the packets'.
 
 #![allow(
+    clippy::cast_possible_truncation,
     clippy::indexing_slicing,
     clippy::unwrap_used,
     missing_docs,
@@ -31,8 +32,11 @@ const CAPTURES: [&str; 4] = [
 
 const BOOT: Wall = Wall::from_nanos(1_699_900_000_000_000_000);
 
+/// A packet: link type, stamp, octets.
+type Frame = (LinkType, Wall, Vec<u8>);
+
 /// The packets of a capture: link type, stamp, octets.
-fn frames(name: &str) -> Vec<(LinkType, Wall, Vec<u8>)> {
+fn frames(name: &str) -> Vec<Frame> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("testdata")
         .join(name);
@@ -108,7 +112,7 @@ impl Run {
         self.take();
     }
 
-    fn hear(&mut self, frames: &[(LinkType, Wall, Vec<u8>)]) {
+    fn hear(&mut self, frames: &[Frame]) {
         for (link, stamp, frame) in frames {
             self.now = Now::with_boot(self.now.wall.max(*stamp), self.boot);
             self.engine.handle_timeout(self.now, self.now.uptime);
@@ -132,15 +136,10 @@ impl Run {
                 let number =
                     |at: usize| u32::from_be_bytes(datagram[at..at + 4].try_into().unwrap());
                 let set = u16::from_be_bytes([datagram[16], datagram[17]]);
-                let size = match set {
-                    256 => 53,
-                    257 => 77,
+                let count = match set {
+                    256 => (datagram.len() - 20) / 53,
+                    257 => (datagram.len() - 20) / 77,
                     _ => 0,
-                };
-                let count = if size == 0 {
-                    0
-                } else {
-                    (datagram.len() - 20) / size
                 };
                 self.sequences.push((number(8), count));
             }
@@ -177,7 +176,7 @@ impl Run {
     }
 }
 
-fn captures() -> impl Iterator<Item = (&'static str, Vec<(LinkType, Wall, Vec<u8>)>)> {
+fn captures() -> impl Iterator<Item = (&'static str, Vec<Frame>)> {
     CAPTURES.iter().map(|name| (*name, frames(name)))
 }
 
@@ -277,8 +276,7 @@ fn another_machine_or_a_reboot_changes_no_time() {
         second.restore(&file, first.now.wall);
         second.start(first.now.wall);
         second.hear(&frames[80..]);
-        let flows = [first.flows(), second.finish()].concat();
-        flows
+        [first.flows(), second.finish()].concat()
     };
     let as_before = flows(BOOT);
     let just_now = Wall::new(frames[79].1.secs(), 0);
@@ -288,7 +286,7 @@ fn another_machine_or_a_reboot_changes_no_time() {
 }
 
 /// A crash when `kept` packets were in the file and `lost` more were heard of and exported.
-fn crash(frames: &[(LinkType, Wall, Vec<u8>)], kept: usize, lost: usize) -> (Run, Run) {
+fn crash(frames: &[Frame], kept: usize, lost: usize) -> (Run, Run) {
     let mut first = Run::new(BOOT);
     first.start(frames[0].1);
     first.hear(&frames[..kept]);
