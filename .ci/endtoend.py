@@ -14,9 +14,10 @@ usage: endtoend.py PFLOW TESTDATA-DIRECTORY     (as root, with nfdump, tshark an
 6. nfcapd sees no sequence failure while pflowctl sets the interface again and again; tshark finds the tap's savefile
    well formed, its checksums right.
 7. Live: the default control socket, its mode, a dead program's socket replaced, a living one's not.
-8. -x 1 takes as long as the capture; a broken pipe and a damaged file end as the manual page says.
+8. The keep file: a hundred times SIGKILL, stops in good order, files that are refused, a disk that is full.
+9. -x 1 takes as long as the capture; a broken pipe and a damaged file end as the manual page says.
 """
-import collections, json, os, signal, socket, struct, subprocess, sys, tempfile, time
+import collections, json, os, random, signal, socket, struct, subprocess, sys, tempfile, time
 
 PFLOW, DATA = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 PFLOWCTL = os.path.join(os.path.dirname(PFLOW), 'pflowctl')
@@ -511,6 +512,160 @@ def live_socket():
         subprocess.run(['ip', 'netns', 'del', ns], stderr=subprocess.DEVNULL)
 
 
+def feed(kept, frames, kill_at, interval=2, more=()):
+    """Gives pflow frames on standard input and kills it with SIGKILL after so many, None: lets it end. Its NetFlow v5 records, its log."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as collector:
+        collector.bind(('127.0.0.1', 0))
+        collector.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+        collector.settimeout(0.05)
+        child = subprocess.Popen([PFLOW, '-a', '-b', BOOT, '-r', '-', '-e', 'keep file "%s"' % kept, '-e', 'keep interval %d' % interval, *more,
+                                  'pflow0', 'flowdst', '127.0.0.1:%d' % collector.getsockname()[1], 'hold', '1'],
+                                 stdin=subprocess.PIPE, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        head, frames = frames
+        child.stdin.write(head + b''.join(frames[:kill_at]))
+        child.stdin.flush()
+        if kill_at is None:
+            child.stdin.close()
+        else:
+            time.sleep(KILL_AFTER)
+            child.send_signal(signal.SIGKILL)
+        log = child.stderr.read().decode()
+        child.wait()
+        records = collections.Counter()
+        try:
+            while True:
+                d = collector.recv(65536)
+                count, = struct.unpack('>H', d[2:4])
+                records.update(d[24 + 48 * n:72 + 48 * n] for n in range(count))
+        except socket.timeout:
+            return records, log
+
+
+KILL_AFTER = 0.03
+
+
+def ends_of(record):
+    """First, last packet in ms of uptime, and what does not change with what was counted."""
+    return struct.unpack('>II', record[24:32]), record[:12] + record[32:36] + record[38:39] + record[24:28]
+
+
+def capture_frames(path):
+    """The head of a savefile, and its packets with their headers."""
+    data, at, frames = open(path, 'rb').read(), 24, []
+    while at < len(data):
+        length = 16 + struct.unpack('<I', data[at + 8:at + 12])[0]
+        frames.append(data[at:at + length])
+        at += length
+    return data[:24], frames
+
+
+def uptime(frame):
+    seconds, fraction = struct.unpack('<II', frame[:8])
+    return (seconds - int(BOOT)) * 1000 + fraction // (1000 if fraction < 10 ** 6 else 10 ** 6)
+
+
+def killed(times):
+    """Runs that are killed after some packets and go on with the next from the keep file. Over all runs no record is there twice, and those
+    that lack began or ended in an interval that a kill cut off."""
+    head, frames = capture_frames(CAPTURE)
+    whole, _ = feed(os.path.join(TMP.name, 'whole'), (head, frames), None)
+    random.seed(6)
+    lost = kills = restored = all_records = 0
+    while kills < times:
+        kept = os.path.join(TMP.name, 'killed')
+        if os.path.exists(kept):
+            os.unlink(kept)
+        records, windows, at = collections.Counter(), [], 0
+        while at < len(frames):
+            length = random.randrange(8, 40)
+            is_last = at + length >= len(frames)
+            some, log = feed(kept, (head, frames[at:]), None if is_last else length)
+            records += some
+            restored += 'after a crash' in log
+            if not is_last:
+                kills += 1
+                written = os.path.exists(kept) and struct.unpack('>q', open(kept, 'rb').read()[24:32])[0] // 10 ** 6 - int(BOOT) * 1000 or 0
+                windows.append((written - 1000, uptime(frames[at + length - 1]) + 1000))
+            at += length
+        all_records += sum(whole.values())
+        names = collections.Counter(ends_of(r)[1] for r in records.elements())
+        usual = collections.Counter(ends_of(r)[1] for r in whole.elements())
+        more = names - usual
+        if more:
+            return '%d records twice: %r' % (sum(more.values()), list(more)[:2])
+        for record in whole:
+            (first, last), name = ends_of(record)
+            if names[name] == 0:
+                lost += 1
+                # The end of a record is its last packet; its state ends up to a timeout later.
+                if not any(begin <= first <= end for begin, end in windows) and not any(begin <= last + 100000 and last <= end for begin, end in windows):
+                    return 'lost outside of every window %r: %d %d' % (windows, first, last)
+    print('   %d kills, %d times read back, %d records of %d lost, all in the windows' % (kills, restored, lost, all_records))
+    if lost * 10 > all_records:
+        return '%d of %d records lost' % (lost, all_records)
+    return restored < times / 2 and 'read back %d times only' % restored
+
+
+def kept_in_good_order():
+    """Stopped and started again at every tenth packet, what goes out is what goes out in one run."""
+    head, frames = capture_frames(CAPTURE)
+    whole, _ = feed(os.path.join(TMP.name, 'whole2'), (head, frames), None)
+    kept, records = os.path.join(TMP.name, 'order'), collections.Counter()
+    for at in range(0, len(frames), 10):
+        some, log = feed(kept, (head, frames[at:at + 10]), None)
+        records += some
+        if at and 'after a stop in good order' not in log:
+            return log
+    return records != whole and '%r' % ((records - whole).total(), (whole - records).total())
+
+
+def refused():
+    """What is wrong with a file is said, and pflow begins without it."""
+    head, frames = capture_frames(CAPTURE)
+    kept = os.path.join(TMP.name, 'refused')
+    feed(kept, (head, frames[:60]), None)
+    good = open(kept, 'rb').read()
+    for words, data in (('damaged: its checksum is wrong', good[:200] + bytes([good[200] ^ 1]) + good[201:]),
+                        ("damaged: its header's checksum is wrong", good[:20] + b'\xff' + good[21:]),
+                        ('octets where it should have', good[:-7]),
+                        ('of an older pflow', good[:9] + b'\0' + good[10:]),
+                        ('of a newer pflow', good[:9] + b'\7' + good[10:]),
+                        ('not a file that pflow kept', b'#!/bin/sh\n')):
+        open(kept, 'wb').write(data)
+        _, log = feed(kept, (head, frames[60:]), None)
+        if words not in log or 'a fresh start' not in log:
+            return '%s: %s' % (words, log)
+        if open(kept, 'rb').read()[:10] != good[:10]:
+            return '%s: no new file' % words
+    late = struct.pack('<I', struct.unpack('<I', frames[60][:4])[0] + 8000) + frames[60][4:]
+    open(kept, 'wb').write(good)
+    _, log = feed(kept, (head, [late]), None)
+    return 'more than an hour; a fresh start' not in log and log
+
+
+def disk_full():
+    """A disk that is full leaves the old file, and pflow goes on."""
+    head, frames = capture_frames(CAPTURE)
+    disk = tempfile.mkdtemp(dir=TMP.name)
+    run('mount', '-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', disk, check=True)
+    try:
+        kept = os.path.join(disk, 'keep')
+        feed(kept, (head, frames[:60]), None)
+        old = open(kept, 'rb').read()[36:]
+        with open(os.path.join(disk, 'filler'), 'wb', 0) as filler:
+            try:
+                while True:
+                    filler.write(bytes(4096))
+            except OSError:
+                pass
+        _, log = feed(kept, (head, frames[60:]), None)
+        if 'the old one stays' not in log or 'No space left' not in log:
+            return log
+        return open(kept, 'rb').read()[36:] != old and 'the old file has changed' or os.path.exists(kept + '.new') and 'half a file stays'
+    finally:
+        run('umount', disk)
+
+
 def pace():
     """A capture of three packets over two seconds takes two seconds at -x 1, one at -x 2, none at 0."""
     path = os.path.join(TMP.name, 'pace.pcap')
@@ -562,6 +717,10 @@ check('reload', reload())
 check('solicit', solicit(False))
 check('solicit a syncpeer', solicit(True))
 check('solicit after a reload', solicit(False, reload=True))
+check('keep file: a hundred kills', killed(100))
+check('keep file: stopped in good order', kept_in_good_order())
+check('keep file: refused', refused())
+check('keep file: disk full', disk_full())
 check('pace', pace())
 endings()
 print('endtoend: %d passed, %d failed' % (passed, failed))

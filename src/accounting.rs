@@ -96,6 +96,16 @@ impl Head {
     /// Waits for the first data.
     const WANTED: Self = Self(u32::MAX);
 
+    /// As a number, to be kept.
+    pub fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// What [`Self::bits`] gave.
+    pub fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
     /// Adds to what initiator and responder sent what is due of the beginning.
     pub fn complete(&mut self, [sent, back]: &mut [Sent; 2]) {
         if back.options > 0 && sent.payload > 0 {
@@ -122,6 +132,16 @@ impl Shape {
     const STAMPS: u8 = 0x40;
     const LOOSE: u8 = 0x80;
     const UNIT: u16 = 32;
+
+    /// As a number, to be kept.
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// What [`Self::bits`] gave.
+    pub fn from_bits(bits: u8) -> Self {
+        Self(bits)
+    }
 
     fn new(max_mss: Option<u16>, src: Peer<'_>, dst: Peer<'_>) -> Self {
         let mss = max_mss.filter(|mss| *mss >= LEAST_MSS).unwrap_or(0);

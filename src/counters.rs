@@ -66,6 +66,9 @@ counters! {
         shares_refused: "full states of further senders of a state, beyond the bound",
         senders_refused: "senders beyond the bound, counted as one",
         names_refused: "interface names beyond the bound, forgotten",
+        restored: "states read back from the keep file",
+        not_restored: "states in the keep file for which there was no room",
+        unconfirmed: "states read back after a crash and not heard of again, dropped",
     }
 }
 
@@ -150,6 +153,16 @@ impl InterfaceCounters {
         for (mine, theirs) in self.values_mut().into_iter().zip(other.iter()) {
             *mine += theirs.value;
         }
+    }
+}
+
+counters! {
+    /// Keeping the table over a restart.
+    KeepCounters {
+        written: "keep files written",
+        skipped: "keep files left out, the one before was not written yet",
+        failed: "keep files that could not be written",
+        octets: "octets of the last keep file written",
     }
 }
 

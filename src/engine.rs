@@ -14,15 +14,18 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::counters::{FlowCounters, InterfaceCounters, PacketCounters, Reason, SolicitCounters};
+use crate::counters::{
+    FlowCounters, InterfaceCounters, KeepCounters, PacketCounters, Reason, SolicitCounters,
+};
 use crate::export::Outbox;
 use crate::flow::{Boot, End, Flow, Quality};
 use crate::interface::Interface;
 use crate::output::{Output, Printer};
 use crate::solicit::{self, Solicitor};
 use crate::state::Direction;
-use crate::table::{self, Arrival, Sender, Table};
+use crate::table::{self, Arrival, KeepCursor, Restore, Sender, Table};
 use crate::time::{Now, Uptime, Wall};
+use crate::wire::keep as kept;
 use crate::wire::link::{self, LinkType};
 use crate::wire::pfsync::{self, Error};
 
@@ -79,6 +82,8 @@ pub struct Engine {
     /// All packets and messages.
     packets: PacketCounters,
     notices: Vec<String>,
+    /// Keep files written.
+    keep: KeepCounters,
 }
 
 /// What a flow goes through once it is made.
@@ -226,6 +231,7 @@ impl Engine {
             gap_until: None,
             packets: PacketCounters::default(),
             notices: Vec::new(),
+            keep: KeepCounters::default(),
         }
     }
 
@@ -253,6 +259,49 @@ impl Engine {
             .map(|(unit, settings)| (*unit, settings.active))
             .collect();
         self.table.set_active(now.uptime, &active);
+    }
+
+    /// Takes back what a keep file holds, before [`Self::start`].
+    pub fn restore(&mut self, now: Now, is_clean: bool, records: kept::Records<'_>) {
+        self.sync_active(now);
+        let mut restore = Restore::new(now, is_clean);
+        for record in records {
+            self.table.restore(&mut restore, &record);
+            if let kept::Record::Interface {
+                unit,
+                packed,
+                sequence,
+            } = record
+            {
+                let mut interfaces = self.exporter.interfaces.iter_mut();
+                if let Some(interface) = interfaces.find(|interface| interface.unit() == unit) {
+                    interface.restore(packed, sequence);
+                }
+            }
+        }
+        self.table.end_restore(restore);
+    }
+
+    /// Appends the next records of a keep file to `out`; true if they are the last. With those
+    /// goes what the interfaces hold: no record is in neither.
+    pub fn keep_step(&mut self, now: Now, cursor: &mut KeepCursor, out: &mut Vec<u8>) -> bool {
+        if !self.table.keep_step(cursor, now, out) {
+            return false;
+        }
+        let Exporter {
+            interfaces, outbox, ..
+        } = &mut self.exporter;
+        for interface in interfaces {
+            interface.flush(now, outbox);
+            let (packed, sequence) = interface.sequences();
+            kept::Record::Interface {
+                unit: interface.unit(),
+                packed,
+                sequence,
+            }
+            .encode(out);
+        }
+        true
     }
 
     /// When [`Self::handle_timeout`] has something to do.
@@ -394,6 +443,16 @@ impl Engine {
     /// What was asked of firewalls, if anything was to be.
     pub fn solicit_counters(&self) -> Option<&SolicitCounters> {
         self.solicitor.as_ref().map(|solicitor| &solicitor.counters)
+    }
+
+    /// Keep files written, if there is to be one.
+    pub fn keep_counters(&self) -> Option<&KeepCounters> {
+        self.config().keep.file.is_some().then_some(&self.keep)
+    }
+
+    /// The same, for whoever writes them.
+    pub fn keep_counters_mut(&mut self) -> &mut KeepCounters {
+        &mut self.keep
     }
 
     /// The latest time heard of.

@@ -5,6 +5,7 @@
 //! savefile   size of a piece | file                         in pieces or whole, the same frames
 //! bpf        buffer                                         both alignments
 //! engine     form | table | interfaces | [step | kind | len 2 | frame] ..   one turn each
+//! keep       states | records of a keep file   refused, or restored and kept again the same
 //! config     text                              a line, or +the+words+of+one, at a time; as printed
 //! control    len 2 | frame | text                     a line a request, on both sockets; its answer
 //! ```
@@ -24,9 +25,10 @@ use crate::output::messages::Detail;
 use crate::output::{Form, Output, Printer};
 use crate::solicit::Requests;
 use crate::state::Direction;
-use crate::table::MAX_SENDERS;
+use crate::table::{KeepCursor, MAX_SENDERS};
 use crate::time::{Now, Wall};
 use crate::wire::bpf;
+use crate::wire::keep as wire_keep;
 use crate::wire::link::{self, LinkType};
 use crate::wire::pfsync::{self, Dialect, Message};
 use crate::wire::savefile::{self, Frame, MAX_RECORD, Savefile};
@@ -40,6 +42,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("savefile", savefile),
     ("bpf", bpf),
     ("engine", engine),
+    ("keep", keep),
     ("config", config),
     ("control", control),
 ];
@@ -181,6 +184,46 @@ pub fn bpf(data: &[u8]) {
     }
 }
 
+/// Records are refused or make a table; what that keeps makes one that keeps the same.
+pub fn keep(data: &[u8]) {
+    let Some(([states, flags], body)) = data.split_first_chunk() else {
+        return;
+    };
+    let file = wire_keep::file(flags & 1 != 0, START, body);
+    let Ok((header, records)) = wire_keep::parse(&file) else {
+        return;
+    };
+    let mut again = Vec::new();
+    for record in records.clone() {
+        record.encode(&mut again);
+    }
+    assert_eq!(again, body, "what decodes encodes to the same octets");
+    let begin = |header: wire_keep::Header, records| {
+        let run = Run::new(0, states & 0x1f | 0x80, *flags >> 1);
+        run.map(|mut run| {
+            run.engine.restore(run.now, header.is_clean, records);
+            run
+        })
+    };
+    let Some(mut first) = begin(header, records) else {
+        return;
+    };
+    first.check();
+    let kept = first.keep();
+    let file = wire_keep::file(true, START, &kept);
+    let parsed = wire_keep::parse(&file);
+    let (header, records) = parsed.unwrap_or_else(|error| panic!("{error}"));
+    let Some(mut second) = begin(header, records) else {
+        return;
+    };
+    assert_eq!(second.engine.table().len(), first.engine.table().len());
+    second.keep();
+    for step in [1, 130, 255] {
+        second.turn(step, 0, &[]);
+    }
+    second.finish();
+}
+
 /// A machine that hears frames while time goes on by as much as the input says.
 pub fn engine(data: &[u8]) {
     let Some(([form, table, interfaces], mut rest)) = data.split_first_chunk() else {
@@ -281,6 +324,13 @@ impl Run {
         self.engine.handle_packet(now, &packet);
         self.packets += 1;
         self.check();
+    }
+
+    fn keep(&mut self) -> Vec<u8> {
+        let (mut cursor, mut body) = (KeepCursor::default(), Vec::new());
+        while !self.engine.keep_step(self.now, &mut cursor, &mut body) {}
+        self.check();
+        body
     }
 
     fn finish(mut self) {

@@ -165,6 +165,17 @@ impl Interface {
         self.netflow5.held() + self.ipfix.held()
     }
 
+    /// Records packed, and the IPFIX sequence number.
+    pub fn sequences(&self) -> (u32, u32) {
+        (self.packed, self.ipfix.sequence())
+    }
+
+    /// Goes on from what [`Self::sequences`] was before a restart.
+    pub fn restore(&mut self, packed: u32, sequence: u32) {
+        self.packed = packed;
+        self.ipfix.set_sequence(sequence);
+    }
+
     /// Takes new settings: sends what is held under the old ones, then templates if they are to
     /// be sent at all.
     pub fn configure(&mut self, now: Now, settings: Settings, outbox: &mut Outbox) {

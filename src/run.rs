@@ -8,6 +8,7 @@
 //! ```
 
 mod commands;
+mod keep;
 mod live;
 mod parent;
 mod replay;
@@ -28,11 +29,13 @@ use crate::export::Outbox;
 use crate::flow::Boot;
 use crate::interface::{Settings, Source};
 use crate::io::clock::Clock;
+use crate::io::keep::KeepFile;
 use crate::io::log::{Limiter, Log};
 use crate::io::transport::{Transport, Udp, WhenFull, source_address};
 use crate::options::{DEFAULT_INTERFACE, DEFAULT_STATES, Options};
 use crate::output::{Form, Output};
 use crate::time::Now;
+use keep::Keeper;
 use parent::Parent;
 use solicit::{OpenedRaw, Soliciting};
 use taps::{OpenedTaps, Taps};
@@ -131,6 +134,7 @@ fn check_fixed(old: &Config, new: &Config) -> Result<(), String> {
             "socket",
             new.socket == old.socket && new.socket_readonly == old.socket_readonly,
         ),
+        ("keep file", new.keep.file == old.keep.file),
     ];
     match fixed.iter().find(|(_, is_same)| !is_same) {
         Some((word, _)) => Err(format!("{word}: cannot be changed while pflow runs")),
@@ -154,6 +158,7 @@ struct Outside {
     taps: Taps,
     /// Where requests for states go.
     solicit: Soliciting,
+    keeper: Keeper,
 }
 
 /// An interface's socket. It stays for the interface's life, unless where it sends from changes.
@@ -168,6 +173,7 @@ struct Opened {
     ports: BTreeMap<u32, Port>,
     taps: OpenedTaps,
     solicit: OpenedRaw,
+    keep: Option<KeepFile>,
 }
 
 /// Whether the system had no room for a datagram.
@@ -200,6 +206,7 @@ impl Outside {
             clock: Clock::new(None),
             taps: Taps::new(when_full),
             solicit: Soliciting::new(when_full),
+            keeper: Keeper::default(),
         };
         let opened = outside.prepare(config)?;
         outside.commit(config, opened);
@@ -239,6 +246,7 @@ impl Outside {
             ports: opened,
             taps: self.taps.prepare(config, self.parent.as_ref())?,
             solicit: self.solicit.prepare(config, self.parent.as_ref())?,
+            keep: self.keeper.prepare(config, self.parent.as_ref())?,
         })
     }
 
@@ -261,6 +269,7 @@ impl Outside {
         self.ports.extend(opened.ports);
         self.taps.commit(config, opened.taps);
         self.solicit.commit(opened.solicit);
+        self.keeper.commit(config, opened.keep);
         for (unit, settings) in &config.interfaces {
             if let (Some(port), Some(to)) = (self.ports.get_mut(unit), settings.running_to()) {
                 port.transport.redirect(to);

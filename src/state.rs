@@ -162,6 +162,11 @@ impl IfName {
         self.0.get(..len).unwrap_or_default()
     }
 
+    /// All 16 octets, with NULs behind the name.
+    pub fn octets(&self) -> [u8; 16] {
+        self.0
+    }
+
     /// Whether there is no name, as in a CLR for every interface.
     pub fn is_empty(&self) -> bool {
         self.as_bytes().is_empty()

@@ -14,6 +14,7 @@ pub fn lines(engine: &Engine, sources: &SourceCounters) -> Vec<String> {
     lines.extend(senders(engine));
     lines.push(states(engine));
     lines.extend(solicited(engine));
+    lines.extend(kept(engine));
     lines.push(flows(engine));
     lines.extend(interfaces(engine));
     lines
@@ -85,6 +86,15 @@ fn states(engine: &Engine) -> String {
         "" => "no states".to_owned(),
         counters => format!("{counters}; {} alive", table.len()),
     }
+}
+
+/// Keep files written, if there was to be one.
+fn kept(engine: &Engine) -> Option<String> {
+    let counters = engine.keep_counters()?;
+    Some(match nonzero(counters.iter()).as_str() {
+        "" => "no keep files written".to_owned(),
+        counters => counters.to_owned(),
+    })
 }
 
 /// What firewalls were asked for, if they were to be.

@@ -183,7 +183,7 @@ fn every_value_of_a_word_is_described_and_no_other() {
     known.extend(words(Format::VALUES.iter().map(|(name, _)| *name)));
     known.extend(words(Counting::VALUES.iter().map(|(name, _)| *name)));
     known.extend(words(["in", "out", "any", "active", "none", "on", "off"]));
-    known.extend(words(["rate", "peer", "ro"]));
+    known.extend(words(["rate", "peer", "ro", "file", "interval"]));
     // `.Ic flush Cm active | none`: the macro is called once for both.
     let mut both = mentioned;
     both.extend(words(["none", "off", "estimate"]));
@@ -209,6 +209,7 @@ fn bounds_in_the_page_are_the_programs() {
     check("pflow0 active", (0, 86400), "0 to 86400");
     check("pflow0 domain", (1, u32::MAX.into()), "1 to 4294967295");
     check("solicit rate", (1, 100_000), "1 to 100000");
+    check("keep interval", (1, 1800), "1 to 1800 seconds");
     check("states", (1, 1 << 30), "1 to 1073741824");
     check(
         "timeout udp.first",

@@ -12,6 +12,7 @@
 //!            | "ifindex" name n | "counters" ( "exact" | "estimate" )
 //!            | "flush" ( "active" | "none" ) | "join" ( "on" | "off" )
 //!            | "socket" [ "ro" ] file
+//!            | "keep" ( "file" file | "interval" n )
 //!            | "solicit" ( "on" name | "off" | "rate" n | "peer" address )
 //! ```
 //! The words are ifconfig(8)'s and, as synonyms, pflowctl(8)'s of FreeBSD. Addresses are numeric,
@@ -33,6 +34,8 @@ pub(crate) const MAX_UNIT: u32 = 65535;
 pub(crate) const MAX_REFRESH: u32 = 86400;
 /// Largest `active`, seconds: a day.
 pub(crate) const MAX_ACTIVE: u32 = 86400;
+/// Largest `keep interval`, seconds: half of what a file may be old.
+pub(crate) const MAX_KEEP_INTERVAL: u32 = 1800;
 /// Largest `timeout`, seconds.
 pub(crate) const MAX_TIMEOUT: u32 = 0x7fff_ffff;
 
@@ -118,6 +121,8 @@ pub enum ProgramWord {
     Socket { file: String, is_readonly: bool },
     Solicit(SolicitWord),
     User(String),
+    KeepFile(String),
+    KeepInterval(u32),
 }
 
 /// What `solicit` is followed by.
@@ -238,6 +243,7 @@ const PROGRAM_WORDS: &[&str] = &[
     "socket",
     "solicit",
     "user",
+    "keep",
 ];
 
 /// Every word for an interface, with whether a value follows it.
@@ -376,6 +382,7 @@ fn program_word<'a>(
                 is_readonly,
             }
         }
+        "keep" => keep(value()?, value()?).map_err(wrong)?,
         "solicit" => {
             let first = value()?;
             let value = if first == "off" { "" } else { value()? };
@@ -389,6 +396,15 @@ fn program_word<'a>(
     match words.next() {
         None => Ok(parsed),
         Some(extra) => Err(Error::new(extra, format!("nothing may follow {word}"))),
+    }
+}
+
+/// What follows `keep`.
+fn keep(word: &str, value: &str) -> Result<ProgramWord, String> {
+    match word {
+        "file" => Ok(ProgramWord::KeepFile(file_name(value)?)),
+        "interval" => number(value, 1, MAX_KEEP_INTERVAL).map(ProgramWord::KeepInterval),
+        _ => Err(format!("{word} is not one of: file interval")),
     }
 }
 

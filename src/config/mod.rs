@@ -91,6 +91,29 @@ pub struct Config {
     pub solicit: Solicit,
     /// Whom to run as once everything is open.
     pub user: Option<String>,
+    /// Keeping the table over a restart.
+    pub keep: Keep,
+}
+
+/// What `keep` sets.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Keep {
+    /// Where, if at all.
+    pub file: Option<String>,
+    /// How often, seconds.
+    pub interval: u32,
+}
+
+/// How often the table is kept unless the configuration says, seconds.
+pub const DEFAULT_KEEP_INTERVAL: u32 = 60;
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self {
+            file: None,
+            interval: DEFAULT_KEEP_INTERVAL,
+        }
+    }
 }
 
 /// What `solicit` sets.
@@ -261,6 +284,8 @@ impl Config {
             }
             ProgramWord::Solicit(word) => self.solicit.apply(word)?,
             ProgramWord::User(name) => self.user = Some(name.clone()),
+            ProgramWord::KeepFile(file) => self.keep.file = Some(file.clone()),
+            ProgramWord::KeepInterval(seconds) => self.keep.interval = *seconds,
         }
         Ok(())
     }

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::Config;
 use super::grammar::DIRECTIONS;
+use super::{Config, DEFAULT_KEEP_INTERVAL};
 use crate::accounting::Counting;
 use crate::export::{Format, TemplateSet};
 use crate::interface::Settings;
@@ -91,6 +91,12 @@ impl fmt::Display for Config {
         }
         if let Some(name) = &self.user {
             writeln!(f, "user {}", Word(name))?;
+        }
+        if let Some(file) = &self.keep.file {
+            writeln!(f, "keep file {}", Word(file))?;
+        }
+        if self.keep.interval != DEFAULT_KEEP_INTERVAL {
+            writeln!(f, "keep interval {}", self.keep.interval)?;
         }
         for (unit, settings) in &self.interfaces {
             write!(f, "pflow{unit} {settings}")?;
@@ -214,6 +220,8 @@ solicit rate 50
 solicit peer 192.0.2.1
 solicit peer [2001:db8::1]
 user _pflow
+keep file /var/db/pflow/keep
+keep interval 5
 pflow0 create flowsrc 10.0.0.1:7 flowdst 10.0.0.2:1234 pflowproto 10 mtu 1400 template freebsd \
 domain 7 hold 5 refresh 600 active 1800 direction out down
 pflow3 create flowsrc [::1] pflowproto 5

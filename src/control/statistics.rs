@@ -9,8 +9,8 @@ use crate::interface::Interface;
 use crate::output::json::Object;
 
 /// The parts, in order.
-const PARTS: [fn(&View<'_>, &mut Writer<'_>); 8] = [
-    pflow, sources, packets, messages, table, flows, solicit, control,
+const PARTS: [fn(&View<'_>, &mut Writer<'_>); 9] = [
+    pflow, sources, packets, messages, table, flows, solicit, keep, control,
 ];
 
 /// Appends the next part; behind the fixed ones come the interfaces, then the senders, one a step.
@@ -175,6 +175,12 @@ fn flows(view: &View<'_>, writer: &mut Writer<'_>) {
 fn solicit(view: &View<'_>, writer: &mut Writer<'_>) {
     if let Some(counters) = view.engine.solicit_counters() {
         writer.part("solicit", None, counters.iter());
+    }
+}
+
+fn keep(view: &View<'_>, writer: &mut Writer<'_>) {
+    if let Some(counters) = view.engine.keep_counters() {
+        writer.part("keep", None, counters.iter());
     }
 }
 

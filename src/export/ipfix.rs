@@ -122,6 +122,16 @@ impl Ipfix {
         [Layout::Ipv4, nat, Layout::Ipv6].map(|layout| capacity(settings, layout))
     }
 
+    /// Data records sent.
+    pub(crate) fn sequence(&self) -> u32 {
+        self.sequence
+    }
+
+    /// Goes on from a number.
+    pub(crate) fn set_sequence(&mut self, sequence: u32) {
+        self.sequence = sequence;
+    }
+
     /// Packs a flow's records.
     pub(crate) fn push(
         &mut self,

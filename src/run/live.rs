@@ -70,6 +70,9 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, String> {
         is_silence_told: false,
         has_failed: false,
     };
+    live.outside
+        .keeper
+        .restore(&mut live.engine, now, Some(&parent), &mut live.outside.log);
     live.engine.start(now);
     live.outside.set_soliciting(&mut live.engine, now);
     live.tell_start(&names);
@@ -117,8 +120,11 @@ impl LiveRun {
                 break;
             }
             let now = self.clock.now();
+            self.outside.keep(&mut self.engine, now);
             let due = self.engine.poll_timeout();
             let wait = due.map_or(TURN, |due| due.since(now.uptime).min(TURN));
+            let keep = self.outside.keeper.wait(now.uptime);
+            let wait = keep.map_or(wait, |keep| keep.min(wait));
             select_biased! {
                 recv(self.signals) -> request => match request {
                     Ok(Request::Stop) => break,
@@ -254,7 +260,8 @@ impl LiveRun {
         while let Ok(batch) = readers.batches().try_recv() {
             self.handle_batch(&batch);
         }
-        self.engine.finish(self.clock.now());
+        let now = self.clock.now();
+        self.outside.finish(&mut self.engine, now);
         self.drain();
         let Outside {
             taps, log, clock, ..

@@ -6,6 +6,8 @@
 //!        --tap FILE------>           if the configuration names it: opens it, passes the descriptor
 //!        --bind ADDRESS--->          if it is a flowsrc of the configuration: the same
 //!        --raw4, raw6 IF->           if the configuration solicits there: the same
+//!        --keep read, new->          opens the keep file, or the one beside it: the same
+//!        --keep install--->          puts the new one in the place of the old one
 //!        --log------------>          a socket to syslogd
 //!        --ready---------->          no answer: lets the shell go
 //! child <-signals--------- parent
@@ -15,13 +17,13 @@
 //! control sockets and of the process number, and ends as the child did. If the parent ends, the
 //! child sees the end of its lifeline and stops.
 
-use std::cell::RefCell;
 use std::fs::File;
+use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::process::ExitCode;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -29,6 +31,7 @@ use nix::unistd::Pid;
 use super::{live_config, taps};
 use crate::config::{Config, apply_text};
 use crate::io::daemon::{Ended, Null, Waiting, status_of};
+use crate::io::keep::{Files, Place};
 use crate::io::link::{Link, Message};
 use crate::io::log::{self, Log};
 use crate::io::raw::{self, Raw};
@@ -43,13 +46,20 @@ const TAP: &str = "tap ";
 const BIND: &str = "bind ";
 const RAW4: &str = "raw4 ";
 const RAW6: &str = "raw6 ";
+const KEEP: &str = "keep ";
+const KEEP_READ: &str = "keep read";
+const KEEP_NEW: &str = "keep new";
+const KEEP_INSTALL: &str = "keep install";
+const KEEP_DISCARD: &str = "keep discard";
+/// A disk may take so many times as long to answer as anything else: 20 s.
+const DISK: u32 = 10;
 /// First octet of an answer, before what was asked for or what is wrong.
 const DONE: u8 = b'+';
 const REFUSED: u8 = b'-';
 
-/// The parent, as the child sees it.
+/// The parent, as the child sees it: its export loop and the thread that writes the keep file.
 #[derive(Clone)]
-pub(super) struct Parent(Rc<RefCell<Asking>>);
+pub(super) struct Parent(Arc<Mutex<Asking>>);
 
 struct Asking {
     link: Link,
@@ -59,16 +69,21 @@ struct Asking {
 
 impl Parent {
     pub(super) fn new(link: Link) -> Self {
-        Self(Rc::new(RefCell::new(Asking {
+        Self(Arc::new(Mutex::new(Asking {
             link,
             number: 0,
             is_broken: false,
         })))
     }
 
+    fn asking(&self) -> MutexGuard<'_, Asking> {
+        // A thread that panicked has ended the process.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Reads the configuration again.
     pub(super) fn config(&self) -> Result<Config, String> {
-        let (text, _) = self.0.borrow_mut().ask(CONFIG)?;
+        let (text, _) = self.asking().ask(CONFIG)?;
         let mut config = Config::default();
         apply_text(&mut config, "configuration", &text).map_err(|error| error.to_string())?;
         Ok(config)
@@ -76,38 +91,80 @@ impl Parent {
 
     /// Opens the file of a tap.
     pub(super) fn open_tap(&self, name: &str) -> Result<File, String> {
-        self.0
-            .borrow_mut()
-            .open(&format!("{TAP}{name}"))
-            .map(File::from)
+        self.asking().open(&format!("{TAP}{name}")).map(File::from)
     }
 
     /// A UDP socket that is bound.
     pub(super) fn bind(&self, from: SocketAddr) -> Result<UdpSocket, String> {
-        self.0
-            .borrow_mut()
+        self.asking()
             .open(&format!("{BIND}{from}"))
             .map(UdpSocket::from)
     }
 
     /// Sockets to ask firewalls by.
     pub(super) fn open_raw(&self, name: &str) -> Result<Raw, String> {
-        let mut asking = self.0.borrow_mut();
+        let mut asking = self.asking();
         let v4 = asking.open(&format!("{RAW4}{name}"))?;
         Ok(Raw::new(v4, asking.open(&format!("{RAW6}{name}")).ok()))
+    }
+
+    /// Where the keep file is.
+    pub(super) fn keep_place(&self, name: &str) -> Kept {
+        Kept {
+            parent: self.clone(),
+            name: name.to_owned(),
+        }
     }
 
     /// A socket to syslogd, if it is there.
     pub(super) fn log(&self) -> Option<UnixDatagram> {
         // The log may be written to while something else is asked.
-        let descriptor = self.0.try_borrow_mut().ok()?.open(LOG).ok()?;
+        let descriptor = self.0.try_lock().ok()?.open(LOG).ok()?;
         Some(UnixDatagram::from(descriptor))
     }
 
     /// Tells that the program runs.
     pub(super) fn tell_ready(&self) -> Result<(), String> {
-        let outcome = self.0.borrow_mut().link.send(0, READY.as_bytes(), None);
+        let outcome = self.asking().link.send(0, READY.as_bytes(), None);
         outcome.map_err(|error| format!("parent process: {error}"))
+    }
+}
+
+/// The keep file, by the parent.
+pub(super) struct Kept {
+    parent: Parent,
+    name: String,
+}
+
+impl Kept {
+    fn ask(&self, request: &str) -> io::Result<Option<OwnedFd>> {
+        let answer = self.parent.asking().ask_patiently(request, DISK);
+        answer
+            .map(|(_, descriptor)| descriptor)
+            .map_err(io::Error::other)
+    }
+}
+
+impl Place for Kept {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn read(&self) -> io::Result<Option<File>> {
+        Ok(self.ask(KEEP_READ)?.map(File::from))
+    }
+
+    fn create(&self) -> io::Result<File> {
+        let nothing = || io::Error::other("the parent process passed nothing");
+        self.ask(KEEP_NEW)?.map(File::from).ok_or_else(nothing)
+    }
+
+    fn install(&self) -> io::Result<()> {
+        self.ask(KEEP_INSTALL).map(drop)
+    }
+
+    fn discard(&self) -> io::Result<()> {
+        self.ask(KEEP_DISCARD).map(drop)
     }
 }
 
@@ -118,6 +175,15 @@ impl Asking {
     }
 
     fn ask(&mut self, request: &str) -> Result<(String, Option<OwnedFd>), String> {
+        self.ask_patiently(request, 1)
+    }
+
+    /// Asks, and waits for the answer so many times as long as the link does.
+    fn ask_patiently(
+        &mut self,
+        request: &str,
+        mut turns: u32,
+    ) -> Result<(String, Option<OwnedFd>), String> {
         if self.is_broken {
             return Err("the parent process does not answer any more".to_owned());
         }
@@ -129,6 +195,7 @@ impl Asking {
                     // One that was not waited for any more.
                     Ok(Some(message)) if message.number != self.number => {}
                     Ok(message) => return Ok(message),
+                    Err(error) if is_late(&error) && turns > 1 => turns -= 1,
                     Err(error) => return Err(error),
                 }
             }
@@ -140,15 +207,19 @@ impl Asking {
                 Err("the parent process has gone".to_owned())
             }
             Err(error) => {
-                let is_late = error.kind() == std::io::ErrorKind::WouldBlock;
-                self.is_broken = !is_late;
-                Err(match is_late {
-                    true => "the parent process does not answer in time".to_owned(),
-                    false => format!("parent process: {error}"),
+                self.is_broken = !is_late(&error);
+                Err(match self.is_broken {
+                    false => "the parent process does not answer in time".to_owned(),
+                    true => format!("parent process: {error}"),
                 })
             }
         }
     }
+}
+
+/// Whether there was no answer yet.
+fn is_late(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
 }
 
 fn parse_answer(message: Message) -> Result<(String, Option<OwnedFd>), String> {
@@ -160,10 +231,12 @@ fn parse_answer(message: Message) -> Result<(String, Option<OwnedFd>), String> {
 }
 
 /// The parent's side.
-pub(super) struct Keeper<'a> {
+pub(super) struct Guardian<'a> {
     pub(super) options: &'a Options,
     /// What was read last: what may be opened.
     pub(super) config: Config,
+    /// The keep file, which stays the same.
+    pub(super) keep: Option<Files>,
     pub(super) link: Link,
     pub(super) child: Pid,
     pub(super) log: Log,
@@ -171,7 +244,7 @@ pub(super) struct Keeper<'a> {
     pub(super) background: Option<(Waiting, Null)>,
 }
 
-impl Keeper<'_> {
+impl Guardian<'_> {
     /// Serves the child until it ends.
     pub(super) fn run(mut self) -> Result<ExitCode, String> {
         let waiter = Waiter::new().map_err(|error| format!("signals: {error}"));
@@ -242,11 +315,12 @@ impl Keeper<'_> {
         }
     }
 
-    fn answer(&mut self, message: &Message) -> std::io::Result<()> {
+    fn answer(&mut self, message: &Message) -> io::Result<()> {
         let request = String::from_utf8_lossy(&message.octets);
         let (octets, descriptor) = match self.handle(&request) {
             Ok(Opened::Text(text)) => (text, None),
             Ok(Opened::Descriptor(descriptor)) => (String::new(), Some(descriptor)),
+            Ok(Opened::Nothing) => (String::new(), None),
             Err(problem) => {
                 let octets = [&[REFUSED], problem.as_bytes()].concat();
                 return self.link.send(message.number, &octets, None);
@@ -261,6 +335,10 @@ impl Keeper<'_> {
         if request == CONFIG {
             self.config = live_config(self.options)?;
             return Ok(Opened::Text(self.config.to_string()));
+        }
+        if request.starts_with(KEEP) {
+            let keep = self.keep.as_ref().ok_or("no keep file is named")?;
+            return handle_keep(keep, request).map_err(|error| error.to_string());
         }
         let opened = if request == LOG {
             log::connect().ok_or("syslogd is not there")?.into()
@@ -295,6 +373,25 @@ enum Stop {
 enum Opened {
     Text(String),
     Descriptor(OwnedFd),
+    /// It is done, or there is nothing.
+    Nothing,
+}
+
+fn handle_keep(keep: &Files, request: &str) -> io::Result<Opened> {
+    let file = match request {
+        KEEP_READ => keep.read()?,
+        KEEP_NEW => Some(keep.create()?),
+        KEEP_INSTALL => {
+            keep.install()?;
+            None
+        }
+        KEEP_DISCARD => {
+            keep.discard()?;
+            None
+        }
+        _ => return Err(io::Error::other("unknown request")),
+    };
+    Ok(file.map_or(Opened::Nothing, |file| Opened::Descriptor(file.into())))
 }
 
 fn check_tap(config: &Config, name: &str) -> Result<(), String> {

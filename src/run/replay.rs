@@ -205,6 +205,7 @@ impl Replay {
                 return Ok(Some(ending));
             }
             let Some(now) = self.now() else { continue };
+            self.outside.keep_whole(&mut self.engine, now);
             let packet = Packet {
                 stamp,
                 link: frame.link,
@@ -275,7 +276,11 @@ impl Replay {
         }
         self.clock = Some((stamp, boot));
         self.pace = (self.speed > 0.0).then(|| Pace::new(self.speed, stamp));
-        self.engine.start(Now::with_boot(stamp, boot));
+        let now = Now::with_boot(stamp, boot);
+        self.outside
+            .keeper
+            .restore(&mut self.engine, now, None, &mut self.outside.log);
+        self.engine.start(now);
     }
 
     /// Sleeps until the pace allows `stamp`, or a signal ends it.
@@ -329,7 +334,7 @@ impl Replay {
     fn finish(mut self, ending: &Ending) -> Result<ExitCode, String> {
         self.bar.finish_and_clear();
         if let Some(now) = self.now() {
-            self.engine.finish(now);
+            self.outside.finish(&mut self.engine, now);
         }
         let printed = self.outside.drain(&mut self.engine)?;
         let Outside {

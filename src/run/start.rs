@@ -21,12 +21,13 @@ use std::time::Duration;
 
 use super::commands;
 use super::live_config;
-use super::parent::{Keeper, Parent};
+use super::parent::{Guardian, Parent};
 use crate::config::Config;
 use crate::io::capture::{Live, Numbered};
 use crate::io::clock::Clock;
 use crate::io::control::Listening;
 use crate::io::daemon::{self, Detached, Null, PidFile};
+use crate::io::keep::Files;
 use crate::io::link::Link;
 use crate::io::log::Log;
 use crate::io::privileges::{self, User};
@@ -85,15 +86,16 @@ pub(super) fn start(options: &Options) -> Result<Started, String> {
         drop((theirs, lifeline));
         let _files = listening.into_files();
         privileges::limit_parent()?;
-        let keeper = Keeper {
+        let guardian = Guardian {
             options,
+            keep: config.keep.file.as_deref().map(Files::new),
             config,
             link: ours,
             child,
             log,
             background,
         };
-        let outcome = keeper.run();
+        let outcome = guardian.run();
         drop((pidfile, life));
         return outcome.map(Started::Over);
     }

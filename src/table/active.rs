@@ -169,10 +169,76 @@ impl Lane {
     }
 }
 
+/// What a lane knows of a state, to be kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kept {
+    pub(super) unit: u32,
+    /// When its next part is due, if it is in the list.
+    pub(super) due: Option<Uptime>,
+    /// What went out, and where the last part ended.
+    pub(super) shown: Option<(Counts, Second)>,
+}
+
 /// All lanes, in the order of their interfaces.
 #[derive(Default)]
 pub(super) struct Active {
     lanes: Vec<Lane>,
+    /// States that are read back, before they are in the order of their due times: lane, due,
+    /// place.
+    restored: Vec<(usize, Uptime, u32)>,
+}
+
+impl Active {
+    /// What is known of the state at `place`.
+    pub(super) fn kept(&self, place: u32) -> impl Iterator<Item = Kept> + '_ {
+        let kept = self.lanes.iter().map(move |lane| {
+            let entry = lane.entries.get(place as usize);
+            Kept {
+                unit: lane.unit,
+                due: entry.filter(|entry| entry.is_listed).map(|entry| entry.due),
+                shown: lane.shown(place).map(|shown| (shown.counts, shown.last)),
+            }
+        });
+        kept.filter(|kept| kept.due.is_some() || kept.shown.is_some())
+    }
+
+    /// Takes back what was known of the state at `place`. Of an interface that has no active
+    /// timeout any more, what went out is still known; one that is gone comes back for nothing,
+    /// until timeouts are set.
+    pub(super) fn restore(&mut self, place: u32, kept: Kept) {
+        let at = self.lanes.iter().position(|lane| lane.unit == kept.unit);
+        let at = at.unwrap_or_else(|| {
+            self.lanes.push(Lane::new(kept.unit));
+            self.lanes.len() - 1
+        });
+        let Some(lane) = self.lanes.get_mut(at) else {
+            return;
+        };
+        if place as usize >= lane.entries.len() {
+            lane.entries.resize(place as usize + 1, NO_ENTRY);
+        }
+        if let Some((counts, last)) = kept.shown {
+            lane.set_shown(place, Shown { counts, last });
+        }
+        if let Some(due) = kept.due {
+            self.restored.push((at, due, place));
+        }
+    }
+
+    /// Makes the lists of what was read back. No timeout is longer than its interface's is now.
+    pub(super) fn end_restore(&mut self, now: Uptime) {
+        let mut restored = std::mem::take(&mut self.restored);
+        restored.sort_by_key(|(at, due, _)| (*at, *due));
+        for (at, due, place) in restored {
+            if let Some(lane) = self.lanes.get_mut(at) {
+                lane.enlist(place, now);
+                let latest = now.after(lane.period);
+                if let Some(entry) = lane.entry(place).filter(|entry| entry.is_listed) {
+                    entry.due = due.min(latest);
+                }
+            }
+        }
+    }
 }
 
 impl Active {

@@ -17,7 +17,7 @@ use crate::state::{StateId, StateKey};
 use crate::time::Uptime;
 
 /// Sets of each kind, allocated with the first end of the kind.
-const SETS: usize = 1 << 13;
+pub(super) const SETS: usize = 1 << 13;
 /// 2^64 / golden ratio: multiplying by it spreads ids that follow each other, the same in every run.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Ends in a set.
@@ -51,6 +51,16 @@ impl Identity {
     fn tag(&self) -> u64 {
         let rest = u64::from(self.id.creatorid) << 32 | u64::from(self.fingerprint);
         (self.id.id.wrapping_mul(SPREAD) ^ rest).max(1)
+    }
+
+    /// One that was kept.
+    pub(super) fn kept(id: StateId, fingerprint: u32) -> Self {
+        Self { id, fingerprint }
+    }
+
+    /// What stands for its key.
+    pub(super) fn fingerprint(&self) -> u32 {
+        self.fingerprint
     }
 }
 
@@ -106,14 +116,18 @@ pub(super) struct Departed {
 impl Departed {
     /// Remembers that a state was deleted at `now`.
     pub(super) fn deleted(&mut self, identity: Identity, creation: Second, now: Uptime) {
+        let at = seconds(now);
+        let tag = identity.tag();
+        self.put_deleted(place(identity.id), Deleted { tag, creation, at });
+    }
+
+    fn put_deleted(&mut self, place: usize, deleted: Deleted) {
         if self.deleted.is_empty() {
             self.deleted.resize(SETS, NONE_DELETED);
         }
-        if let Some(DeletedSet(set)) = self.deleted.get_mut(place(identity.id)) {
+        if let Some(DeletedSet(set)) = self.deleted.get_mut(place) {
             let [a, b, c, _] = *set;
-            let at = seconds(now);
-            let tag = identity.tag();
-            *set = [Deleted { tag, creation, at }, a, b, c];
+            *set = [deleted, a, b, c];
         }
     }
 
@@ -151,6 +165,37 @@ impl Departed {
         set(&self.dropped, identity.id)
             .find(|dropped| dropped.identity == identity && is_same_age(dropped.creation))
             .map(|dropped| Departure::Exported(dropped.exported))
+    }
+}
+
+impl Departed {
+    /// The ends in a set that a late message may still be about: the tag, when the state began,
+    /// and how long ago it ended in seconds, the oldest first.
+    pub(super) fn kept_deleted(
+        &self,
+        set: usize,
+        now: Uptime,
+    ) -> impl Iterator<Item = (u64, Second, u32)> + '_ {
+        let sets = self.deleted.get(set).into_iter();
+        let ends = sets.flat_map(|DeletedSet(set)| set.iter().rev());
+        ends.filter(|end| end.tag != 0)
+            .map(move |end| (end.tag, end.creation, seconds(now).wrapping_sub(end.at)))
+            .filter(|(_, _, age)| u64::from(*age) <= LATE.as_secs())
+    }
+
+    /// Takes back what [`Self::kept_deleted`] gave.
+    pub(super) fn restore_deleted(&mut self, set: usize, tag: u64, creation: Second, at: Uptime) {
+        let at = seconds(at);
+        self.put_deleted(set, Deleted { tag, creation, at });
+    }
+
+    /// The ends of our own in a set, with what was exported, the oldest first.
+    pub(super) fn kept_dropped(
+        &self,
+        set: usize,
+    ) -> impl Iterator<Item = (Identity, Second, Counts)> + '_ {
+        let ends = self.dropped.get(set).into_iter().flatten().rev().flatten();
+        ends.map(|end| (end.identity, end.creation, end.exported))
     }
 }
 

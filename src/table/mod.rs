@@ -21,6 +21,7 @@ mod counting;
 mod departed;
 mod estimates;
 mod held;
+mod keep;
 mod names;
 mod queues;
 mod senders;
@@ -35,6 +36,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 pub use held::Held;
+pub use keep::{KeepCursor, Restore};
 pub use senders::{CreatorRecord, MAX_CREATORS, MAX_SENDERS, Sender, SenderId, SenderRecord};
 pub use watch::Event;
 
@@ -47,6 +49,7 @@ use crate::time::{Now, Uptime};
 use crate::wire::pfsync::{Clear, Compressed, Dialect, Message, State};
 use active::Active;
 use departed::{Departed, Departure, Identity};
+use keep::Doubtful;
 use names::Names;
 use queues::{Class, Queues};
 use senders::Senders;
@@ -113,6 +116,8 @@ pub struct Table {
     senders: Senders,
     departed: Departed,
     active: Active,
+    /// States read back after a crash that nothing was heard of yet.
+    doubtful: Doubtful,
     /// Uptime in seconds that slots count from: the first message's.
     epoch: Option<i64>,
     /// What happened lately, if somebody watches.
@@ -136,6 +141,7 @@ impl Table {
             senders: Senders::default(),
             departed: Departed::default(),
             active: Active::default(),
+            doubtful: Doubtful::default(),
             epoch: None,
             events: None,
             counters: TableCounters::default(),
@@ -263,6 +269,7 @@ impl Table {
             Message::DeleteCompressed(id) => match self.find(*id) {
                 Some(place) => {
                     self.counters.deleted += 1;
+                    self.confirm(place);
                     self.note_delete(place, arrival);
                     self.end(place, arrival.now, End::Deleted, done);
                 }
@@ -418,6 +425,15 @@ impl Table {
             keys: &mut self.keys,
         });
         let place = self.slots.insert(slot);
+        self.index_slot(place, id);
+        self.push(place);
+        self.active.enlist(place, arrival.now.uptime);
+        self.counters.inserted += 1;
+        place
+    }
+
+    /// Makes the state at `place` one that is held.
+    fn index_slot(&mut self, place: u32, id: StateId) {
         let Self {
             index,
             slots,
@@ -427,10 +443,6 @@ impl Table {
         index.insert_unique(hash(hasher, id), place, |place| {
             hash(hasher, slots[*place].state_id())
         });
-        self.push(place);
-        self.active.enlist(place, arrival.now.uptime);
-        self.counters.inserted += 1;
-        place
     }
 
     /// When the state's last packet was, as far as a full state tells (spec 3.8).
@@ -544,6 +556,7 @@ impl Table {
 
     /// Notes that a message about the state came, which now is in `pftm`.
     fn refresh(&mut self, place: u32, arrival: Arrival, pftm: u8) {
+        self.confirm(place);
         self.active.enlist(place, arrival.now.uptime);
         let slot = &mut self.slots[place];
         let was_overdue = slot.is_overdue;
@@ -558,6 +571,13 @@ impl Table {
         slot.is_overdue = false;
         self.counters.ended_too_early += u64::from(was_overdue);
         self.push(place);
+    }
+
+    /// A message about the state came: it did not end before pflow crashed.
+    fn confirm(&mut self, place: u32) {
+        if !self.doubtful.is_empty() {
+            self.doubtful.take(place);
+        }
     }
 
     fn push(&mut self, place: u32) {
@@ -575,6 +595,13 @@ impl Table {
 
     /// Takes a state out and hands its flow over.
     fn end(&mut self, place: u32, now: Now, end: End, done: &mut impl FnMut(Now, &Flow)) {
+        if !self.doubtful.is_empty() && self.doubtful.take(place) {
+            self.counters.unconfirmed += 1;
+            self.active.forget(place);
+            let slot = self.slots[place];
+            self.remove(place, &slot);
+            return;
+        }
         let (total, exported) = self.total(place);
         let flow = self.flow(place, now, end, total.minus(&exported));
         let slot = self.slots[place];
@@ -612,8 +639,13 @@ impl Table {
     }
 
     fn remove(&mut self, place: u32, slot: &Slot) {
-        let id = slot.state_id();
         self.queues.unlink(&mut self.slots, place);
+        self.remove_unlisted(place, slot);
+    }
+
+    /// [`Self::remove`] of a state that is in no list.
+    fn remove_unlisted(&mut self, place: u32, slot: &Slot) {
+        let id = slot.state_id();
         if let Ok(entry) = self
             .index
             .find_entry(hash(&self.hasher, id), |at| *at == place)

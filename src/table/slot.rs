@@ -42,6 +42,11 @@ impl Moment {
         Self(u32::try_from(millis.rem_euclid(1 << 32)).unwrap_or(0))
     }
 
+    /// The millisecond whose beginning is nearest to `uptime`.
+    pub(super) fn nearest(uptime: Uptime) -> Self {
+        Self::new(uptime.after(Duration::from_micros(500)))
+    }
+
     /// How long ago it was, if that is less than seven weeks.
     pub(super) fn until(self, now: Self) -> Duration {
         Duration::from_millis(now.0.wrapping_sub(self.0).into())

@@ -2,6 +2,7 @@
 pub mod bpf;
 pub mod elements;
 pub mod ipfix;
+pub mod keep;
 pub mod link;
 pub mod netflow5;
 pub mod pfsync;

@@ -1,0 +1,391 @@
+//! The table as records of a keep file, and back.
+//!
+//! ```text
+//! keep_step, a bounded piece at a time    senders as they appear, places, departed
+//! restore, record by record               senders, states with their shares and parts, departed
+//! end_restore                             lists in the order of their times
+//! ```
+//! A state is written as it is when its turn comes. After a stop in good order nothing happened
+//! since, and all of it goes on. After any other, whatever ended since was exported then: what is
+//! read back is doubtful until a message about it comes, and without one it is dropped, not
+//! exported. Its counters are not exact until a full state comes.
+
+use super::active::Kept;
+use super::departed::{self, Identity};
+use super::slot::{Birth, Counts, Moment, Second, Share, Slot, UNSETTLED};
+use super::{Sender, Table};
+use crate::accounting::{Head, Shape};
+use crate::slab::NONE;
+use crate::state::{IfName, PFTM_COUNT};
+use crate::time::{NANOS, Now, Uptime, Wall};
+use crate::wire::keep as wire;
+
+/// Places looked at in one step, and sets of departed states: about a tenth of a millisecond.
+const STEP: u32 = 512;
+
+/// The largest PFTM number.
+const LAST_PFTM: u8 = 24;
+const _: () = assert!(LAST_PFTM as usize + 1 == PFTM_COUNT);
+
+/// How far the table has been written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KeepCursor {
+    /// Senders written.
+    senders: usize,
+    /// The next place.
+    place: u32,
+    /// The next set of departed states.
+    set: usize,
+}
+
+/// Which states of a table may be doubtful; empty unless it was read back after a crash.
+#[derive(Debug, Default)]
+pub(super) struct Doubtful(Vec<u64>);
+
+impl Doubtful {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn set(&mut self, place: u32) {
+        let word = place as usize / 64;
+        if word >= self.0.len() {
+            self.0.resize(word + 1, 0);
+        }
+        if let Some(bits) = self.0.get_mut(word) {
+            *bits |= 1 << (place % 64);
+        }
+    }
+
+    fn has(&self, place: u32) -> bool {
+        let bits = self.0.get(place as usize / 64);
+        bits.is_some_and(|bits| bits >> (place % 64) & 1 == 1)
+    }
+
+    /// Whether it was.
+    pub(super) fn take(&mut self, place: u32) -> bool {
+        let was = self.has(place);
+        if let Some(bits) = self.0.get_mut(place as usize / 64) {
+            *bits &= !(1 << (place % 64));
+        }
+        was
+    }
+}
+
+/// A table that is being read back.
+#[derive(Debug)]
+pub struct Restore {
+    now: Now,
+    is_clean: bool,
+    /// Numbers here of the senders there.
+    senders: Vec<u16>,
+    /// The state that shares and parts belong to, unless there was no room for it.
+    place: Option<u32>,
+    /// Every state, to be put in order.
+    places: Vec<(Uptime, u32)>,
+}
+
+impl Restore {
+    /// Begins to read back at `now` what was written when pflow stopped, in good order or not.
+    pub fn new(now: Now, is_clean: bool) -> Self {
+        Self {
+            now,
+            is_clean,
+            senders: Vec::new(),
+            place: None,
+            places: Vec::new(),
+        }
+    }
+
+    fn sender(&self, number: u16) -> u16 {
+        let sender = self.senders.get(usize::from(number));
+        sender.copied().unwrap_or(number)
+    }
+
+    /// Whole seconds of uptime: the second whose beginning `wall` is, give or take what the clocks
+    /// moved against each other.
+    fn secs(&self, wall: Wall) -> i64 {
+        let nanos = self.now.uptime_at(wall).nanos();
+        nanos.saturating_add(NANOS / 2).div_euclid(NANOS)
+    }
+}
+
+/// The wall time at which the uptime second `secs` began.
+fn wall_of(now: Now, secs: i64) -> Wall {
+    now.at(Uptime::new(secs, 0)).wall
+}
+
+impl From<Counts> for wire::Counts {
+    fn from(Counts { packets, octets }: Counts) -> Self {
+        Self { packets, octets }
+    }
+}
+
+impl From<wire::Counts> for Counts {
+    fn from(wire::Counts { packets, octets }: wire::Counts) -> Self {
+        Self { packets, octets }
+    }
+}
+
+impl Table {
+    /// Appends the next records to `out`; true if they are the last.
+    pub fn keep_step(&self, cursor: &mut KeepCursor, now: Now, out: &mut Vec<u8>) -> bool {
+        let senders = self.senders.all();
+        for sender in senders.iter().skip(cursor.senders) {
+            wire::Record::Sender(wire::KeptSender {
+                who: match sender.sender {
+                    Sender::Local => wire::Who::Local,
+                    Sender::Other => wire::Who::Other,
+                    Sender::Address(address) => wire::Who::Address(address),
+                },
+                dialect: sender.dialect,
+                largest_expire: sender.largest_expire,
+            })
+            .encode(out);
+        }
+        cursor.senders = senders.len();
+        let places = self.slots.places();
+        if cursor.place < places {
+            let end = cursor.place.saturating_add(STEP).min(places);
+            for place in (cursor.place..end).filter(|place| self.is_held(*place)) {
+                self.keep_state(place, now, out);
+            }
+            cursor.place = end;
+            return false;
+        }
+        let end = cursor.set + STEP as usize;
+        self.keep_departed(cursor.set..end, now, out);
+        cursor.set = end;
+        end >= departed::SETS
+    }
+
+    fn keep_state(&self, place: u32, now: Now, out: &mut Vec<u8>) {
+        let slot = &self.slots[place];
+        let epoch = self.epoch.unwrap_or(0);
+        let keys = slot.key_pair(&self.keys);
+        let full_age = slot.full.until(Moment::new(now.uptime)).as_millis();
+        let full_age = i64::try_from(full_age).unwrap_or(0);
+        let millis = now.uptime.nanos().div_euclid(NANOS / 1000) - full_age;
+        wire::Record::State(wire::KeptState {
+            id: slot.state_id(),
+            wire: keys.wire,
+            stack: (slot.keys != NONE).then_some(keys.stack),
+            direction: slot.direction,
+            is_overdue: slot.is_overdue,
+            is_doubtful: self.doubtful.has(place),
+            pftm: slot.pftm.min(LAST_PFTM),
+            marks: slot.marks,
+            shape: slot.shape.bits(),
+            sender: slot.sender,
+            counted_by: slot.counted_by,
+            ifname: self.names.name(slot.ifname),
+            seen: now.at(slot.seen).wall,
+            full: now
+                .at(Uptime::from_nanos(millis.saturating_mul(NANOS / 1000)))
+                .wall,
+            creation: wall_of(now, slot.creation.uptime(epoch)),
+            last: (slot.last != Second::NEVER).then(|| wall_of(now, slot.last.uptime(epoch))),
+            counts: slot.counts.into(),
+            seqlo: slot.seqlo,
+        })
+        .encode(out);
+        // Read back, each comes before the one before it.
+        let mut shares: Vec<u32> = self.shares_of(place).collect();
+        shares.reverse();
+        for share in shares.into_iter().map(|at| &self.shares[at]) {
+            wire::Record::Share(wire::KeptShare {
+                sender: share.sender,
+                is_estimate: share.is_estimate,
+                head: share.head.bits(),
+                counts: share.counts.into(),
+                full: now.at(share.full).wall,
+            })
+            .encode(out);
+        }
+        for kept in self.active.kept(place) {
+            wire::Record::Part(wire::KeptPart {
+                unit: kept.unit,
+                due: kept.due.map(|due| now.at(due).wall),
+                shown: kept
+                    .shown
+                    .map(|(counts, last)| (counts.into(), wall_of(now, last.uptime(epoch)))),
+            })
+            .encode(out);
+        }
+    }
+
+    fn keep_departed(&self, sets: std::ops::Range<usize>, now: Now, out: &mut Vec<u8>) {
+        let epoch = self.epoch.unwrap_or(0);
+        for number in sets {
+            for (tag, creation, age) in self.departed.kept_deleted(number, now.uptime) {
+                let at = now.uptime.secs() - i64::from(age);
+                wire::Record::Deleted {
+                    set: u16::try_from(number).unwrap_or(u16::MAX),
+                    tag,
+                    creation: wall_of(now, creation.uptime(epoch)),
+                    at: wall_of(now, at),
+                }
+                .encode(out);
+            }
+            for (identity, creation, exported) in self.departed.kept_dropped(number) {
+                wire::Record::Dropped {
+                    id: identity.id,
+                    fingerprint: identity.fingerprint(),
+                    creation: wall_of(now, creation.uptime(epoch)),
+                    exported: exported.into(),
+                }
+                .encode(out);
+            }
+        }
+    }
+
+    /// Takes a record back, of a file that was checked.
+    pub fn restore(&mut self, restore: &mut Restore, record: &wire::Record) {
+        self.epoch.get_or_insert(restore.now.uptime.secs());
+        match record {
+            wire::Record::Sender(sender) => self.restore_sender(restore, sender),
+            wire::Record::State(state) => self.restore_state(restore, state),
+            wire::Record::Share(share) => {
+                if let Some(place) = restore.place {
+                    let sender = match share.sender {
+                        wire::OWN_SENDERS.. => share.sender,
+                        number => restore.sender(number),
+                    };
+                    let full = restore.now.uptime_at(share.full);
+                    let told = Share::new(sender, share.counts.into(), full);
+                    self.add_share(
+                        place,
+                        Share {
+                            is_estimate: share.is_estimate,
+                            head: Head::from_bits(share.head),
+                            ..told
+                        },
+                    );
+                }
+            }
+            wire::Record::Part(part) => {
+                if let Some(place) = restore.place {
+                    let is_doubtful = self.doubtful.has(place);
+                    let last = |wall| self.second(restore.secs(wall));
+                    let kept = Kept {
+                        unit: part.unit,
+                        due: part
+                            .due
+                            .filter(|_| !is_doubtful)
+                            .map(|due| restore.now.uptime_at(due)),
+                        shown: part.shown.map(|(counts, wall)| (counts.into(), last(wall))),
+                    };
+                    self.active.restore(place, kept);
+                }
+            }
+            wire::Record::Deleted {
+                set,
+                tag,
+                creation,
+                at,
+            } => {
+                let creation = self.second(restore.secs(*creation));
+                let at = Uptime::new(restore.secs(*at), 0);
+                self.departed
+                    .restore_deleted(usize::from(*set), *tag, creation, at);
+            }
+            wire::Record::Dropped {
+                id,
+                fingerprint,
+                creation,
+                exported,
+            } => {
+                let creation = self.second(restore.secs(*creation));
+                let identity = Identity::kept(*id, *fingerprint);
+                self.departed
+                    .dropped(identity, creation, (*exported).into());
+            }
+            wire::Record::Interface { .. } => {}
+        }
+    }
+
+    fn restore_sender(&mut self, restore: &mut Restore, kept: &wire::KeptSender) {
+        let number = self.sender(match kept.who {
+            wire::Who::Local => Sender::Local,
+            wire::Who::Other => Sender::Other,
+            wire::Who::Address(address) => Sender::Address(address),
+        });
+        let record = self.sender_record(number);
+        record.dialect = kept.dialect;
+        record.largest_expire = kept.largest_expire;
+        restore.senders.push(number.0);
+    }
+
+    fn restore_state(&mut self, restore: &mut Restore, state: &wire::KeptState) {
+        restore.place = None;
+        // A state whose id came again while the file was written is there twice: the later one.
+        if let Some(place) = self.find(state.id) {
+            let slot = self.slots[place];
+            self.active.forget(place);
+            self.doubtful.take(place);
+            self.remove_unlisted(place, &slot);
+            self.counters.restored = self.counters.restored.saturating_sub(1);
+        }
+        if self.index.len() >= self.settings.states as usize {
+            self.counters.not_restored += 1;
+            return;
+        }
+        let ifname = self.restored_name(state.id.creatorid, state.ifname);
+        let seen = restore.now.uptime_at(state.seen);
+        let mut slot = Slot::new(Birth {
+            id: state.id,
+            wire: state.wire,
+            stack: state.stack,
+            direction: state.direction,
+            pflow: false,
+            ifname,
+            creation: self.second(restore.secs(state.creation)),
+            sender: restore.sender(state.sender),
+            pftm: state.pftm,
+            seen,
+            keys: &mut self.keys,
+        });
+        slot.counted_by = restore.sender(state.counted_by);
+        slot.marks = state.marks;
+        slot.shape = Shape::from_bits(state.shape);
+        slot.seqlo = state.seqlo;
+        slot.counts = state.counts.into();
+        slot.is_overdue = state.is_overdue;
+        slot.full = Moment::nearest(restore.now.uptime_at(state.full));
+        if let Some(last) = state.last {
+            slot.last = self.second(restore.secs(last));
+        }
+        if !restore.is_clean {
+            slot.marks |= UNSETTLED;
+        }
+        let place = self.slots.insert(slot);
+        self.index_slot(place, state.id);
+        if !restore.is_clean || state.is_doubtful {
+            self.doubtful.set(place);
+        }
+        self.counters.restored += 1;
+        restore.places.push((seen, place));
+        restore.place = Some(place);
+    }
+
+    fn restored_name(&mut self, creatorid: u32, name: IfName) -> u16 {
+        let number = self.names.acquire(creatorid, name);
+        if number == super::names::FORGOTTEN {
+            self.counters.names_refused += 1;
+        }
+        number
+    }
+
+    /// Puts what was read back in order, so that it ends in its time.
+    pub fn end_restore(&mut self, mut restore: Restore) {
+        restore.places.sort_unstable();
+        // A place that was used again stands there for its last state only.
+        restore.places.dedup();
+        for (seen, place) in restore.places {
+            if self.slots[place].seen == seen {
+                self.push(place);
+            }
+        }
+        self.active.end_restore(restore.now.uptime);
+    }
+}
