@@ -15,6 +15,15 @@ pub mod privileges;
 pub mod raw;
 #[cfg(target_os = "linux")]
 mod sandbox;
+#[cfg(all(
+    target_os = "linux",
+    any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "riscv64"
+    )
+))]
+mod seccomp;
 pub mod signals;
 mod sys;
 pub mod tap;

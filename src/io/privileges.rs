@@ -6,7 +6,7 @@
 //! ```
 //! | system  | sandbox                                                                     |
 //! |---------|-----------------------------------------------------------------------------|
-//! | Linux   | seccomp(2), a list of system calls (`sandbox.rs`); Landlock                   |
+//! | Linux   | Landlock; seccomp(2), a list of system calls, where the library has the machine |
 //! | OpenBSD | unveil(2) of nothing, pledge(2) "stdio inet recvfd bpf"                       |
 //! | FreeBSD | Capsicum rights on the captures: read, wait, count. Not capability mode: in it |
 //! |         | sendto(2) takes no address, and collectors change while the program runs      |
