@@ -10,7 +10,7 @@ use super::{Arrival, Kind, Table};
 use crate::accounting::Counting;
 use crate::slab::NONE;
 use crate::time::Uptime;
-use crate::wire::pfsync::{Dialect, State};
+use crate::wire::pfsync::{Dialect, Values};
 
 /// Counters that go down within this after a full state came are an old message's.
 pub(super) const LATE: Duration = Duration::from_secs(2);
@@ -25,19 +25,19 @@ impl Table {
         &mut self,
         place: u32,
         arrival: Arrival,
-        state: &State<'_>,
+        state: &Values<'_>,
         kind: Kind,
     ) -> bool {
         // Before v5 an INS is built before its packet is counted.
-        if kind == Kind::Insert && !state.dialect().is_modern() {
+        if kind == Kind::Insert && !state.dialect.is_modern() {
             return true;
         }
         let mut counts = Counts {
-            packets: state.packets(),
-            octets: state.octets(),
+            packets: state.packets,
+            octets: state.octets,
         };
         let sender = arrival.sender.0;
-        if state.dialect() == Dialect::V2
+        if state.dialect == Dialect::V2
             && let Some(before) = self.counts_of(place, sender)
         {
             counts = counts.unwrapped(&before);

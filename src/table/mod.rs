@@ -42,9 +42,9 @@ use crate::accounting::{Counting, TCP};
 use crate::counters::TableCounters;
 use crate::flow::{Boot, End, Flow, Times};
 use crate::slab::{NONE, Slab};
-use crate::state::{StateId, StateKey, Timeouts};
+use crate::state::{StateId, Timeouts};
 use crate::time::{Now, Uptime};
-use crate::wire::pfsync::{Clear, Compressed, Dialect, Message, State};
+use crate::wire::pfsync::{Clear, Compressed, Dialect, Message, State, Values};
 use active::Active;
 use departed::{Departed, Departure, Identity};
 use names::Names;
@@ -306,13 +306,14 @@ impl Table {
         kind: Kind,
         done: &mut impl FnMut(Now, &Flow),
     ) {
-        let pftm = state.timeout();
+        let state = &state.values();
+        let pftm = state.timeout;
         // A DEL is about a state that is dying: its timeout may say so already.
-        if kind != Kind::Delete && state.dialect().is_dead(pftm, state.proto()) {
+        if kind != Kind::Delete && state.dialect.is_dead(pftm, state.wire.proto) {
             self.counters.dead += 1;
             return;
         }
-        let id = state.state_id();
+        let id = state.id;
         let age = age(state);
         let creation = self.second(arrival.at.secs() - i64::from(age.unwrap_or(0)));
         let held = self.find(id);
@@ -324,9 +325,8 @@ impl Table {
                 place
             }
             other => {
-                let wire = state.wire_key();
-                let departure =
-                    self.departure(arrival.now.uptime, Identity::new(id, &wire), creation);
+                let identity = Identity::new(id, &state.wire);
+                let departure = self.departure(arrival.now.uptime, identity, creation);
                 if departure == Some(Departure::Late) {
                     self.counters.late += 1;
                     return;
@@ -335,7 +335,7 @@ impl Table {
                     self.counters.replaced += 1;
                     self.end(place, arrival.now, End::Replaced, done);
                 }
-                let place = self.insert(arrival, state, wire, creation, done);
+                let place = self.insert(arrival, state, creation, done);
                 if let Some(Departure::Exported(counts)) = departure {
                     let full = arrival.now.uptime;
                     self.add_share(place, Share::new(EXPORTED, counts, full));
@@ -374,21 +374,20 @@ impl Table {
     }
 
     /// Whether a full state is the one held: the same key and, if it tells one, the same age.
-    fn is_same_state(&self, place: u32, state: &State<'_>, creation: Option<Second>) -> bool {
+    fn is_same_state(&self, place: u32, state: &Values<'_>, creation: Option<Second>) -> bool {
         let slot = &self.slots[place];
         let is_same_age = creation.is_none_or(|new| self.is_same_age(slot.creation, new));
-        if !is_same_age || state.direction() != Some(slot.direction) {
+        if !is_same_age || state.direction != slot.direction {
             return false;
         }
         let KeyPair { wire, stack } = slot.key_pair(&self.keys);
-        state.wire_key() == wire && state.stack_key() == stack
+        state.wire == wire && state.stack.unwrap_or(state.wire) == stack
     }
 
     fn insert(
         &mut self,
         arrival: Arrival,
-        state: &State<'_>,
-        wire: StateKey,
+        state: &Values<'_>,
         creation: Second,
         done: &mut impl FnMut(Now, &Flow),
     ) -> u32 {
@@ -398,22 +397,21 @@ impl Table {
                 self.evict(arrival.now, done);
             }
         }
-        let id = state.state_id();
-        let ifname = self.names.acquire(id.creatorid, state.ifname());
+        let id = state.id;
+        let ifname = self.names.acquire(id.creatorid, state.ifname);
         if ifname == names::FORGOTTEN {
             self.counters.names_refused += 1;
         }
         let slot = Slot::new(Birth {
             id,
-            wire,
-            stack: (!state.is_untranslated()).then(|| state.stack_key()),
-            // `State::check` saw that it is one of the two.
-            direction: state.direction().unwrap_or(crate::state::Direction::In),
-            pflow: state.pflow().unwrap_or(true),
+            wire: &state.wire,
+            stack: state.stack.as_ref(),
+            direction: state.direction,
+            pflow: state.pflow.unwrap_or(true),
             ifname,
             creation,
             sender: arrival.sender.0,
-            pftm: state.timeout(),
+            pftm: state.timeout,
             seen: arrival.now.uptime,
             keys: &mut self.keys,
         });
@@ -434,11 +432,11 @@ impl Table {
     }
 
     /// When the state's last packet was, as far as a full state tells (spec 3.8).
-    fn note_activity(&mut self, place: u32, arrival: Arrival, state: &State<'_>, kind: Kind) {
+    fn note_activity(&mut self, place: u32, arrival: Arrival, state: &Values<'_>, kind: Kind) {
         let arrived = self.second(arrival.at.secs());
-        let pftm = state.timeout();
-        let expire = state.expire().min(MAX_EXPIRE);
-        let is_modern = state.dialect().is_modern();
+        let pftm = state.timeout;
+        let expire = state.expire.min(MAX_EXPIRE);
+        let is_modern = state.dialect.is_modern();
         let is_activity = match kind {
             Kind::Insert => true,
             Kind::Update => !is_modern && arrival.is_pfsync0,
@@ -662,8 +660,8 @@ enum Kind {
 
 /// A state's age in seconds. A kernel whose clock was read before the state was made sends -1, and
 /// old ones more absurd ages for states they imported (pfsync.md 7, trap 20): those tell nothing.
-fn age(state: &State<'_>) -> Option<u32> {
-    Some(state.age()).filter(|age| *age <= i32::MAX.unsigned_abs())
+fn age(state: &Values<'_>) -> Option<u32> {
+    Some(state.age).filter(|age| *age <= i32::MAX.unsigned_abs())
 }
 
 fn hash(hasher: &RandomState, id: StateId) -> u64 {

@@ -209,9 +209,9 @@ const _: () = assert!(UNSETTLED & PFLOW & Position::MARKS == 0);
 /// What a slot is made from.
 pub(super) struct Birth<'a> {
     pub(super) id: StateId,
-    pub(super) wire: StateKey,
+    pub(super) wire: &'a StateKey,
     /// `None`: as `wire`.
-    pub(super) stack: Option<StateKey>,
+    pub(super) stack: Option<&'a StateKey>,
     pub(super) direction: Direction,
     pub(super) pflow: bool,
     pub(super) ifname: u16,
@@ -246,7 +246,10 @@ impl Slot {
             keys: if is_plain {
                 NONE
             } else {
-                keys.insert(KeyPair { wire, stack })
+                keys.insert(KeyPair {
+                    wire: *wire,
+                    stack: *stack,
+                })
             },
             addr: [far.v4(), near.v4()],
             port: wire.port,

@@ -12,7 +12,7 @@ use byteorder::{BigEndian, ByteOrder};
 
 use crate::state::{Address, Af, Direction, IfName, StateId, StateKey};
 use crate::wire::pfsync::peer::Peer;
-use crate::wire::pfsync::{Dialect, Invalid};
+use crate::wire::pfsync::{Dialect, Invalid, freebsd, old, openbsd};
 
 /// Where the two keys of a state are.
 #[derive(Clone, Copy, Debug)]
@@ -153,6 +153,40 @@ impl<'a> State<'a> {
     /// # Errors
     /// The first field whose value means nothing.
     pub fn check(&self) -> Result<(), Invalid> {
+        self.with_layout(|state| state.check_fields())
+    }
+
+    /// Calls `read` with the state's layout spelled out. Inlined, its loads are from fixed places
+    /// in a slice of fixed length and have no tests left; through [`Dialect::layout`] each field
+    /// costs a look into the table and a test. All that `read` calls must be inlined for that.
+    #[inline(always)]
+    pub(super) fn with_layout<R>(self, read: impl Fn(Self) -> R) -> R {
+        macro_rules! read_by {
+            ($dialect:ident, $layout:path) => {{
+                // As long as `new` made it.
+                let octets = self.octets.get(..$layout.len).unwrap_or_default();
+                read(Self {
+                    layout: &$layout,
+                    dialect: Dialect::$dialect,
+                    octets,
+                })
+            }};
+        }
+        match self.dialect {
+            Dialect::V2 => read_by!(V2, old::V2),
+            Dialect::V3 => read_by!(V3, old::V3),
+            Dialect::V4 => read_by!(V4, openbsd::V4),
+            Dialect::OpenBsd45 => read_by!(OpenBsd45, openbsd::V4),
+            Dialect::FreeBsd9 => read_by!(FreeBsd9, freebsd::V1301),
+            Dialect::FreeBsd1301 => read_by!(FreeBsd1301, freebsd::V1301),
+            Dialect::FreeBsd1400 => read_by!(FreeBsd1400, freebsd::V1400),
+            Dialect::FreeBsd1500 => read_by!(FreeBsd1500, freebsd::V1500),
+            Dialect::OpenBsd47 => read_by!(OpenBsd47, openbsd::V6),
+        }
+    }
+
+    #[inline(always)]
+    fn check_fields(&self) -> Result<(), Invalid> {
         if self.creatorid() == 0 {
             return Err(Invalid::Creatorid);
         }
@@ -174,6 +208,7 @@ impl<'a> State<'a> {
     }
 
     /// Identity.
+    #[inline(always)]
     pub fn state_id(&self) -> StateId {
         StateId {
             id: self.u64(self.layout.id),
@@ -181,16 +216,19 @@ impl<'a> State<'a> {
         }
     }
 
+    #[inline(always)]
     fn creatorid(&self) -> u32 {
         self.u32(self.layout.creatorid)
     }
 
     /// The kif the state is bound to: `all` for a floating one.
+    #[inline(always)]
     pub fn ifname(&self) -> IfName {
         self.name(self.layout.ifname)
     }
 
     /// `direction`, if it is one a state can have.
+    #[inline(always)]
     pub fn direction(&self) -> Option<Direction> {
         match self.u8(self.layout.direction) {
             1 => Some(Direction::In),
@@ -200,17 +238,20 @@ impl<'a> State<'a> {
     }
 
     /// Key WIRE. Call [`Self::check`] first: an unknown family reads as AF_INET.
+    #[inline(always)]
     pub fn wire_key(&self) -> StateKey {
         self.key(0)
     }
 
     /// Key STACK.
+    #[inline(always)]
     pub fn stack_key(&self) -> StateKey {
         self.key(1)
     }
 
     /// Whether both keys hold the same octets in the same family, so that nothing is translated.
     /// Cheaper than comparing the keys' values.
+    #[inline(always)]
     pub fn is_untranslated(&self) -> bool {
         match self.layout.keys {
             Keys::Hosts { lan, gwy, .. } => {
@@ -228,6 +269,7 @@ impl<'a> State<'a> {
         }
     }
 
+    #[inline(always)]
     fn key(&self, which: usize) -> StateKey {
         let af = self.af(which).unwrap_or(Af::Inet);
         let proto = self.key_proto(which, af);
@@ -260,6 +302,7 @@ impl<'a> State<'a> {
     }
 
     /// Family of a key: its own where the dialect has one and it is filled, else the state's.
+    #[inline(always)]
     fn af(&self, which: usize) -> Option<Af> {
         if let Keys::Keys {
             wire,
@@ -277,6 +320,7 @@ impl<'a> State<'a> {
 
     /// Protocol of a key. v6 sends the WIRE key's only: in an af-to state ICMP and ICMPv6 change
     /// places with the family (pf.c, `pf_state_key_setup`).
+    #[inline(always)]
     fn key_proto(&self, which: usize, af: Af) -> u8 {
         let proto = self.u8(self.layout.proto[which]);
         match (proto, af) {
@@ -287,24 +331,21 @@ impl<'a> State<'a> {
     }
 
     /// IP protocol, of key WIRE.
+    #[inline(always)]
     pub fn proto(&self) -> u8 {
         self.u8(self.layout.proto[0])
     }
 
     /// The initiator.
+    #[inline(always)]
     pub fn src(&self) -> Peer<'a> {
-        Peer::new(
-            self.slice(self.layout.src..self.layout.src + Peer::LEN),
-            self.dialect,
-        )
+        self.peer(self.layout.src)
     }
 
     /// The responder.
+    #[inline(always)]
     pub fn dst(&self) -> Peer<'a> {
-        Peer::new(
-            self.slice(self.layout.dst..self.layout.dst + Peer::LEN),
-            self.dialect,
-        )
+        self.peer(self.layout.dst)
     }
 
     /// Address that route-to, reply-to or dup-to send to.
@@ -333,25 +374,30 @@ impl<'a> State<'a> {
     }
 
     /// `creation`: seconds since the state's first packet, at sending.
+    #[inline(always)]
     pub fn age(&self) -> u32 {
         self.u32(self.layout.creation)
     }
 
     /// `expire`: seconds until the sender would purge the state.
+    #[inline(always)]
     pub fn expire(&self) -> u32 {
         self.u32(self.layout.expire)
     }
 
     /// Packets from initiator to responder and back, as this sender counted them.
+    #[inline(always)]
     pub fn packets(&self) -> [u64; 2] {
         self.layout.packets.map(|at| self.counter(at))
     }
 
     /// IP octets, likewise.
+    #[inline(always)]
     pub fn octets(&self) -> [u64; 2] {
         self.layout.octets.map(|at| self.counter(at))
     }
 
+    #[inline(always)]
     fn counter(&self, at: usize) -> u64 {
         if self.layout.counter == 4 {
             u64::from(self.u32(at))
@@ -361,6 +407,7 @@ impl<'a> State<'a> {
     }
 
     /// PFTM number.
+    #[inline(always)]
     pub fn timeout(&self) -> u8 {
         self.u8(self.layout.timeout)
     }
@@ -371,6 +418,7 @@ impl<'a> State<'a> {
     }
 
     /// `state_flags`, where the dialect has them.
+    #[inline(always)]
     pub fn state_flags(&self) -> Option<u16> {
         match self.layout.state_flags {
             Flags::None => None,
@@ -384,6 +432,7 @@ impl<'a> State<'a> {
     }
 
     /// Whether the rule says `pflow`; `None` where the dialect cannot tell.
+    #[inline(always)]
     pub fn pflow(&self) -> Option<bool> {
         if !self.dialect.carries_pflow() {
             return None;
@@ -407,6 +456,7 @@ impl<'a> State<'a> {
     }
 
     /// `max_mss`.
+    #[inline(always)]
     pub fn max_mss(&self) -> Option<u16> {
         self.layout.max_mss.map(|at| self.u16(at))
     }
@@ -469,32 +519,44 @@ impl<'a> State<'a> {
     // `new` made the slice layout.len long, and every offset of a layout lies inside it: a test
     // walks all of them.
 
+    #[inline(always)]
+    fn peer(&self, at: usize) -> Peer<'a> {
+        Peer::new(self.slice(at..at + Peer::LEN), self.dialect)
+    }
+
+    #[inline(always)]
     fn slice(&self, at: Range<usize>) -> &'a [u8] {
         &self.octets[at]
     }
 
+    #[inline(always)]
     fn u8(&self, at: usize) -> u8 {
         self.octets[at]
     }
 
+    #[inline(always)]
     fn u16(&self, at: usize) -> u16 {
         BigEndian::read_u16(&self.octets[at..])
     }
 
+    #[inline(always)]
     fn u32(&self, at: usize) -> u32 {
         BigEndian::read_u32(&self.octets[at..])
     }
 
+    #[inline(always)]
     fn u64(&self, at: usize) -> u64 {
         BigEndian::read_u64(&self.octets[at..])
     }
 
+    #[inline(always)]
     fn address(&self, at: usize) -> Address {
         let mut address = Address::default();
         address.0.copy_from_slice(&self.octets[at..at + 16]);
         address
     }
 
+    #[inline(always)]
     fn name(&self, at: usize) -> IfName {
         let mut name = [0; 16];
         name.copy_from_slice(&self.octets[at..at + 16]);

@@ -31,6 +31,7 @@ mod peer;
 pub mod request;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::fmt;
 
@@ -39,6 +40,7 @@ use byteorder::{BigEndian, ByteOrder};
 pub use layout::State;
 pub use message::{Action, Bus, BusStatus, Clear, Compressed, Message, Tdb};
 pub use peer::{OTHER_STATES, Peer, Scrub, TCP_STATES};
+pub use values::Values;
 
 use layout::Layout;
 
