@@ -244,14 +244,18 @@ impl Table {
         }
     }
 
-    /// Takes a message in; `done` gets the flows that end with it.
+    /// Takes a message in; `done` gets the flows that end with it. Inlined into the loop over a
+    /// section's messages, which knows which kind they are.
+    #[inline]
     pub fn apply(
         &mut self,
         arrival: Arrival,
         message: &Message<'_>,
         done: &mut impl FnMut(Now, &Flow),
     ) {
-        self.epoch.get_or_insert(arrival.at.secs());
+        if self.epoch.is_none() {
+            self.epoch = Some(arrival.at.secs());
+        }
         if let Some(creatorid) = message.creatorid() {
             self.senders[arrival.sender.0].note_creator(creatorid, message.action());
         }
@@ -260,11 +264,11 @@ impl Table {
             Message::Update(state) => self.full_state(arrival, state, Kind::Update, done),
             Message::Delete(state) => self.full_state(arrival, state, Kind::Delete, done),
             Message::UpdateCompressed(update) => self.update_compressed(arrival, update),
-            Message::DeleteCompressed(id) => match self.find(*id) {
+            Message::DeleteCompressed(id) => match self.take_out(*id) {
                 Some(place) => {
                     self.counters.deleted += 1;
                     self.note_delete(place, arrival);
-                    self.end(place, arrival.now, End::Deleted, done);
+                    self.finish(place, arrival.now, End::Deleted, done);
                 }
                 None => {
                     self.counters.unknown_delete += 1;
@@ -573,6 +577,28 @@ impl Table {
 
     /// Takes a state out and hands its flow over.
     fn end(&mut self, place: u32, now: Now, end: End, done: &mut impl FnMut(Now, &Flow)) {
+        let hash = hash(&self.hasher, self.slots[place].state_id());
+        if let Ok(entry) = self.index.find_entry(hash, |at| *at == place) {
+            entry.remove();
+        }
+        self.finish(place, now, end, done);
+    }
+
+    /// Takes a state out of the index only: [`Self::finish`] must follow.
+    fn take_out(&mut self, id: StateId) -> Option<u32> {
+        let Self {
+            index,
+            slots,
+            hasher,
+            ..
+        } = self;
+        let is_it = |place: &u32| slots[*place].state_id() == id;
+        let entry = index.find_entry(hash(hasher, id), is_it).ok()?;
+        Some(entry.remove().0)
+    }
+
+    /// Ends a state that is in the index no more.
+    fn finish(&mut self, place: u32, now: Now, end: End, done: &mut impl FnMut(Now, &Flow)) {
         let (total, exported) = self.total(place);
         let flow = self.flow(place, now, end, total.minus(&exported));
         let slot = self.slots[place];
@@ -612,12 +638,6 @@ impl Table {
     fn remove(&mut self, place: u32, slot: &Slot) {
         let id = slot.state_id();
         self.queues.unlink(&mut self.slots, place);
-        if let Ok(entry) = self
-            .index
-            .find_entry(hash(&self.hasher, id), |at| *at == place)
-        {
-            entry.remove();
-        }
         self.names.release(id.creatorid, slot.ifname);
         if slot.keys != NONE {
             self.keys.free(slot.keys);

@@ -388,13 +388,15 @@ impl<'a> State<'a> {
     /// Packets from initiator to responder and back, as this sender counted them.
     #[inline(always)]
     pub fn packets(&self) -> [u64; 2] {
-        self.layout.packets.map(|at| self.counter(at))
+        let [ahead, back] = self.layout.packets;
+        [self.counter(ahead), self.counter(back)]
     }
 
     /// IP octets, likewise.
     #[inline(always)]
     pub fn octets(&self) -> [u64; 2] {
-        self.layout.octets.map(|at| self.counter(at))
+        let [ahead, back] = self.layout.octets;
+        [self.counter(ahead), self.counter(back)]
     }
 
     #[inline(always)]

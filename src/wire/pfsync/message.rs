@@ -261,7 +261,9 @@ pub struct Tdb {
 }
 
 impl<'a> Message<'a> {
-    /// Reads one message; `octets` are at least the action's size.
+    /// Reads one message; `octets` are at least the action's size. Inlined where the action is
+    /// known, nothing is left of it but that action's.
+    #[inline(always)]
     pub(super) fn read(
         action: Action,
         number: u8,
@@ -329,7 +331,9 @@ impl Message<'_> {
 }
 
 /// `id` and `creatorid`, which UPD_REQ, DEL_C and INS_ACK begin with.
+#[inline(always)]
 fn state_id(octets: &[u8]) -> StateId {
+    let octets = &octets[..12];
     StateId {
         id: BigEndian::read_u64(octets),
         creatorid: BigEndian::read_u32(&octets[8..]),

@@ -506,8 +506,35 @@ impl Section {
             });
             return self.end() <= packet.len();
         }
-        for n in 0..self.count {
-            let offset = self.offset + n * self.size;
+        // What there is most of has loops of its own: what kind of message it is, and so what is to
+        // be done with it, is asked once a section and not once a message.
+        match self.action {
+            Action::Insert => self.walk(Action::Insert, dialect, packet, missing, errors, each),
+            Action::UpdateCompressed => {
+                let action = Action::UpdateCompressed;
+                self.walk(action, dialect, packet, missing, errors, each)
+            }
+            Action::DeleteCompressed => {
+                let action = Action::DeleteCompressed;
+                self.walk(action, dialect, packet, missing, errors, each)
+            }
+            action => self.walk(action, dialect, packet, missing, errors, each),
+        }
+    }
+
+    /// [`Self::messages`] of `action`.
+    #[inline(always)]
+    fn walk(
+        &self,
+        action: Action,
+        dialect: Dialect,
+        packet: &[u8],
+        missing: usize,
+        errors: &mut FirstError,
+        each: &mut impl FnMut(Dialect, Message<'_>),
+    ) -> bool {
+        let mut offset = self.offset;
+        for _ in 0..self.count {
             let Some(octets) = packet.get(offset..offset + self.size) else {
                 let have = packet.len().saturating_sub(offset);
                 errors.note(if missing > 0 {
@@ -521,10 +548,11 @@ impl Section {
                 });
                 return false;
             };
-            match Message::read(self.action, self.number, dialect, octets) {
+            match Message::read(action, self.number, dialect, octets) {
                 Ok(message) => each(dialect, message),
                 Err(field) => errors.note(Error::Value { field, offset }),
             }
+            offset += self.size;
         }
         true
     }
