@@ -14,7 +14,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::counters::{FlowCounters, InterfaceCounters, PacketCounters, Reason, SolicitCounters};
+use crate::counters::{
+    FlowCounters, InterfaceCounters, MessageCounters, PacketCounters, Reason, SolicitCounters,
+};
 use crate::export::Outbox;
 use crate::flow::{Boot, End, Flow, Quality};
 use crate::interface::Interface;
@@ -24,7 +26,7 @@ use crate::state::Direction;
 use crate::table::{self, Arrival, Sender, Table};
 use crate::time::{Now, Uptime, Wall};
 use crate::wire::link::{self, LinkType};
-use crate::wire::pfsync::{self, Error};
+use crate::wire::pfsync::{self, Dialect, Error, Message};
 
 /// A silence of more than this is a gap: templates are sent once in it.
 const GAP: Duration = Duration::from_secs(3600);
@@ -176,6 +178,10 @@ impl Exporter {
         }
         self.printer.flow(flow, ifindex);
     }
+}
+
+fn inlined<F: FnMut(Dialect, Message<'_>)>(each: F) -> F {
+    each
 }
 
 /// Counts a flow by what its counters are worth.
@@ -331,30 +337,32 @@ impl Engine {
             now,
             at: now.uptime_at(packet.stamp),
             sender: id,
-            dialect: pfsync::Dialect::OpenBsd47,
+            dialect: Dialect::OpenBsd47,
             is_pfsync0: datagram.source.is_none(),
         };
-        let mut counted = PacketCounters::default();
+        let mut messages = MessageCounters::default();
         let outcome = pfsync::decode(
             datagram.payload,
             datagram.missing,
             remembered,
-            &mut |dialect, message| {
+            &mut inlined(#[inline(always)]
+            |dialect, message: Message<'_>| {
                 arrival.dialect = dialect;
-                counted.message(message.action());
+                messages.message(message.action());
                 exporter
                     .printer
                     .message(packet.stamp, number, datagram.source, dialect, &message);
                 table.apply(arrival, &message, &mut |now, flow| exporter.flow(now, flow));
-            },
+            }),
         );
-        match outcome.result {
-            Ok(()) => counted.whole = 1,
-            Err(error) => counted.note(Reason::from(error)),
-        }
-        packets.add(&counted);
         let record = table.sender_record(id);
-        record.packets.add(&counted);
+        for counters in [packets, &mut record.packets] {
+            match outcome.result {
+                Ok(()) => counters.whole += 1,
+                Err(error) => counters.note(Reason::from(error)),
+            }
+            counters.add_messages(&messages);
+        }
         record.last = packet.stamp;
         if outcome.is_certain {
             record.dialect = outcome.dialect;

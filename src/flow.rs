@@ -32,7 +32,7 @@ pub struct Tuple {
 
 impl Tuple {
     /// The ends of `key` whose initiator is at `source`.
-    fn of(key: &StateKey, source: usize) -> Self {
+    pub fn of(key: &StateKey, source: usize) -> Self {
         let ([a0, a1], [p0, p1]) = (key.addr, key.port);
         let (src, dst, sport, dport) = if source == 0 {
             (a0, a1, p0, p1)

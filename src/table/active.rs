@@ -250,9 +250,9 @@ impl Table {
     /// Hands over parts of the flows whose time it is.
     pub(super) fn handle_active(&mut self, now: Now, done: &mut impl FnMut(Now, &Flow)) {
         while let Some((n, place, due)) = self.active.pop_due(now.uptime) {
-            let (total, exported) = self.total(place);
+            let (total, exported) = self.total(&self.slots[place]);
             let counts = total.minus(&exported);
-            let flow = self.flow(place, now.at(due), End::Active, counts);
+            let flow = self.flow(&self.slots[place], now.at(due), End::Active, counts);
             let (last, epoch, boot) = (
                 self.slots[place].last_packet(),
                 self.epoch.unwrap_or(0),

@@ -139,13 +139,18 @@ impl Table {
 
     /// What all senders counted together, with what was estimated if that is wanted, and how much
     /// of it was exported before.
-    pub(super) fn total(&self, place: u32) -> (Counts, Counts) {
-        let mut total = self.slots[place].counts;
-        let mut exported = Counts::default();
-        if self.slots[place].shares == NONE {
-            return (total, exported);
+    #[inline]
+    pub(super) fn total(&self, slot: &Slot) -> (Counts, Counts) {
+        if slot.shares == NONE {
+            (slot.counts, Counts::default())
+        } else {
+            self.total_of_shares(slot)
         }
-        for at in self.shares_of(place) {
+    }
+
+    fn total_of_shares(&self, slot: &Slot) -> (Counts, Counts) {
+        let (mut total, mut exported) = (slot.counts, Counts::default());
+        for at in self.shares_of_slot(slot) {
             let share = &self.shares[at];
             if share.sender == EXPORTED {
                 exported = share.counts;
@@ -154,5 +159,17 @@ impl Table {
             }
         }
         (total, exported)
+    }
+}
+
+impl Slot {
+    /// [`Table::count`] of the first full state.
+    pub(super) fn count_first(&mut self, state: &Values<'_>, kind: Kind) {
+        if kind != Kind::Insert || state.dialect.is_modern() {
+            self.counts = Counts {
+                packets: state.packets,
+                octets: state.octets,
+            };
+        }
     }
 }

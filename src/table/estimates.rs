@@ -83,8 +83,7 @@ impl Table {
         }
         let slot = &mut self.slots[place];
         if slot.proto == TCP && state.dialect.is_modern() {
-            let [forward, _] = state.packets;
-            let told = Position::new(state.peers, state.max_mss, state.state_flags, forward);
+            let told = position(state);
             let position = if is_first {
                 told
             } else {
@@ -305,4 +304,24 @@ impl Table {
             Quality::Partial
         }
     }
+}
+
+impl Slot {
+    /// [`Table::note_full`] of the first full state.
+    pub(super) fn note_first(&mut self, arrival: Arrival, state: &Values<'_>, kind: Kind) {
+        let is_modern = state.dialect.is_modern();
+        if !is_modern && kind != Kind::Delete {
+            if kind == Kind::Insert || arrival.is_pfsync0 {
+                self.marks |= UNSETTLED;
+            }
+        } else if self.proto == TCP && is_modern {
+            self.set_position(position(state));
+        }
+    }
+}
+
+/// Where a full state's peers are.
+fn position(state: &Values<'_>) -> Position {
+    let [forward, _] = state.packets;
+    Position::new(state.peers, state.max_mss, state.state_flags, forward)
 }

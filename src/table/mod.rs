@@ -246,7 +246,7 @@ impl Table {
 
     /// Takes a message in; `done` gets the flows that end with it. Inlined into the loop over a
     /// section's messages, which knows which kind they are.
-    #[inline]
+    #[inline(always)]
     pub fn apply(
         &mut self,
         arrival: Arrival,
@@ -320,50 +320,76 @@ impl Table {
         let id = state.id;
         let age = age(state);
         let creation = self.second(arrival.at.secs() - i64::from(age.unwrap_or(0)));
-        let held = self.find(id);
-        let is_same = |place| self.is_same_state(place, state, age.map(|_| creation));
-        let mut is_copy = false;
-        let place = match held {
-            Some(place) if is_same(place) => {
-                is_copy = self.is_copy(place, arrival, state);
-                place
-            }
-            other => {
-                let identity = Identity::new(id, &state.wire);
-                let departure = self.departure(arrival.now.uptime, identity, creation);
-                if departure == Some(Departure::Late) {
-                    self.counters.late += 1;
+        let place = match self.find(id) {
+            Some(place) if self.is_same_state(place, state, age.map(|_| creation)) => {
+                if !self.full_again(place, arrival, state, kind) {
                     return;
                 }
-                if let Some(place) = other {
-                    self.counters.replaced += 1;
-                    self.end(place, arrival.now, End::Replaced, done);
-                }
-                let place = self.insert(arrival, state, creation, done);
-                if let Some(Departure::Exported(counts)) = departure {
-                    let full = arrival.now.uptime;
-                    self.add_share(place, Share::new(EXPORTED, counts, full));
-                }
                 place
             }
+            held => match self.learn(arrival, state, kind, creation, held, done) {
+                Some(place) => place,
+                None => return,
+            },
         };
+        self.tell_full(place, arrival, state, kind);
+        if kind == Kind::Delete {
+            self.counters.deleted += 1;
+            self.end(place, arrival.now, End::Deleted, done);
+        }
+    }
+
+    /// Takes in a full state that is held; false if that was old news.
+    fn full_again(
+        &mut self,
+        place: u32,
+        arrival: Arrival,
+        state: &Values<'_>,
+        kind: Kind,
+    ) -> bool {
+        let is_copy = self.is_copy(place, arrival, state);
         if !self.count(place, arrival, state, kind) {
             self.counters.late += 1;
             // A delete is one whatever it counts.
             if kind != Kind::Delete {
-                return;
+                return false;
             }
         }
         if !is_copy {
             self.note_full(place, arrival, state, kind);
         }
         self.note_activity(place, arrival, state, kind);
-        self.refresh(place, arrival, pftm);
-        self.tell_full(place, arrival, state, kind);
-        if kind == Kind::Delete {
-            self.counters.deleted += 1;
-            self.end(place, arrival.now, End::Deleted, done);
+        self.refresh(place, arrival, state.timeout);
+        true
+    }
+
+    /// Takes in a full state that is not held, or was until now under the same id at `held`;
+    /// nothing if it departed a moment ago.
+    fn learn(
+        &mut self,
+        arrival: Arrival,
+        state: &Values<'_>,
+        kind: Kind,
+        creation: Second,
+        held: Option<u32>,
+        done: &mut impl FnMut(Now, &Flow),
+    ) -> Option<u32> {
+        let identity = Identity::new(state.id, &state.wire);
+        let departure = self.departure(arrival.now.uptime, identity, creation);
+        if departure == Some(Departure::Late) {
+            self.counters.late += 1;
+            return None;
         }
+        if let Some(place) = held {
+            self.counters.replaced += 1;
+            self.end(place, arrival.now, End::Replaced, done);
+        }
+        let place = self.insert(arrival, state, kind, creation, done);
+        if let Some(Departure::Exported(counts)) = departure {
+            let full = arrival.now.uptime;
+            self.add_share(place, Share::new(EXPORTED, counts, full));
+        }
+        Some(place)
     }
 
     /// What became of the very state that a full message is about, if that is remembered.
@@ -388,10 +414,14 @@ impl Table {
         state.wire == wire && state.stack.unwrap_or(state.wire) == stack
     }
 
+    /// Puts a state in as its first full message tells of it. What [`Self::count`] and
+    /// [`Self::note_full`] would do with nothing known before is done to the slot before it has its
+    /// place, where nothing must be looked up.
     fn insert(
         &mut self,
         arrival: Arrival,
         state: &Values<'_>,
+        kind: Kind,
         creation: Second,
         done: &mut impl FnMut(Now, &Flow),
     ) -> u32 {
@@ -406,7 +436,7 @@ impl Table {
         if ifname == names::FORGOTTEN {
             self.counters.names_refused += 1;
         }
-        let slot = Slot::new(Birth {
+        let mut slot = Slot::new(Birth {
             id,
             wire: &state.wire,
             stack: state.stack.as_ref(),
@@ -419,6 +449,8 @@ impl Table {
             seen: arrival.now.uptime,
             keys: &mut self.keys,
         });
+        slot.count_first(state, kind);
+        slot.note_first(arrival, state, kind);
         let place = self.slots.insert(slot);
         let Self {
             index,
@@ -432,6 +464,7 @@ impl Table {
         self.push(place);
         self.active.enlist(place, arrival.now.uptime);
         self.counters.inserted += 1;
+        self.note_activity(place, arrival, state, kind);
         place
     }
 
@@ -441,42 +474,40 @@ impl Table {
         let pftm = state.timeout;
         let expire = state.expire.min(MAX_EXPIRE);
         let is_modern = state.dialect.is_modern();
+        // An expire of 0 says only that the state is due.
+        let tells_expire = is_modern && expire > 0;
+        if tells_expire {
+            self.senders[arrival.sender.0].note_expire(pftm, expire);
+        }
         let is_activity = match kind {
             Kind::Insert => true,
             Kind::Update => !is_modern && arrival.is_pfsync0,
             Kind::Delete => false,
         };
-        let mut told = None;
-        // An expire of 0 says only that the state is due.
-        if is_modern && expire > 0 {
-            let sender = &mut self.senders[arrival.sender.0];
-            sender.note_expire(pftm, expire);
-            let configured = self.settings.timeouts.seconds(pftm);
-            // Nothing else known, a timeout longer than ours is better than none.
-            let lifetime = if self.slots[place].last == Second::NEVER {
-                configured.max(sender.largest_expire(usize::from(pftm)))
-            } else {
-                configured
-            };
-            told = Some(arrival.at.secs() - i64::from(lifetime) + i64::from(expire));
-        }
-        // With nothing known of its packets, one long before its first is no packet of its but a
-        // sign that the firewall's timeout is shorter than ours.
-        let epoch = self.epoch.unwrap_or(0);
-        let earliest = self.slots[place]
-            .creation
-            .uptime(epoch)
-            .saturating_sub(MAX_HEAD_START);
-        let told = told
-            .filter(|secs| *secs >= earliest)
-            .map(|secs| self.second(secs));
         let slot = &mut self.slots[place];
         if is_activity {
             slot.last = slot.last.max(arrived);
-        } else if let Some(told) = told
-            && (slot.last..=arrived).contains(&told)
-        {
-            slot.last = told;
+            return;
+        }
+        if !tells_expire {
+            return;
+        }
+        let configured = self.settings.timeouts.seconds(pftm);
+        // Nothing else known, a timeout longer than ours is better than none.
+        let lifetime = if slot.last == Second::NEVER {
+            let sender = &self.senders[arrival.sender.0];
+            configured.max(sender.largest_expire(usize::from(pftm)))
+        } else {
+            configured
+        };
+        let told = arrival.at.secs() - i64::from(lifetime) + i64::from(expire);
+        // With nothing known of its packets, one long before its first is no packet of its but a
+        // sign that the firewall's timeout is shorter than ours.
+        let epoch = self.epoch.unwrap_or(0);
+        let earliest = slot.creation.uptime(epoch).saturating_sub(MAX_HEAD_START);
+        let told_second = Second::new(told, epoch);
+        if told >= earliest && (slot.last..=arrived).contains(&told_second) {
+            slot.last = told_second;
         }
     }
 
@@ -599,10 +630,10 @@ impl Table {
 
     /// Ends a state that is in the index no more.
     fn finish(&mut self, place: u32, now: Now, end: End, done: &mut impl FnMut(Now, &Flow)) {
-        let (total, exported) = self.total(place);
-        let flow = self.flow(place, now, end, total.minus(&exported));
         let slot = self.slots[place];
-        let identity = Identity::new(flow.id, &slot.wire_key(&self.keys));
+        let (total, exported) = self.total(&slot);
+        let flow = self.flow(&slot, now, end, total.minus(&exported));
+        let identity = slot.identity(&self.keys);
         if matches!(end, End::Deleted | End::Cleared | End::Replaced) {
             self.departed.deleted(identity, slot.creation, now.uptime);
         }
@@ -618,8 +649,7 @@ impl Table {
 
     /// The flow that a state makes, as of `now`, with these counters.
     #[inline(always)]
-    fn flow(&self, place: u32, now: Now, end: End, counts: Counts) -> Flow {
-        let slot = &self.slots[place];
+    fn flow(&self, slot: &Slot, now: Now, end: End, counts: Counts) -> Flow {
         let epoch = self.epoch.unwrap_or(0);
         let (creation, last) = (
             slot.creation.uptime(epoch),

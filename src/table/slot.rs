@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::departed::Identity;
 use crate::accounting::{Head, Position, Shape};
 use crate::flow::{self, End, Flow, Quality, Times, Tuple};
 use crate::slab::{NONE, Slab};
@@ -275,14 +276,6 @@ impl Slot {
         }
     }
 
-    /// Key WIRE.
-    pub(super) fn wire_key(&self, keys: &Slab<KeyPair>) -> StateKey {
-        match self.keys {
-            NONE => self.plain_key(),
-            place => keys[place].wire,
-        }
-    }
-
     /// Keys WIRE and STACK.
     pub(super) fn key_pair(&self, keys: &Slab<KeyPair>) -> KeyPair {
         if self.keys != NONE {
@@ -305,9 +298,24 @@ impl Slot {
     }
 
     /// Its exported key and, if translated, the other.
+    #[inline]
     fn tuples(&self, keys: &Slab<KeyPair>) -> (Tuple, Option<Tuple>) {
-        let KeyPair { wire, stack } = self.key_pair(keys);
-        flow::tuples(self.direction, &wire, &stack)
+        if self.keys == NONE {
+            let source = self.direction.source_index();
+            return (Tuple::of(&self.plain_key(), source), None);
+        }
+        let KeyPair { wire, stack } = &keys[self.keys];
+        flow::tuples(self.direction, wire, stack)
+    }
+
+    /// What tells it from another state with its id.
+    #[inline]
+    pub(super) fn identity(&self, keys: &Slab<KeyPair>) -> Identity {
+        if self.keys == NONE {
+            Identity::new(self.state_id(), &self.plain_key())
+        } else {
+            Identity::new(self.state_id(), &keys[self.keys].wire)
+        }
     }
 
     /// Whether its rule says pflow, or its dialect cannot tell.

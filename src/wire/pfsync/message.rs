@@ -315,6 +315,7 @@ impl<'a> Message<'a> {
 impl Message<'_> {
     /// Whose states it is about, or who sends it; `None` for TDB and unknown ones, and for the
     /// request for everything.
+    #[inline(always)]
     pub fn creatorid(&self) -> Option<u32> {
         match self {
             Self::Insert(state) | Self::Update(state) | Self::Delete(state) => {
