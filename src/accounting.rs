@@ -123,6 +123,7 @@ impl Shape {
     const LOOSE: u8 = 0x80;
     const UNIT: u16 = 32;
 
+    #[inline(always)]
     fn new(max_mss: Option<u16>, src: Peer<'_>, dst: Peer<'_>) -> Self {
         let mss = max_mss.filter(|mss| *mss >= LEAST_MSS).unwrap_or(0);
         let mut bits = u8::try_from(mss / Self::UNIT).unwrap_or(0) & 0x3f;
@@ -189,6 +190,7 @@ impl Position {
     pub const MARKS: u8 = 0x3f;
 
     /// Where a full state's peers are, of which the initiator's packets number `forward`.
+    #[inline(always)]
     pub fn new(
         peers: [Peer<'_>; 2],
         max_mss: Option<u16>,
@@ -334,6 +336,7 @@ fn windows_fit(src: Peer<'_>, dst: Peer<'_>) -> bool {
     window_fits(src, dst) && window_fits(dst, src)
 }
 
+#[inline(always)]
 fn window_fits(peer: Peer<'_>, other: Peer<'_>) -> bool {
     let (lo, hi) = (peer.seqlo(), peer.seqhi());
     // At most 2^16 << 15.
@@ -353,6 +356,7 @@ pub struct Model {
 
 impl Model {
     /// For a state whose sender counted `packets` and `octets` so far.
+    #[inline(always)]
     pub fn new(
         af: Af,
         shape: Shape,

@@ -145,6 +145,7 @@ impl Exporter {
         }
     }
 
+    #[inline(always)]
     fn whole(&mut self, now: Now, flow: &Flow) {
         let counters = &mut self.counters;
         if !flow.pflow && !self.is_all {

@@ -164,6 +164,7 @@ impl Table {
 
 impl Slot {
     /// [`Table::count`] of the first full state.
+    #[inline(always)]
     pub(super) fn count_first(&mut self, state: &Values<'_>, kind: Kind) {
         if kind != Kind::Insert || state.dialect.is_modern() {
             self.counts = Counts {

@@ -105,6 +105,7 @@ pub(super) struct Departed {
 
 impl Departed {
     /// Remembers that a state was deleted at `now`.
+    #[inline(always)]
     pub(super) fn deleted(&mut self, identity: Identity, creation: Second, now: Uptime) {
         if self.deleted.is_empty() {
             self.deleted.resize(SETS, NONE_DELETED);
@@ -132,6 +133,7 @@ impl Departed {
 
     /// What became of the state of `identity`, if it is remembered and `is_same_age` says that it
     /// is the same one.
+    #[inline(always)]
     pub(super) fn find(
         &self,
         identity: Identity,

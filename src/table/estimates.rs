@@ -247,6 +247,7 @@ impl Table {
 
     /// Notes whether a DEL_C comes when it should: one timeout after the last activity known. Else
     /// there was activity that is not; but what was before the last full state is in that.
+    #[inline(always)]
     pub(super) fn note_delete(&mut self, place: u32, arrival: Arrival) {
         let slot = &self.slots[place];
         if slot.last == Second::NEVER {
@@ -308,6 +309,7 @@ impl Table {
 
 impl Slot {
     /// [`Table::note_full`] of the first full state.
+    #[inline(always)]
     pub(super) fn note_first(&mut self, arrival: Arrival, state: &Values<'_>, kind: Kind) {
         let is_modern = state.dialect.is_modern();
         if !is_modern && kind != Kind::Delete {

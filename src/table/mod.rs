@@ -365,6 +365,7 @@ impl Table {
 
     /// Takes in a full state that is not held, or was until now under the same id at `held`;
     /// nothing if it departed a moment ago.
+    #[inline(always)]
     fn learn(
         &mut self,
         arrival: Arrival,
@@ -393,6 +394,7 @@ impl Table {
     }
 
     /// What became of the very state that a full message is about, if that is remembered.
+    #[inline(always)]
     fn departure(&self, now: Uptime, identity: Identity, creation: Second) -> Option<Departure> {
         self.departed
             .find(identity, now, |then| self.is_same_age(then, creation))
@@ -417,6 +419,7 @@ impl Table {
     /// Puts a state in as its first full message tells of it. What [`Self::count`] and
     /// [`Self::note_full`] would do with nothing known before is done to the slot before it has its
     /// place, where nothing must be looked up.
+    #[inline(always)]
     fn insert(
         &mut self,
         arrival: Arrival,
@@ -469,6 +472,7 @@ impl Table {
     }
 
     /// When the state's last packet was, as far as a full state tells (spec 3.8).
+    #[inline(always)]
     fn note_activity(&mut self, place: u32, arrival: Arrival, state: &Values<'_>, kind: Kind) {
         let arrived = self.second(arrival.at.secs());
         let pftm = state.timeout;
@@ -593,6 +597,7 @@ impl Table {
         self.push(place);
     }
 
+    #[inline(always)]
     fn push(&mut self, place: u32) {
         let Self {
             queues,
@@ -616,6 +621,7 @@ impl Table {
     }
 
     /// Takes a state out of the index only: [`Self::finish`] must follow.
+    #[inline(always)]
     fn take_out(&mut self, id: StateId) -> Option<u32> {
         let Self {
             index,
@@ -665,6 +671,7 @@ impl Table {
         )
     }
 
+    #[inline(always)]
     fn remove(&mut self, place: u32, slot: &Slot) {
         let id = slot.state_id();
         self.queues.unlink(&mut self.slots, place);
@@ -682,6 +689,7 @@ impl Table {
         self.tell(Event::Ended { place });
     }
 
+    #[inline(always)]
     fn find(&self, id: StateId) -> Option<u32> {
         self.index
             .find(hash(&self.hasher, id), |place| {

@@ -42,6 +42,7 @@ impl Default for Names {
 
 impl Names {
     /// The number of a creator's `name` for one more state; [`FORGOTTEN`] if there is no room.
+    #[inline(always)]
     pub(super) fn acquire(&mut self, creatorid: u32, name: IfName) -> u16 {
         let bound = (creatorid, name);
         let number = self
@@ -58,6 +59,7 @@ impl Names {
     }
 
     /// The number of a creator's `name`, if any of its states has it.
+    #[inline(always)]
     pub(super) fn find(&self, creatorid: u32, name: IfName) -> Option<u16> {
         let bound = (creatorid, name);
         if self.latest.0 == bound && self.latest.1 != FORGOTTEN {
@@ -89,6 +91,7 @@ impl Names {
     }
 
     /// One state of a creator less with `number`.
+    #[inline(always)]
     pub(super) fn release(&mut self, creatorid: u32, number: u16) {
         if number == FORGOTTEN {
             self.count_down(creatorid);
@@ -116,6 +119,7 @@ impl Names {
     }
 
     /// The name of `number`.
+    #[inline(always)]
     pub(super) fn name(&self, number: u16) -> IfName {
         self.names
             .get(usize::from(number))

@@ -104,6 +104,7 @@ impl SenderRecord {
     }
 
     /// Counts a message about the states of `creatorid`.
+    #[inline(always)]
     pub(super) fn note_creator(&mut self, creatorid: u32, action: Action) {
         let place = match self.creators.get(self.latest_creator) {
             Some(record) if record.creatorid == creatorid => self.latest_creator,

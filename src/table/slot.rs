@@ -21,6 +21,7 @@ impl Second {
     /// Before all others: nothing known.
     pub(super) const NEVER: Self = Self(i32::MIN);
 
+    #[inline(always)]
     pub(super) fn new(uptime_secs: i64, epoch: i64) -> Self {
         let secs = uptime_secs
             .saturating_sub(epoch)
@@ -38,6 +39,7 @@ impl Second {
 pub(super) struct Moment(u32);
 
 impl Moment {
+    #[inline(always)]
     pub(super) fn new(uptime: Uptime) -> Self {
         let millis = uptime.nanos().div_euclid(1_000_000);
         Self(u32::try_from(millis.rem_euclid(1 << 32)).unwrap_or(0))
@@ -140,6 +142,7 @@ pub(super) struct Share {
 
 impl Share {
     /// What `sender` counted, told at `full`.
+    #[inline(always)]
     pub(super) fn new(sender: u16, counts: Counts, full: Uptime) -> Self {
         Self {
             sender,
@@ -224,6 +227,7 @@ pub(super) struct Birth<'a> {
 }
 
 impl Slot {
+    #[inline(always)]
     pub(super) fn new(birth: Birth<'_>) -> Self {
         let Birth {
             id,
@@ -298,7 +302,7 @@ impl Slot {
     }
 
     /// Its exported key and, if translated, the other.
-    #[inline]
+    #[inline(always)]
     fn tuples(&self, keys: &Slab<KeyPair>) -> (Tuple, Option<Tuple>) {
         if self.keys == NONE {
             let source = self.direction.source_index();

@@ -152,6 +152,7 @@ impl<'a> State<'a> {
     ///
     /// # Errors
     /// The first field whose value means nothing.
+    #[inline(always)]
     pub fn check(&self) -> Result<(), Invalid> {
         self.with_layout(|state| state.check_fields())
     }
