@@ -22,11 +22,11 @@ use crate::flow::{Boot, End, Flow, Quality};
 use crate::interface::Interface;
 use crate::output::{Output, Printer};
 use crate::solicit::{self, Solicitor};
-use crate::state::Direction;
+use crate::state::{Direction, StateId};
 use crate::table::{self, Arrival, Sender, Table};
 use crate::time::{Now, Uptime, Wall};
 use crate::wire::link::{self, LinkType};
-use crate::wire::pfsync::{self, Dialect, Error, Message};
+use crate::wire::pfsync::{self, Dialect, Error, Listener, Message};
 
 /// A silence of more than this is a gap: templates are sent once in it.
 const GAP: Duration = Duration::from_secs(3600);
@@ -181,8 +181,35 @@ impl Exporter {
     }
 }
 
-fn inlined<F: FnMut(Dialect, Message<'_>)>(each: F) -> F {
-    each
+/// A packet on its way into the table.
+struct Reception<'a> {
+    arrival: Arrival,
+    stamp: Wall,
+    number: u64,
+    source: Option<IpAddr>,
+    messages: MessageCounters,
+    table: &'a mut Table,
+    exporter: &'a mut Exporter,
+}
+
+impl Listener for Reception<'_> {
+    #[inline(always)]
+    fn coming(&mut self, id: StateId) {
+        self.table.fetch(id);
+    }
+
+    /// Inlined into the loops over messages, each of which knows which kind they are.
+    #[inline(always)]
+    fn message(&mut self, dialect: Dialect, message: Message<'_>) {
+        let Self {
+            table, exporter, ..
+        } = self;
+        self.arrival.dialect = dialect;
+        self.messages.message(message.action());
+        let printer = &mut exporter.printer;
+        printer.message(self.stamp, self.number, self.source, dialect, &message);
+        table.apply(self.arrival, &message, &mut |now, flow| exporter.flow(now, flow));
+    }
 }
 
 /// Counts a flow by what its counters are worth.
@@ -333,29 +360,24 @@ impl Engine {
             ..
         } = self;
         exporter.begin_turn();
-        let number = packets.packets() + 1;
-        let mut arrival = Arrival {
-            now,
-            at: now.uptime_at(packet.stamp),
-            sender: id,
-            dialect: Dialect::OpenBsd47,
-            is_pfsync0: datagram.source.is_none(),
+        let mut reception = Reception {
+            arrival: Arrival {
+                now,
+                at: now.uptime_at(packet.stamp),
+                sender: id,
+                dialect: Dialect::OpenBsd47,
+                is_pfsync0: datagram.source.is_none(),
+            },
+            stamp: packet.stamp,
+            number: packets.packets() + 1,
+            source: datagram.source,
+            messages: MessageCounters::default(),
+            table,
+            exporter,
         };
-        let mut messages = MessageCounters::default();
-        let outcome = pfsync::decode(
-            datagram.payload,
-            datagram.missing,
-            remembered,
-            &mut inlined(#[inline(always)]
-            |dialect, message: Message<'_>| {
-                arrival.dialect = dialect;
-                messages.message(message.action());
-                exporter
-                    .printer
-                    .message(packet.stamp, number, datagram.source, dialect, &message);
-                table.apply(arrival, &message, &mut |now, flow| exporter.flow(now, flow));
-            }),
-        );
+        let (payload, missing) = (datagram.payload, datagram.missing);
+        let outcome = pfsync::decode_to(payload, missing, remembered, &mut reception);
+        let messages = reception.messages;
         let record = table.sender_record(id);
         for counters in [packets, &mut record.packets] {
             match outcome.result {

@@ -30,8 +30,15 @@ macro_rules! nanosecond_scale {
             }
 
             /// Whole seconds since the scale's zero, rounded down.
+            #[inline]
             pub const fn secs(self) -> i64 {
-                self.0.div_euclid(NANOS)
+                // The same but for the price: rounding down what is negative takes more than the
+                // division.
+                if self.0 >= 0 {
+                    self.0 / NANOS
+                } else {
+                    self.0.div_euclid(NANOS)
+                }
             }
 
             /// The nanoseconds that [`Self::secs`] leaves out: 0..=999_999_999.

@@ -45,6 +45,20 @@ impl Names {
     #[inline(always)]
     pub(super) fn acquire(&mut self, creatorid: u32, name: IfName) -> u16 {
         let bound = (creatorid, name);
+        let (latest, number) = self.latest;
+        if latest == bound
+            && number != FORGOTTEN
+            && let Some((_, states)) = self.names.get_mut(usize::from(number))
+        {
+            *states += 1;
+            return number;
+        }
+        self.acquire_other(bound)
+    }
+
+    #[cold]
+    fn acquire_other(&mut self, bound: Bound) -> u16 {
+        let (creatorid, name) = bound;
         let number = self
             .find(creatorid, name)
             .or_else(|| self.add(bound))

@@ -152,9 +152,11 @@ impl<'a> State<'a> {
     ///
     /// # Errors
     /// The first field whose value means nothing.
-    #[inline(always)]
     pub fn check(&self) -> Result<(), Invalid> {
-        self.with_layout(|state| state.check_fields())
+        self.with_layout(
+            #[inline(always)]
+            |state| state.check_fields(),
+        )
     }
 
     /// Calls `read` with the state's layout spelled out. Inlined, its loads are from fixed places

@@ -134,6 +134,20 @@ impl Action {
         }
     }
 
+    /// Where in a message `id` and `creatorid` of the state are that it changes.
+    #[inline(always)]
+    pub(super) fn places_of_id(self, dialect: Dialect) -> Option<(usize, usize)> {
+        match self {
+            Self::Insert | Self::Update | Self::Delete => {
+                let layout = dialect.layout();
+                Some((layout.id, layout.creatorid))
+            }
+            Self::UpdateCompressed => Some((0, 72)),
+            Self::DeleteCompressed => Some((0, 8)),
+            _ => None,
+        }
+    }
+
     /// Octets of one message.
     pub(super) fn size_in(self, dialect: Dialect) -> usize {
         let flat = !dialect.is_modern();
@@ -270,20 +284,14 @@ impl<'a> Message<'a> {
         dialect: Dialect,
         octets: &'a [u8],
     ) -> Result<Self, Invalid> {
-        let state = || -> Result<State<'a>, Invalid> {
-            // `Section::messages` compared the size, so the view is always there.
-            let state = State::new(dialect, octets).ok_or(Invalid::Creatorid)?;
-            state.check()?;
-            Ok(state)
-        };
         Ok(match action {
             Action::Clear => Self::Clear(Clear::read(octets)),
-            Action::Insert => Self::Insert(state()?),
+            Action::Insert => Self::Insert(full_state(dialect, octets)?),
             Action::InsertAck => Self::InsertAck(state_id(octets)),
-            Action::Update => Self::Update(state()?),
+            Action::Update => Self::Update(full_state(dialect, octets)?),
             Action::UpdateCompressed => Self::UpdateCompressed(Compressed::read(dialect, octets)?),
             Action::UpdateRequest => Self::UpdateRequest(state_id(octets)),
-            Action::Delete => Self::Delete(state()?),
+            Action::Delete => Self::Delete(full_state(dialect, octets)?),
             Action::DeleteCompressed => Self::DeleteCompressed(state_id(octets)),
             Action::Bus => Self::Bus(Bus::read(octets)),
             Action::Tdb => Self::Tdb(Tdb::read(octets)),
@@ -329,6 +337,15 @@ impl Message<'_> {
             Self::Tdb(_) | Self::Unknown { .. } => None,
         }
     }
+}
+
+/// A full state whose values mean something.
+#[inline(always)]
+fn full_state(dialect: Dialect, octets: &[u8]) -> Result<State<'_>, Invalid> {
+    // `Section::messages` compared the size, so the view is always there.
+    let state = State::new(dialect, octets).ok_or(Invalid::Creatorid)?;
+    state.check()?;
+    Ok(state)
 }
 
 /// `id` and `creatorid`, which UPD_REQ, DEL_C and INS_ACK begin with.

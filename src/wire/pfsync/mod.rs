@@ -42,6 +42,7 @@ pub use message::{Action, Bus, BusStatus, Clear, Compressed, Message, Tdb};
 pub use peer::{OTHER_STATES, Peer, Scrub, TCP_STATES};
 pub use values::Values;
 
+use crate::state::StateId;
 use layout::Layout;
 
 /// Octets of the header of v2.
@@ -288,14 +289,49 @@ impl Outcome {
     }
 }
 
-/// Reads `packet`, from the pfsync header on, of which the capture cut `missing` octets off, and
-/// calls `each` for every message that makes sense. `remembered` is what this sender's earlier v5
-/// packets turned out to be.
+/// Who is told of the messages in a packet.
+pub trait Listener {
+    /// Messages about states of these ids come next, or may: a hint, and the place to fetch what is
+    /// known of them. At most [`AHEAD`] are told of at a time, so that little of it is fetched in
+    /// vain.
+    fn coming(&mut self, id: StateId) {
+        let _ = id;
+    }
+
+    /// A message that makes sense.
+    fn message(&mut self, dialect: Dialect, message: Message<'_>);
+}
+
+/// Most messages that a [`Listener`] is told of before they come.
+pub const AHEAD: usize = 8;
+
+/// A [`Listener`] that is a closure.
+struct Each<F>(F);
+
+impl<F: FnMut(Dialect, Message<'_>)> Listener for Each<F> {
+    fn message(&mut self, dialect: Dialect, message: Message<'_>) {
+        self.0(dialect, message);
+    }
+}
+
+/// [`decode_to`] with a closure that is called for every message that makes sense.
 pub fn decode(
     packet: &[u8],
     missing: usize,
     remembered: Option<Dialect>,
     each: &mut impl FnMut(Dialect, Message<'_>),
+) -> Outcome {
+    decode_to(packet, missing, remembered, &mut Each(each))
+}
+
+/// Reads `packet`, from the pfsync header on, of which the capture cut `missing` octets off, and
+/// tells `each` of every message that makes sense. `remembered` is what this sender's earlier v5
+/// packets turned out to be.
+pub fn decode_to(
+    packet: &[u8],
+    missing: usize,
+    remembered: Option<Dialect>,
+    each: &mut impl Listener,
 ) -> Outcome {
     let Some(&version) = packet.first() else {
         return Outcome::failed(Error::Header { have: 0 });
@@ -328,7 +364,7 @@ fn decode_flat(
     version: u8,
     packet: &[u8],
     missing: usize,
-    each: &mut impl FnMut(Dialect, Message<'_>),
+    each: &mut impl Listener,
 ) -> Outcome {
     let (dialect, header) = match version {
         2 => (Dialect::V2, HEADER_V2),
@@ -378,7 +414,7 @@ fn decode_sections(
     packet: &[u8],
     missing: usize,
     remembered: Option<Dialect>,
-    each: &mut impl FnMut(Dialect, Message<'_>),
+    each: &mut impl Listener,
 ) -> Outcome {
     if packet.len() < HEADER {
         let have = packet.len();
@@ -496,7 +532,7 @@ impl Section {
         packet: &[u8],
         missing: usize,
         errors: &mut FirstError,
-        each: &mut impl FnMut(Dialect, Message<'_>),
+        each: &mut impl Listener,
     ) -> bool {
         let dialect = state_dialect(dialect, self.number);
         if self.action != Action::Unknown && self.size < self.action.size_in(dialect) {
@@ -531,10 +567,13 @@ impl Section {
         packet: &[u8],
         missing: usize,
         errors: &mut FirstError,
-        each: &mut impl FnMut(Dialect, Message<'_>),
+        each: &mut impl Listener,
     ) -> bool {
         let mut offset = self.offset;
-        for _ in 0..self.count {
+        for n in 0..self.count {
+            if n % AHEAD == 0 {
+                self.announce(action, dialect, packet, n, each);
+            }
             let Some(octets) = packet.get(offset..offset + self.size) else {
                 let have = packet.len().saturating_sub(offset);
                 errors.note(if missing > 0 {
@@ -549,12 +588,35 @@ impl Section {
                 return false;
             };
             match Message::read(action, self.number, dialect, octets) {
-                Ok(message) => each(dialect, message),
+                Ok(message) => each.message(dialect, message),
                 Err(field) => errors.note(Error::Value { field, offset }),
             }
             offset += self.size;
         }
         true
+    }
+
+    /// Says which states the messages from the `n`th on are about.
+    #[inline(always)]
+    fn announce(
+        &self,
+        action: Action,
+        dialect: Dialect,
+        packet: &[u8],
+        n: usize,
+        each: &mut impl Listener,
+    ) {
+        let Some((id, creatorid)) = action.places_of_id(dialect) else {
+            return;
+        };
+        let rest = packet.get(self.offset + n * self.size..).unwrap_or_default();
+        let count = (self.count - n).min(AHEAD);
+        for octets in rest.chunks_exact(self.size).take(count) {
+            each.coming(StateId {
+                id: BigEndian::read_u64(&octets[id..]),
+                creatorid: BigEndian::read_u32(&octets[creatorid..]),
+            });
+        }
     }
 }
 
