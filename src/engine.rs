@@ -165,9 +165,10 @@ impl Exporter {
         }
         note_quality(counters, flow);
         counters.exported += 1;
-        for record in flow.records() {
-            counters.records += 1;
-            counters.octets = counters.octets.saturating_add(record.octets);
+        // A record for each direction with octets.
+        for octets in flow.octets {
+            counters.records += u64::from(octets > 0);
+            counters.octets = counters.octets.saturating_add(octets);
         }
         let ifindex = self.config.ifindex(flow.ifname);
         let served = &self.served;
@@ -185,6 +186,7 @@ impl Exporter {
 struct Reception<'a> {
     arrival: Arrival,
     stamp: Wall,
+    /// Which packet it is, if messages are printed.
     number: u64,
     source: Option<IpAddr>,
     messages: MessageCounters,
@@ -291,16 +293,12 @@ impl Engine {
 
     /// When [`Self::handle_timeout`] has something to do.
     pub fn poll_timeout(&self) -> Option<Uptime> {
-        let interfaces = self
-            .exporter
-            .interfaces
-            .iter()
-            .filter_map(Interface::poll_timeout);
         let solicitor = self.solicitor.as_ref().and_then(Solicitor::poll_timeout);
+        let due = Uptime::earliest(self.table.poll_timeout(), solicitor);
+        let interfaces = self.exporter.interfaces.iter();
         interfaces
-            .chain(self.table.poll_timeout())
-            .chain(solicitor)
-            .min()
+            .map(Interface::poll_timeout)
+            .fold(due, Uptime::earliest)
     }
 
     /// Does what is due up to `now`, in order, each at its own due time. Nothing will be heard
@@ -369,7 +367,11 @@ impl Engine {
                 is_pfsync0: datagram.source.is_none(),
             },
             stamp: packet.stamp,
-            number: packets.packets() + 1,
+            number: if exporter.printer.prints_messages() {
+                packets.packets() + 1
+            } else {
+                0
+            },
             source: datagram.source,
             messages: MessageCounters::default(),
             table,

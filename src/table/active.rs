@@ -282,6 +282,7 @@ impl Table {
     }
 
     /// Hands over what interfaces that exported parts of a flow that ends did not export yet.
+    #[inline]
     pub(super) fn end_parts(
         &mut self,
         place: u32,
@@ -289,6 +290,9 @@ impl Table {
         flow: &Flow,
         done: &mut impl FnMut(Now, &Flow),
     ) {
+        if self.active.lanes.is_empty() {
+            return;
+        }
         let (last, epoch, boot) = (
             self.slots[place].last_packet(),
             self.epoch.unwrap_or(0),

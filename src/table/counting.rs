@@ -148,6 +148,16 @@ impl Table {
         }
     }
 
+    /// What of [`Self::total`] was not exported before.
+    #[inline]
+    pub(super) fn unexported(&self, slot: &Slot) -> Counts {
+        if slot.shares == NONE {
+            return slot.counts;
+        }
+        let (total, exported) = self.total_of_shares(slot);
+        total.minus(&exported)
+    }
+
     fn total_of_shares(&self, slot: &Slot) -> (Counts, Counts) {
         let (mut total, mut exported) = (slot.counts, Counts::default());
         for at in self.shares_of_slot(slot) {

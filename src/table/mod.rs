@@ -210,8 +210,7 @@ impl Table {
 
     /// No state ends by its timeout, and none is exported in part, before this.
     pub fn poll_timeout(&self) -> Option<Uptime> {
-        let timeouts = [self.queues.poll_timeout(), self.active.poll_timeout()];
-        timeouts.into_iter().flatten().min()
+        Uptime::earliest(self.queues.poll_timeout(), self.active.poll_timeout())
     }
 
     /// Exports parts of flows that are due at `now`.
@@ -636,20 +635,21 @@ impl Table {
 
     /// Ends a state that is in the index no more.
     fn finish(&mut self, place: u32, now: Now, end: End, done: &mut impl FnMut(Now, &Flow)) {
-        let slot = self.slots[place];
-        let (total, exported) = self.total(&slot);
-        let flow = self.flow(&slot, now, end, total.minus(&exported));
+        let slot = &self.slots[place];
+        let flow = self.flow(slot, now, end, self.unexported(slot));
         let identity = slot.identity(&self.keys);
         if matches!(end, End::Deleted | End::Cleared | End::Replaced) {
             self.departed.deleted(identity, slot.creation, now.uptime);
         }
         // A CLR may overtake what was said of states before it (pfsync.md 1.8).
         if matches!(end, End::Expired | End::Evicted | End::Cleared) {
+            let slot = &self.slots[place];
+            let (total, exported) = self.total(slot);
             let exported = total.at_least(&exported);
             self.departed.dropped(identity, slot.creation, exported);
         }
         self.end_parts(place, now, &flow, done);
-        self.remove(place, &slot);
+        self.remove(place);
         done(now, &flow);
     }
 
@@ -672,10 +672,10 @@ impl Table {
     }
 
     #[inline(always)]
-    fn remove(&mut self, place: u32, slot: &Slot) {
-        let id = slot.state_id();
+    fn remove(&mut self, place: u32) {
         self.queues.unlink(&mut self.slots, place);
-        self.names.release(id.creatorid, slot.ifname);
+        let slot = &self.slots[place];
+        self.names.release(slot.creatorid, slot.ifname);
         if slot.keys != NONE {
             self.keys.free(slot.keys);
         }
@@ -701,11 +701,8 @@ impl Table {
 
     #[inline(always)]
     fn find(&self, id: StateId) -> Option<u32> {
-        self.index
-            .find(hash(&self.hasher, id), |place| {
-                self.slots[*place].state_id() == id
-            })
-            .copied()
+        let is_it = |place: &u32| self.slots[*place].state_id() == id;
+        self.index.find(hash(&self.hasher, id), is_it).copied()
     }
 
     /// Whether `place` holds a state: freed places keep their last one's octets.

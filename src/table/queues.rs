@@ -134,15 +134,19 @@ impl Queues {
     pub(super) fn unlink(&mut self, slots: &mut Slots, place: u32) {
         let slot = &slots[place];
         let (prev, next) = (slot.prev, slot.next);
-        let list = &mut self.lists[Class::of(slot).list() as usize];
-        if prev == NONE {
-            list.head = next;
-        } else {
+        if prev == NONE || next == NONE {
+            let list = &mut self.lists[Class::of(slot).list() as usize];
+            if prev == NONE {
+                list.head = next;
+            }
+            if next == NONE {
+                list.tail = prev;
+            }
+        }
+        if prev != NONE {
             slots[prev].next = next;
         }
-        if next == NONE {
-            list.tail = prev;
-        } else {
+        if next != NONE {
             slots[next].prev = prev;
         }
     }
