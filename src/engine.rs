@@ -206,11 +206,15 @@ impl Listener for Reception<'_> {
         let Self {
             table, exporter, ..
         } = self;
-        self.arrival.dialect = dialect;
+        // A copy with another octet, not an octet written into what is read whole at once.
+        let arrival = Arrival {
+            dialect,
+            ..self.arrival
+        };
         self.messages.message(message.action());
         let printer = &mut exporter.printer;
         printer.message(self.stamp, self.number, self.source, dialect, &message);
-        table.apply(self.arrival, &message, &mut |now, flow| exporter.flow(now, flow));
+        table.apply(arrival, &message, &mut |now, flow| exporter.flow(now, flow));
     }
 }
 

@@ -34,20 +34,27 @@ impl<T> Default for Slab<T> {
 
 impl<T: Copy> Slab<T> {
     /// Puts `value` into a free place, the last freed first.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn insert(&mut self, value: T) -> u32 {
-        let place = self.free.pop().unwrap_or_else(|| self.new_place(&value));
+        // Nothing here points to `value`, so that its fields go from registers to their place. By
+        // way of the stack they would be written one by one and read sixteen octets at a time,
+        // which a processor cannot do before the writes have reached its cache.
+        let place = match self.free.pop() {
+            Some(place) => place,
+            None => self.new_place(value),
+        };
         self[place] = value;
         place
     }
 
     /// A place never used before. Whatever is in it stands there till it is.
     #[cold]
-    fn new_place(&mut self, filler: &T) -> u32 {
+    #[inline(never)]
+    fn new_place(&mut self, filler: T) -> u32 {
         let place = self.next;
         if (place as usize).is_multiple_of(CHUNK) {
             // By way of a vector, for a chunk is more than should be on the stack.
-            if let Ok(chunk) = vec![*filler; CHUNK].into_boxed_slice().try_into() {
+            if let Ok(chunk) = vec![filler; CHUNK].into_boxed_slice().try_into() {
                 self.chunks.push(chunk);
             }
         }

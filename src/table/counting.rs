@@ -24,7 +24,7 @@ impl Table {
     pub(super) fn count(
         &mut self,
         place: u32,
-        arrival: Arrival,
+        arrival: &Arrival,
         state: &Values<'_>,
         kind: Kind,
     ) -> bool {

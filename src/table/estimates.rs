@@ -39,7 +39,7 @@ const LONG_STEP: u64 = 1 << 30;
 impl Table {
     /// Whether a full state says again what its sender said just now: a copy that was overtaken by
     /// news of activity, and settles nothing.
-    pub(super) fn is_copy(&self, place: u32, arrival: Arrival, state: &Values<'_>) -> bool {
+    pub(super) fn is_copy(&self, place: u32, arrival: &Arrival, state: &Values<'_>) -> bool {
         let sender = arrival.sender.0;
         let now = arrival.now.uptime;
         let slot = &self.slots[place];
@@ -62,7 +62,7 @@ impl Table {
     pub(super) fn note_full(
         &mut self,
         place: u32,
-        arrival: Arrival,
+        arrival: &Arrival,
         state: &Values<'_>,
         kind: Kind,
     ) {
@@ -97,7 +97,7 @@ impl Table {
     pub(super) fn note_compressed(
         &mut self,
         place: u32,
-        arrival: Arrival,
+        arrival: &Arrival,
         update: &Compressed<'_>,
     ) {
         let sender = arrival.sender.0;
@@ -248,7 +248,7 @@ impl Table {
     /// Notes whether a DEL_C comes when it should: one timeout after the last activity known. Else
     /// there was activity that is not; but what was before the last full state is in that.
     #[inline(always)]
-    pub(super) fn note_delete(&mut self, place: u32, arrival: Arrival) {
+    pub(super) fn note_delete(&mut self, place: u32, arrival: &Arrival) {
         let slot = &self.slots[place];
         if slot.last == Second::NEVER {
             return;
@@ -310,7 +310,7 @@ impl Table {
 impl Slot {
     /// [`Table::note_full`] of the first full state.
     #[inline(always)]
-    pub(super) fn note_first(&mut self, arrival: Arrival, state: &Values<'_>, kind: Kind) {
+    pub(super) fn note_first(&mut self, arrival: &Arrival, state: &Values<'_>, kind: Kind) {
         let is_modern = state.dialect.is_modern();
         if !is_modern && kind != Kind::Delete {
             if kind == Kind::Insert || arrival.is_pfsync0 {

@@ -252,6 +252,7 @@ impl Table {
         message: &Message<'_>,
         done: &mut impl FnMut(Now, &Flow),
     ) {
+        let arrival = &arrival;
         if self.epoch.is_none() {
             self.epoch = Some(arrival.at.secs());
         }
@@ -304,7 +305,7 @@ impl Table {
 
     fn full_state(
         &mut self,
-        arrival: Arrival,
+        arrival: &Arrival,
         state: &State<'_>,
         kind: Kind,
         done: &mut impl FnMut(Now, &Flow),
@@ -342,7 +343,7 @@ impl Table {
     fn full_again(
         &mut self,
         place: u32,
-        arrival: Arrival,
+        arrival: &Arrival,
         state: &Values<'_>,
         kind: Kind,
     ) -> bool {
@@ -367,7 +368,7 @@ impl Table {
     #[inline(always)]
     fn learn(
         &mut self,
-        arrival: Arrival,
+        arrival: &Arrival,
         state: &Values<'_>,
         kind: Kind,
         creation: Second,
@@ -421,7 +422,7 @@ impl Table {
     #[inline(always)]
     fn insert(
         &mut self,
-        arrival: Arrival,
+        arrival: &Arrival,
         state: &Values<'_>,
         kind: Kind,
         creation: Second,
@@ -472,7 +473,7 @@ impl Table {
 
     /// When the state's last packet was, as far as a full state tells (spec 3.8).
     #[inline(always)]
-    fn note_activity(&mut self, place: u32, arrival: Arrival, state: &Values<'_>, kind: Kind) {
+    fn note_activity(&mut self, place: u32, arrival: &Arrival, state: &Values<'_>, kind: Kind) {
         let arrived = self.second(arrival.at.secs());
         let pftm = state.timeout;
         let expire = state.expire.min(MAX_EXPIRE);
@@ -514,7 +515,7 @@ impl Table {
         }
     }
 
-    fn update_compressed(&mut self, arrival: Arrival, update: &Compressed<'_>) {
+    fn update_compressed(&mut self, arrival: &Arrival, update: &Compressed<'_>) {
         let Some(place) = self.find(update.state) else {
             self.counters.unknown_update += 1;
             // The protocol, which is not known, matters for SCTP only.
@@ -579,7 +580,7 @@ impl Table {
     }
 
     /// Notes that a message about the state came, which now is in `pftm`.
-    fn refresh(&mut self, place: u32, arrival: Arrival, pftm: u8) {
+    fn refresh(&mut self, place: u32, arrival: &Arrival, pftm: u8) {
         self.active.enlist(place, arrival.now.uptime);
         let slot = &mut self.slots[place];
         let was_overdue = slot.is_overdue;

@@ -113,7 +113,7 @@ impl Table {
     pub(super) fn tell_full(
         &mut self,
         place: u32,
-        arrival: Arrival,
+        arrival: &Arrival,
         state: &Values<'_>,
         kind: Kind,
     ) {
@@ -136,7 +136,7 @@ impl Table {
     }
 
     /// Somebody asks for a state.
-    pub(super) fn tell_request(&mut self, arrival: Arrival, id: StateId) {
+    pub(super) fn tell_request(&mut self, arrival: &Arrival, id: StateId) {
         if self.events.is_none() {
             return;
         }
