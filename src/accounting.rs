@@ -356,7 +356,6 @@ pub struct Model {
 
 impl Model {
     /// For a state whose sender counted `packets` and `octets` so far.
-    #[inline(always)]
     pub fn new(
         af: Af,
         shape: Shape,

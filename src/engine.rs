@@ -206,7 +206,8 @@ impl Listener for Reception<'_> {
         let Self {
             table, exporter, ..
         } = self;
-        // A copy with another octet, not an octet written into what is read whole at once.
+        // A copy with another octet; not an octet written into what is then copied in larger pieces,
+        // which would have to wait for the octet to reach the cache.
         let arrival = Arrival {
             dialect,
             ..self.arrival

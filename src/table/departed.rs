@@ -254,5 +254,13 @@ mod tests {
         for id in &same_set[1..] {
             assert_eq!(find(*id), Some(Departure::Exported(Counts::default())));
         }
+        for id in &same_set {
+            departed.deleted(identity(*id), age, Uptime::default());
+        }
+        let find = |id: u64| departed.find(identity(id), Uptime::default(), |c| c == age);
+        assert_eq!(find(same_set[0]), None);
+        for id in &same_set[1..] {
+            assert_eq!(find(*id), Some(Departure::Late));
+        }
     }
 }

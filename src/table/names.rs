@@ -73,7 +73,6 @@ impl Names {
     }
 
     /// The number of a creator's `name`, if any of its states has it.
-    #[inline(always)]
     pub(super) fn find(&self, creatorid: u32, name: IfName) -> Option<u16> {
         let bound = (creatorid, name);
         if self.latest.0 == bound && self.latest.1 != FORGOTTEN {

@@ -142,7 +142,6 @@ pub(super) struct Share {
 
 impl Share {
     /// What `sender` counted, told at `full`.
-    #[inline(always)]
     pub(super) fn new(sender: u16, counts: Counts, full: Uptime) -> Self {
         Self {
             sender,

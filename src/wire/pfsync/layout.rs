@@ -11,8 +11,8 @@ use std::ops::Range;
 use byteorder::{BigEndian, ByteOrder};
 
 use crate::state::{Address, Af, Direction, IfName, StateId, StateKey};
+use crate::wire::pfsync::Dialect;
 use crate::wire::pfsync::peer::Peer;
-use crate::wire::pfsync::{Dialect, Invalid, freebsd, old, openbsd};
 
 /// Where the two keys of a state are.
 #[derive(Clone, Copy, Debug)]
@@ -132,9 +132,9 @@ const TAG_LEN: usize = 64;
 /// One state in a packet.
 #[derive(Clone, Copy)]
 pub struct State<'a> {
-    layout: &'static Layout,
-    dialect: Dialect,
-    octets: &'a [u8],
+    pub(super) layout: &'static Layout,
+    pub(super) dialect: Dialect,
+    pub(super) octets: &'a [u8],
 }
 
 impl<'a> State<'a> {
@@ -146,63 +146,6 @@ impl<'a> State<'a> {
             dialect,
             octets,
         })
-    }
-
-    /// What pfsync_in_ins() of the kernels refuses, and what this program could not represent.
-    ///
-    /// # Errors
-    /// The first field whose value means nothing.
-    pub fn check(&self) -> Result<(), Invalid> {
-        self.with_layout(
-            #[inline(always)]
-            |state| state.check_fields(),
-        )
-    }
-
-    /// Calls `read` with the state's layout spelled out. Inlined, its loads are from fixed places
-    /// in a slice of fixed length and have no tests left; through [`Dialect::layout`] each field
-    /// costs a look into the table and a test. All that `read` calls must be inlined for that.
-    #[inline(always)]
-    pub(super) fn with_layout<R>(self, read: impl Fn(Self) -> R) -> R {
-        macro_rules! read_by {
-            ($dialect:ident, $layout:path) => {{
-                // As long as `new` made it.
-                let octets = self.octets.get(..$layout.len).unwrap_or_default();
-                read(Self {
-                    layout: &$layout,
-                    dialect: Dialect::$dialect,
-                    octets,
-                })
-            }};
-        }
-        match self.dialect {
-            Dialect::V2 => read_by!(V2, old::V2),
-            Dialect::V3 => read_by!(V3, old::V3),
-            Dialect::V4 => read_by!(V4, openbsd::V4),
-            Dialect::OpenBsd45 => read_by!(OpenBsd45, openbsd::V4),
-            Dialect::FreeBsd9 => read_by!(FreeBsd9, freebsd::V1301),
-            Dialect::FreeBsd1301 => read_by!(FreeBsd1301, freebsd::V1301),
-            Dialect::FreeBsd1400 => read_by!(FreeBsd1400, freebsd::V1400),
-            Dialect::FreeBsd1500 => read_by!(FreeBsd1500, freebsd::V1500),
-            Dialect::OpenBsd47 => read_by!(OpenBsd47, openbsd::V6),
-        }
-    }
-
-    #[inline(always)]
-    fn check_fields(&self) -> Result<(), Invalid> {
-        if self.creatorid() == 0 {
-            return Err(Invalid::Creatorid);
-        }
-        if self.direction().is_none() {
-            return Err(Invalid::Direction);
-        }
-        if self.af(0).is_none() || self.af(1).is_none() {
-            return Err(Invalid::Af);
-        }
-        if !self.src().is_valid() || !self.dst().is_valid() {
-            return Err(Invalid::PeerState);
-        }
-        Ok(())
     }
 
     /// Which dialect the state is written in.
@@ -220,7 +163,7 @@ impl<'a> State<'a> {
     }
 
     #[inline(always)]
-    fn creatorid(&self) -> u32 {
+    pub(super) fn creatorid(&self) -> u32 {
         self.u32(self.layout.creatorid)
     }
 
@@ -310,7 +253,7 @@ impl<'a> State<'a> {
 
     /// Family of a key: its own where the dialect has one and it is filled, else the state's.
     #[inline(always)]
-    fn af(&self, which: usize) -> Option<Af> {
+    pub(super) fn af(&self, which: usize) -> Option<Af> {
         if let Keys::Keys {
             wire,
             stack,
@@ -526,7 +469,8 @@ impl<'a> State<'a> {
     }
 
     // `new` made the slice layout.len long, and every offset of a layout lies inside it: a test
-    // walks all of them.
+    // walks all of them. These, and what is read by `with_layout`, are inlined whatever the compiler
+    // thinks of it.
 
     #[inline(always)]
     fn peer(&self, at: usize) -> Peer<'a> {
