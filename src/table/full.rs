@@ -6,7 +6,7 @@
 
 use super::departed::{Departure, Identity};
 use super::slot::{Birth, EXPORTED, KeyPair, Second, Share, Slot};
-use super::{Arrival, Table, hash, names};
+use super::{Arrival, Table, names};
 use crate::flow::{End, Flow};
 use crate::time::{Now, Uptime};
 use crate::wire::pfsync::{State, Values};
@@ -189,15 +189,7 @@ impl Table {
         slot.count_first(state, kind);
         slot.note_first(arrival, state, kind);
         let place = self.slots.insert(slot);
-        let Self {
-            index,
-            slots,
-            hasher,
-            ..
-        } = self;
-        index.insert_unique(hash(hasher, id), place, |place| {
-            hash(hasher, slots[*place].state_id())
-        });
+        self.index.insert(id, place, &self.slots);
         self.push(place);
         self.active.enlist(place, arrival.now.uptime);
         self.counters.inserted += 1;

@@ -26,6 +26,7 @@ mod departed;
 mod estimates;
 mod full;
 mod held;
+mod index;
 mod names;
 mod queues;
 mod senders;
@@ -33,11 +34,7 @@ mod slot;
 mod watch;
 
 use std::collections::BTreeMap;
-use std::hash::BuildHasher;
 use std::time::Duration;
-
-use foldhash::fast::RandomState;
-use hashbrown::HashTable;
 
 pub use held::Held;
 pub use senders::{CreatorRecord, MAX_CREATORS, MAX_SENDERS, Sender, SenderId, SenderRecord};
@@ -53,6 +50,7 @@ use crate::wire::pfsync::{Clear, Compressed, Dialect, Message};
 use active::Active;
 use departed::Departed;
 use full::Kind;
+use index::Index;
 use names::Names;
 use queues::{Class, Queues};
 use senders::Senders;
@@ -99,8 +97,7 @@ pub struct Arrival {
 pub struct Table {
     settings: Settings,
     slots: Slots,
-    index: HashTable<u32>,
-    hasher: RandomState,
+    index: Index,
     queues: Queues,
     keys: Slab<KeyPair>,
     shares: Slab<Share>,
@@ -122,8 +119,7 @@ impl Table {
         Self {
             settings,
             slots: Slab::default(),
-            index: HashTable::new(),
-            hasher: RandomState::default(),
+            index: Index::default(),
             queues: Queues::default(),
             keys: Slab::default(),
             shares: Slab::default(),
@@ -144,7 +140,7 @@ impl Table {
 
     /// Whether none is held.
     pub fn is_empty(&self) -> bool {
-        self.index.is_empty()
+        self.index.len() == 0
     }
 
     /// Octets of memory a state takes in the table itself, beside its share of the index.
@@ -259,7 +255,7 @@ impl Table {
             Message::Update(state) => self.full_state(arrival, state, Kind::Update, done),
             Message::Delete(state) => self.full_state(arrival, state, Kind::Delete, done),
             Message::UpdateCompressed(update) => self.update_compressed(arrival, update),
-            Message::DeleteCompressed(id) => match self.take_out(*id) {
+            Message::DeleteCompressed(id) => match self.index.take(*id, &self.slots) {
                 Some(place) => {
                     self.counters.deleted += 1;
                     self.note_delete(place, arrival);
@@ -396,25 +392,8 @@ impl Table {
 
     /// Takes a state out and hands its flow over.
     fn end(&mut self, place: u32, now: Now, end: End, done: &mut impl FnMut(Now, &Flow)) {
-        let hash = hash(&self.hasher, self.slots[place].state_id());
-        if let Ok(entry) = self.index.find_entry(hash, |at| *at == place) {
-            entry.remove();
-        }
+        self.index.take(self.slots[place].state_id(), &self.slots);
         self.finish(place, now, end, done);
-    }
-
-    /// Takes a state out of the index only: [`Self::finish`] must follow.
-    #[inline(always)]
-    fn take_out(&mut self, id: StateId) -> Option<u32> {
-        let Self {
-            index,
-            slots,
-            hasher,
-            ..
-        } = self;
-        let is_it = |place: &u32| slots[*place].state_id() == id;
-        let entry = index.find_entry(hash(hasher, id), is_it).ok()?;
-        Some(entry.remove().0)
     }
 
     /// Ends a state that is in the index no more.
@@ -485,8 +464,7 @@ impl Table {
 
     #[inline(always)]
     fn find(&self, id: StateId) -> Option<u32> {
-        let is_it = |place: &u32| self.slots[*place].state_id() == id;
-        self.index.find(hash(&self.hasher, id), is_it).copied()
+        self.index.find(id, &self.slots)
     }
 
     /// Whether `place` holds a state: freed places keep their last one's octets.
@@ -497,10 +475,6 @@ impl Table {
     fn second(&self, uptime_secs: i64) -> Second {
         Second::new(uptime_secs, self.epoch.unwrap_or(0))
     }
-}
-
-fn hash(hasher: &RandomState, id: StateId) -> u64 {
-    hasher.hash_one((id.id, id.creatorid))
 }
 
 /// When a state of `class` last heard of at `seen` is given up. Its timeout is the greater of ours
