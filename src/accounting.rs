@@ -143,6 +143,7 @@ impl Shape {
         Self(bits)
     }
 
+    #[inline(always)]
     fn new(max_mss: Option<u16>, src: Peer<'_>, dst: Peer<'_>) -> Self {
         let mss = max_mss.filter(|mss| *mss >= LEAST_MSS).unwrap_or(0);
         let mut bits = u8::try_from(mss / Self::UNIT).unwrap_or(0) & 0x3f;
@@ -209,6 +210,7 @@ impl Position {
     pub const MARKS: u8 = 0x3f;
 
     /// Where a full state's peers are, of which the initiator's packets number `forward`.
+    #[inline(always)]
     pub fn new(
         peers: [Peer<'_>; 2],
         max_mss: Option<u16>,
@@ -354,6 +356,7 @@ fn windows_fit(src: Peer<'_>, dst: Peer<'_>) -> bool {
     window_fits(src, dst) && window_fits(dst, src)
 }
 
+#[inline(always)]
 fn window_fits(peer: Peer<'_>, other: Peer<'_>) -> bool {
     let (lo, hi) = (peer.seqlo(), peer.seqhi());
     // At most 2^16 << 15.

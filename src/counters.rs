@@ -245,6 +245,19 @@ impl From<Error> for Reason {
     }
 }
 
+/// The messages of one packet, by action.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MessageCounters([u64; Action::ALL.len()]);
+
+impl MessageCounters {
+    /// Counts a message.
+    pub fn message(&mut self, action: Action) {
+        if let Some(count) = self.0.get_mut(action.index()) {
+            *count += 1;
+        }
+    }
+}
+
 /// What became of packets: each is read whole or counted under one reason.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct PacketCounters {
@@ -262,21 +275,11 @@ impl PacketCounters {
         }
     }
 
-    /// Counts a message.
-    pub fn message(&mut self, action: Action) {
-        if let Some(count) = self.actions.get_mut(action.index()) {
-            *count += 1;
-        }
-    }
-
-    /// Adds what another set counted.
-    pub fn add(&mut self, other: &Self) {
-        self.whole += other.whole;
-        for (mine, theirs) in self.reasons.iter_mut().zip(other.reasons) {
-            *mine += theirs;
-        }
-        for (mine, theirs) in self.actions.iter_mut().zip(other.actions) {
-            *mine += theirs;
+    /// Counts messages.
+    pub fn add_messages(&mut self, messages: &MessageCounters) {
+        for (mine, theirs) in self.actions.iter_mut().zip(messages.0) {
+            // Without a test for what cannot be in 64 bits it is two of them at a time.
+            *mine = mine.wrapping_add(theirs);
         }
     }
 

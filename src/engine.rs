@@ -15,19 +15,20 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::counters::{
-    FlowCounters, InterfaceCounters, KeepCounters, PacketCounters, Reason, SolicitCounters,
+    FlowCounters, InterfaceCounters, KeepCounters, MessageCounters, PacketCounters, Reason,
+    SolicitCounters,
 };
 use crate::export::Outbox;
 use crate::flow::{Boot, End, Flow, Quality};
 use crate::interface::Interface;
 use crate::output::{Output, Printer};
 use crate::solicit::{self, Solicitor};
-use crate::state::Direction;
+use crate::state::{Direction, StateId};
 use crate::table::{self, Arrival, KeepCursor, Restore, Sender, Table};
 use crate::time::{Now, Uptime, Wall};
 use crate::wire::keep as kept;
 use crate::wire::link::{self, LinkType};
-use crate::wire::pfsync::{self, Error};
+use crate::wire::pfsync::{self, Dialect, Error, Listener, Message};
 
 /// A silence of more than this is a gap: templates are sent once in it.
 const GAP: Duration = Duration::from_secs(3600);
@@ -148,6 +149,7 @@ impl Exporter {
         }
     }
 
+    #[inline(always)]
     fn whole(&mut self, now: Now, flow: &Flow) {
         let counters = &mut self.counters;
         if !flow.pflow && !self.is_all {
@@ -167,9 +169,10 @@ impl Exporter {
         }
         note_quality(counters, flow);
         counters.exported += 1;
-        for record in flow.records() {
-            counters.records += 1;
-            counters.octets = counters.octets.saturating_add(record.octets);
+        // A record for each direction with octets.
+        for octets in flow.octets {
+            counters.records += u64::from(octets > 0);
+            counters.octets = counters.octets.saturating_add(octets);
         }
         let ifindex = self.config.ifindex(flow.ifname);
         let served = &self.served;
@@ -180,6 +183,43 @@ impl Exporter {
             interface.offer(now, flow, ifindex, &mut self.outbox);
         }
         self.printer.flow(flow, ifindex);
+    }
+}
+
+/// A packet on its way into the table.
+struct Reception<'a> {
+    arrival: Arrival,
+    stamp: Wall,
+    /// Which packet it is, if messages are printed.
+    number: u64,
+    source: Option<IpAddr>,
+    messages: MessageCounters,
+    table: &'a mut Table,
+    exporter: &'a mut Exporter,
+}
+
+impl Listener for Reception<'_> {
+    #[inline(always)]
+    fn coming(&mut self, id: StateId) {
+        self.table.fetch(id);
+    }
+
+    /// Inlined into the loops over messages, each of which knows which kind they are.
+    #[inline(always)]
+    fn message(&mut self, dialect: Dialect, message: Message<'_>) {
+        let Self {
+            table, exporter, ..
+        } = self;
+        // A copy with another octet; not an octet written into what is then copied in larger pieces,
+        // which would have to wait for the octet to reach the cache.
+        let arrival = Arrival {
+            dialect,
+            ..self.arrival
+        };
+        self.messages.message(message.action());
+        let printer = &mut exporter.printer;
+        printer.message(self.stamp, self.number, self.source, dialect, &message);
+        table.apply(arrival, &message, &mut |now, flow| exporter.flow(now, flow));
     }
 }
 
@@ -306,16 +346,12 @@ impl Engine {
 
     /// When [`Self::handle_timeout`] has something to do.
     pub fn poll_timeout(&self) -> Option<Uptime> {
-        let interfaces = self
-            .exporter
-            .interfaces
-            .iter()
-            .filter_map(Interface::poll_timeout);
         let solicitor = self.solicitor.as_ref().and_then(Solicitor::poll_timeout);
+        let due = Uptime::earliest(self.table.poll_timeout(), solicitor);
+        let interfaces = self.exporter.interfaces.iter();
         interfaces
-            .chain(self.table.poll_timeout())
-            .chain(solicitor)
-            .min()
+            .map(Interface::poll_timeout)
+            .fold(due, Uptime::earliest)
     }
 
     /// Does what is due up to `now`, in order, each at its own due time. Nothing will be heard
@@ -375,35 +411,36 @@ impl Engine {
             ..
         } = self;
         exporter.begin_turn();
-        let number = packets.packets() + 1;
-        let mut arrival = Arrival {
-            now,
-            at: now.uptime_at(packet.stamp),
-            sender: id,
-            dialect: pfsync::Dialect::OpenBsd47,
-            is_pfsync0: datagram.source.is_none(),
-        };
-        let mut counted = PacketCounters::default();
-        let outcome = pfsync::decode(
-            datagram.payload,
-            datagram.missing,
-            remembered,
-            &mut |dialect, message| {
-                arrival.dialect = dialect;
-                counted.message(message.action());
-                exporter
-                    .printer
-                    .message(packet.stamp, number, datagram.source, dialect, &message);
-                table.apply(arrival, &message, &mut |now, flow| exporter.flow(now, flow));
+        let mut reception = Reception {
+            arrival: Arrival {
+                now,
+                at: now.uptime_at(packet.stamp),
+                sender: id,
+                dialect: Dialect::OpenBsd47,
+                is_pfsync0: datagram.source.is_none(),
             },
-        );
-        match outcome.result {
-            Ok(()) => counted.whole = 1,
-            Err(error) => counted.note(Reason::from(error)),
-        }
-        packets.add(&counted);
+            stamp: packet.stamp,
+            number: if exporter.printer.prints_messages() {
+                packets.packets() + 1
+            } else {
+                0
+            },
+            source: datagram.source,
+            messages: MessageCounters::default(),
+            table,
+            exporter,
+        };
+        let (payload, missing) = (datagram.payload, datagram.missing);
+        let outcome = pfsync::decode_to(payload, missing, remembered, &mut reception);
+        let messages = reception.messages;
         let record = table.sender_record(id);
-        record.packets.add(&counted);
+        for counters in [packets, &mut record.packets] {
+            match outcome.result {
+                Ok(()) => counters.whole += 1,
+                Err(error) => counters.note(Reason::from(error)),
+            }
+            counters.add_messages(&messages);
+        }
         record.last = packet.stamp;
         if outcome.is_certain {
             record.dialect = outcome.dialect;

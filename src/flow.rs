@@ -32,7 +32,7 @@ pub struct Tuple {
 
 impl Tuple {
     /// The ends of `key` whose initiator is at `source`.
-    fn of(key: &StateKey, source: usize) -> Self {
+    pub fn of(key: &StateKey, source: usize) -> Self {
         let ([a0, a1], [p0, p1]) = (key.addr, key.port);
         let (src, dst, sport, dport) = if source == 0 {
             (a0, a1, p0, p1)
@@ -153,8 +153,10 @@ impl Times {
     /// With a known boot, what lies before it happened at boot, and so did a creation after the
     /// last packet (pflow(4), BUGS; if_pflow.c, `copy_flow_data`). Else only v5 is clamped, to
     /// what its 32 bits hold. Always start <= end <= now.
+    #[inline(always)]
     pub fn new(creation: i64, last: i64, now: Now, boot: Boot) -> Self {
-        let uptime = now.uptime.secs();
+        let now = now.seconds();
+        let uptime = now.uptime;
         let mut end = last.min(uptime);
         let mut start = creation;
         match boot {

@@ -11,10 +11,13 @@ const CHUNK: usize = 1 << CHUNK_BITS;
 /// No place.
 pub(crate) const NONE: u32 = u32::MAX;
 
+/// A chunk. As an array of known length it needs no test where in it a place is.
+type Chunk<T> = Box<[T; CHUNK]>;
+
 /// Values by place.
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
-    chunks: Vec<Vec<T>>,
+    chunks: Vec<Chunk<T>>,
     free: Vec<u32>,
     next: u32,
 }
@@ -29,19 +32,31 @@ impl<T> Default for Slab<T> {
     }
 }
 
-impl<T> Slab<T> {
+impl<T: Copy> Slab<T> {
     /// Puts `value` into a free place, the last freed first.
+    #[inline(always)]
     pub(crate) fn insert(&mut self, value: T) -> u32 {
-        if let Some(place) = self.free.pop() {
-            self[place] = value;
-            return place;
-        }
+        // Nothing here points to `value`, so that its fields go from registers to their place. By
+        // way of the stack they would be written one by one and read sixteen octets at a time,
+        // which a processor cannot do before the writes have reached its cache.
+        let place = match self.free.pop() {
+            Some(place) => place,
+            None => self.new_place(value),
+        };
+        self[place] = value;
+        place
+    }
+
+    /// A place never used before. Whatever is in it stands there till it is.
+    #[cold]
+    #[inline(never)]
+    fn new_place(&mut self, filler: T) -> u32 {
         let place = self.next;
         if (place as usize).is_multiple_of(CHUNK) {
-            self.chunks.push(Vec::with_capacity(CHUNK));
-        }
-        if let Some(chunk) = self.chunks.last_mut() {
-            chunk.push(value);
+            // By way of a vector, for a chunk is more than should be on the stack.
+            if let Ok(chunk) = vec![filler; CHUNK].into_boxed_slice().try_into() {
+                self.chunks.push(chunk);
+            }
         }
         self.next += 1;
         place
@@ -49,6 +64,7 @@ impl<T> Slab<T> {
 
     /// Frees `place`. Its value stays until the place is used again: the caller keeps no number
     /// of it.
+    #[inline]
     pub(crate) fn free(&mut self, place: u32) {
         self.free.push(place);
     }
@@ -66,6 +82,7 @@ impl<T> Slab<T> {
 impl<T> std::ops::Index<u32> for Slab<T> {
     type Output = T;
 
+    #[inline]
     fn index(&self, place: u32) -> &T {
         &self.chunks[(place >> CHUNK_BITS) as usize][place as usize % CHUNK]
     }
@@ -76,6 +93,7 @@ impl<T> std::ops::Index<u32> for Slab<T> {
     reason = "only numbers that insert gave out come back here"
 )]
 impl<T> std::ops::IndexMut<u32> for Slab<T> {
+    #[inline]
     fn index_mut(&mut self, place: u32) -> &mut T {
         &mut self.chunks[(place >> CHUNK_BITS) as usize][place as usize % CHUNK]
     }

@@ -30,8 +30,15 @@ macro_rules! nanosecond_scale {
             }
 
             /// Whole seconds since the scale's zero, rounded down.
+            #[inline]
             pub const fn secs(self) -> i64 {
-                self.0.div_euclid(NANOS)
+                // The same but for the price: rounding down what is negative takes more than the
+                // division.
+                if self.0 >= 0 {
+                    self.0 / NANOS
+                } else {
+                    self.0.div_euclid(NANOS)
+                }
             }
 
             /// The nanoseconds that [`Self::secs`] leaves out: 0..=999_999_999.
@@ -70,6 +77,17 @@ pub struct Uptime(i64);
 
 nanosecond_scale!(Wall);
 nanosecond_scale!(Uptime);
+
+impl Uptime {
+    /// The earlier of two times that may not come.
+    #[inline]
+    pub fn earliest(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        match (one, other) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
+    }
+}
 
 impl Wall {
     /// This stamp if it lies between 1970 and 2116, else the nearer end of that. A capture may
@@ -118,12 +136,31 @@ impl Now {
         }
     }
 
+    /// Both clocks cut to seconds.
+    pub const fn seconds(self) -> Seconds {
+        Seconds {
+            wall: self.wall.secs(),
+            uptime: self.uptime.secs(),
+        }
+    }
+}
+
+/// One reading of both clocks in whole seconds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Seconds {
+    /// Since the epoch.
+    pub wall: i64,
+    /// Since boot.
+    pub uptime: i64,
+}
+
+impl Seconds {
     /// Whole seconds of uptime as milliseconds since the epoch, in the kernel's arithmetic: both
     /// clocks are cut to seconds first (if_pflow.c, `copy_flow_ipfix_4_data`).
+    #[inline]
     pub const fn epoch_millis(self, uptime_secs: i64) -> i64 {
         self.wall
-            .secs()
-            .saturating_sub(self.uptime.secs().saturating_sub(uptime_secs))
+            .saturating_sub(self.uptime.saturating_sub(uptime_secs))
             .saturating_mul(1000)
     }
 }
@@ -166,8 +203,8 @@ mod tests {
             Wall::new(1_700_000_000, 900_000_000),
         );
         assert_eq!(now.uptime.secs(), 99);
-        assert_eq!(now.epoch_millis(99), 1_700_000_100_000);
-        assert_eq!(now.epoch_millis(-5), 1_699_999_996_000);
+        assert_eq!(now.seconds().epoch_millis(99), 1_700_000_100_000);
+        assert_eq!(now.seconds().epoch_millis(-5), 1_699_999_996_000);
     }
 
     #[test]

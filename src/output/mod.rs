@@ -79,6 +79,11 @@ impl Printer {
         }
     }
 
+    /// Whether messages are asked for.
+    pub fn prints_messages(&self) -> bool {
+        matches!(self.output.form, Form::Messages | Form::MessagesJson)
+    }
+
     /// Prints a message, if messages are asked for.
     pub fn message(
         &mut self,

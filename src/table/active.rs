@@ -316,9 +316,9 @@ impl Table {
     /// Hands over parts of the flows whose time it is.
     pub(super) fn handle_active(&mut self, now: Now, done: &mut impl FnMut(Now, &Flow)) {
         while let Some((n, place, due)) = self.active.pop_due(now.uptime) {
-            let (total, exported) = self.total(place);
+            let (total, exported) = self.total(&self.slots[place]);
             let counts = total.minus(&exported);
-            let flow = self.flow(place, now.at(due), End::Active, counts);
+            let flow = self.flow(&self.slots[place], now.at(due), End::Active, counts);
             let (last, epoch, boot) = (
                 self.slots[place].last_packet(),
                 self.epoch.unwrap_or(0),
@@ -348,6 +348,7 @@ impl Table {
     }
 
     /// Hands over what interfaces that exported parts of a flow that ends did not export yet.
+    #[inline]
     pub(super) fn end_parts(
         &mut self,
         place: u32,
@@ -355,6 +356,9 @@ impl Table {
         flow: &Flow,
         done: &mut impl FnMut(Now, &Flow),
     ) {
+        if self.active.lanes.is_empty() {
+            return;
+        }
         let (last, epoch, boot) = (
             self.slots[place].last_packet(),
             self.epoch.unwrap_or(0),

@@ -10,7 +10,7 @@ use super::{Arrival, Kind, Table};
 use crate::accounting::Counting;
 use crate::slab::NONE;
 use crate::time::Uptime;
-use crate::wire::pfsync::{Dialect, State};
+use crate::wire::pfsync::{Dialect, Values};
 
 /// Counters that go down within this after a full state came are an old message's.
 pub(super) const LATE: Duration = Duration::from_secs(2);
@@ -24,20 +24,20 @@ impl Table {
     pub(super) fn count(
         &mut self,
         place: u32,
-        arrival: Arrival,
-        state: &State<'_>,
+        arrival: &Arrival,
+        state: &Values<'_>,
         kind: Kind,
     ) -> bool {
         // Before v5 an INS is built before its packet is counted.
-        if kind == Kind::Insert && !state.dialect().is_modern() {
+        if kind == Kind::Insert && !state.dialect.is_modern() {
             return true;
         }
         let mut counts = Counts {
-            packets: state.packets(),
-            octets: state.octets(),
+            packets: state.packets,
+            octets: state.octets,
         };
         let sender = arrival.sender.0;
-        if state.dialect() == Dialect::V2
+        if state.dialect == Dialect::V2
             && let Some(before) = self.counts_of(place, sender)
         {
             counts = counts.unwrapped(&before);
@@ -139,13 +139,28 @@ impl Table {
 
     /// What all senders counted together, with what was estimated if that is wanted, and how much
     /// of it was exported before.
-    pub(super) fn total(&self, place: u32) -> (Counts, Counts) {
-        let mut total = self.slots[place].counts;
-        let mut exported = Counts::default();
-        if self.slots[place].shares == NONE {
-            return (total, exported);
+    #[inline]
+    pub(super) fn total(&self, slot: &Slot) -> (Counts, Counts) {
+        if slot.shares == NONE {
+            (slot.counts, Counts::default())
+        } else {
+            self.total_of_shares(slot)
         }
-        for at in self.shares_of(place) {
+    }
+
+    /// What of [`Self::total`] was not exported before.
+    #[inline]
+    pub(super) fn unexported(&self, slot: &Slot) -> Counts {
+        if slot.shares == NONE {
+            return slot.counts;
+        }
+        let (total, exported) = self.total_of_shares(slot);
+        total.minus(&exported)
+    }
+
+    fn total_of_shares(&self, slot: &Slot) -> (Counts, Counts) {
+        let (mut total, mut exported) = (slot.counts, Counts::default());
+        for at in self.shares_of_slot(slot) {
             let share = &self.shares[at];
             if share.sender == EXPORTED {
                 exported = share.counts;
@@ -154,5 +169,18 @@ impl Table {
             }
         }
         (total, exported)
+    }
+}
+
+impl Slot {
+    /// [`Table::count`] of the first full state.
+    #[inline(always)]
+    pub(super) fn count_first(&mut self, state: &Values<'_>, kind: Kind) {
+        if kind != Kind::Insert || state.dialect.is_modern() {
+            self.counts = Counts {
+                packets: state.packets,
+                octets: state.octets,
+            };
+        }
     }
 }

@@ -19,7 +19,7 @@ use crate::flow::{End, Quality};
 use crate::slab::NONE;
 use crate::state::Af;
 use crate::time::Uptime;
-use crate::wire::pfsync::{Compressed, Peer, State};
+use crate::wire::pfsync::{Compressed, Peer, Values};
 
 /// How late a DEL_C may be after a state's timeout, seconds: a purge pass of 10, a second in the
 /// sender's queue, and one for times cut to seconds.
@@ -39,7 +39,7 @@ const LONG_STEP: u64 = 1 << 30;
 impl Table {
     /// Whether a full state says again what its sender said just now: a copy that was overtaken by
     /// news of activity, and settles nothing.
-    pub(super) fn is_copy(&self, place: u32, arrival: Arrival, state: &State<'_>) -> bool {
+    pub(super) fn is_copy(&self, place: u32, arrival: &Arrival, state: &Values<'_>) -> bool {
         let sender = arrival.sender.0;
         let now = arrival.now.uptime;
         let slot = &self.slots[place];
@@ -50,8 +50,8 @@ impl Table {
             share.is_some_and(|at| now.since(self.shares[at].full) <= LATE)
         };
         let counts = Counts {
-            packets: state.packets(),
-            octets: state.octets(),
+            packets: state.packets,
+            octets: state.octets,
         };
         is_recent
             && self.is_unsettled(place, sender)
@@ -62,12 +62,12 @@ impl Table {
     pub(super) fn note_full(
         &mut self,
         place: u32,
-        arrival: Arrival,
-        state: &State<'_>,
+        arrival: &Arrival,
+        state: &Values<'_>,
         kind: Kind,
     ) {
         let sender = arrival.sender.0;
-        if !state.dialect().is_modern() && kind != Kind::Delete {
+        if !state.dialect.is_modern() && kind != Kind::Delete {
             // Its packet is counted after it was written; one that was asked for has none.
             if kind == Kind::Insert || arrival.is_pfsync0 {
                 self.unsettle(place, sender, arrival.now.uptime);
@@ -82,10 +82,8 @@ impl Table {
             self.drop_estimate(place, sender);
         }
         let slot = &mut self.slots[place];
-        if slot.proto == TCP && state.dialect().is_modern() {
-            let [forward, _] = state.packets();
-            let peers = [state.src(), state.dst()];
-            let told = Position::new(peers, state.max_mss(), state.state_flags(), forward);
+        if slot.proto == TCP && state.dialect.is_modern() {
+            let told = position(state);
             let position = if is_first {
                 told
             } else {
@@ -99,7 +97,7 @@ impl Table {
     pub(super) fn note_compressed(
         &mut self,
         place: u32,
-        arrival: Arrival,
+        arrival: &Arrival,
         update: &Compressed<'_>,
     ) {
         let sender = arrival.sender.0;
@@ -249,7 +247,8 @@ impl Table {
 
     /// Notes whether a DEL_C comes when it should: one timeout after the last activity known. Else
     /// there was activity that is not; but what was before the last full state is in that.
-    pub(super) fn note_delete(&mut self, place: u32, arrival: Arrival) {
+    #[inline(always)]
+    pub(super) fn note_delete(&mut self, place: u32, arrival: &Arrival) {
         let slot = &self.slots[place];
         if slot.last == Second::NEVER {
             return;
@@ -306,4 +305,25 @@ impl Table {
             Quality::Partial
         }
     }
+}
+
+impl Slot {
+    /// [`Table::note_full`] of the first full state.
+    #[inline(always)]
+    pub(super) fn note_first(&mut self, arrival: &Arrival, state: &Values<'_>, kind: Kind) {
+        let is_modern = state.dialect.is_modern();
+        if !is_modern && kind != Kind::Delete {
+            if kind == Kind::Insert || arrival.is_pfsync0 {
+                self.marks |= UNSETTLED;
+            }
+        } else if self.proto == TCP && is_modern {
+            self.set_position(position(state));
+        }
+    }
+}
+
+/// Where a full state's peers are.
+fn position(state: &Values<'_>) -> Position {
+    let [forward, _] = state.packets;
+    Position::new(state.peers, state.max_mss, state.state_flags, forward)
 }

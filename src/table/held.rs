@@ -55,7 +55,7 @@ impl Table {
         let slot = &self.slots[place];
         let epoch = self.epoch.unwrap_or(0);
         let keys = slot.key_pair(&self.keys);
-        let (total, exported) = self.total(place);
+        let (total, exported) = self.total(&self.slots[place]);
         let counts = total.minus(&exported);
         let class = Class {
             sender: slot.sender,

@@ -320,10 +320,10 @@ impl Table {
         restore.place = None;
         // A state whose id came again while the file was written is there twice: the later one.
         if let Some(place) = self.find(state.id) {
-            let slot = self.slots[place];
             self.active.forget(place);
             self.doubtful.take(place);
-            self.remove_unlisted(place, &slot);
+            self.index.take(state.id, &self.slots);
+            self.remove_unlisted(place);
             self.counters.restored = self.counters.restored.saturating_sub(1);
         }
         if self.index.len() >= self.settings.states as usize {
@@ -334,8 +334,8 @@ impl Table {
         let seen = restore.now.uptime_at(state.seen);
         let mut slot = Slot::new(Birth {
             id: state.id,
-            wire: state.wire,
-            stack: state.stack,
+            wire: &state.wire,
+            stack: state.stack.as_ref(),
             direction: state.direction,
             pflow: false,
             ifname,
@@ -359,7 +359,7 @@ impl Table {
             slot.marks |= UNSETTLED;
         }
         let place = self.slots.insert(slot);
-        self.index_slot(place, state.id);
+        self.index.insert(state.id, place, &self.slots);
         if !restore.is_clean || state.is_doubtful {
             self.doubtful.set(place);
         }

@@ -15,12 +15,18 @@
 //! Everything is bounded: states by -m, further senders of a state, senders, names. What a bound
 //! costs is counted. Nothing here allocates per message once the table has grown, and nothing
 //! iterates in the order of a hash.
+//!
+//! The way of an INS and that of a DEL_C, which every state goes, are one function each
+//! (`full_state`, `finish`), into which all that is marked so is inlined: as calls, with their
+//! arguments in memory, it took a fifth more time.
 
 mod active;
 mod counting;
 mod departed;
 mod estimates;
+mod full;
 mod held;
+mod index;
 mod keep;
 mod names;
 mod queues;
@@ -29,11 +35,7 @@ mod slot;
 mod watch;
 
 use std::collections::BTreeMap;
-use std::hash::BuildHasher;
 use std::time::Duration;
-
-use foldhash::fast::RandomState;
-use hashbrown::HashTable;
 
 pub use held::Held;
 pub use keep::{KeepCursor, Restore};
@@ -44,16 +46,18 @@ use crate::accounting::{Counting, TCP};
 use crate::counters::TableCounters;
 use crate::flow::{Boot, End, Flow, Times};
 use crate::slab::{NONE, Slab};
-use crate::state::{StateId, StateKey, Timeouts};
+use crate::state::{StateId, Timeouts};
 use crate::time::{Now, Uptime};
-use crate::wire::pfsync::{Clear, Compressed, Dialect, Message, State};
+use crate::wire::pfsync::{Clear, Compressed, Dialect, Message};
 use active::Active;
-use departed::{Departed, Departure, Identity};
+use departed::Departed;
+use full::Kind;
+use index::Index;
 use keep::Doubtful;
 use names::Names;
 use queues::{Class, Queues};
 use senders::Senders;
-use slot::{Birth, Counts, EXPORTED, KeyPair, Second, Share, Slot, Slots};
+use slot::{Counts, KeyPair, Second, Share, Slot, Slots};
 
 /// How long after its timeout a state may still be deleted: one purge pass of 10 s, a second in
 /// the sender's queue, and the network (pfsync.md 7, trap 14).
@@ -62,17 +66,6 @@ const GRACE: Duration = Duration::from_secs(20);
 /// How long a state that is overdue is kept back: its timeout may be longer than ours, for rules
 /// have their own and UPD_C tells none. A message within this time shows that it lives.
 const DOUBT: Duration = Duration::from_secs(3600);
-
-/// Ages of one state may differ by this between messages, seconds: they are cut to seconds on one
-/// machine and put on another clock here.
-const AGE_SLACK: u64 = 2;
-
-/// How long before a state's creation its last packet may seem to have been, seconds: a state that
-/// was imported may be given so (pflow(4), BUGS).
-const MAX_HEAD_START: i64 = 3600;
-
-/// Largest `expire` believed, seconds: thirty days.
-const MAX_EXPIRE: u32 = 30 * 86400;
 
 /// Bounds and habits of a table.
 #[derive(Clone, Copy, Debug)]
@@ -107,8 +100,7 @@ pub struct Arrival {
 pub struct Table {
     settings: Settings,
     slots: Slots,
-    index: HashTable<u32>,
-    hasher: RandomState,
+    index: Index,
     queues: Queues,
     keys: Slab<KeyPair>,
     shares: Slab<Share>,
@@ -132,8 +124,7 @@ impl Table {
         Self {
             settings,
             slots: Slab::default(),
-            index: HashTable::new(),
-            hasher: RandomState::default(),
+            index: Index::default(),
             queues: Queues::default(),
             keys: Slab::default(),
             shares: Slab::default(),
@@ -155,7 +146,7 @@ impl Table {
 
     /// Whether none is held.
     pub fn is_empty(&self) -> bool {
-        self.index.is_empty()
+        self.index.len() == 0
     }
 
     /// Octets of memory a state takes in the table itself, beside its share of the index.
@@ -216,8 +207,7 @@ impl Table {
 
     /// No state ends by its timeout, and none is exported in part, before this.
     pub fn poll_timeout(&self) -> Option<Uptime> {
-        let timeouts = [self.queues.poll_timeout(), self.active.poll_timeout()];
-        timeouts.into_iter().flatten().min()
+        Uptime::earliest(self.queues.poll_timeout(), self.active.poll_timeout())
     }
 
     /// Exports parts of flows that are due at `now`.
@@ -250,14 +240,19 @@ impl Table {
         }
     }
 
-    /// Takes a message in; `done` gets the flows that end with it.
+    /// Takes a message in; `done` gets the flows that end with it. Inlined into the loop over a
+    /// section's messages, which knows which kind they are.
+    #[inline(always)]
     pub fn apply(
         &mut self,
         arrival: Arrival,
         message: &Message<'_>,
         done: &mut impl FnMut(Now, &Flow),
     ) {
-        self.epoch.get_or_insert(arrival.at.secs());
+        let arrival = &arrival;
+        if self.epoch.is_none() {
+            self.epoch = Some(arrival.at.secs());
+        }
         if let Some(creatorid) = message.creatorid() {
             self.senders[arrival.sender.0].note_creator(creatorid, message.action());
         }
@@ -266,12 +261,12 @@ impl Table {
             Message::Update(state) => self.full_state(arrival, state, Kind::Update, done),
             Message::Delete(state) => self.full_state(arrival, state, Kind::Delete, done),
             Message::UpdateCompressed(update) => self.update_compressed(arrival, update),
-            Message::DeleteCompressed(id) => match self.find(*id) {
+            Message::DeleteCompressed(id) => match self.index.take(*id, &self.slots) {
                 Some(place) => {
                     self.counters.deleted += 1;
                     self.confirm(place);
                     self.note_delete(place, arrival);
-                    self.end(place, arrival.now, End::Deleted, done);
+                    self.finish(place, arrival.now, End::Deleted, done);
                 }
                 None => {
                     self.counters.unknown_delete += 1;
@@ -306,191 +301,7 @@ impl Table {
         }
     }
 
-    fn full_state(
-        &mut self,
-        arrival: Arrival,
-        state: &State<'_>,
-        kind: Kind,
-        done: &mut impl FnMut(Now, &Flow),
-    ) {
-        let pftm = state.timeout();
-        // A DEL is about a state that is dying: its timeout may say so already.
-        if kind != Kind::Delete && state.dialect().is_dead(pftm, state.proto()) {
-            self.counters.dead += 1;
-            return;
-        }
-        let id = state.state_id();
-        let age = age(state);
-        let creation = self.second(arrival.at.secs() - i64::from(age.unwrap_or(0)));
-        let held = self.find(id);
-        let is_same = |place| self.is_same_state(place, state, age.map(|_| creation));
-        let mut is_copy = false;
-        let place = match held {
-            Some(place) if is_same(place) => {
-                is_copy = self.is_copy(place, arrival, state);
-                place
-            }
-            other => {
-                let wire = state.wire_key();
-                let departure =
-                    self.departure(arrival.now.uptime, Identity::new(id, &wire), creation);
-                if departure == Some(Departure::Late) {
-                    self.counters.late += 1;
-                    return;
-                }
-                if let Some(place) = other {
-                    self.counters.replaced += 1;
-                    self.end(place, arrival.now, End::Replaced, done);
-                }
-                let place = self.insert(arrival, state, wire, creation, done);
-                if let Some(Departure::Exported(counts)) = departure {
-                    let full = arrival.now.uptime;
-                    self.add_share(place, Share::new(EXPORTED, counts, full));
-                }
-                place
-            }
-        };
-        if !self.count(place, arrival, state, kind) {
-            self.counters.late += 1;
-            // A delete is one whatever it counts.
-            if kind != Kind::Delete {
-                return;
-            }
-        }
-        if !is_copy {
-            self.note_full(place, arrival, state, kind);
-        }
-        self.note_activity(place, arrival, state, kind);
-        self.refresh(place, arrival, pftm);
-        self.tell_full(place, arrival, state, kind);
-        if kind == Kind::Delete {
-            self.counters.deleted += 1;
-            self.end(place, arrival.now, End::Deleted, done);
-        }
-    }
-
-    /// What became of the very state that a full message is about, if that is remembered.
-    fn departure(&self, now: Uptime, identity: Identity, creation: Second) -> Option<Departure> {
-        self.departed
-            .find(identity, now, |then| self.is_same_age(then, creation))
-    }
-
-    fn is_same_age(&self, one: Second, other: Second) -> bool {
-        let epoch = self.epoch.unwrap_or(0);
-        one.uptime(epoch).abs_diff(other.uptime(epoch)) <= AGE_SLACK
-    }
-
-    /// Whether a full state is the one held: the same key and, if it tells one, the same age.
-    fn is_same_state(&self, place: u32, state: &State<'_>, creation: Option<Second>) -> bool {
-        let slot = &self.slots[place];
-        let is_same_age = creation.is_none_or(|new| self.is_same_age(slot.creation, new));
-        if !is_same_age || state.direction() != Some(slot.direction) {
-            return false;
-        }
-        let KeyPair { wire, stack } = slot.key_pair(&self.keys);
-        state.wire_key() == wire && state.stack_key() == stack
-    }
-
-    fn insert(
-        &mut self,
-        arrival: Arrival,
-        state: &State<'_>,
-        wire: StateKey,
-        creation: Second,
-        done: &mut impl FnMut(Now, &Flow),
-    ) -> u32 {
-        // Two for one while a lowered bound is not reached yet.
-        for _ in 0..2 {
-            if self.index.len() >= self.settings.states as usize {
-                self.evict(arrival.now, done);
-            }
-        }
-        let id = state.state_id();
-        let ifname = self.names.acquire(id.creatorid, state.ifname());
-        if ifname == names::FORGOTTEN {
-            self.counters.names_refused += 1;
-        }
-        let slot = Slot::new(Birth {
-            id,
-            wire,
-            stack: (!state.is_untranslated()).then(|| state.stack_key()),
-            // `State::check` saw that it is one of the two.
-            direction: state.direction().unwrap_or(crate::state::Direction::In),
-            pflow: state.pflow().unwrap_or(true),
-            ifname,
-            creation,
-            sender: arrival.sender.0,
-            pftm: state.timeout(),
-            seen: arrival.now.uptime,
-            keys: &mut self.keys,
-        });
-        let place = self.slots.insert(slot);
-        self.index_slot(place, id);
-        self.push(place);
-        self.active.enlist(place, arrival.now.uptime);
-        self.counters.inserted += 1;
-        place
-    }
-
-    /// Makes the state at `place` one that is held.
-    fn index_slot(&mut self, place: u32, id: StateId) {
-        let Self {
-            index,
-            slots,
-            hasher,
-            ..
-        } = self;
-        index.insert_unique(hash(hasher, id), place, |place| {
-            hash(hasher, slots[*place].state_id())
-        });
-    }
-
-    /// When the state's last packet was, as far as a full state tells (spec 3.8).
-    fn note_activity(&mut self, place: u32, arrival: Arrival, state: &State<'_>, kind: Kind) {
-        let arrived = self.second(arrival.at.secs());
-        let pftm = state.timeout();
-        let expire = state.expire().min(MAX_EXPIRE);
-        let is_modern = state.dialect().is_modern();
-        let is_activity = match kind {
-            Kind::Insert => true,
-            Kind::Update => !is_modern && arrival.is_pfsync0,
-            Kind::Delete => false,
-        };
-        let mut told = None;
-        // An expire of 0 says only that the state is due.
-        if is_modern && expire > 0 {
-            let sender = &mut self.senders[arrival.sender.0];
-            sender.note_expire(pftm, expire);
-            let configured = self.settings.timeouts.seconds(pftm);
-            // Nothing else known, a timeout longer than ours is better than none.
-            let lifetime = if self.slots[place].last == Second::NEVER {
-                configured.max(sender.largest_expire(usize::from(pftm)))
-            } else {
-                configured
-            };
-            told = Some(arrival.at.secs() - i64::from(lifetime) + i64::from(expire));
-        }
-        // With nothing known of its packets, one long before its first is no packet of its but a
-        // sign that the firewall's timeout is shorter than ours.
-        let epoch = self.epoch.unwrap_or(0);
-        let earliest = self.slots[place]
-            .creation
-            .uptime(epoch)
-            .saturating_sub(MAX_HEAD_START);
-        let told = told
-            .filter(|secs| *secs >= earliest)
-            .map(|secs| self.second(secs));
-        let slot = &mut self.slots[place];
-        if is_activity {
-            slot.last = slot.last.max(arrived);
-        } else if let Some(told) = told
-            && (slot.last..=arrived).contains(&told)
-        {
-            slot.last = told;
-        }
-    }
-
-    fn update_compressed(&mut self, arrival: Arrival, update: &Compressed<'_>) {
+    fn update_compressed(&mut self, arrival: &Arrival, update: &Compressed<'_>) {
         let Some(place) = self.find(update.state) else {
             self.counters.unknown_update += 1;
             // The protocol, which is not known, matters for SCTP only.
@@ -555,7 +366,7 @@ impl Table {
     }
 
     /// Notes that a message about the state came, which now is in `pftm`.
-    fn refresh(&mut self, place: u32, arrival: Arrival, pftm: u8) {
+    fn refresh(&mut self, place: u32, arrival: &Arrival, pftm: u8) {
         self.confirm(place);
         self.active.enlist(place, arrival.now.uptime);
         let slot = &mut self.slots[place];
@@ -580,6 +391,7 @@ impl Table {
         }
     }
 
+    #[inline(always)]
     fn push(&mut self, place: u32) {
         let Self {
             queues,
@@ -595,34 +407,39 @@ impl Table {
 
     /// Takes a state out and hands its flow over.
     fn end(&mut self, place: u32, now: Now, end: End, done: &mut impl FnMut(Now, &Flow)) {
+        self.index.take(self.slots[place].state_id(), &self.slots);
+        self.finish(place, now, end, done);
+    }
+
+    /// Ends a state that is in the index no more.
+    fn finish(&mut self, place: u32, now: Now, end: End, done: &mut impl FnMut(Now, &Flow)) {
         if !self.doubtful.is_empty() && self.doubtful.take(place) {
             self.counters.unconfirmed += 1;
             self.active.forget(place);
-            let slot = self.slots[place];
-            self.remove(place, &slot);
+            self.remove(place);
             return;
         }
-        let (total, exported) = self.total(place);
-        let flow = self.flow(place, now, end, total.minus(&exported));
-        let slot = self.slots[place];
-        let identity = Identity::new(flow.id, &slot.wire_key(&self.keys));
+        let slot = &self.slots[place];
+        let flow = self.flow(slot, now, end, self.unexported(slot));
+        let identity = slot.identity(&self.keys);
         if matches!(end, End::Deleted | End::Cleared | End::Replaced) {
             self.departed.deleted(identity, slot.creation, now.uptime);
         }
         // A CLR may overtake what was said of states before it (pfsync.md 1.8).
         if matches!(end, End::Expired | End::Evicted | End::Cleared) {
+            let slot = &self.slots[place];
+            let (total, exported) = self.total(slot);
             let exported = total.at_least(&exported);
             self.departed.dropped(identity, slot.creation, exported);
         }
         self.end_parts(place, now, &flow, done);
-        self.remove(place, &slot);
+        self.remove(place);
         done(now, &flow);
     }
 
     /// The flow that a state makes, as of `now`, with these counters.
     #[inline(always)]
-    fn flow(&self, place: u32, now: Now, end: End, counts: Counts) -> Flow {
-        let slot = &self.slots[place];
+    fn flow(&self, slot: &Slot, now: Now, end: End, counts: Counts) -> Flow {
         let epoch = self.epoch.unwrap_or(0);
         let (creation, last) = (
             slot.creation.uptime(epoch),
@@ -638,21 +455,17 @@ impl Table {
         )
     }
 
-    fn remove(&mut self, place: u32, slot: &Slot) {
+    #[inline(always)]
+    fn remove(&mut self, place: u32) {
         self.queues.unlink(&mut self.slots, place);
-        self.remove_unlisted(place, slot);
+        self.remove_unlisted(place);
     }
 
     /// [`Self::remove`] of a state that is in no list.
-    fn remove_unlisted(&mut self, place: u32, slot: &Slot) {
-        let id = slot.state_id();
-        if let Ok(entry) = self
-            .index
-            .find_entry(hash(&self.hasher, id), |at| *at == place)
-        {
-            entry.remove();
-        }
-        self.names.release(id.creatorid, slot.ifname);
+    #[inline(always)]
+    fn remove_unlisted(&mut self, place: u32) {
+        let slot = &self.slots[place];
+        self.names.release(slot.creatorid, slot.ifname);
         if slot.keys != NONE {
             self.keys.free(slot.keys);
         }
@@ -666,12 +479,19 @@ impl Table {
         self.tell(Event::Ended { place });
     }
 
+    /// Reads what a message about `id` will need, so that it is in the cache then. Nothing waits
+    /// for what is read here: one such read goes on beside the others and beside what comes next.
+    #[inline(always)]
+    pub fn fetch(&self, id: StateId) {
+        if let Some(place) = self.find(id) {
+            // A slot is not aligned: its last octets may be in another line.
+            std::hint::black_box(self.slots[place].pftm);
+        }
+    }
+
+    #[inline(always)]
     fn find(&self, id: StateId) -> Option<u32> {
-        self.index
-            .find(hash(&self.hasher, id), |place| {
-                self.slots[*place].state_id() == id
-            })
-            .copied()
+        self.index.find(id, &self.slots)
     }
 
     /// Whether `place` holds a state: freed places keep their last one's octets.
@@ -682,24 +502,6 @@ impl Table {
     fn second(&self, uptime_secs: i64) -> Second {
         Second::new(uptime_secs, self.epoch.unwrap_or(0))
     }
-}
-
-/// Which full state.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Kind {
-    Insert,
-    Update,
-    Delete,
-}
-
-/// A state's age in seconds. A kernel whose clock was read before the state was made sends -1, and
-/// old ones more absurd ages for states they imported (pfsync.md 7, trap 20): those tell nothing.
-fn age(state: &State<'_>) -> Option<u32> {
-    Some(state.age()).filter(|age| *age <= i32::MAX.unsigned_abs())
-}
-
-fn hash(hasher: &RandomState, id: StateId) -> u64 {
-    hasher.hash_one((id.id, id.creatorid))
 }
 
 /// When a state of `class` last heard of at `seen` is given up. Its timeout is the greater of ours

@@ -42,8 +42,23 @@ impl Default for Names {
 
 impl Names {
     /// The number of a creator's `name` for one more state; [`FORGOTTEN`] if there is no room.
+    #[inline(always)]
     pub(super) fn acquire(&mut self, creatorid: u32, name: IfName) -> u16 {
         let bound = (creatorid, name);
+        let (latest, number) = self.latest;
+        if latest == bound
+            && number != FORGOTTEN
+            && let Some((_, states)) = self.names.get_mut(usize::from(number))
+        {
+            *states += 1;
+            return number;
+        }
+        self.acquire_other(bound)
+    }
+
+    #[cold]
+    fn acquire_other(&mut self, bound: Bound) -> u16 {
+        let (creatorid, name) = bound;
         let number = self
             .find(creatorid, name)
             .or_else(|| self.add(bound))
@@ -89,6 +104,7 @@ impl Names {
     }
 
     /// One state of a creator less with `number`.
+    #[inline(always)]
     pub(super) fn release(&mut self, creatorid: u32, number: u16) {
         if number == FORGOTTEN {
             self.count_down(creatorid);
@@ -116,6 +132,7 @@ impl Names {
     }
 
     /// The name of `number`.
+    #[inline(always)]
     pub(super) fn name(&self, number: u16) -> IfName {
         self.names
             .get(usize::from(number))

@@ -96,6 +96,7 @@ pub(super) struct Queues {
 impl Queues {
     /// Appends the state at `place` to its class's list. `deadline` tells when a state of a class
     /// last heard of at a time is due.
+    #[inline(always)]
     pub(super) fn push(
         &mut self,
         slots: &mut Slots,
@@ -129,18 +130,23 @@ impl Queues {
     }
 
     /// Takes the state at `place` out of its list.
+    #[inline(always)]
     pub(super) fn unlink(&mut self, slots: &mut Slots, place: u32) {
         let slot = &slots[place];
         let (prev, next) = (slot.prev, slot.next);
-        let list = &mut self.lists[Class::of(slot).list() as usize];
-        if prev == NONE {
-            list.head = next;
-        } else {
+        if prev == NONE || next == NONE {
+            let list = &mut self.lists[Class::of(slot).list() as usize];
+            if prev == NONE {
+                list.head = next;
+            }
+            if next == NONE {
+                list.tail = prev;
+            }
+        }
+        if prev != NONE {
             slots[prev].next = next;
         }
-        if next == NONE {
-            list.tail = prev;
-        } else {
+        if next != NONE {
             slots[next].prev = prev;
         }
     }

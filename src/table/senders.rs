@@ -27,6 +27,12 @@ pub struct CreatorRecord {
 }
 
 impl CreatorRecord {
+    fn note(&mut self, action: Action) {
+        if let Some(count) = self.actions.get_mut(action.index()) {
+            *count += 1;
+        }
+    }
+
     /// Messages by action.
     pub fn actions(&self) -> impl Iterator<Item = (Action, u64)> + '_ {
         Action::ALL.iter().copied().zip(self.actions)
@@ -104,15 +110,20 @@ impl SenderRecord {
     }
 
     /// Counts a message about the states of `creatorid`.
+    #[inline(always)]
     pub(super) fn note_creator(&mut self, creatorid: u32, action: Action) {
-        let place = match self.creators.get(self.latest_creator) {
-            Some(record) if record.creatorid == creatorid => self.latest_creator,
-            _ => self.creator_place(creatorid),
-        };
+        match self.creators.get_mut(self.latest_creator) {
+            Some(record) if record.creatorid == creatorid => record.note(action),
+            _ => self.note_other_creator(creatorid, action),
+        }
+    }
+
+    #[cold]
+    fn note_other_creator(&mut self, creatorid: u32, action: Action) {
+        let place = self.creator_place(creatorid);
         self.latest_creator = place;
-        let record = self.creators.get_mut(place);
-        if let Some(count) = record.and_then(|record| record.actions.get_mut(action.index())) {
-            *count += 1;
+        if let Some(record) = self.creators.get_mut(place) {
+            record.note(action);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::departed::Identity;
 use crate::accounting::{Head, Position, Shape};
 use crate::flow::{self, End, Flow, Quality, Times, Tuple};
 use crate::slab::{NONE, Slab};
@@ -20,6 +21,7 @@ impl Second {
     /// Before all others: nothing known.
     pub(super) const NEVER: Self = Self(i32::MIN);
 
+    #[inline(always)]
     pub(super) fn new(uptime_secs: i64, epoch: i64) -> Self {
         let secs = uptime_secs
             .saturating_sub(epoch)
@@ -37,6 +39,7 @@ impl Second {
 pub(super) struct Moment(u32);
 
 impl Moment {
+    #[inline(always)]
     pub(super) fn new(uptime: Uptime) -> Self {
         let millis = uptime.nanos().div_euclid(1_000_000);
         Self(u32::try_from(millis.rem_euclid(1 << 32)).unwrap_or(0))
@@ -214,9 +217,9 @@ const _: () = assert!(UNSETTLED & PFLOW & Position::MARKS == 0);
 /// What a slot is made from.
 pub(super) struct Birth<'a> {
     pub(super) id: StateId,
-    pub(super) wire: StateKey,
+    pub(super) wire: &'a StateKey,
     /// `None`: as `wire`.
-    pub(super) stack: Option<StateKey>,
+    pub(super) stack: Option<&'a StateKey>,
     pub(super) direction: Direction,
     pub(super) pflow: bool,
     pub(super) ifname: u16,
@@ -228,6 +231,7 @@ pub(super) struct Birth<'a> {
 }
 
 impl Slot {
+    #[inline(always)]
     pub(super) fn new(birth: Birth<'_>) -> Self {
         let Birth {
             id,
@@ -251,7 +255,10 @@ impl Slot {
             keys: if is_plain {
                 NONE
             } else {
-                keys.insert(KeyPair { wire, stack })
+                keys.insert(KeyPair {
+                    wire: *wire,
+                    stack: *stack,
+                })
             },
             addr: [far.v4(), near.v4()],
             port: wire.port,
@@ -277,14 +284,6 @@ impl Slot {
         }
     }
 
-    /// Key WIRE.
-    pub(super) fn wire_key(&self, keys: &Slab<KeyPair>) -> StateKey {
-        match self.keys {
-            NONE => self.plain_key(),
-            place => keys[place].wire,
-        }
-    }
-
     /// Keys WIRE and STACK.
     pub(super) fn key_pair(&self, keys: &Slab<KeyPair>) -> KeyPair {
         if self.keys != NONE {
@@ -307,9 +306,24 @@ impl Slot {
     }
 
     /// Its exported key and, if translated, the other.
+    #[inline(always)]
     fn tuples(&self, keys: &Slab<KeyPair>) -> (Tuple, Option<Tuple>) {
-        let KeyPair { wire, stack } = self.key_pair(keys);
-        flow::tuples(self.direction, &wire, &stack)
+        if self.keys == NONE {
+            let source = self.direction.source_index();
+            return (Tuple::of(&self.plain_key(), source), None);
+        }
+        let KeyPair { wire, stack } = &keys[self.keys];
+        flow::tuples(self.direction, wire, stack)
+    }
+
+    /// What tells it from another state with its id.
+    #[inline]
+    pub(super) fn identity(&self, keys: &Slab<KeyPair>) -> Identity {
+        if self.keys == NONE {
+            Identity::new(self.state_id(), &self.plain_key())
+        } else {
+            Identity::new(self.state_id(), &keys[self.keys].wire)
+        }
     }
 
     /// Whether its rule says pflow, or its dialect cannot tell.

@@ -3,7 +3,7 @@
 
 use super::{Arrival, Kind, SenderId, SenderRecord, Table};
 use crate::state::StateId;
-use crate::wire::pfsync::{BusStatus, State};
+use crate::wire::pfsync::{BusStatus, Values};
 
 /// Events that the buffer keeps room for; a CLR can end a million states at once.
 const USUAL_EVENTS: usize = 1 << 16;
@@ -113,19 +113,19 @@ impl Table {
     pub(super) fn tell_full(
         &mut self,
         place: u32,
-        arrival: Arrival,
-        state: &State<'_>,
+        arrival: &Arrival,
+        state: &Values<'_>,
         kind: Kind,
     ) {
         if self.events.is_none() {
             return;
         }
-        let is_modern = state.dialect().is_modern();
+        let is_modern = state.dialect.is_modern();
         self.tell(Event::Full {
             place,
             sender: arrival.sender,
-            pftm: state.timeout(),
-            expire: if is_modern { state.expire() } else { 0 },
+            pftm: state.timeout,
+            expire: if is_modern { state.expire } else { 0 },
             is_activity: match kind {
                 Kind::Insert => true,
                 Kind::Update => !is_modern && arrival.is_pfsync0,
@@ -136,7 +136,7 @@ impl Table {
     }
 
     /// Somebody asks for a state.
-    pub(super) fn tell_request(&mut self, arrival: Arrival, id: StateId) {
+    pub(super) fn tell_request(&mut self, arrival: &Arrival, id: StateId) {
         if self.events.is_none() {
             return;
         }

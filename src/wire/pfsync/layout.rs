@@ -11,8 +11,8 @@ use std::ops::Range;
 use byteorder::{BigEndian, ByteOrder};
 
 use crate::state::{Address, Af, Direction, IfName, StateId, StateKey};
+use crate::wire::pfsync::Dialect;
 use crate::wire::pfsync::peer::Peer;
-use crate::wire::pfsync::{Dialect, Invalid};
 
 /// Where the two keys of a state are.
 #[derive(Clone, Copy, Debug)]
@@ -132,9 +132,9 @@ const TAG_LEN: usize = 64;
 /// One state in a packet.
 #[derive(Clone, Copy)]
 pub struct State<'a> {
-    layout: &'static Layout,
-    dialect: Dialect,
-    octets: &'a [u8],
+    pub(super) layout: &'static Layout,
+    pub(super) dialect: Dialect,
+    pub(super) octets: &'a [u8],
 }
 
 impl<'a> State<'a> {
@@ -148,32 +148,13 @@ impl<'a> State<'a> {
         })
     }
 
-    /// What pfsync_in_ins() of the kernels refuses, and what this program could not represent.
-    ///
-    /// # Errors
-    /// The first field whose value means nothing.
-    pub fn check(&self) -> Result<(), Invalid> {
-        if self.creatorid() == 0 {
-            return Err(Invalid::Creatorid);
-        }
-        if self.direction().is_none() {
-            return Err(Invalid::Direction);
-        }
-        if self.af(0).is_none() || self.af(1).is_none() {
-            return Err(Invalid::Af);
-        }
-        if !self.src().is_valid() || !self.dst().is_valid() {
-            return Err(Invalid::PeerState);
-        }
-        Ok(())
-    }
-
     /// Which dialect the state is written in.
     pub fn dialect(&self) -> Dialect {
         self.dialect
     }
 
     /// Identity.
+    #[inline(always)]
     pub fn state_id(&self) -> StateId {
         StateId {
             id: self.u64(self.layout.id),
@@ -181,16 +162,19 @@ impl<'a> State<'a> {
         }
     }
 
-    fn creatorid(&self) -> u32 {
+    #[inline(always)]
+    pub(super) fn creatorid(&self) -> u32 {
         self.u32(self.layout.creatorid)
     }
 
     /// The kif the state is bound to: `all` for a floating one.
+    #[inline(always)]
     pub fn ifname(&self) -> IfName {
         self.name(self.layout.ifname)
     }
 
     /// `direction`, if it is one a state can have.
+    #[inline(always)]
     pub fn direction(&self) -> Option<Direction> {
         match self.u8(self.layout.direction) {
             1 => Some(Direction::In),
@@ -200,17 +184,20 @@ impl<'a> State<'a> {
     }
 
     /// Key WIRE. Call [`Self::check`] first: an unknown family reads as AF_INET.
+    #[inline(always)]
     pub fn wire_key(&self) -> StateKey {
         self.key(0)
     }
 
     /// Key STACK.
+    #[inline(always)]
     pub fn stack_key(&self) -> StateKey {
         self.key(1)
     }
 
     /// Whether both keys hold the same octets in the same family, so that nothing is translated.
     /// Cheaper than comparing the keys' values.
+    #[inline(always)]
     pub fn is_untranslated(&self) -> bool {
         match self.layout.keys {
             Keys::Hosts { lan, gwy, .. } => {
@@ -221,13 +208,18 @@ impl<'a> State<'a> {
                 stack,
                 rdomain_and_af,
             } => {
-                let len = if rdomain_and_af { 39 } else { 36 };
-                self.octets[wire..wire + len] == self.octets[stack..stack + len]
+                // In pieces that are compared in place; the whole would be a call.
+                self.octets[wire..wire + 32] == self.octets[stack..stack + 32]
+                    && self.u32(wire + 32) == self.u32(stack + 32)
+                    && (!rdomain_and_af
+                        || self.u16(wire + 36) == self.u16(stack + 36)
+                            && self.u8(wire + 38) == self.u8(stack + 38))
                     && self.u8(self.layout.af[0]) == self.u8(self.layout.af[1])
             }
         }
     }
 
+    #[inline(always)]
     fn key(&self, which: usize) -> StateKey {
         let af = self.af(which).unwrap_or(Af::Inet);
         let proto = self.key_proto(which, af);
@@ -260,7 +252,8 @@ impl<'a> State<'a> {
     }
 
     /// Family of a key: its own where the dialect has one and it is filled, else the state's.
-    fn af(&self, which: usize) -> Option<Af> {
+    #[inline(always)]
+    pub(super) fn af(&self, which: usize) -> Option<Af> {
         if let Keys::Keys {
             wire,
             stack,
@@ -277,6 +270,7 @@ impl<'a> State<'a> {
 
     /// Protocol of a key. v6 sends the WIRE key's only: in an af-to state ICMP and ICMPv6 change
     /// places with the family (pf.c, `pf_state_key_setup`).
+    #[inline(always)]
     fn key_proto(&self, which: usize, af: Af) -> u8 {
         let proto = self.u8(self.layout.proto[which]);
         match (proto, af) {
@@ -287,24 +281,21 @@ impl<'a> State<'a> {
     }
 
     /// IP protocol, of key WIRE.
+    #[inline(always)]
     pub fn proto(&self) -> u8 {
         self.u8(self.layout.proto[0])
     }
 
     /// The initiator.
+    #[inline(always)]
     pub fn src(&self) -> Peer<'a> {
-        Peer::new(
-            self.slice(self.layout.src..self.layout.src + Peer::LEN),
-            self.dialect,
-        )
+        self.peer(self.layout.src)
     }
 
     /// The responder.
+    #[inline(always)]
     pub fn dst(&self) -> Peer<'a> {
-        Peer::new(
-            self.slice(self.layout.dst..self.layout.dst + Peer::LEN),
-            self.dialect,
-        )
+        self.peer(self.layout.dst)
     }
 
     /// Address that route-to, reply-to or dup-to send to.
@@ -333,25 +324,32 @@ impl<'a> State<'a> {
     }
 
     /// `creation`: seconds since the state's first packet, at sending.
+    #[inline(always)]
     pub fn age(&self) -> u32 {
         self.u32(self.layout.creation)
     }
 
     /// `expire`: seconds until the sender would purge the state.
+    #[inline(always)]
     pub fn expire(&self) -> u32 {
         self.u32(self.layout.expire)
     }
 
     /// Packets from initiator to responder and back, as this sender counted them.
+    #[inline(always)]
     pub fn packets(&self) -> [u64; 2] {
-        self.layout.packets.map(|at| self.counter(at))
+        let [ahead, back] = self.layout.packets;
+        [self.counter(ahead), self.counter(back)]
     }
 
     /// IP octets, likewise.
+    #[inline(always)]
     pub fn octets(&self) -> [u64; 2] {
-        self.layout.octets.map(|at| self.counter(at))
+        let [ahead, back] = self.layout.octets;
+        [self.counter(ahead), self.counter(back)]
     }
 
+    #[inline(always)]
     fn counter(&self, at: usize) -> u64 {
         if self.layout.counter == 4 {
             u64::from(self.u32(at))
@@ -361,6 +359,7 @@ impl<'a> State<'a> {
     }
 
     /// PFTM number.
+    #[inline(always)]
     pub fn timeout(&self) -> u8 {
         self.u8(self.layout.timeout)
     }
@@ -371,6 +370,7 @@ impl<'a> State<'a> {
     }
 
     /// `state_flags`, where the dialect has them.
+    #[inline(always)]
     pub fn state_flags(&self) -> Option<u16> {
         match self.layout.state_flags {
             Flags::None => None,
@@ -384,6 +384,7 @@ impl<'a> State<'a> {
     }
 
     /// Whether the rule says `pflow`; `None` where the dialect cannot tell.
+    #[inline(always)]
     pub fn pflow(&self) -> Option<bool> {
         if !self.dialect.carries_pflow() {
             return None;
@@ -407,6 +408,7 @@ impl<'a> State<'a> {
     }
 
     /// `max_mss`.
+    #[inline(always)]
     pub fn max_mss(&self) -> Option<u16> {
         self.layout.max_mss.map(|at| self.u16(at))
     }
@@ -467,34 +469,47 @@ impl<'a> State<'a> {
     }
 
     // `new` made the slice layout.len long, and every offset of a layout lies inside it: a test
-    // walks all of them.
+    // walks all of them. These, and what is read by `with_layout`, are inlined whatever the compiler
+    // thinks of it.
 
+    #[inline(always)]
+    fn peer(&self, at: usize) -> Peer<'a> {
+        Peer::new(self.slice(at..at + Peer::LEN), self.dialect)
+    }
+
+    #[inline(always)]
     fn slice(&self, at: Range<usize>) -> &'a [u8] {
         &self.octets[at]
     }
 
+    #[inline(always)]
     fn u8(&self, at: usize) -> u8 {
         self.octets[at]
     }
 
+    #[inline(always)]
     fn u16(&self, at: usize) -> u16 {
         BigEndian::read_u16(&self.octets[at..])
     }
 
+    #[inline(always)]
     fn u32(&self, at: usize) -> u32 {
         BigEndian::read_u32(&self.octets[at..])
     }
 
+    #[inline(always)]
     fn u64(&self, at: usize) -> u64 {
         BigEndian::read_u64(&self.octets[at..])
     }
 
+    #[inline(always)]
     fn address(&self, at: usize) -> Address {
         let mut address = Address::default();
         address.0.copy_from_slice(&self.octets[at..at + 16]);
         address
     }
 
+    #[inline(always)]
     fn name(&self, at: usize) -> IfName {
         let mut name = [0; 16];
         name.copy_from_slice(&self.octets[at..at + 16]);
@@ -504,11 +519,16 @@ impl<'a> State<'a> {
 
 /// The family of a sender's `sa_family_t`: AF_INET6 is 24 on OpenBSD and NetBSD, 28 on FreeBSD
 /// and DragonFly, 30 on Darwin.
+#[inline(always)]
 fn family(number: u8) -> Option<Af> {
-    match number {
-        2 => Some(Af::Inet),
-        24 | 28 | 30 => Some(Af::Inet6),
-        _ => None,
+    // A set of numbers to test against; a match becomes a jump that is hard to predict.
+    const INET6: u32 = 1 << 24 | 1 << 28 | 1 << 30;
+    if number == 2 {
+        Some(Af::Inet)
+    } else if number < 32 && INET6 >> number & 1 == 1 {
+        Some(Af::Inet6)
+    } else {
+        None
     }
 }
 

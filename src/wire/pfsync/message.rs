@@ -134,6 +134,20 @@ impl Action {
         }
     }
 
+    /// Where in a message `id` and `creatorid` of the state are that it changes.
+    #[inline(always)]
+    pub(super) fn places_of_id(self, dialect: Dialect) -> Option<(usize, usize)> {
+        match self {
+            Self::Insert | Self::Update | Self::Delete => {
+                let layout = dialect.layout();
+                Some((layout.id, layout.creatorid))
+            }
+            Self::UpdateCompressed => Some((0, 72)),
+            Self::DeleteCompressed => Some((0, 8)),
+            _ => None,
+        }
+    }
+
     /// Octets of one message.
     pub(super) fn size_in(self, dialect: Dialect) -> usize {
         let flat = !dialect.is_modern();
@@ -261,27 +275,23 @@ pub struct Tdb {
 }
 
 impl<'a> Message<'a> {
-    /// Reads one message; `octets` are at least the action's size.
+    /// Reads one message; `octets` are at least the action's size. Inlined where the action is
+    /// known, nothing is left of it but that action's.
+    #[inline(always)]
     pub(super) fn read(
         action: Action,
         number: u8,
         dialect: Dialect,
         octets: &'a [u8],
     ) -> Result<Self, Invalid> {
-        let state = || -> Result<State<'a>, Invalid> {
-            // `Section::messages` compared the size, so the view is always there.
-            let state = State::new(dialect, octets).ok_or(Invalid::Creatorid)?;
-            state.check()?;
-            Ok(state)
-        };
         Ok(match action {
             Action::Clear => Self::Clear(Clear::read(octets)),
-            Action::Insert => Self::Insert(state()?),
+            Action::Insert => Self::Insert(full_state(dialect, octets)?),
             Action::InsertAck => Self::InsertAck(state_id(octets)),
-            Action::Update => Self::Update(state()?),
+            Action::Update => Self::Update(full_state(dialect, octets)?),
             Action::UpdateCompressed => Self::UpdateCompressed(Compressed::read(dialect, octets)?),
             Action::UpdateRequest => Self::UpdateRequest(state_id(octets)),
-            Action::Delete => Self::Delete(state()?),
+            Action::Delete => Self::Delete(full_state(dialect, octets)?),
             Action::DeleteCompressed => Self::DeleteCompressed(state_id(octets)),
             Action::Bus => Self::Bus(Bus::read(octets)),
             Action::Tdb => Self::Tdb(Tdb::read(octets)),
@@ -313,6 +323,7 @@ impl<'a> Message<'a> {
 impl Message<'_> {
     /// Whose states it is about, or who sends it; `None` for TDB and unknown ones, and for the
     /// request for everything.
+    #[inline(always)]
     pub fn creatorid(&self) -> Option<u32> {
         match self {
             Self::Insert(state) | Self::Update(state) | Self::Delete(state) => {
@@ -328,8 +339,19 @@ impl Message<'_> {
     }
 }
 
+/// A full state whose values mean something.
+#[inline(always)]
+fn full_state(dialect: Dialect, octets: &[u8]) -> Result<State<'_>, Invalid> {
+    // `Section::messages` compared the size, so the view is always there.
+    let state = State::new(dialect, octets).ok_or(Invalid::Creatorid)?;
+    state.check()?;
+    Ok(state)
+}
+
 /// `id` and `creatorid`, which UPD_REQ, DEL_C and INS_ACK begin with.
+#[inline(always)]
 fn state_id(octets: &[u8]) -> StateId {
+    let octets = &octets[..12];
     StateId {
         id: BigEndian::read_u64(octets),
         creatorid: BigEndian::read_u32(&octets[8..]),

@@ -29,8 +29,10 @@ mod old;
 mod openbsd;
 mod peer;
 pub mod request;
+mod section;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::fmt;
 
@@ -39,8 +41,11 @@ use byteorder::{BigEndian, ByteOrder};
 pub use layout::State;
 pub use message::{Action, Bus, BusStatus, Clear, Compressed, Message, Tdb};
 pub use peer::{OTHER_STATES, Peer, Scrub, TCP_STATES};
+pub use values::Values;
 
+use crate::state::StateId;
 use layout::Layout;
+use section::Section;
 
 /// Octets of the header of v2.
 const HEADER_V2: usize = 4;
@@ -286,14 +291,48 @@ impl Outcome {
     }
 }
 
-/// Reads `packet`, from the pfsync header on, of which the capture cut `missing` octets off, and
-/// calls `each` for every message that makes sense. `remembered` is what this sender's earlier v5
-/// packets turned out to be.
+/// Who is told of the messages in a packet.
+pub trait Listener {
+    /// A message about this state is one of the next [`AHEAD`], unless it makes no sense: time to
+    /// fetch what is known of it, beside what is known of the others.
+    fn coming(&mut self, id: StateId) {
+        let _ = id;
+    }
+
+    /// A message that makes sense.
+    fn message(&mut self, dialect: Dialect, message: Message<'_>);
+}
+
+/// Most messages that a [`Listener`] is told of before they come.
+pub const AHEAD: usize = 8;
+
+/// A [`Listener`] that is a closure.
+struct Each<F>(F);
+
+impl<F: FnMut(Dialect, Message<'_>)> Listener for Each<F> {
+    fn message(&mut self, dialect: Dialect, message: Message<'_>) {
+        self.0(dialect, message);
+    }
+}
+
+/// [`decode_to`] with a closure that is called for every message that makes sense.
 pub fn decode(
     packet: &[u8],
     missing: usize,
     remembered: Option<Dialect>,
     each: &mut impl FnMut(Dialect, Message<'_>),
+) -> Outcome {
+    decode_to(packet, missing, remembered, &mut Each(each))
+}
+
+/// Reads `packet`, from the pfsync header on, of which the capture cut `missing` octets off, and
+/// tells `each` of every message that makes sense. `remembered` is what this sender's earlier v5
+/// packets turned out to be.
+pub fn decode_to(
+    packet: &[u8],
+    missing: usize,
+    remembered: Option<Dialect>,
+    each: &mut impl Listener,
 ) -> Outcome {
     let Some(&version) = packet.first() else {
         return Outcome::failed(Error::Header { have: 0 });
@@ -322,12 +361,7 @@ impl FirstError {
 
 /// v2 to v4: one action, `count` messages of its size. CLR and BUS carry one message and a count
 /// of 0 (`pfsync_clear_states`, `pfsync_send_bus` of OpenBSD 4.4).
-fn decode_flat(
-    version: u8,
-    packet: &[u8],
-    missing: usize,
-    each: &mut impl FnMut(Dialect, Message<'_>),
-) -> Outcome {
+fn decode_flat(version: u8, packet: &[u8], missing: usize, each: &mut impl Listener) -> Outcome {
     let (dialect, header) = match version {
         2 => (Dialect::V2, HEADER_V2),
         3 => (Dialect::V3, HEADER),
@@ -376,7 +410,7 @@ fn decode_sections(
     packet: &[u8],
     missing: usize,
     remembered: Option<Dialect>,
-    each: &mut impl FnMut(Dialect, Message<'_>),
+    each: &mut impl Listener,
 ) -> Outcome {
     if packet.len() < HEADER {
         let have = packet.len();
@@ -419,123 +453,5 @@ fn decode_sections(
         dialect: Some(dialect),
         is_certain,
         result: errors.result(),
-    }
-}
-
-/// A run of messages of one action.
-#[derive(Clone, Copy)]
-struct Section {
-    action: Action,
-    number: u8,
-    /// Where the first message stands.
-    offset: usize,
-    /// Octets from one message to the next.
-    size: usize,
-    count: usize,
-}
-
-impl Section {
-    /// Reads the subheader at `offset`; `None` for the EOF of v5, which ends a packet whatever
-    /// follows (OpenBSD 4.5 and FreeBSD 9 leave twenty octets of stale memory there).
-    fn at(
-        dialect: Dialect,
-        packet: &[u8],
-        missing: usize,
-        offset: usize,
-    ) -> Result<Option<Self>, Error> {
-        let Some(subheader) = packet.get(offset..offset + SUBHEADER) else {
-            return Err(if missing > 0 {
-                Error::Cut { missing }
-            } else {
-                Error::Subheader { offset }
-            });
-        };
-        let number = subheader[0];
-        let count = usize::from(BigEndian::read_u16(&subheader[2..]));
-        if dialect == Dialect::OpenBsd47 {
-            let size = usize::from(subheader[1]) * 4;
-            if count == 0 || size == 0 {
-                return Err(Error::Subheader { offset });
-            }
-            let action = Action::of_v6(number, size);
-            return Ok(Some(Self {
-                action,
-                number,
-                offset: offset + SUBHEADER,
-                size,
-                count,
-            }));
-        }
-        let action = Action::of_v5(number).ok_or(Error::Action {
-            action: number,
-            offset,
-        })?;
-        if action == Action::Eof {
-            return Ok(None);
-        }
-        let size = action.size_in(state_dialect(dialect, number));
-        Ok(Some(Self {
-            action,
-            number,
-            offset: offset + SUBHEADER,
-            size,
-            count,
-        }))
-    }
-
-    fn end(&self) -> usize {
-        self.offset + self.size * self.count
-    }
-
-    /// Hands out the messages; false if the packet ends before they do.
-    fn messages(
-        &self,
-        dialect: Dialect,
-        packet: &[u8],
-        missing: usize,
-        errors: &mut FirstError,
-        each: &mut impl FnMut(Dialect, Message<'_>),
-    ) -> bool {
-        let dialect = state_dialect(dialect, self.number);
-        if self.action != Action::Unknown && self.size < self.action.size_in(dialect) {
-            errors.note(Error::Size {
-                action: self.number,
-                len: self.size,
-            });
-            return self.end() <= packet.len();
-        }
-        for n in 0..self.count {
-            let offset = self.offset + n * self.size;
-            let Some(octets) = packet.get(offset..offset + self.size) else {
-                let have = packet.len().saturating_sub(offset);
-                errors.note(if missing > 0 {
-                    Error::Cut { missing }
-                } else {
-                    Error::Messages {
-                        offset,
-                        need: self.size,
-                        have,
-                    }
-                });
-                return false;
-            };
-            match Message::read(self.action, self.number, dialect, octets) {
-                Ok(message) => each(dialect, message),
-                Err(field) => errors.note(Error::Value { field, offset }),
-            }
-        }
-        true
-    }
-}
-
-/// The dialect of a v5 section's states: FreeBSD's newer ones have actions of their own, so that
-/// 1, 3 and 6 of a FreeBSD 14 or 15 mean the older size.
-fn state_dialect(packet: Dialect, action: u8) -> Dialect {
-    match (packet, action) {
-        (Dialect::OpenBsd47 | Dialect::V2 | Dialect::V3 | Dialect::V4, _) => packet,
-        (_, 13 | 14) => Dialect::FreeBsd1400,
-        (_, 15 | 16) => Dialect::FreeBsd1500,
-        (Dialect::FreeBsd1400 | Dialect::FreeBsd1500, 1 | 3 | 6) => Dialect::FreeBsd1301,
-        _ => packet,
     }
 }

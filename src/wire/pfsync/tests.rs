@@ -5,6 +5,7 @@ mod errors;
 mod hand;
 mod states;
 
+use super::layout::Keys;
 use super::*;
 use crate::state::{Af, Direction, IfName, StateId, StateKey};
 use hand::*;
@@ -320,4 +321,117 @@ fn every_prefix_and_every_byte_flip_is_total() {
             }
         }
     }
+}
+
+#[test]
+fn what_is_read_at_once_is_what_the_fields_say() {
+    let mut dialects = Vec::new();
+    let check = |state: &State<'_>| {
+        let values = state.values();
+        assert_eq!(values.dialect, state.dialect());
+        assert_eq!(
+            (values.id, values.ifname),
+            (state.state_id(), state.ifname())
+        );
+        assert_eq!(Some(values.direction), state.direction());
+        assert_eq!(values.wire, state.wire_key());
+        assert_eq!(values.stack.unwrap_or(values.wire), state.stack_key());
+        assert_eq!(values.stack.is_none(), state.is_untranslated());
+        assert_eq!((values.age, values.expire), (state.age(), state.expire()));
+        assert_eq!(
+            (values.packets, values.octets),
+            (state.packets(), state.octets())
+        );
+        assert_eq!(
+            (values.timeout, values.pflow),
+            (state.timeout(), state.pflow())
+        );
+        assert_eq!(
+            (values.max_mss, values.state_flags),
+            (state.max_mss(), state.state_flags())
+        );
+        for (peer, of_state) in values.peers.into_iter().zip([state.src(), state.dst()]) {
+            assert_eq!(
+                (peer.state(), peer.seqlo()),
+                (of_state.state(), of_state.seqlo())
+            );
+        }
+    };
+    for (packet, dialect, _) in packets() {
+        read(&packet, |_, message| {
+            if let Message::Insert(state) | Message::Update(state) | Message::Delete(state) =
+                message
+            {
+                check(state);
+                dialects.push(dialect);
+                // The same state, not translated.
+                if let Keys::Keys { wire, stack, .. } = state.layout.keys {
+                    let mut octets = state.octets.to_vec();
+                    octets.copy_within(wire..stack, stack);
+                    let state = State::new(state.dialect(), &octets).unwrap();
+                    assert!(state.is_untranslated());
+                    check(&state);
+                }
+            }
+        });
+    }
+    assert!(
+        Dialect::ALL
+            .iter()
+            .all(|dialect| dialects.contains(dialect)),
+        "{dialects:?}"
+    );
+}
+
+/// Keeps what it is told, in order: the state that is coming, or that of a message.
+#[derive(Default)]
+struct Told(Vec<Result<StateId, StateId>>);
+
+impl Listener for Told {
+    fn coming(&mut self, id: StateId) {
+        self.0.push(Err(id));
+    }
+
+    fn message(&mut self, _: Dialect, message: Message<'_>) {
+        self.0.extend(match message {
+            Message::Insert(state) | Message::Update(state) | Message::Delete(state) => {
+                Some(Ok(state.state_id()))
+            }
+            Message::UpdateCompressed(update) => Some(Ok(update.state)),
+            Message::DeleteCompressed(id) => Some(Ok(id)),
+            _ => None,
+        });
+    }
+}
+
+#[test]
+fn a_state_is_told_of_before_its_message_and_not_long_before() {
+    for (packet, dialect, _) in packets() {
+        let mut told = Told::default();
+        decode_to(&packet, 0, None, &mut told);
+        let coming: Vec<_> = told.0.iter().filter_map(|id| id.err()).collect();
+        let came: Vec<_> = told.0.iter().filter_map(|id| id.ok()).collect();
+        assert_eq!(coming, came, "{dialect:?}");
+    }
+    let count = 2 * AHEAD + 3;
+    let mut packet = vec![0; HEADER];
+    packet[0] = 6;
+    packet.extend([7, 3, 0, u8::try_from(count).unwrap()]);
+    for n in 0..count {
+        packet.extend((n as u64).to_be_bytes());
+        packet.extend([0, 0, 0, 1]);
+    }
+    let len = u16::try_from(packet.len()).unwrap();
+    packet[2..4].copy_from_slice(&len.to_be_bytes());
+    let mut told = Told::default();
+    assert_eq!(decode_to(&packet, 0, None, &mut told).result, Ok(()));
+    let (mut coming, mut came) = (0, 0);
+    for id in told.0 {
+        match id {
+            Err(id) => coming += u64::from(id.id == coming),
+            Ok(id) => came += u64::from(id.id == came),
+        }
+        assert!((came..=came + AHEAD as u64).contains(&coming));
+    }
+    assert_eq!((coming, came), (count as u64, count as u64));
 }

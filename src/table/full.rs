@@ -1,0 +1,243 @@
+//! Full states: INS, UPD and DEL.
+//!
+//! One that is not held is learned (`learn`), one that is held is held against what is known of it
+//! (`full_again`). Learning is most of what a busy firewall has us do, and an INS is one function
+//! from its octets to its slot: all that is marked so is inlined into `full_state`.
+
+use super::departed::{Departure, Identity};
+use super::slot::{Birth, EXPORTED, KeyPair, Second, Share, Slot};
+use super::{Arrival, Table, names};
+use crate::flow::{End, Flow};
+use crate::time::{Now, Uptime};
+use crate::wire::pfsync::{State, Values};
+
+/// Ages of one state may differ by this between messages, seconds: they are cut to seconds on one
+/// machine and put on another clock here.
+const AGE_SLACK: u64 = 2;
+
+/// How long before a state's creation its last packet may seem to have been, seconds: a state that
+/// was imported may be given so (pflow(4), BUGS).
+const MAX_HEAD_START: i64 = 3600;
+
+/// Largest `expire` believed, seconds: thirty days.
+const MAX_EXPIRE: u32 = 30 * 86400;
+
+/// Which full state.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Kind {
+    Insert,
+    Update,
+    Delete,
+}
+
+/// A state's age in seconds. A kernel whose clock was read before the state was made sends -1, and
+/// old ones more absurd ages for states they imported (pfsync.md 7, trap 20): those tell nothing.
+fn age(state: &Values<'_>) -> Option<u32> {
+    Some(state.age).filter(|age| *age <= i32::MAX.unsigned_abs())
+}
+
+impl Table {
+    pub(super) fn full_state(
+        &mut self,
+        arrival: &Arrival,
+        state: &State<'_>,
+        kind: Kind,
+        done: &mut impl FnMut(Now, &Flow),
+    ) {
+        let state = &state.values();
+        let pftm = state.timeout;
+        // A DEL is about a state that is dying: its timeout may say so already.
+        if kind != Kind::Delete && state.dialect.is_dead(pftm, state.wire.proto) {
+            self.counters.dead += 1;
+            return;
+        }
+        let id = state.id;
+        let age = age(state);
+        let creation = self.second(arrival.at.secs() - i64::from(age.unwrap_or(0)));
+        let place = match self.find(id) {
+            Some(place) if self.is_same_state(place, state, age.map(|_| creation)) => {
+                if !self.full_again(place, arrival, state, kind) {
+                    return;
+                }
+                place
+            }
+            held => match self.learn(arrival, state, kind, creation, held, done) {
+                Some(place) => place,
+                None => return,
+            },
+        };
+        self.tell_full(place, arrival, state, kind);
+        if kind == Kind::Delete {
+            self.counters.deleted += 1;
+            self.end(place, arrival.now, End::Deleted, done);
+        }
+    }
+
+    /// Takes in a full state that is held; false if that was old news.
+    fn full_again(
+        &mut self,
+        place: u32,
+        arrival: &Arrival,
+        state: &Values<'_>,
+        kind: Kind,
+    ) -> bool {
+        let is_copy = self.is_copy(place, arrival, state);
+        if !self.count(place, arrival, state, kind) {
+            self.counters.late += 1;
+            // A delete is one whatever it counts.
+            if kind != Kind::Delete {
+                return false;
+            }
+        }
+        if !is_copy {
+            self.note_full(place, arrival, state, kind);
+        }
+        self.note_activity(place, arrival, state, kind);
+        self.refresh(place, arrival, state.timeout);
+        true
+    }
+
+    /// Takes in a full state that is not held, or was until now under the same id at `held`;
+    /// nothing if it departed a moment ago.
+    #[inline(always)]
+    fn learn(
+        &mut self,
+        arrival: &Arrival,
+        state: &Values<'_>,
+        kind: Kind,
+        creation: Second,
+        held: Option<u32>,
+        done: &mut impl FnMut(Now, &Flow),
+    ) -> Option<u32> {
+        let identity = Identity::new(state.id, &state.wire);
+        let departure = self.departure(arrival.now.uptime, identity, creation);
+        if departure == Some(Departure::Late) {
+            self.counters.late += 1;
+            return None;
+        }
+        if let Some(place) = held {
+            self.counters.replaced += 1;
+            self.end(place, arrival.now, End::Replaced, done);
+        }
+        let place = self.insert(arrival, state, kind, creation, done);
+        if let Some(Departure::Exported(counts)) = departure {
+            let full = arrival.now.uptime;
+            self.add_share(place, Share::new(EXPORTED, counts, full));
+        }
+        Some(place)
+    }
+
+    /// What became of the very state that a full message is about, if that is remembered.
+    #[inline(always)]
+    fn departure(&self, now: Uptime, identity: Identity, creation: Second) -> Option<Departure> {
+        self.departed
+            .find(identity, now, |then| self.is_same_age(then, creation))
+    }
+
+    fn is_same_age(&self, one: Second, other: Second) -> bool {
+        let epoch = self.epoch.unwrap_or(0);
+        one.uptime(epoch).abs_diff(other.uptime(epoch)) <= AGE_SLACK
+    }
+
+    /// Whether a full state is the one held: the same key and, if it tells one, the same age.
+    fn is_same_state(&self, place: u32, state: &Values<'_>, creation: Option<Second>) -> bool {
+        let slot = &self.slots[place];
+        let is_same_age = creation.is_none_or(|new| self.is_same_age(slot.creation, new));
+        if !is_same_age || state.direction != slot.direction {
+            return false;
+        }
+        let KeyPair { wire, stack } = slot.key_pair(&self.keys);
+        state.wire == wire && state.stack.unwrap_or(state.wire) == stack
+    }
+
+    /// Puts a state in as its first full message tells of it. What [`Self::count`] and
+    /// [`Self::note_full`] would do with nothing known before is done to the slot before it has its
+    /// place, where nothing must be looked up.
+    #[inline(always)]
+    fn insert(
+        &mut self,
+        arrival: &Arrival,
+        state: &Values<'_>,
+        kind: Kind,
+        creation: Second,
+        done: &mut impl FnMut(Now, &Flow),
+    ) -> u32 {
+        // Two for one while a lowered bound is not reached yet.
+        for _ in 0..2 {
+            if self.index.len() >= self.settings.states as usize {
+                self.evict(arrival.now, done);
+            }
+        }
+        let id = state.id;
+        let ifname = self.names.acquire(id.creatorid, state.ifname);
+        if ifname == names::FORGOTTEN {
+            self.counters.names_refused += 1;
+        }
+        let mut slot = Slot::new(Birth {
+            id,
+            wire: &state.wire,
+            stack: state.stack.as_ref(),
+            direction: state.direction,
+            pflow: state.pflow.unwrap_or(true),
+            ifname,
+            creation,
+            sender: arrival.sender.0,
+            pftm: state.timeout,
+            seen: arrival.now.uptime,
+            keys: &mut self.keys,
+        });
+        slot.count_first(state, kind);
+        slot.note_first(arrival, state, kind);
+        let place = self.slots.insert(slot);
+        self.index.insert(id, place, &self.slots);
+        self.push(place);
+        self.active.enlist(place, arrival.now.uptime);
+        self.counters.inserted += 1;
+        self.note_activity(place, arrival, state, kind);
+        place
+    }
+
+    /// When the state's last packet was, as far as a full state tells (spec 3.8).
+    #[inline(always)]
+    fn note_activity(&mut self, place: u32, arrival: &Arrival, state: &Values<'_>, kind: Kind) {
+        let arrived = self.second(arrival.at.secs());
+        let pftm = state.timeout;
+        let expire = state.expire.min(MAX_EXPIRE);
+        let is_modern = state.dialect.is_modern();
+        // An expire of 0 says only that the state is due.
+        let tells_expire = is_modern && expire > 0;
+        if tells_expire {
+            self.senders[arrival.sender.0].note_expire(pftm, expire);
+        }
+        let is_activity = match kind {
+            Kind::Insert => true,
+            Kind::Update => !is_modern && arrival.is_pfsync0,
+            Kind::Delete => false,
+        };
+        let slot = &mut self.slots[place];
+        if is_activity {
+            slot.last = slot.last.max(arrived);
+            return;
+        }
+        if !tells_expire {
+            return;
+        }
+        let configured = self.settings.timeouts.seconds(pftm);
+        // Nothing else known, a timeout longer than ours is better than none.
+        let lifetime = if slot.last == Second::NEVER {
+            let sender = &self.senders[arrival.sender.0];
+            configured.max(sender.largest_expire(usize::from(pftm)))
+        } else {
+            configured
+        };
+        let told = arrival.at.secs() - i64::from(lifetime) + i64::from(expire);
+        // With nothing known of its packets, one long before its first is no packet of its but a
+        // sign that the firewall's timeout is shorter than ours.
+        let epoch = self.epoch.unwrap_or(0);
+        let earliest = slot.creation.uptime(epoch).saturating_sub(MAX_HEAD_START);
+        let told_second = Second::new(told, epoch);
+        if told >= earliest && (slot.last..=arrived).contains(&told_second) {
+            slot.last = told_second;
+        }
+    }
+}

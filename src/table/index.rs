@@ -1,0 +1,110 @@
+//! Where each state is, by its id.
+//!
+//! A hash table has to grow from time to time, and then moves all it holds at once, looking at the
+//! slot of each: that of seven million states took 0.7 s, in which nothing else was done. So there
+//! are [`PARTS`] of them, each of which grows by itself in a few milliseconds. They are of unequal
+//! size, for equal ones would fill up at the same time: ids are counted up, and their hashes are
+//! more even than chance.
+
+use std::hash::BuildHasher;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+use super::slot::Slots;
+use crate::state::StateId;
+
+/// Hash tables. Their heads, 32 octets each, should stay in the cache.
+const PARTS: usize = 256;
+
+/// Places of states by id.
+pub(super) struct Index {
+    parts: Box<[HashTable<u32>; PARTS]>,
+    len: usize,
+    hasher: RandomState,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self {
+            parts: Box::new([const { HashTable::new() }; PARTS]),
+            len: 0,
+            hasher: RandomState::default(),
+        }
+    }
+}
+
+fn hash(hasher: &RandomState, id: StateId) -> u64 {
+    hasher.hash_one((id.id, id.creatorid))
+}
+
+/// The part that a hash is in: part n has n shares of the whole, as the greater of two octets is n
+/// that often. They are octets that a hash table makes no use of itself.
+#[inline(always)]
+fn part(hash: u64) -> usize {
+    let [.., one, other, _, _] = hash.to_le_bytes();
+    one.max(other).into()
+}
+
+#[expect(clippy::indexing_slicing, reason = "there is a part for every octet")]
+impl Index {
+    /// States held.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The place of `id`.
+    #[inline(always)]
+    pub(super) fn find(&self, id: StateId, slots: &Slots) -> Option<u32> {
+        let hash = hash(&self.hasher, id);
+        let is_it = |place: &u32| slots[*place].state_id() == id;
+        self.parts[part(hash)].find(hash, is_it).copied()
+    }
+
+    /// Adds a state that is not held yet.
+    #[inline(always)]
+    pub(super) fn insert(&mut self, id: StateId, place: u32, slots: &Slots) {
+        let hasher = &self.hasher;
+        let hash_of = hash(hasher, id);
+        self.parts[part(hash_of)].insert_unique(hash_of, place, |place| {
+            hash(hasher, slots[*place].state_id())
+        });
+        self.len += 1;
+    }
+
+    /// Takes `id` out; the place that it had.
+    #[inline(always)]
+    pub(super) fn take(&mut self, id: StateId, slots: &Slots) -> Option<u32> {
+        let hash = hash(&self.hasher, id);
+        let is_it = |place: &u32| slots[*place].state_id() == id;
+        let entry = self.parts[part(hash)].find_entry(hash, is_it).ok()?;
+        self.len -= 1;
+        Some(entry.remove().0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_states_move_at_a_time_when_ids_are_counted_up() {
+        const A_TIME: usize = 1000;
+        let hasher = RandomState::default();
+        let mut parts = [0_usize; PARTS];
+        let mut moved_lately = 0;
+        for n in 0..1_000_000 {
+            let id = 0x6800_0000_0000_0000 + n as u64;
+            let states = &mut parts[part(hash(&hasher, StateId { id, creatorid: 1 }))];
+            // A table is made anew, twice as large, when seven of eight buckets are taken.
+            if (*states * 8).is_multiple_of(7) && (*states * 8 / 7).is_power_of_two() {
+                moved_lately += *states;
+            }
+            *states += 1;
+            if n % A_TIME == 0 {
+                assert!(moved_lately <= 10_000 + n / 20, "{moved_lately} of {n}");
+                moved_lately = 0;
+            }
+        }
+    }
+}

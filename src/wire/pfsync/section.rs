@@ -1,0 +1,185 @@
+//! A run of messages of one action: what a subheader of v5 and v6 announces, or the whole of an
+//! older packet.
+//!
+//! This is the loop that everything goes through, so it is taken apart by action, see
+//! [`Section::messages`], and says what is coming, see [`Listener::coming`].
+
+use byteorder::{BigEndian, ByteOrder};
+
+use super::message::{Action, Message};
+use super::{AHEAD, Dialect, Error, FirstError, Listener, SUBHEADER};
+use crate::state::StateId;
+
+/// A run of messages of one action.
+#[derive(Clone, Copy)]
+pub(super) struct Section {
+    pub(super) action: Action,
+    pub(super) number: u8,
+    /// Where the first message stands.
+    pub(super) offset: usize,
+    /// Octets from one message to the next.
+    pub(super) size: usize,
+    pub(super) count: usize,
+}
+
+impl Section {
+    /// Reads the subheader at `offset`; `None` for the EOF of v5, which ends a packet whatever
+    /// follows (OpenBSD 4.5 and FreeBSD 9 leave twenty octets of stale memory there).
+    pub(super) fn at(
+        dialect: Dialect,
+        packet: &[u8],
+        missing: usize,
+        offset: usize,
+    ) -> Result<Option<Self>, Error> {
+        let Some(subheader) = packet.get(offset..offset + SUBHEADER) else {
+            return Err(if missing > 0 {
+                Error::Cut { missing }
+            } else {
+                Error::Subheader { offset }
+            });
+        };
+        let number = subheader[0];
+        let count = usize::from(BigEndian::read_u16(&subheader[2..]));
+        if dialect == Dialect::OpenBsd47 {
+            let size = usize::from(subheader[1]) * 4;
+            if count == 0 || size == 0 {
+                return Err(Error::Subheader { offset });
+            }
+            let action = Action::of_v6(number, size);
+            return Ok(Some(Self {
+                action,
+                number,
+                offset: offset + SUBHEADER,
+                size,
+                count,
+            }));
+        }
+        let action = Action::of_v5(number).ok_or(Error::Action {
+            action: number,
+            offset,
+        })?;
+        if action == Action::Eof {
+            return Ok(None);
+        }
+        let size = action.size_in(state_dialect(dialect, number));
+        Ok(Some(Self {
+            action,
+            number,
+            offset: offset + SUBHEADER,
+            size,
+            count,
+        }))
+    }
+
+    pub(super) fn end(&self) -> usize {
+        self.offset + self.size * self.count
+    }
+
+    /// Hands out the messages; false if the packet ends before they do.
+    pub(super) fn messages(
+        &self,
+        dialect: Dialect,
+        packet: &[u8],
+        missing: usize,
+        errors: &mut FirstError,
+        each: &mut impl Listener,
+    ) -> bool {
+        let dialect = state_dialect(dialect, self.number);
+        if self.action != Action::Unknown && self.size < self.action.size_in(dialect) {
+            errors.note(Error::Size {
+                action: self.number,
+                len: self.size,
+            });
+            return self.end() <= packet.len();
+        }
+        // What there is most of has loops of its own: what kind of message it is, and so what is to
+        // be done with it, is asked once a section and not once a message.
+        match self.action {
+            Action::Insert => self.walk(Action::Insert, dialect, packet, missing, errors, each),
+            Action::UpdateCompressed => {
+                let action = Action::UpdateCompressed;
+                self.walk(action, dialect, packet, missing, errors, each)
+            }
+            Action::DeleteCompressed => {
+                let action = Action::DeleteCompressed;
+                self.walk(action, dialect, packet, missing, errors, each)
+            }
+            action => self.walk(action, dialect, packet, missing, errors, each),
+        }
+    }
+
+    /// [`Self::messages`] of `action`.
+    #[inline(always)]
+    fn walk(
+        &self,
+        action: Action,
+        dialect: Dialect,
+        packet: &[u8],
+        missing: usize,
+        errors: &mut FirstError,
+        each: &mut impl Listener,
+    ) -> bool {
+        let mut offset = self.offset;
+        for n in 0..self.count {
+            if n % AHEAD == 0 {
+                self.announce(action, dialect, packet, n, each);
+            }
+            let Some(octets) = packet.get(offset..offset + self.size) else {
+                let have = packet.len().saturating_sub(offset);
+                errors.note(if missing > 0 {
+                    Error::Cut { missing }
+                } else {
+                    Error::Messages {
+                        offset,
+                        need: self.size,
+                        have,
+                    }
+                });
+                return false;
+            };
+            match Message::read(action, self.number, dialect, octets) {
+                Ok(message) => each.message(dialect, message),
+                Err(field) => errors.note(Error::Value { field, offset }),
+            }
+            offset += self.size;
+        }
+        true
+    }
+
+    /// Says which states the messages from the `n`th on are about.
+    #[inline(always)]
+    fn announce(
+        &self,
+        action: Action,
+        dialect: Dialect,
+        packet: &[u8],
+        n: usize,
+        each: &mut impl Listener,
+    ) {
+        let Some((id, creatorid)) = action.places_of_id(dialect) else {
+            return;
+        };
+        let rest = packet
+            .get(self.offset + n * self.size..)
+            .unwrap_or_default();
+        let count = (self.count - n).min(AHEAD);
+        for octets in rest.chunks_exact(self.size).take(count) {
+            each.coming(StateId {
+                id: BigEndian::read_u64(&octets[id..]),
+                creatorid: BigEndian::read_u32(&octets[creatorid..]),
+            });
+        }
+    }
+}
+
+/// The dialect of a v5 section's states: FreeBSD's newer ones have actions of their own, so that
+/// 1, 3 and 6 of a FreeBSD 14 or 15 mean the older size.
+fn state_dialect(packet: Dialect, action: u8) -> Dialect {
+    match (packet, action) {
+        (Dialect::OpenBsd47 | Dialect::V2 | Dialect::V3 | Dialect::V4, _) => packet,
+        (_, 13 | 14) => Dialect::FreeBsd1400,
+        (_, 15 | 16) => Dialect::FreeBsd1500,
+        (Dialect::FreeBsd1400 | Dialect::FreeBsd1500, 1 | 3 | 6) => Dialect::FreeBsd1301,
+        _ => packet,
+    }
+}
