@@ -17,7 +17,7 @@ use crate::counters::InterfaceCounters;
 use crate::export::{self, Format, Ipfix, MAX_PIECES, NetFlow5, Outbox, Sink, TemplateSet};
 use crate::flow::Flow;
 use crate::state::{Af, Direction};
-use crate::time::{Now, Uptime};
+use crate::time::{Now, Uptime, earlier};
 
 /// Least `mtu` (PFLOW_MINMTU): a v5 header and one record.
 pub const MIN_MTU: u16 = 72;
@@ -230,10 +230,7 @@ impl Interface {
 
     /// When [`Self::handle_timeout`] has something to do.
     pub fn poll_timeout(&self) -> Option<Uptime> {
-        [self.netflow5.poll_timeout(), self.ipfix.poll_timeout()]
-            .into_iter()
-            .flatten()
-            .min()
+        earlier(self.netflow5.poll_timeout(), self.ipfix.poll_timeout())
     }
 
     /// Sends what is due.

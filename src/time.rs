@@ -71,6 +71,16 @@ pub struct Uptime(i64);
 nanosecond_scale!(Wall);
 nanosecond_scale!(Uptime);
 
+/// The earlier of two deadlines; none is later than any.
+// Asked several times a packet, and plain comparisons take a tenth of what an iterator's minimum does.
+#[inline]
+pub fn earlier(a: Option<Uptime>, b: Option<Uptime>) -> Option<Uptime> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (deadline, None) | (None, deadline) => deadline,
+    }
+}
+
 impl Wall {
     /// This stamp if it lies between 1970 and 2116, else the nearer end of that. A capture may
     /// claim any stamp; with these no deadline reaches the end of the scale.

@@ -7,7 +7,7 @@ use super::netflow5::Sink;
 use super::{Capacity, Settings, records_that_fit};
 use crate::flow::{Flow, Tuple};
 use crate::state::{Address, Af};
-use crate::time::{Now, Uptime};
+use crate::time::{Now, Uptime, earlier};
 use crate::wire::ipfix::{self as wire, Layout};
 
 /// Which kernel's templates.
@@ -282,12 +282,8 @@ impl Ipfix {
 
     /// When something must go.
     pub(crate) fn poll_timeout(&self) -> Option<Uptime> {
-        let buffers = [&self.ipv4, &self.nat, &self.ipv6].map(|buffer| buffer.deadline);
-        buffers
-            .into_iter()
-            .chain([self.templates_due])
-            .flatten()
-            .min()
+        let ipv4 = earlier(self.ipv4.deadline, self.nat.deadline);
+        earlier(ipv4, earlier(self.ipv6.deadline, self.templates_due))
     }
 
     /// Sends what is due: buffers held long enough, then templates. Returns template messages
@@ -381,23 +377,21 @@ fn send(
         .iter()
         .find(|(_, layout)| *layout == buffer.layout)
         .map_or(0, |(id, _)| *id);
-    let front = header(now, settings, *sequence, set_len)
-        .into_iter()
-        .chain(wire::set_header(
-            id,
-            u16::try_from(set_len).unwrap_or(u16::MAX),
-        ));
-    for (to, from) in buffer.octets.iter_mut().zip(front) {
-        *to = from;
-    }
+    let mut front = Fields {
+        rest: &mut buffer.octets[..],
+    };
+    front.put(header(now, settings, *sequence, set_len));
+    front.put(wire::set_header(
+        id,
+        u16::try_from(set_len).unwrap_or(u16::MAX),
+    ));
     let message = buffer.octets.get(..buffer.len).unwrap_or_default();
     sink.outbox.push(sink.unit, message);
     *sequence = sequence.wrapping_add(u32::try_from(buffer.count).unwrap_or(0));
     buffer.discard();
 }
 
-/// What is still to be filled of a record that stands in its message already: fields go one behind
-/// the other.
+/// What is still to be filled of a message, or of a record in it: fields go one behind the other.
 struct Fields<'a> {
     rest: &'a mut [u8],
 }
@@ -405,7 +399,7 @@ struct Fields<'a> {
 impl Fields<'_> {
     #[inline(always)]
     fn put<const LEN: usize>(&mut self, field: [u8; LEN]) {
-        // A record's length is the sum of its layout's elements, which these are.
+        // There is room: a record's length is the sum of its layout's elements, which these are.
         if let Some((to, rest)) = std::mem::take(&mut self.rest).split_first_chunk_mut() {
             *to = field;
             self.rest = rest;

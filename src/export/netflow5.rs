@@ -199,8 +199,8 @@ impl NetFlow5 {
             unix_nsecs: now.wall.subsec_nanos(),
             flow_sequence: self.begun_at,
         };
-        for (to, from) in self.buffer.iter_mut().zip(header.octets()) {
-            *to = from;
+        if let Some(front) = self.buffer.first_chunk_mut() {
+            *front = header.octets();
         }
         let datagram = self.buffer.get(..self.len()).unwrap_or_default();
         sink.outbox.push(sink.unit, datagram);
