@@ -183,7 +183,7 @@ impl Table {
         };
         let rival = measured().find(|measured| measured.name == RIVAL);
         println!(
-            "{:<44} {:>8} {:>14} {:>10} {:>8} {:>12}",
+            "{:<50} {:>8} {:>14} {:>10} {:>8} {:>12}",
             "", "CPU s", "M flows/CPU s", "x reading", "x floor", "x softflowd"
         );
         for row in &self.rows {
@@ -203,7 +203,7 @@ impl Table {
                 None => "-".to_owned(),
             };
             println!(
-                "  {:<42} {:>8.3} {:>14.2} {:>10} {:>8} {:>12}",
+                "  {:<48} {:>8.3} {:>14.2} {:>10} {:>8} {:>12}",
                 row.name,
                 row.cpu.as_secs_f64(),
                 row.speed() / 1e6,
