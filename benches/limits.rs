@@ -62,9 +62,11 @@ fn main() {
     writer.join().unwrap();
     for (megabytes, states, (memory, cpu)) in peaks {
         let speed = f64::from(u32::try_from(states).unwrap()) / cpu.as_secs_f64() / 1e6;
-        println!(
-            "replay of {megabytes:>6} MB: at most {memory:>6} kB of memory, {speed:.2} M states/CPU s"
-        );
+        let memory = match memory {
+            Some(memory) => format!("{memory:>6} kB of memory"),
+            None => "memory is not told here".to_owned(),
+        };
+        println!("replay of {megabytes:>6} MB: at most {memory}, {speed:.2} M states/CPU s");
     }
 }
 
@@ -123,16 +125,16 @@ fn first_datagram(path: &str, sink: &UdpSocket) -> Duration {
     })
 }
 
-/// The most memory that a process ever had, kB, as far as the system tells, and its processor time.
-fn peak(mut child: Child) -> (u64, Duration) {
+/// The most memory that a process ever had, kB, if the system tells, and its processor time.
+fn peak(mut child: Child) -> (Option<u64>, Duration) {
     let status = format!("/proc/{}/status", child.id());
     let before = children_cpu();
-    let mut most = 0;
+    let mut most = None;
     loop {
         let text = std::fs::read_to_string(&status).unwrap_or_default();
         let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let number = line.and_then(|line| line.split_whitespace().next());
-        most = number.and_then(|n| n.parse().ok()).unwrap_or(0).max(most);
+        most = number.and_then(|n| n.parse().ok()).max(most);
         if let Some(status) = child.try_wait().unwrap() {
             assert!(status.success());
             return (most, children_cpu() - before);
