@@ -228,16 +228,6 @@ pub struct Record {
 }
 
 impl Flow {
-    /// Packets and octets from the initiator, then those of the reverse direction.
-    #[inline]
-    pub fn counts(&self) -> [(bool, (u64, u64)); 2] {
-        let ([packets, packets_back], [octets, octets_back]) = (self.packets, self.octets);
-        [
-            (false, (packets, octets)),
-            (true, (packets_back, octets_back)),
-        ]
-    }
-
     /// Its records: forward if octets went forward, then reverse if any came back.
     pub fn records(&self) -> impl Iterator<Item = Record> {
         [false, true]

@@ -143,44 +143,59 @@ impl Ipfix {
         ifindex: u16,
         sink: &mut Sink<'_>,
     ) {
-        let translated = flow.translated.filter(|other| other.af == Af::Inet);
-        for (reverse, (packets, octets)) in flow.counts() {
-            if octets == 0 {
-                continue;
+        self.direction::<false>(now, settings, flow, ifindex, sink);
+        self.direction::<true>(now, settings, flow, ifindex, sink);
+    }
+
+    /// Packs the record of one direction, if octets went that way.
+    // A function for each direction: which end comes first is then no question when it runs.
+    #[inline(always)]
+    fn direction<const REVERSE: bool>(
+        &mut self,
+        now: Now,
+        settings: &Settings,
+        flow: &Flow,
+        ifindex: u16,
+        sink: &mut Sink<'_>,
+    ) {
+        let ([packets, packets_back], [octets, octets_back]) = (flow.packets, flow.octets);
+        let record = RecordOctets {
+            flow,
+            ifindex,
+            packets: if REVERSE { packets_back } else { packets },
+            octets: if REVERSE { octets_back } else { octets },
+        };
+        if record.octets == 0 {
+            return;
+        }
+        let tuple = &flow.tuple;
+        let translated = flow.translated.as_ref();
+        match (settings.templates, tuple.af, translated) {
+            (_, Af::Inet6, _) => {
+                let ends = Ends::new(tuple, |address| address.0).seen_from(REVERSE);
+                self.pack(now, settings, Layout::Ipv6, sink, |to| {
+                    record.plain(to, &ends);
+                });
             }
-            let record = RecordOctets {
-                flow,
-                ifindex,
-                packets,
-                octets,
-            };
-            let tuple = &flow.tuple;
-            match (settings.templates, tuple.af, &translated) {
-                (_, Af::Inet6, _) => {
-                    let ends = Ends::new(tuple, |address| address.0).seen_from(reverse);
-                    self.pack(now, settings, Layout::Ipv6, sink, |to| {
-                        record.plain(to, &ends);
-                    });
-                }
-                (TemplateSet::OpenBsd, Af::Inet, Some(translated)) => {
-                    let ends = Ends::new(tuple, Address::v4).seen_from(reverse);
-                    let post = Ends::new(translated, Address::v4).seen_from(reverse);
-                    self.pack(now, settings, Layout::Ipv4Nat, sink, |to| {
-                        record.translated(to, &ends, &post);
-                    });
-                }
-                (templates, Af::Inet, translated) => {
-                    let ends = Ends::new(tuple, Address::v4).seen_from(reverse);
-                    self.pack(now, settings, Layout::Ipv4, sink, |to| {
-                        record.plain(to, &ends);
-                    });
-                    if let Some(translated) = translated
-                        && templates == TemplateSet::FreeBsd
-                        && differs_in_addresses_or_ports(tuple, translated)
-                    {
-                        let post = Ends::new(translated, Address::v4).seen_from(reverse);
-                        self.nat_events(now, settings, &record, [ends, post], sink);
-                    }
+            (TemplateSet::OpenBsd, Af::Inet, Some(translated)) if translated.af == Af::Inet => {
+                let ends = Ends::new(tuple, Address::v4).seen_from(REVERSE);
+                let post = Ends::new(translated, Address::v4).seen_from(REVERSE);
+                self.pack(now, settings, Layout::Ipv4Nat, sink, |to| {
+                    record.translated(to, &ends, &post);
+                });
+            }
+            (templates, Af::Inet, translated) => {
+                let ends = Ends::new(tuple, Address::v4).seen_from(REVERSE);
+                self.pack(now, settings, Layout::Ipv4, sink, |to| {
+                    record.plain(to, &ends);
+                });
+                if let Some(translated) = translated
+                    && templates == TemplateSet::FreeBsd
+                    && translated.af == Af::Inet
+                    && differs_in_addresses_or_ports(tuple, translated)
+                {
+                    let post = Ends::new(translated, Address::v4).seen_from(REVERSE);
+                    self.nat_events(now, settings, &record, [ends, post], sink);
                 }
             }
         }
