@@ -11,7 +11,7 @@ reason raises them and says why.
 """
 import os, re, shutil, socket, struct, subprocess, sys, tempfile
 
-BOUNDS = {'5': 4280, '10': 4410}
+BOUNDS = {'5': 4280, '10': 4370}
 FEW, MANY, ALIVE = 20000, 60000, 2000
 
 

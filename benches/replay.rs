@@ -6,7 +6,7 @@
 //!   sendmmsg(2), and by our calls, sendmmsg with UDP_SEGMENT on Linux.
 //! - softflowd and nfpcapd, where they are installed, with packets that make as many flows.
 //!
-//! Processor time of whole processes, the least of three runs. Times of one machine compare within a run
+//! Processor time of whole processes, the least of five runs. Times of one machine compare within a run
 //! only, so that the table at the end tells ratios: to reading the file; to the floor, which is
 //! reading it and sending what the replay sends by our calls, the least that any program with this
 //! transport would take; to softflowd exporting IPFIX. `PFLOW_BENCH_STATES` sets how many states
@@ -215,7 +215,7 @@ impl Table {
     }
 }
 
-/// The least CPU time of three runs, that of children included.
+/// The least CPU time of five runs, that of children included.
 fn best(run: impl Fn()) -> Duration {
     let spent = || process_cpu() + children_cpu();
     let once = || {
@@ -223,7 +223,7 @@ fn best(run: impl Fn()) -> Duration {
         run();
         spent() - before
     };
-    (0..3).map(|_| once()).min().unwrap_or_default()
+    (0..5).map(|_| once()).min().unwrap_or_default()
 }
 
 /// Octets of each datagram that a replay sends, in order, as its tap has them.

@@ -4,7 +4,7 @@
 //! it and adds nothing (RFC 7011 3.1; if_pflow.c, `pflow_sendout_ipfix`).
 
 use super::netflow5::Sink;
-use super::{Capacity, Settings, records_that_fit};
+use super::{Capacity, MAX_RECORDS, Settings, records_that_fit};
 use crate::flow::{Flow, Tuple};
 use crate::state::{Address, Af};
 use crate::time::{Now, Uptime, earlier};
@@ -56,8 +56,10 @@ impl TemplateSet {
     }
 }
 
-/// Octets that any message fits in: with more than one record it fits the mtu.
-const MAX_LEN: usize = 2048;
+/// Octets of the longest message: IPv6's records are the longest.
+const MAX_LEN: usize =
+    wire::HEADER_LEN + wire::SET_HEADER_LEN + MAX_RECORDS * Layout::Ipv6.record_len();
+const _: () = assert!(Layout::Ipv6.record_len() >= Layout::Ipv4Nat.record_len());
 
 /// The buffer of one layout.
 #[derive(Debug)]
