@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, never, select_biased};
 
+use super::Outside;
 use super::commands::{self, Commands, Desk};
-use super::{Outside, SEND_BUFFER};
 use crate::config::Config;
 use crate::control::Source;
 use crate::counters::SourceCounters;
@@ -206,9 +206,7 @@ impl LiveRun {
                 wire_len: frame.wire_len,
             };
             self.engine.handle_packet(now, &packet);
-            if self.engine.outbox().len() >= SEND_BUFFER {
-                self.outside.send(&mut self.engine);
-            }
+            self.outside.send_much(&mut self.engine);
         }
         if self.engine.packet_counters().messages() != messages {
             self.last_pfsync = now.uptime;
