@@ -129,8 +129,11 @@ man-lint:
 		! mandoc -Tlint -Wstyle $$page 2>/dev/null | grep -v 'referenced manual not found' || exit 1; \
 	done
 
+# The parts, what must not grow, and last the whole program with a table of ratios: some minutes.
 bench:
-	@$(RUSTENV) $(CARGO) bench --locked --bench replay --bench parts
+	@$(RUSTENV) for bench in parts limits replay; do \
+		$(CARGO) bench --locked --bench $$bench || exit 1; \
+	done
 
 # Does not build, so that root needs no Rust: `make`, then `make install` as root.
 install:

@@ -1,7 +1,10 @@
-//! What the parts cost, each alone, in nanoseconds of processor time: decoding by dialect (the
-//! captures of testdata/), the table's insert, update and delete at several sizes with the memory a
-//! state takes, and the encoders. `cargo bench --bench parts`; `PFLOW_BENCH_ALIVE=10000000` adds a
-//! size to the table's.
+//! What the parts cost, each alone, by criterion: decoding by dialect (the captures of testdata/), the
+//! table's insert, update and delete at several sizes, and the encoders. `cargo bench --bench parts`;
+//! `cargo bench --bench parts -- encode` measures encoders only.
+//!
+//! It is the thread's processor time that is measured, so that what else runs on the machine counts
+//! less. For each size of the table a line tells the memory that a state takes, and the longest that
+//! one insert took while the table grew to it.
 
 #![allow(
     clippy::indexing_slicing,
@@ -16,6 +19,9 @@ use std::hint::black_box;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use criterion::measurement::{Measurement, ValueFormatter, WallTime};
+use criterion::{BenchmarkId, Criterion};
+
 use pflow::accounting::Counting;
 use pflow::export::{Format, Outbox, TemplateSet};
 use pflow::flow::{Boot, End, Flow, Quality, Times, Tuple};
@@ -29,59 +35,83 @@ use pflow::wire::pfsync::{self, Dialect};
 use pflow::wire::savefile::Savefile;
 
 fn main() {
-    println!("decoding                         ns/message");
-    for dialect in CAPTURES {
-        decode(dialect);
+    let mut criterion = Criterion::default()
+        .with_measurement(Cpu(WallTime))
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(100))
+        .measurement_time(Duration::from_millis(500))
+        .without_plots()
+        .configure_from_args();
+    decode(&mut criterion);
+    encode(&mut criterion);
+    for size in [10_000, 100_000, 1_000_000, 10_000_000] {
+        table(&mut criterion, size);
     }
-    println!("table, decoding included         ns insert  update  delete  octets/state");
-    let more = std::env::var("PFLOW_BENCH_ALIVE").ok();
-    let more = more.and_then(|size| size.parse().ok());
-    for size in [10_000, 100_000, 1_000_000].into_iter().chain(more) {
-        table(size);
-    }
-    println!("encoding a flow of two records   ns/flow");
-    for (name, format, templates) in [
-        ("netflow5", Format::NetFlow5, TemplateSet::OpenBsd),
-        ("ipfix openbsd", Format::Ipfix, TemplateSet::OpenBsd),
-        ("ipfix openbsd78", Format::Ipfix, TemplateSet::OpenBsd78),
-        ("ipfix freebsd", Format::Ipfix, TemplateSet::FreeBsd),
-    ] {
-        encode(name, format, templates);
-    }
+    criterion.final_summary();
 }
 
-/// What `run` costs each time of `times`, nanoseconds.
-fn cost(times: u64, run: impl FnOnce()) -> f64 {
-    let before = thread_cpu();
-    run();
-    (thread_cpu() - before).as_secs_f64() * 1e9 / f64::from(u32::try_from(times).unwrap())
+/// The processor time of this thread, told as other times are.
+struct Cpu(WallTime);
+
+impl Measurement for Cpu {
+    type Intermediate = Duration;
+    type Value = Duration;
+
+    fn start(&self) -> Duration {
+        thread_cpu()
+    }
+
+    fn end(&self, start: Duration) -> Duration {
+        thread_cpu() - start
+    }
+
+    fn add(&self, a: &Duration, b: &Duration) -> Duration {
+        *a + *b
+    }
+
+    fn zero(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn to_f64(&self, value: &Duration) -> f64 {
+        self.0.to_f64(value)
+    }
+
+    fn formatter(&self) -> &dyn ValueFormatter {
+        self.0.formatter()
+    }
 }
 
 /// Captures of testdata/, one a layout of states that is spoken today.
 const CAPTURES: [&str; 4] = ["openbsd-v6", "openbsd45-v5", "freebsd-1301", "freebsd-1500"];
 
-fn decode(name: &str) {
-    let file = std::fs::read(format!(
-        "{}/testdata/mix200.{name}.pcap",
-        env!("CARGO_MANIFEST_DIR")
-    ))
-    .unwrap();
-    let mut frames = Vec::new();
-    Savefile::new()
-        .scan(&file, &mut |frame| frames.push(frame))
-        .unwrap();
-    let datagrams: Vec<&[u8]> = frames
-        .iter()
-        .map(|frame| {
+fn decode(criterion: &mut Criterion<Cpu>) {
+    let mut group = criterion.benchmark_group("decode a message");
+    for name in CAPTURES {
+        let path = format!("{}/testdata/mix200.{name}.pcap", env!("CARGO_MANIFEST_DIR"));
+        let file = std::fs::read(path).unwrap();
+        let mut frames = Vec::new();
+        let mut parser = Savefile::new();
+        parser.scan(&file, &mut |frame| frames.push(frame)).unwrap();
+        let datagrams = frames.iter().map(|frame| {
             let octets = &file[frame.start..frame.start + frame.captured];
-            link::datagram(frame.link, octets, frame.wire_len)
-                .unwrap()
-                .payload
-        })
-        .collect();
+            let datagram = link::datagram(frame.link, octets, frame.wire_len);
+            datagram.unwrap().payload
+        });
+        let datagrams: Vec<&[u8]> = datagrams.collect();
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|messages| decode_at_least(messages, &datagrams));
+        });
+    }
+    group.finish();
+}
+
+/// What it takes to decode as many messages: the capture is decoded until there were enough.
+fn decode_at_least(wanted: u64, datagrams: &[&[u8]]) -> Duration {
     let mut messages = 0;
-    let mut once = || {
-        for datagram in &datagrams {
+    let before = thread_cpu();
+    while messages < wanted {
+        for datagram in datagrams {
             pfsync::decode(datagram, 0, None, &mut |_, message| {
                 messages += 1;
                 if let pfsync::Message::Insert(state) | pfsync::Message::Update(state) = &message {
@@ -90,13 +120,9 @@ fn decode(name: &str) {
                 black_box(&message);
             });
         }
-    };
-    let before = thread_cpu();
-    for _ in 0..2000 {
-        once();
     }
-    let spent = (thread_cpu() - before).as_secs_f64();
-    println!("  {name:<30} {:8.1}", spent * 1e9 / f64::from(messages));
+    let [wanted, messages] = [wanted, messages].map(|n| f64::from(u32::try_from(n).unwrap()));
+    (thread_cpu() - before).mul_f64(wanted / messages)
 }
 
 /// Octets of memory that this process has; 0 where that cannot be told.
@@ -134,93 +160,213 @@ fn plain(n: u64) -> [u8; capture::STATE] {
     state
 }
 
-fn table(size: u64) {
-    let before = memory();
-    let mut table = Table::new(table::Settings {
-        states: u32::MAX,
-        timeouts: Timeouts::default(),
-        boot: Boot::Known,
-        counting: Counting::default(),
-    });
-    let arrival = |table: &mut Table, n: u64| {
-        let uptime = i64::try_from(1000 + n / 100_000).unwrap();
-        let now = Now::with_boot(
-            Wall::new(1_750_000_000 + uptime, 0),
-            Wall::new(1_750_000_000, 0),
-        );
-        Arrival {
+/// A table with as many states as asked for, and which they are.
+struct Filled {
+    table: Table,
+    alive: Vec<u64>,
+    /// States made so far; the next one's number.
+    made: u64,
+    /// How often [`Filled::pick`] was asked.
+    picked: usize,
+}
+
+impl Filled {
+    fn new() -> Self {
+        let settings = table::Settings {
+            states: u32::MAX,
+            timeouts: Timeouts::default(),
+            boot: Boot::Known,
+            counting: Counting::default(),
+        };
+        Self {
+            table: Table::new(settings),
+            alive: Vec::new(),
+            made: 0,
+            picked: 0,
+        }
+    }
+
+    /// Hands packets to the table, decoding included; the processor time it took.
+    fn feed(&mut self, packets: &[Vec<u8>]) -> Duration {
+        let uptime = i64::try_from(1000 + self.made / 100_000).unwrap();
+        let wall = |secs| Wall::new(1_750_000_000 + secs, 0);
+        let now = Now::with_boot(wall(uptime), wall(0));
+        let sender = Sender::Address(IpAddr::from([192, 0, 2, 1]));
+        let arrival = Arrival {
             now,
             at: now.uptime,
-            sender: table.sender(Sender::Address(IpAddr::from([192, 0, 2, 1]))),
+            sender: self.table.sender(sender),
             dialect: Dialect::OpenBsd47,
             is_pfsync0: false,
-        }
-    };
-    let mut flows = 0_u64;
-    // Packets are made beforehand, some at a time; `a_packet` messages each.
-    let mut feed = |table: &mut Table, start: u64, a_packet: u64, make: &dyn Fn(u64) -> Vec<u8>| {
-        let mut spent = Duration::ZERO;
-        for first in (0..size).step_by(5000) {
-            let numbers = (first..first + 5000).step_by(usize::try_from(a_packet).unwrap());
-            let packets: Vec<Vec<u8>> = numbers.map(make).collect();
-            let arrival = arrival(table, start + first);
-            let before = thread_cpu();
-            for packet in &packets {
-                let outcome = pfsync::decode(packet, 0, None, &mut |_, message| {
-                    table.apply(arrival, &message, &mut |_, flow| {
-                        flows += 1;
-                        black_box(flow);
-                    });
+        };
+        let table = &mut self.table;
+        let before = thread_cpu();
+        for packet in packets {
+            let outcome = pfsync::decode(packet, 0, None, &mut |_, message| {
+                table.apply(arrival, &message, &mut |_, flow| {
+                    black_box(flow);
                 });
-                assert!(outcome.result.is_ok());
-            }
-            spent += thread_cpu() - before;
+            });
+            assert!(outcome.result.is_ok());
         }
-        spent.as_secs_f64() * 1e9 / f64::from(u32::try_from(size).unwrap())
-    };
-    let insert = feed(&mut table, 0, 5, &|first| {
-        let states: Vec<u8> = (first..first + 5).flat_map(plain).collect();
-        packet(13, 66, &states, 5)
-    });
-    assert_eq!(table.len() as u64, size);
-    let octets = memory().saturating_sub(before) / size;
-    // In another order than they came in, as states end.
-    let shuffled = |n: u64| capture::identity((n * 7_919 + 13) % size);
-    let update = feed(&mut table, size, 10, &|first| {
-        let mut updates = Vec::new();
-        for n in first..first + 10 {
-            let mut update = [0; 84];
-            let identity = shuffled(n);
+        thread_cpu() - before
+    }
+
+    /// Packets of `count` new states, `a_packet` each.
+    fn inserts(&mut self, count: u64, a_packet: usize) -> Vec<Vec<u8>> {
+        let new: Vec<u64> = (self.made..self.made + count).collect();
+        self.made += count;
+        self.alive.extend(&new);
+        let packets = new.chunks(a_packet).map(|some| {
+            let states: Vec<u8> = some.iter().copied().flat_map(plain).collect();
+            packet(13, 66, &states, u16::try_from(some.len()).unwrap())
+        });
+        packets.collect()
+    }
+
+    /// Where the next state to touch stands in `alive`: far from the last one, so that each is
+    /// found out of the cache.
+    fn pick(&mut self) -> usize {
+        self.picked += 1;
+        self.picked * 7_919 % self.alive.len()
+    }
+
+    /// UPD_C of `count` states.
+    fn updates(&mut self, count: u64) -> Vec<Vec<u8>> {
+        let picked = (0..count).map(|_| {
+            let place = self.pick();
+            let identity = capture::identity(self.alive[place]);
             let (id, creatorid) = identity.split_at(8);
+            let mut update = [0; 84];
             update[..8].copy_from_slice(id);
             update[72..76].copy_from_slice(creatorid);
             // Both peers ESTABLISHED, PFTM likewise.
             (update[32], update[64], update[80]) = (4, 4, 2);
-            updates.extend(update);
-        }
-        packet(4, 21, &updates, 10)
-    });
-    assert_eq!(table.counters.unknown_update, 0);
-    let delete = feed(&mut table, 2 * size, 10, &|first| {
-        let ids: Vec<u8> = (first..first + 10).flat_map(shuffled).collect();
-        packet(7, 3, &ids, 10)
-    });
-    assert!(table.is_empty() && flows == size);
-    println!("  {size:<30} {insert:8.1} {update:7.1} {delete:7.1} {octets:8}");
+            update
+        });
+        let updates: Vec<[u8; 84]> = picked.collect();
+        let packets = updates.chunks(10).map(|some| {
+            let count = u16::try_from(some.len()).unwrap();
+            packet(4, 21, some.as_flattened(), count)
+        });
+        packets.collect()
+    }
+
+    /// DEL_C of `count` states.
+    fn deletes(&mut self, count: u64) -> Vec<Vec<u8>> {
+        let picked = (0..count).map(|_| {
+            let place = self.pick();
+            capture::identity(self.alive.swap_remove(place))
+        });
+        let ids: Vec<[u8; 12]> = picked.collect();
+        let packets = ids.chunks(10).map(|some| {
+            let count = u16::try_from(some.len()).unwrap();
+            packet(7, 3, some.as_flattened(), count)
+        });
+        packets.collect()
+    }
 }
 
-fn encode(name: &str, format: Format, templates: TemplateSet) {
-    const FLOWS: u64 = 2_000_000;
-    let mut outbox = Outbox::default();
-    let mut interface = Interface::new(0);
-    let now = Now::with_boot(Wall::new(1_750_000_000, 0), Wall::new(1_740_000_000, 0));
-    let settings = Settings {
-        flowdst: Some("127.0.0.1:9995".parse().unwrap()),
-        format,
-        templates,
-        ..Settings::default()
-    };
-    interface.configure(now, settings, &mut outbox);
+fn table(criterion: &mut Criterion<Cpu>, size: u64) {
+    let before = memory();
+    let mut filled = Filled::new();
+    let mut longest = Duration::ZERO;
+    while filled.made < size {
+        for insert in filled.inserts(5000, 1) {
+            longest = longest.max(filled.feed(&[insert]));
+        }
+    }
+    assert_eq!(filled.table.len() as u64, size);
+    // What the benchmark itself remembers of a state is not the table's.
+    let own = u64::try_from(filled.alive.capacity() * size_of::<u64>()).unwrap();
+    let octets = memory().saturating_sub(before + own) / size;
+    println!(
+        "table of {size} states: {octets} octets of memory a state, longest insert {:.3} ms",
+        longest.as_secs_f64() * 1e3
+    );
+    // Few enough at a time that the table is of that size.
+    let some = (size / 20).min(5000);
+    let chunks = |iterations: u64| (0..iterations).step_by(usize::try_from(some).unwrap());
+    let mut group = criterion.benchmark_group("table, decoding included");
+    group.bench_function(BenchmarkId::new("insert", size), |bencher| {
+        bencher.iter_custom(|iterations| {
+            let mut spent = Duration::ZERO;
+            for done in chunks(iterations) {
+                let count = some.min(iterations - done);
+                let inserts = filled.inserts(count, 5);
+                spent += filled.feed(&inserts);
+                let deletes = filled.deletes(count);
+                filled.feed(&deletes);
+            }
+            spent
+        });
+    });
+    group.bench_function(BenchmarkId::new("update", size), |bencher| {
+        bencher.iter_custom(|iterations| {
+            let mut spent = Duration::ZERO;
+            for done in chunks(iterations) {
+                let updates = filled.updates(some.min(iterations - done));
+                spent += filled.feed(&updates);
+            }
+            spent
+        });
+    });
+    group.bench_function(BenchmarkId::new("delete", size), |bencher| {
+        bencher.iter_custom(|iterations| {
+            let mut spent = Duration::ZERO;
+            for done in chunks(iterations) {
+                let count = some.min(iterations - done);
+                let deletes = filled.deletes(count);
+                spent += filled.feed(&deletes);
+                let inserts = filled.inserts(count, 5);
+                filled.feed(&inserts);
+            }
+            spent
+        });
+    });
+    group.finish();
+    let counters = &filled.table.counters;
+    assert_eq!(
+        (counters.unknown_update, filled.table.len() as u64),
+        (0, size)
+    );
+}
+
+fn encode(criterion: &mut Criterion<Cpu>) {
+    let mut group = criterion.benchmark_group("encode a flow of two records");
+    for (name, format, templates) in [
+        ("netflow5", Format::NetFlow5, TemplateSet::OpenBsd),
+        ("ipfix openbsd", Format::Ipfix, TemplateSet::OpenBsd),
+        ("ipfix openbsd78", Format::Ipfix, TemplateSet::OpenBsd78),
+        ("ipfix freebsd", Format::Ipfix, TemplateSet::FreeBsd),
+    ] {
+        let mut outbox = Outbox::default();
+        let mut interface = Interface::new(0);
+        let now = Now::with_boot(Wall::new(1_750_000_000, 0), Wall::new(1_740_000_000, 0));
+        let settings = Settings {
+            flowdst: Some("127.0.0.1:9995".parse().unwrap()),
+            format,
+            templates,
+            ..Settings::default()
+        };
+        interface.configure(now, settings, &mut outbox);
+        let flows = flows();
+        let mut flows = flows.iter().cycle();
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let flow = flows.next().unwrap();
+                interface.offer(now, black_box(flow), 1, &mut outbox);
+                if outbox.len() >= 1 << 18 {
+                    outbox.clear();
+                }
+            });
+        });
+    }
+    group.finish();
+}
+
+/// As captures of capture/ have them: one in four translated, one in four IPv6.
+fn flows() -> [Flow; 4] {
     let tuple = Tuple {
         af: Af::Inet,
         proto: 6,
@@ -248,13 +394,15 @@ fn encode(name: &str, format: Format, templates: TemplateSet) {
         quality: Quality::Exact,
         only: None,
     };
-    let flow_cost = cost(FLOWS, || {
-        for _ in 0..FLOWS {
-            interface.offer(now, black_box(&flow), 1, &mut outbox);
-            if outbox.len() >= 1 << 18 {
-                outbox.clear();
-            }
-        }
-    });
-    println!("  {name:<30} {flow_cost:8.1}");
+    let src = Address::from_v4([198, 51, 100, 1]);
+    let translated = Flow {
+        translated: Some(Tuple { src, ..tuple }),
+        ..flow
+    };
+    let af = Af::Inet6;
+    let ipv6 = Flow {
+        tuple: Tuple { af, ..tuple },
+        ..flow
+    };
+    [flow, translated, flow, ipv6]
 }

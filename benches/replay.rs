@@ -1,122 +1,271 @@
-//! States per CPU-second of the whole replay path, of decoding alone, and of reading the file, in
-//! one run: `cargo bench`. Figures of one machine compare within a run only, so each is also told
-//! as a multiple of reading the file once.
+//! The whole program against its floors and against others, in one run: `cargo bench --bench replay`.
 //!
-//! The floors come in the same run: reading the file once, and sending the datagrams of the NetFlow
-//! v5 replay one a call and by the transport's own calls (sendmmsg and UDP_SEGMENT on Linux) to the
-//! same socket, which nobody reads. `floor` is reading and sending together, the least that any
-//! program with this transport would take. `PFLOW_BENCH_STATES` sets how many states (default a
-//! million).
+//! - Replays of a capture of INS and DEL_C, and of one with four UPD_C a state between them: nothing
+//!   sent, NetFlow v5, and each of IPFIX's templates to a loopback socket that nobody reads.
+//! - The floors: reading the file once; decoding it; sending the same datagrams by send(2), by
+//!   sendmmsg(2), and by our calls, sendmmsg with UDP_SEGMENT on Linux.
+//! - softflowd and nfpcapd, where they are installed, with packets that make as many flows.
+//!
+//! Processor time of whole processes, the least of five runs. Times of one machine compare within a run
+//! only, so that the table at the end tells ratios: to reading the file; to the floor, which is
+//! reading it and sending what the replay sends by our calls, the least that any program with this
+//! transport would take; to softflowd exporting IPFIX. `PFLOW_BENCH_STATES` sets how many states
+//! (default a million).
 
 #![allow(
     clippy::indexing_slicing,
     clippy::unwrap_used,
-    clippy::cast_possible_truncation,
     missing_docs,
     reason = "a test that is wrong may panic"
 )]
 
 mod capture;
+mod rivals;
 
 use std::fs::File;
 use std::io::Read;
 use std::net::{SocketAddr, UdpSocket};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use pflow::interface::Settings;
-use pflow::io::process_cpu;
 use pflow::io::transport::{Transport, Udp, WhenFull};
-use pflow::options::{self, Action};
+use pflow::io::{children_cpu, process_cpu};
 use pflow::wire::savefile::Savefile;
 use pflow::wire::{link, pfsync};
+
+/// What `pflowproto` is set to.
+const FORMS: [&str; 4] = ["5", "10", "10 template openbsd78", "10 template freebsd"];
 
 fn main() {
     let states: u64 = std::env::var("PFLOW_BENCH_STATES")
         .ok()
         .and_then(|n| n.parse().ok())
         .unwrap_or(1_000_000);
-    let path = std::env::temp_dir().join(format!("pflow-bench-{}.pcap", std::process::id()));
-    let path = path.to_string_lossy().into_owned();
-    capture::write(&path, states);
-    let reading = best(|| read_only(&path));
-    report("reading the file", states, reading, reading);
-    report(
-        "reading and decoding",
-        states,
-        best(|| decode_only(&path)),
-        reading,
-    );
-    report(
-        "replay, nothing sent",
-        states,
-        best(|| replay(&path, "")),
-        reading,
-    );
+    let files = Files::new();
+    // Bound, and never read.
     let sink = UdpSocket::bind("127.0.0.1:0").unwrap();
     let to = sink.local_addr().unwrap();
-    // Two records a state, a quarter of the states IPv6.
-    let datagrams = usize::try_from(states).unwrap() * 3 / 2 / RECORDS;
-    report(
-        "sending v5, a call each",
-        states,
-        best(|| send_each(datagrams, to)),
-        reading,
-    );
-    let sending = best(|| send_many(datagrams, to));
-    report("sending v5, our calls", states, sending, reading);
-    report(
-        "floor: reading and that",
-        states,
-        reading + sending,
-        reading,
-    );
-    for form in ["5", "10", "10 template openbsd78", "10 template freebsd"] {
+    let mut table = Table::default();
+    for (title, updates) in [("INS, DEL_C", 0), ("INS, 4 UPD_C, DEL_C", 4)] {
+        let path = files.path("states");
+        capture::write(&path, states, updates);
+        replays(&mut table, title, states, &path, &files.path("tap"), to);
+    }
+    let packets = files.path("packets");
+    capture::packets::write(&packets, states);
+    table.title(format!("{states} flows of two packets"));
+    for protocol in ["5", "10"] {
+        let outcome = rivals::softflowd(&packets, states, protocol, to);
+        table.rival(&format!("softflowd -v {protocol}"), states, outcome);
+    }
+    let outcome = rivals::nfpcapd(&packets, states, &files.path("nfdump"));
+    table.rival("nfpcapd, to its own files", states, outcome);
+    table.print();
+}
+
+/// Measures everything that one capture is for.
+fn replays(table: &mut Table, title: &str, states: u64, path: &str, tap: &str, to: SocketAddr) {
+    table.title(format!("{states} states: {title}"));
+    let reading = best(|| read_only(path));
+    let mut add = |name: &str, cpu, floor| {
+        table.rows.push(Row::Measured(Measured {
+            name: name.to_owned(),
+            flows: states,
+            cpu,
+            reading: Some(reading),
+            floor,
+        }));
+    };
+    add("reading the file", reading, None);
+    add("reading and decoding", best(|| decode_only(path)), None);
+    add("replay, nothing sent", best(|| replay(path, "")), None);
+    for form in FORMS {
         let words = format!("pflow0 flowdst {to} pflowproto {form}");
+        let lens = lens_of_datagrams(path, &words, tap);
+        let sending = best(|| send_many(&lens, to, Cutting::AsOurs));
+        if form == "5" {
+            add(
+                "v5's datagrams, by send",
+                best(|| send_each(&lens, to)),
+                None,
+            );
+            let sendmmsg = best(|| send_many(&lens, to, Cutting::Never));
+            add("v5's datagrams, by sendmmsg", sendmmsg, None);
+        }
+        add(&format!("datagrams of {form}, by our calls"), sending, None);
+        let floor = Some(reading + sending);
         let name = format!("replay, pflowproto {form}");
-        report(&name, states, best(|| replay(&path, &words)), reading);
+        add(&name, best(|| replay(path, &words)), floor);
     }
-    std::fs::remove_file(&path).unwrap();
 }
 
-fn report(name: &str, states: u64, cpu: Duration, reading: Duration) {
-    let seconds = cpu.as_secs_f64();
-    println!(
-        "{name:<36} {seconds:7.3} CPU s {:6.2} M states/CPU s {:6.1} x reading",
-        states as f64 / seconds / 1e6,
-        seconds / reading.as_secs_f64()
-    );
+/// Files that are gone at the end.
+struct Files(std::path::PathBuf);
+
+impl Files {
+    fn new() -> Self {
+        let name = format!("pflow-bench-{}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        std::fs::create_dir(&directory).unwrap();
+        Self(directory)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_string_lossy().into_owned()
+    }
 }
 
-/// Records of a full NetFlow v5 datagram, and its octets.
-const RECORDS: usize = 30;
-const DATAGRAM: [u8; 1464] = [0; 1464];
+impl Drop for Files {
+    fn drop(&mut self) {
+        // Files in a directory for temporary ones: nothing more can be done about them.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
 
-fn send_each(datagrams: usize, to: SocketAddr) {
+/// What was measured, printed as it comes and once more as ratios.
+#[derive(Default)]
+struct Table {
+    rows: Vec<Row>,
+}
+
+enum Row {
+    Title(String),
+    Measured(Measured),
+    Skipped(String),
+}
+
+struct Measured {
+    name: String,
+    flows: u64,
+    cpu: Duration,
+    /// Of the file that it is of, if that is ours.
+    reading: Option<Duration>,
+    /// Reading and sending, of what sends.
+    floor: Option<Duration>,
+}
+
+impl Measured {
+    /// Flows a second of processor time.
+    fn speed(&self) -> f64 {
+        f64::from(u32::try_from(self.flows).unwrap()) / self.cpu.as_secs_f64()
+    }
+}
+
+/// What everything is compared with.
+const RIVAL: &str = "softflowd -v 10";
+
+impl Table {
+    fn title(&mut self, title: String) {
+        eprintln!("measuring {title}");
+        self.rows.push(Row::Title(title));
+    }
+
+    fn rival(&mut self, name: &str, flows: u64, outcome: rivals::Outcome) {
+        self.rows.push(match outcome {
+            Ok(cpu) => Row::Measured(Measured {
+                name: name.to_owned(),
+                flows,
+                cpu,
+                reading: None,
+                floor: None,
+            }),
+            Err(why) => Row::Skipped(format!("{name}: skipped, {why}")),
+        });
+    }
+
+    fn print(&self) {
+        let measured = || {
+            self.rows.iter().filter_map(|row| match row {
+                Row::Measured(measured) => Some(measured),
+                _ => None,
+            })
+        };
+        let rival = measured().find(|measured| measured.name == RIVAL);
+        println!(
+            "{:<50} {:>8} {:>14} {:>10} {:>8} {:>12}",
+            "", "CPU s", "M flows/CPU s", "x reading", "x floor", "x softflowd"
+        );
+        for row in &self.rows {
+            let row = match row {
+                Row::Title(text) | Row::Skipped(text) => {
+                    println!("{text}");
+                    continue;
+                }
+                Row::Measured(measured) => measured,
+            };
+            let times = |than: Option<Duration>| match than {
+                Some(than) => format!("{:.1}", row.cpu.as_secs_f64() / than.as_secs_f64()),
+                None => "-".to_owned(),
+            };
+            let faster = match rival {
+                Some(rival) => format!("{:.2}", row.speed() / rival.speed()),
+                None => "-".to_owned(),
+            };
+            println!(
+                "  {:<48} {:>8.3} {:>14.2} {:>10} {:>8} {:>12}",
+                row.name,
+                row.cpu.as_secs_f64(),
+                row.speed() / 1e6,
+                times(row.reading),
+                times(row.floor),
+                faster
+            );
+        }
+    }
+}
+
+/// The least CPU time of five runs, that of children included.
+fn best(run: impl Fn()) -> Duration {
+    let spent = || process_cpu() + children_cpu();
+    let once = || {
+        let before = spent();
+        run();
+        spent() - before
+    };
+    (0..5).map(|_| once()).min().unwrap_or_default()
+}
+
+/// Octets of each datagram that a replay sends, in order, as its tap has them.
+fn lens_of_datagrams(path: &str, words: &str, tap: &str) -> Vec<usize> {
+    replay(path, &format!("{words} tap {tap}"));
+    let mut lens = Vec::new();
+    // An IPv4 and a UDP header come first.
+    frames(tap, |frame| lens.push(frame.len() - 28));
+    std::fs::remove_file(tap).unwrap();
+    lens
+}
+
+/// More than any datagram.
+const OCTETS: [u8; 2048] = [0; 2048];
+
+fn send_each(lens: &[usize], to: SocketAddr) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    for _ in 0..datagrams {
-        socket.send_to(&DATAGRAM, to).unwrap();
+    for len in lens {
+        socket.send_to(&OCTETS[..*len], to).unwrap();
     }
 }
 
-fn send_many(datagrams: usize, to: SocketAddr) {
+/// Whether the kernel may cut messages into datagrams.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Cutting {
+    AsOurs,
+    Never,
+}
+
+/// Sends datagrams of these lengths as replays do, as many at a time as their buffer holds.
+fn send_many(lens: &[usize], to: SocketAddr, cutting: Cutting) {
     let mut udp = Udp::open(&Settings::default(), to, WhenFull::Wait).unwrap();
-    let all = vec![&DATAGRAM[..]; datagrams];
+    if cutting == Cutting::Never {
+        udp.forbid_cutting();
+    }
+    let all: Vec<&[u8]> = lens.iter().map(|len| &OCTETS[..*len]).collect();
     for some in all.chunks(180) {
         let mut rest = some;
         while !rest.is_empty() {
             rest = &rest[udp.send(rest).unwrap()..];
         }
     }
-}
-
-/// The least CPU time of three runs.
-fn best(run: impl Fn()) -> Duration {
-    let once = || {
-        let before = process_cpu();
-        run();
-        process_cpu() - before
-    };
-    (0..3).map(|_| once()).min().unwrap_or_default()
 }
 
 fn frames(path: &str, mut each: impl FnMut(&[u8])) {
@@ -163,11 +312,12 @@ fn decode_only(path: &str) {
     assert!(messages > 0 && sum > 0);
 }
 
+/// Runs the program itself, as the rivals are run.
 fn replay(path: &str, words: &str) {
-    let line = format!("-o none -r {path} {words}");
-    let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-    let Ok(Action::Run(options)) = options::parse(&arguments) else {
-        panic!("{line}")
-    };
-    assert_eq!(pflow::run::run(&options), std::process::ExitCode::SUCCESS);
+    let status = Command::new(env!("CARGO_BIN_EXE_pflow"))
+        .args(["-o", "none", "-r", path])
+        .args(words.split_whitespace())
+        .stderr(Stdio::null())
+        .status();
+    assert!(status.unwrap().success());
 }

@@ -632,9 +632,9 @@ impl Engine {
     }
 
     fn interface_counters(&mut self, unit: u32) -> Option<&mut InterfaceCounters> {
-        let mut interfaces = self.exporter.interfaces.iter_mut();
-        let interface = interfaces.find(|interface| interface.unit() == unit)?;
-        Some(&mut interface.counters)
+        let interfaces = &mut self.exporter.interfaces;
+        let place = interfaces.binary_search_by_key(&unit, Interface::unit);
+        Some(&mut interfaces.get_mut(place.ok()?)?.counters)
     }
 
     /// What interfaces that are gone counted, all together.

@@ -241,10 +241,7 @@ impl Interface {
 
     /// When [`Self::handle_timeout`] has something to do.
     pub fn poll_timeout(&self) -> Option<Uptime> {
-        [self.netflow5.poll_timeout(), self.ipfix.poll_timeout()]
-            .into_iter()
-            .flatten()
-            .min()
+        Uptime::earliest(self.netflow5.poll_timeout(), self.ipfix.poll_timeout())
     }
 
     /// Sends what is due.
@@ -458,6 +455,32 @@ mod tests {
             .collect();
         assert_eq!(sets, [2, 256, 258, 2, 2]);
         assert_eq!(sequences, [0, 0, 4, 6, 6]);
+    }
+
+    #[test]
+    fn thirty_records_of_any_layout_fit_however_large_the_mtu() {
+        let (mut interface, mut outbox) = running(Format::Ipfix);
+        let mtu = u16::MAX;
+        let templates = TemplateSet::FreeBsd;
+        let settings = Settings {
+            mtu,
+            templates,
+            ..*interface.settings()
+        };
+        interface.configure(now(11), settings, &mut outbox);
+        outbox.clear();
+        for af in [Af::Inet, Af::Inet6] {
+            let mut flow = flow(af);
+            flow.translated = Some(flow.tuple.reversed());
+            for _ in 0..15 {
+                interface.offer(now(15), &flow, 0, &mut outbox);
+            }
+        }
+        let lens: Vec<_> = payloads(&outbox).iter().map(Vec::len).collect();
+        let events = 20 + 30 * 34;
+        assert_eq!(lens, [events, 20 + 30 * 54, events, 20 + 30 * 78]);
+        let ends = outbox.iter().map(|(_, message)| message[message.len() - 1]);
+        assert_eq!(ends.collect::<Vec<_>>(), [3, 17, 4, 17]);
     }
 
     #[test]

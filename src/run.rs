@@ -142,9 +142,12 @@ fn check_fixed(old: &Config, new: &Config) -> Result<(), String> {
     }
 }
 
-/// What is sent before it is written out, octets: a few calls' worth, and little enough to stay in
+/// What there is to send before it is sent, octets: a few calls' worth, and little enough to stay in
 /// the cache.
 const SEND_BUFFER: usize = 1 << 18;
+/// What each interface has to send then, with many of them: less would not fill a message that the
+/// kernel cuts.
+const SEND_SHARE: usize = 1 << 16;
 
 /// What the program writes to: sockets, standard output, the log.
 struct Outside {
@@ -348,13 +351,19 @@ impl Outside {
         self.taps.log_problems(&mut self.log);
     }
 
+    /// Sends if there is enough to send.
+    fn send_much(&mut self, engine: &mut Engine) {
+        if engine.outbox().len() >= SEND_BUFFER.max(self.ports.len() * SEND_SHARE) {
+            self.send(engine);
+        }
+    }
+
     fn send(&mut self, engine: &mut Engine) {
         if engine.outbox().is_empty() {
             return;
         }
         let mut outbox: Outbox = std::mem::take(engine.outbox());
-        for unit in self.ports.keys().copied().collect::<Vec<_>>() {
-            let datagrams: Vec<&[u8]> = outbox.of(unit).collect();
+        for (unit, datagrams) in outbox.by_interface() {
             self.send_from(unit, &datagrams, engine);
         }
         outbox.clear();

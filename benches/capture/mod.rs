@@ -1,8 +1,11 @@
 //! A capture as a busy OpenBSD firewall makes it: five INS and five DEL_C a packet, 20 000 states
 //! alive at a time, half of them with something beside an IPv4 key: a quarter translated, a quarter
-//! IPv6. Each makes two records.
+//! IPv6. Each makes two records. In packets of their own come as many UPD_C of each as are asked
+//! for. Beside it, in packets.rs, what a meter would have to see to tell of as many flows.
 
 #![allow(dead_code, reason = "each benchmark takes what it needs")]
+
+pub(crate) mod packets;
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -11,6 +14,12 @@ use std::io::{BufWriter, Write};
 pub(crate) const ALIVE: u64 = 20_000;
 /// States and deletes a packet.
 const A_PACKET: u64 = 5;
+/// UPD_C a packet.
+const A_PACKET_OF_UPDATES: usize = 15;
+/// Octets of a UPD_C.
+const UPDATE: usize = 84;
+/// The first sequence number of both peers.
+const SEQLO: u32 = 1000;
 /// Octets of a v6 state.
 pub(crate) const STATE: usize = 264;
 
@@ -44,8 +53,11 @@ pub(crate) fn state(n: u64) -> [u8; STATE] {
     if is_translated {
         b[40..44].copy_from_slice(&[198, 51, 100, 1]);
     }
-    b[128] = 4;
-    b[160] = 4;
+    for peer in [104, 136] {
+        b[peer + 8..peer + 12].copy_from_slice(&SEQLO.to_be_bytes());
+        b[peer + 12..peer + 16].copy_from_slice(&(SEQLO + 65535).to_be_bytes());
+        b[peer + 24] = 4;
+    }
     b[207..212].copy_from_slice(&[0, 0, 0, 0, 9]);
     b[219] = 7;
     b[226..228].copy_from_slice(&[3, 0xe8]);
@@ -59,11 +71,34 @@ pub(crate) fn state(n: u64) -> [u8; STATE] {
     b
 }
 
-pub(crate) fn write(path: &str, states: u64) {
-    let mut out = BufWriter::new(File::create(path).unwrap());
-    for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65535, 1] {
-        out.write_all(&word.to_le_bytes()).unwrap();
+/// UPD_C `number` of state `n`: both peers as [`state`] has them, 5000 octets on each time.
+fn update(n: u64, number: u32) -> [u8; UPDATE] {
+    let (state, identity) = (state(n), identity(n));
+    let mut b = [0; UPDATE];
+    b[..8].copy_from_slice(&identity[..8]);
+    b[8..40].copy_from_slice(&state[104..136]);
+    b[40..72].copy_from_slice(&state[136..168]);
+    for seqlo in [16, 48] {
+        b[seqlo..seqlo + 4].copy_from_slice(&(SEQLO + 5000 * number).to_be_bytes());
     }
+    b[72..76].copy_from_slice(&identity[8..]);
+    b[80] = state[255];
+    b
+}
+
+/// Writes a capture of `states` states, each with `updates` UPD_C evenly over its life.
+pub(crate) fn write(path: &str, states: u64, updates: u32) {
+    let mut out = BufWriter::new(File::create(path).unwrap());
+    write_to(&mut out, states, updates);
+    out.flush().unwrap();
+}
+
+/// [`write`] to wherever `out` leads; a reader that goes away ends it.
+pub(crate) fn write_to(out: &mut impl Write, states: u64, updates: u32) {
+    for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65535, 1] {
+        put(out, &word.to_le_bytes());
+    }
+    let mut waiting = vec![Vec::new(); usize::try_from(updates).unwrap()];
     let mut n = 0;
     while n < states + ALIVE {
         let mut sections = Vec::new();
@@ -79,8 +114,29 @@ pub(crate) fn write(path: &str, states: u64) {
                 sections.extend(state(new));
             }
         }
-        write_packet(&mut out, n / 20, &sections);
+        write_packet(out, n / 20, &sections);
+        for (number, waiting) in (1..).zip(&mut waiting) {
+            // A multiple of A_PACKET, as n is.
+            let age = ALIVE / A_PACKET * u64::from(number) / u64::from(updates + 1) * A_PACKET;
+            if n < age || n >= states + age {
+                continue;
+            }
+            let updated = n - age..n - age + A_PACKET;
+            waiting.extend(updated.flat_map(|old| update(old, number)));
+            if waiting.len() == A_PACKET_OF_UPDATES * UPDATE || n + A_PACKET >= states + age {
+                let count = u16::try_from(waiting.len() / UPDATE).unwrap().to_be_bytes();
+                let mut section = vec![4, 21, count[0], count[1]];
+                section.append(waiting);
+                write_packet(out, n / 20, &section);
+            }
+        }
         n += A_PACKET;
+    }
+}
+
+fn put(out: &mut impl Write, octets: &[u8]) {
+    if let Err(error) = out.write_all(octets) {
+        assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
     }
 }
 
@@ -101,7 +157,7 @@ fn write_packet(out: &mut impl Write, time: u64, sections: &[u8]) {
     let seconds = 1_750_000_000 + u32::try_from(time / 1000).unwrap();
     let micros = u32::try_from(time % 1000).unwrap() * 1000;
     for word in [seconds, micros, size, size] {
-        out.write_all(&word.to_le_bytes()).unwrap();
+        put(out, &word.to_le_bytes());
     }
-    out.write_all(&packet).unwrap();
+    put(out, &packet);
 }

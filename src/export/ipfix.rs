@@ -4,9 +4,9 @@
 //! it and adds nothing (RFC 7011 3.1; if_pflow.c, `pflow_sendout_ipfix`).
 
 use super::netflow5::Sink;
-use super::{Capacity, Settings, records_that_fit};
-use crate::flow::{Flow, Record, Tuple};
-use crate::state::Af;
+use super::{Capacity, MAX_RECORDS, Settings, records_that_fit};
+use crate::flow::{Flow, Tuple};
+use crate::state::{Address, Af};
 use crate::time::{Now, Uptime};
 use crate::wire::ipfix::{self as wire, Layout};
 
@@ -56,11 +56,18 @@ impl TemplateSet {
     }
 }
 
+/// Octets of the longest message: IPv6's records are the longest.
+const MAX_LEN: usize =
+    wire::HEADER_LEN + wire::SET_HEADER_LEN + MAX_RECORDS * Layout::Ipv6.record_len();
+const _: () = assert!(Layout::Ipv6.record_len() >= Layout::Ipv4Nat.record_len());
+
 /// The buffer of one layout.
 #[derive(Debug)]
 struct Buffer {
     layout: Layout,
-    octets: Vec<u8>,
+    /// The message being filled; what is behind `len` is left from earlier ones.
+    octets: Box<[u8; MAX_LEN]>,
+    len: usize,
     count: usize,
     /// Records the message takes, worked out when it was begun.
     capacity: usize,
@@ -69,19 +76,26 @@ struct Buffer {
 
 impl Buffer {
     fn new(layout: Layout) -> Self {
-        let octets = vec![0; wire::HEADER_LEN + wire::SET_HEADER_LEN];
         Self {
             layout,
-            octets,
+            octets: Box::new([0; MAX_LEN]),
+            len: wire::HEADER_LEN + wire::SET_HEADER_LEN,
             count: 0,
             capacity: 0,
             deadline: None,
         }
     }
 
+    /// Begins a message of records of `layout`.
+    #[cold]
+    fn begin(&mut self, now: Now, settings: &Settings, layout: Layout) {
+        self.layout = layout;
+        self.capacity = capacity(settings, layout);
+        self.deadline = Some(now.uptime.after(settings.hold));
+    }
+
     fn discard(&mut self) {
-        self.octets
-            .truncate(wire::HEADER_LEN + wire::SET_HEADER_LEN);
+        self.len = wire::HEADER_LEN + wire::SET_HEADER_LEN;
         self.count = 0;
         self.deadline = None;
     }
@@ -141,58 +155,86 @@ impl Ipfix {
         ifindex: u16,
         sink: &mut Sink<'_>,
     ) {
-        for record in flow.records() {
-            let translated = record.translated.filter(|other| other.af == Af::Inet);
-            let octets = RecordOctets {
-                flow,
-                ifindex,
-                record: &record,
-            };
-            match (settings.templates, record.tuple.af, translated) {
-                (_, Af::Inet6, _) => {
-                    self.pack(now, settings, Layout::Ipv6, sink, |buffer| {
-                        octets.ipv6(buffer)
-                    });
-                }
-                (TemplateSet::OpenBsd, Af::Inet, Some(translated)) => {
-                    self.pack(now, settings, Layout::Ipv4Nat, sink, |buffer| {
-                        octets.ipv4_nat(buffer, &translated);
-                    });
-                }
-                (templates, Af::Inet, translated) => {
-                    self.pack(now, settings, Layout::Ipv4, sink, |buffer| {
-                        octets.ipv4(buffer)
-                    });
-                    if let Some(translated) = translated
-                        && templates == TemplateSet::FreeBsd
-                        && differs_in_addresses_or_ports(&record.tuple, &translated)
-                    {
-                        self.nat_events(now, settings, &octets, &translated, sink);
-                    }
+        self.direction::<false>(now, settings, flow, ifindex, sink);
+        self.direction::<true>(now, settings, flow, ifindex, sink);
+    }
+
+    /// Packs the record of one direction, if octets went that way.
+    // A function for each direction: which end comes first is then no question when it runs.
+    #[inline(always)]
+    fn direction<const REVERSE: bool>(
+        &mut self,
+        now: Now,
+        settings: &Settings,
+        flow: &Flow,
+        ifindex: u16,
+        sink: &mut Sink<'_>,
+    ) {
+        let ([packets, packets_back], [octets, octets_back]) = (flow.packets, flow.octets);
+        let record = RecordOctets {
+            flow,
+            ifindex,
+            packets: if REVERSE { packets_back } else { packets },
+            octets: if REVERSE { octets_back } else { octets },
+        };
+        if record.octets == 0 {
+            return;
+        }
+        let tuple = &flow.tuple;
+        let translated = flow.translated.as_ref();
+        match (settings.templates, tuple.af, translated) {
+            (_, Af::Inet6, _) => {
+                let ends = Ends::new(tuple, |address| address.0).seen_from(REVERSE);
+                self.pack(now, settings, Layout::Ipv6, sink, |to| {
+                    record.plain(to, &ends);
+                });
+            }
+            (TemplateSet::OpenBsd, Af::Inet, Some(translated)) if translated.af == Af::Inet => {
+                let ends = Ends::new(tuple, Address::v4).seen_from(REVERSE);
+                let post = Ends::new(translated, Address::v4).seen_from(REVERSE);
+                self.pack(now, settings, Layout::Ipv4Nat, sink, |to| {
+                    record.translated(to, &ends, &post);
+                });
+            }
+            (templates, Af::Inet, translated) => {
+                let ends = Ends::new(tuple, Address::v4).seen_from(REVERSE);
+                self.pack(now, settings, Layout::Ipv4, sink, |to| {
+                    record.plain(to, &ends);
+                });
+                if let Some(translated) = translated
+                    && templates == TemplateSet::FreeBsd
+                    && translated.af == Af::Inet
+                    && differs_in_addresses_or_ports(tuple, translated)
+                {
+                    let post = Ends::new(translated, Address::v4).seen_from(REVERSE);
+                    self.nat_events(now, settings, &record, [ends, post], sink);
                 }
             }
         }
     }
 
     /// The events of RFC 8158 that FreeBSD sends with a record: 4, NAT44 session create, and 5,
-    /// its delete.
+    /// its delete. `ends` are those before translation and after.
     fn nat_events(
         &mut self,
         now: Now,
         settings: &Settings,
-        octets: &RecordOctets<'_>,
-        translated: &Tuple,
+        record: &RecordOctets<'_>,
+        ends: [Ends<4>; 2],
         sink: &mut Sink<'_>,
     ) {
-        let times = octets.flow.times;
+        let times = record.flow.times;
         for (event, at) in [(4, times.start_ms), (5, times.end_ms)] {
-            self.pack(now, settings, Layout::Nat44Event, sink, |buffer| {
-                octets.nat44_event(buffer, translated, event, at);
+            self.pack(now, settings, Layout::Nat44Event, sink, |to| {
+                record.nat44_event(to, &ends, event, at);
             });
         }
     }
 
     /// Adds one record to the buffer of its layout and sends the buffer if it is full.
+    // Inlined, so that the layout, and with it the length of the record, is a constant where
+    // `write` fills it: no field is then asked whether it fits.
+    #[inline(always)]
     fn pack(
         &mut self,
         now: Now,
@@ -206,15 +248,14 @@ impl Ipfix {
             Layout::Ipv4Nat | Layout::Nat44Event => &mut self.nat,
             Layout::Ipv6 => &mut self.ipv6,
         };
-        buffer.layout = layout;
         if buffer.count == 0 {
-            buffer.capacity = capacity(settings, layout);
-            buffer.deadline = Some(now.uptime.after(settings.hold));
+            buffer.begin(now, settings, layout);
         }
-        let start = buffer.octets.len();
-        buffer.octets.resize(start + layout.record_len(), 0);
-        let rest = buffer.octets.get_mut(start..).unwrap_or_default();
-        write(&mut Fields { rest });
+        let rest = buffer.octets.get_mut(buffer.len..).unwrap_or_default();
+        if let Some((rest, _)) = rest.split_at_mut_checked(layout.record_len()) {
+            write(&mut Fields { rest });
+        }
+        buffer.len += layout.record_len();
         buffer.count += 1;
         *sink.packed = sink.packed.wrapping_add(1);
         if buffer.count >= buffer.capacity {
@@ -268,12 +309,11 @@ impl Ipfix {
 
     /// When something must go.
     pub(crate) fn poll_timeout(&self) -> Option<Uptime> {
-        let buffers = [&self.ipv4, &self.nat, &self.ipv6].map(|buffer| buffer.deadline);
-        buffers
-            .into_iter()
-            .chain([self.templates_due])
-            .flatten()
-            .min()
+        let ipv4 = Uptime::earliest(self.ipv4.deadline, self.nat.deadline);
+        Uptime::earliest(
+            ipv4,
+            Uptime::earliest(self.ipv6.deadline, self.templates_due),
+        )
     }
 
     /// Sends what is due: buffers held long enough, then templates. Returns template messages
@@ -350,6 +390,7 @@ pub(super) fn seconds_32(now: Now) -> u32 {
     u32::try_from(now.wall.secs().rem_euclid(1 << 32)).unwrap_or(0)
 }
 
+#[cold]
 fn send(
     buffer: &mut Buffer,
     sequence: &mut u32,
@@ -360,28 +401,27 @@ fn send(
     if buffer.count == 0 {
         return;
     }
-    let set_len = buffer.octets.len() - wire::HEADER_LEN;
+    let set_len = buffer.len - wire::HEADER_LEN;
     let templates = settings.templates.templates();
     let id = templates
         .iter()
         .find(|(_, layout)| *layout == buffer.layout)
         .map_or(0, |(id, _)| *id);
-    let front = header(now, settings, *sequence, set_len)
-        .into_iter()
-        .chain(wire::set_header(
-            id,
-            u16::try_from(set_len).unwrap_or(u16::MAX),
-        ));
-    for (to, from) in buffer.octets.iter_mut().zip(front) {
-        *to = from;
-    }
-    sink.outbox.push(sink.unit, &buffer.octets);
+    let mut front = Fields {
+        rest: &mut buffer.octets[..],
+    };
+    front.put(header(now, settings, *sequence, set_len));
+    front.put(wire::set_header(
+        id,
+        u16::try_from(set_len).unwrap_or(u16::MAX),
+    ));
+    let message = buffer.octets.get(..buffer.len).unwrap_or_default();
+    sink.outbox.push(sink.unit, message);
     *sequence = sequence.wrapping_add(u32::try_from(buffer.count).unwrap_or(0));
     buffer.discard();
 }
 
-/// What is still to be filled of a record that stands in its message already: fields go one behind
-/// the other.
+/// What is still to be filled of a message, or of a record in it: fields go one behind the other.
 struct Fields<'a> {
     rest: &'a mut [u8],
 }
@@ -389,10 +429,45 @@ struct Fields<'a> {
 impl Fields<'_> {
     #[inline(always)]
     fn put<const LEN: usize>(&mut self, field: [u8; LEN]) {
-        // A record's length is the sum of its layout's elements, which these are.
+        // There is room: a record's length is the sum of its layout's elements, which these are.
         if let Some((to, rest)) = std::mem::take(&mut self.rest).split_first_chunk_mut() {
             *to = field;
             self.rest = rest;
+        }
+    }
+}
+
+/// The ends of a record, its sender first, with addresses as its layout has them.
+#[derive(Clone, Copy)]
+struct Ends<const LEN: usize> {
+    src: [u8; LEN],
+    dst: [u8; LEN],
+    sport: [u8; 2],
+    dport: [u8; 2],
+}
+
+impl<const LEN: usize> Ends<LEN> {
+    #[inline(always)]
+    fn new(tuple: &Tuple, octets: impl Fn(Address) -> [u8; LEN]) -> Self {
+        Self {
+            src: octets(tuple.src),
+            dst: octets(tuple.dst),
+            sport: tuple.sport.to_be_bytes(),
+            dport: tuple.dport.to_be_bytes(),
+        }
+    }
+
+    /// The same as the responder sees them, if it is a record of the `reverse` direction.
+    #[inline(always)]
+    fn seen_from(self, reverse: bool) -> Self {
+        if !reverse {
+            return self;
+        }
+        Self {
+            src: self.dst,
+            dst: self.src,
+            sport: self.dport,
+            dport: self.sport,
         }
     }
 }
@@ -401,72 +476,62 @@ impl Fields<'_> {
 struct RecordOctets<'a> {
     flow: &'a Flow,
     ifindex: u16,
-    record: &'a Record,
+    packets: u64,
+    octets: u64,
 }
 
 impl RecordOctets<'_> {
-    fn ipv4(&self, to: &mut Fields<'_>) {
-        let tuple = &self.record.tuple;
-        to.put(tuple.src.v4());
-        to.put(tuple.dst.v4());
+    #[inline(always)]
+    fn plain<const LEN: usize>(&self, to: &mut Fields<'_>, ends: &Ends<LEN>) {
+        to.put(ends.src);
+        to.put(ends.dst);
         self.middle(to);
-        self.end(to);
+        self.end(to, ends);
     }
 
-    fn ipv4_nat(&self, to: &mut Fields<'_>, translated: &Tuple) {
-        let tuple = &self.record.tuple;
-        to.put(tuple.src.v4());
-        to.put(tuple.dst.v4());
+    #[inline(always)]
+    fn translated(&self, to: &mut Fields<'_>, ends: &Ends<4>, post: &Ends<4>) {
+        to.put(ends.src);
+        to.put(ends.dst);
         self.middle(to);
-        to.put(translated.src.v4());
-        to.put(translated.dst.v4());
-        to.put(translated.sport.to_be_bytes());
-        to.put(translated.dport.to_be_bytes());
-        self.end(to);
+        to.put(post.src);
+        to.put(post.dst);
+        to.put(post.sport);
+        to.put(post.dport);
+        self.end(to, ends);
     }
 
-    fn ipv6(&self, to: &mut Fields<'_>) {
-        let tuple = &self.record.tuple;
-        to.put(tuple.src.0);
-        to.put(tuple.dst.0);
-        self.middle(to);
-        self.end(to);
-    }
-
-    fn nat44_event(&self, to: &mut Fields<'_>, translated: &Tuple, event: u8, at_ms: u64) {
-        let tuple = &self.record.tuple;
+    #[inline(always)]
+    fn nat44_event(&self, to: &mut Fields<'_>, ends: &[Ends<4>; 2], event: u8, at_ms: u64) {
+        let [pre, post] = ends;
         to.put(at_ms.to_be_bytes());
-        to.put([event, tuple.proto]);
-        to.put(tuple.src.v4());
-        to.put(tuple.sport.to_be_bytes());
-        to.put(translated.src.v4());
-        to.put(translated.sport.to_be_bytes());
-        to.put(tuple.dst.v4());
-        to.put(tuple.dport.to_be_bytes());
-        to.put(translated.dst.v4());
-        to.put(translated.dport.to_be_bytes());
+        to.put([event, self.flow.tuple.proto]);
+        to.put(pre.src);
+        to.put(pre.sport);
+        to.put(post.src);
+        to.put(post.sport);
+        to.put(pre.dst);
+        to.put(pre.dport);
+        to.put(post.dst);
+        to.put(post.dport);
     }
 
     /// Interfaces, counters, times.
+    #[inline(always)]
     fn middle(&self, to: &mut Fields<'_>) {
         let times = self.flow.times;
         to.put(u32::from(self.ifindex).to_be_bytes());
         to.put(u32::from(self.ifindex).to_be_bytes());
-        for value in [
-            self.record.packets,
-            self.record.octets,
-            times.start_ms,
-            times.end_ms,
-        ] {
+        for value in [self.packets, self.octets, times.start_ms, times.end_ms] {
             to.put(value.to_be_bytes());
         }
     }
 
     /// Ports, class of service, protocol.
-    fn end(&self, to: &mut Fields<'_>) {
-        let tuple = &self.record.tuple;
-        to.put(tuple.sport.to_be_bytes());
-        to.put(tuple.dport.to_be_bytes());
-        to.put([0, tuple.proto]);
+    #[inline(always)]
+    fn end<const LEN: usize>(&self, to: &mut Fields<'_>, ends: &Ends<LEN>) {
+        to.put(ends.sport);
+        to.put(ends.dport);
+        to.put([0, self.flow.tuple.proto]);
     }
 }

@@ -101,7 +101,7 @@ pub fn shown_mtu(format: Format, templates: TemplateSet, mtu: u16) -> usize {
     }
 }
 
-/// Octets that an outbox keeps room for.
+/// Octets that an outbox always keeps room for.
 const USUAL_OCTETS: usize = 1 << 20;
 
 /// Datagrams ready to be sent, in order.
@@ -140,10 +140,18 @@ impl Outbox {
         })
     }
 
-    /// The datagrams of interface `unit`, in order.
-    pub fn of(&self, unit: u32) -> impl Iterator<Item = &[u8]> {
-        let datagrams = self.iter().filter(move |(of, _)| *of == unit);
-        datagrams.map(|(_, datagram)| datagram)
+    /// The datagrams by interface, in the order of the interfaces' numbers, each one's in order.
+    pub fn by_interface(&self) -> Vec<(u32, Vec<&[u8]>)> {
+        let mut datagrams: Vec<(u32, &[u8])> = self.iter().collect();
+        // Stable: what one interface sends stays in order.
+        datagrams.sort_by_key(|(unit, _)| *unit);
+        datagrams
+            .chunk_by(|(a, _), (b, _)| a == b)
+            .filter_map(|some| {
+                let (unit, _) = some.first()?;
+                Some((*unit, some.iter().map(|(_, datagram)| *datagram).collect()))
+            })
+            .collect()
     }
 
     /// Whether there is nothing to send.
@@ -156,12 +164,13 @@ impl Outbox {
         self.octets.len()
     }
 
-    /// Forgets what was sent, and gives back what a burst took.
+    /// Forgets what was sent. What a burst took is given back when less was sent again.
     pub fn clear(&mut self) {
+        let usual = self.octets.len().max(USUAL_OCTETS);
         self.octets.clear();
         self.datagrams.clear();
-        self.octets.shrink_to(USUAL_OCTETS);
-        self.datagrams.shrink_to(USUAL_OCTETS / 1024);
+        self.octets.shrink_to(usual);
+        self.datagrams.shrink_to(usual / 1024);
     }
 }
 
@@ -182,6 +191,28 @@ mod tests {
         let v5 = NetFlow5::records_per_datagram(&settings);
         let [ipv4, .., ipv6] = Ipfix::records_per_datagram(&settings);
         (v5, ipv4, ipv6)
+    }
+
+    #[test]
+    fn an_outbox_gives_each_interface_its_own_in_order() {
+        let mut outbox = Outbox::default();
+        for (unit, payload) in [(7, 1), (3, 2), (7, 3), (3, 4), (7, 5)] {
+            outbox.push(unit, &[payload]);
+        }
+        let all: Vec<(u32, Vec<&[u8]>)> = vec![(3, vec![&[2], &[4]]), (7, vec![&[1], &[3], &[5]])];
+        assert_eq!(outbox.by_interface(), all);
+    }
+
+    #[test]
+    fn an_outbox_gives_a_bursts_room_back_when_less_is_sent_again() {
+        let mut outbox = Outbox::default();
+        let burst = vec![0; 4 * USUAL_OCTETS];
+        outbox.push(0, &burst);
+        outbox.clear();
+        assert!(outbox.octets.capacity() >= burst.len());
+        outbox.push(0, &[0]);
+        outbox.clear();
+        assert!(outbox.octets.capacity() < burst.len());
     }
 
     #[test]

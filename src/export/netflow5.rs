@@ -4,7 +4,7 @@
 //! `pflow_get_mbuf`).
 
 use super::{Capacity, Outbox, Settings, records_that_fit};
-use crate::flow::{Flow, Record};
+use crate::flow::{Flow, Record, Tuple};
 use crate::time::{Now, Uptime};
 use crate::wire::netflow5 as wire;
 
@@ -16,10 +16,14 @@ const MAX_OCTETS: u64 = 0xffff_ffff;
 /// pflow send without end.
 pub(crate) const MAX_PIECES: u64 = 1 << 16;
 
+/// Octets of the longest datagram.
+const MAX_LEN: usize = wire::HEADER_LEN + wire::MAX_RECORDS * wire::RECORD_LEN;
+
 /// The encoder of one interface.
 #[derive(Debug)]
 pub struct NetFlow5 {
-    buffer: Vec<u8>,
+    /// The datagram being filled; what is behind its records is left from earlier ones.
+    buffer: Box<[u8; MAX_LEN]>,
     count: usize,
     /// Records the datagram takes, worked out when it was begun.
     capacity: usize,
@@ -31,7 +35,7 @@ pub struct NetFlow5 {
 impl Default for NetFlow5 {
     fn default() -> Self {
         Self {
-            buffer: vec![0; wire::HEADER_LEN],
+            buffer: Box::new([0; MAX_LEN]),
             count: 0,
             capacity: 0,
             begun_at: 0,
@@ -101,15 +105,18 @@ impl NetFlow5 {
         ifindex: u16,
         sink: &mut Sink<'_>,
     ) -> bool {
-        let is_large = flow.octets.iter().any(|octets| *octets > MAX_OCTETS);
-        if is_large {
+        let ([packets, packets_back], [octets, octets_back]) = (flow.packets, flow.octets);
+        let (Ok(octets), Ok(octets_back)) = (u32::try_from(octets), u32::try_from(octets_back))
+        else {
             return self.push_large(now, settings, flow, ifindex, sink);
+        };
+        let forward = wire_record(flow, &flow.tuple, ifindex, (packets, octets));
+        if octets > 0 {
+            self.pack(now, settings, &forward, sink);
         }
-        for reverse in [false, true] {
-            if let Some(record) = flow.record(reverse) {
-                let counts = (record.packets, record.octets);
-                self.record(now, settings, flow, ifindex, &record, counts, sink);
-            }
+        if octets_back > 0 {
+            let back = forward.reversed(clamped(packets_back), octets_back);
+            self.pack(now, settings, &back, sink);
         }
         false
     }
@@ -135,55 +142,30 @@ impl NetFlow5 {
             for _ in 0..pieces.full {
                 let some = each.min(packets);
                 packets -= some;
-                self.record(
-                    now,
-                    settings,
-                    flow,
-                    ifindex,
-                    &record,
-                    (some, MAX_OCTETS),
-                    sink,
-                );
+                let counts = (some, u32::MAX);
+                let piece = wire_record(flow, &record.tuple, ifindex, counts);
+                self.pack(now, settings, &piece, sink);
             }
-            *last = Some((record, (packets, pieces.rest)));
+            let counts = (packets, clamped(pieces.rest));
+            *last = Some(wire_record(flow, &record.tuple, ifindex, counts));
         }
-        for (record, counts) in last.into_iter().flatten() {
-            self.record(now, settings, flow, ifindex, &record, counts, sink);
+        for record in last.iter().flatten() {
+            self.pack(now, settings, record, sink);
         }
         is_clipped
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call, in this file")]
-    fn record(
-        &mut self,
-        now: Now,
-        settings: &Settings,
-        flow: &Flow,
-        ifindex: u16,
-        record: &Record,
-        (packets, octets): (u64, u64),
-        sink: &mut Sink<'_>,
-    ) {
+    /// Adds one record and sends the datagram if it is full.
+    #[inline(always)]
+    fn pack(&mut self, now: Now, settings: &Settings, record: &wire::Record, sink: &mut Sink<'_>) {
         if self.count == 0 {
-            self.capacity = Self::records_per_datagram(settings);
-            self.begun_at = *sink.packed;
-            self.deadline = Some(now.uptime.after(settings.hold));
+            self.begin(now, settings, *sink.packed);
         }
-        let tuple = &record.tuple;
-        let octets = wire::Record {
-            src: tuple.src.v4(),
-            dst: tuple.dst.v4(),
-            ifindex,
-            packets: u32::try_from(packets).unwrap_or(u32::MAX),
-            octets: u32::try_from(octets).unwrap_or(u32::MAX),
-            first: millis_mod_32(flow.times.start),
-            last: millis_mod_32(flow.times.end),
-            sport: tuple.sport,
-            dport: tuple.dport,
-            proto: tuple.proto,
+        let end = self.len();
+        let rest = self.buffer.get_mut(end..).unwrap_or_default();
+        if let Some(to) = rest.first_chunk_mut() {
+            record.write(to);
         }
-        .octets();
-        self.buffer.extend_from_slice(&octets);
         self.count += 1;
         *sink.packed = sink.packed.wrapping_add(1);
         if self.count >= self.capacity {
@@ -191,7 +173,21 @@ impl NetFlow5 {
         }
     }
 
+    /// Begins a datagram after `packed` records.
+    #[cold]
+    fn begin(&mut self, now: Now, settings: &Settings, packed: u32) {
+        self.capacity = Self::records_per_datagram(settings);
+        self.begun_at = packed;
+        self.deadline = Some(now.uptime.after(settings.hold));
+    }
+
+    /// Octets of the datagram so far.
+    fn len(&self) -> usize {
+        wire::HEADER_LEN + self.count * wire::RECORD_LEN
+    }
+
     /// Sends what is held.
+    #[cold]
     pub(crate) fn flush(&mut self, now: Now, sink: &mut Sink<'_>) {
         if self.count == 0 {
             return;
@@ -203,11 +199,11 @@ impl NetFlow5 {
             unix_nsecs: now.wall.subsec_nanos(),
             flow_sequence: self.begun_at,
         };
-        for (to, from) in self.buffer.iter_mut().zip(header.octets()) {
-            *to = from;
+        if let Some(front) = self.buffer.first_chunk_mut() {
+            *front = header.octets();
         }
-        sink.outbox.push(sink.unit, &self.buffer);
-        self.buffer.truncate(wire::HEADER_LEN);
+        let datagram = self.buffer.get(..self.len()).unwrap_or_default();
+        sink.outbox.push(sink.unit, datagram);
         self.count = 0;
         self.deadline = None;
     }
@@ -223,6 +219,28 @@ impl NetFlow5 {
     }
 }
 
+/// A record of `flow` with the ends of `tuple`, packets and octets.
+#[inline]
+fn wire_record(flow: &Flow, tuple: &Tuple, ifindex: u16, counts: (u64, u32)) -> wire::Record {
+    let (packets, octets) = counts;
+    wire::Record {
+        src: tuple.src.v4(),
+        dst: tuple.dst.v4(),
+        ifindex,
+        packets: clamped(packets),
+        octets,
+        first: millis_mod_32(flow.times.start),
+        last: millis_mod_32(flow.times.end),
+        sport: tuple.sport,
+        dport: tuple.dport,
+        proto: tuple.proto,
+    }
+}
+
+fn clamped(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
 /// Whole seconds of uptime as v5's milliseconds, which wrap every 49.7 days.
 fn millis_mod_32(secs: i64) -> u32 {
     let millis = secs.wrapping_mul(1000).rem_euclid(1 << 32);
@@ -233,7 +251,7 @@ fn millis_mod_32(secs: i64) -> u32 {
 mod tests {
     use super::*;
     use crate::export::{Format, TemplateSet};
-    use crate::flow::{End, Quality, Times, Tuple};
+    use crate::flow::{End, Quality, Times};
     use crate::state::{Address, Af, Direction, IfName, StateId};
     use crate::time::Wall;
     use std::time::Duration;

@@ -29,4 +29,4 @@ mod sys;
 pub mod tap;
 pub mod transport;
 
-pub use sys::{process_cpu, thread_cpu};
+pub use sys::{children_cpu, process_cpu, thread_cpu};

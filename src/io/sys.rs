@@ -50,6 +50,23 @@ pub fn process_cpu() -> Duration {
     Duration::new(u64::try_from(secs).unwrap_or(0), nanos)
 }
 
+/// Processor time that children used which were waited for.
+pub fn children_cpu() -> Duration {
+    let mut usage = MaybeUninit::<libc::rusage>::uninit();
+    // SAFETY: `usage` is an rusage that getrusage fills; it is read only if the call succeeded.
+    let usage = unsafe {
+        if libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr()) != 0 {
+            return Duration::ZERO;
+        }
+        usage.assume_init()
+    };
+    let spent = |time: libc::timeval| {
+        let secs = Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or(0));
+        secs + Duration::from_micros(u64::try_from(time.tv_usec).unwrap_or(0))
+    };
+    spent(usage.ru_utime) + spent(usage.ru_stime)
+}
+
 /// What to wait for on a descriptor, and what came.
 #[repr(transparent)]
 pub(super) struct Polled(libc::pollfd);

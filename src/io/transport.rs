@@ -89,6 +89,12 @@ impl Udp {
         }
     }
 
+    /// Sends each datagram as a message of its own from now on, as where the kernel does not cut.
+    pub fn forbid_cutting(&mut self) {
+        #[cfg(target_os = "linux")]
+        self.batcher.forbid_cutting();
+    }
+
     /// The local address: the one the socket is bound to or, as routes tell, would have if it were
     /// connected.
     fn find_source(&self) -> io::Result<SocketAddr> {

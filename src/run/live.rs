@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, never, select_biased};
 
+use super::Outside;
 use super::commands::{self, Commands, Desk};
 use super::start::{self, Child, Started};
-use super::{Outside, SEND_BUFFER};
 use crate::control::Source;
 use crate::counters::SourceCounters;
 use crate::engine::{Engine, Packet};
@@ -195,9 +195,7 @@ impl LiveRun {
                 wire_len: frame.wire_len,
             };
             self.engine.handle_packet(now, &packet);
-            if self.engine.outbox().len() >= SEND_BUFFER {
-                self.outside.send(&mut self.engine);
-            }
+            self.outside.send_much(&mut self.engine);
         }
         if self.engine.packet_counters().messages() != messages {
             self.last_pfsync = now.uptime;

@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, RecvError, never, select_biased};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::commands::{self, Commands, Desk};
-use super::{Outside, Printed, SEND_BUFFER};
+use super::{Outside, Printed};
 use crate::config::Config;
 use crate::control::Source;
 use crate::engine::{Engine, Packet};
@@ -213,8 +213,9 @@ impl Replay {
                 wire_len: frame.wire_len,
             };
             self.engine.handle_packet(now, &packet);
-            if self.engine.outbox().len() >= SEND_BUFFER || self.pace.is_some() {
-                self.outside.send(&mut self.engine);
+            match self.pace {
+                None => self.outside.send_much(&mut self.engine),
+                Some(_) => self.outside.send(&mut self.engine),
             }
             let is_much = self.engine.printed().len() >= PRINT_BUFFER || self.pace.is_some();
             if is_much && self.outside.print(&mut self.engine)? == Printed::BrokenPipe {

@@ -83,11 +83,14 @@ pub struct Record {
 }
 
 impl Record {
-    /// Its octets.
-    pub fn octets(&self) -> [u8; RECORD_LEN] {
-        let mut b = [0; RECORD_LEN];
+    /// Writes its octets, zeros where pflow sets nothing.
+    // In place and in order: a record made on the stack in small parts and then copied in large
+    // ones waits for its parts to arrive.
+    #[inline]
+    pub fn write(&self, b: &mut [u8; RECORD_LEN]) {
         b[0..4].copy_from_slice(&self.src);
         b[4..8].copy_from_slice(&self.dst);
+        b[8..12].fill(0);
         BigEndian::write_u16(&mut b[12..], self.ifindex);
         BigEndian::write_u16(&mut b[14..], self.ifindex);
         BigEndian::write_u32(&mut b[16..], self.packets);
@@ -96,8 +99,24 @@ impl Record {
         BigEndian::write_u32(&mut b[28..], self.last);
         BigEndian::write_u16(&mut b[32..], self.sport);
         BigEndian::write_u16(&mut b[34..], self.dport);
+        b[36..38].fill(0);
         b[38] = self.proto;
-        b
+        b[39..].fill(0);
+    }
+
+    /// The record of the other direction, which carried this much.
+    #[inline]
+    #[must_use]
+    pub fn reversed(self, packets: u32, octets: u32) -> Self {
+        Self {
+            src: self.dst,
+            dst: self.src,
+            sport: self.dport,
+            dport: self.sport,
+            packets,
+            octets,
+            ..self
+        }
     }
 }
 
@@ -140,6 +159,8 @@ mod tests {
             0x22, 0x23, 0x30, 0x31, 0x32, 0x33, 0x40, 0x41, 0x42, 0x43, 0x50, 0x51, 0x60, 0x61, 0,
             0, 17, 0, 0, 0, 0, 0, 0, 0, 0, 0,
         ];
-        assert_eq!(record.octets(), expected);
+        let mut octets = [0xff; RECORD_LEN];
+        record.write(&mut octets);
+        assert_eq!(octets, expected);
     }
 }

@@ -24,6 +24,11 @@ impl Batcher {
         }
     }
 
+    /// See [`super::Udp::forbid_cutting`].
+    pub(super) fn forbid_cutting(&mut self) {
+        self.is_cutting = false;
+    }
+
     /// See [`super::Transport::send`].
     pub(super) fn send(
         &mut self,
