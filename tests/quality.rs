@@ -418,8 +418,7 @@ fn check_failover(scenario: &Settings, shared: usize) {
     }
     assert!(outcome.share(Record::is_right) >= 0.999, "{name}");
     assert!(outcome.octets(|_| true) >= 0.9999, "{name}");
-    // One firewall may say that a state ended just when it goes on at the other.
-    assert!(outcome.wrong() <= 0.001, "{name}");
+    assert_eq!(outcome.wrong(), 0.0, "{name}");
     assert_eq!(outcome.invented, 0, "{name}");
     assert!(outcome.requests() <= 1.5, "{name}");
 }

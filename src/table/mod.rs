@@ -19,6 +19,7 @@
 mod active;
 mod counting;
 mod departed;
+mod ending;
 mod estimates;
 mod held;
 mod names;
@@ -34,6 +35,7 @@ use std::time::Duration;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
+pub use ending::DELETED;
 pub use held::Held;
 pub use senders::{CreatorRecord, MAX_CREATORS, MAX_SENDERS, Sender, SenderId, SenderRecord};
 pub use watch::Event;
@@ -233,7 +235,10 @@ impl Table {
                 deadline(&settings.timeouts, senders, class, seen)
             });
             let Some((place, due)) = due else { return };
-            if self.slots[place].is_overdue || horizon.since(due) > DOUBT {
+            if self.is_deleted(place) {
+                self.counters.deleted += 1;
+                self.end(place, now.at(due), End::Deleted, done);
+            } else if self.slots[place].is_overdue || horizon.since(due) > DOUBT {
                 self.counters.expired += 1;
                 self.end(place, now.at(due), End::Expired, done);
             } else {
@@ -261,11 +266,7 @@ impl Table {
             Message::Delete(state) => self.full_state(arrival, state, Kind::Delete, done),
             Message::UpdateCompressed(update) => self.update_compressed(arrival, update),
             Message::DeleteCompressed(id) => match self.find(*id) {
-                Some(place) => {
-                    self.counters.deleted += 1;
-                    self.note_delete(place, arrival);
-                    self.end(place, arrival.now, End::Deleted, done);
-                }
+                Some(place) => self.delete(place, arrival, done),
                 None => {
                     self.counters.unknown_delete += 1;
                     self.tell(Event::UnknownEnded { id: *id });
@@ -283,14 +284,17 @@ impl Table {
         }
     }
 
-    /// Ends the states that are overdue, for nothing more will be heard of them, and with
+    /// Ends the states that are deleted or overdue, for nothing more will be heard of them, and with
     /// `is_active` all others, too; in the order of their places.
     pub fn flush(&mut self, now: Now, is_active: bool, done: &mut impl FnMut(Now, &Flow)) {
         for place in 0..self.slots.places() {
             if !self.is_held(place) {
                 continue;
             }
-            if self.slots[place].is_overdue {
+            if self.is_deleted(place) {
+                self.counters.deleted += 1;
+                self.end(place, now, End::Deleted, done);
+            } else if self.slots[place].is_overdue {
                 self.counters.expired += 1;
                 self.end(place, now, End::Expired, done);
             } else if is_active {
@@ -495,6 +499,10 @@ impl Table {
             .is_dead(update.timeout, self.slots[place].proto)
         {
             self.counters.dead += 1;
+            // From 7.4 on it was queued before its sender learned of the end (pfsync.md 5.6).
+            if self.is_deleted(place) {
+                self.note_compressed(place, arrival, update);
+            }
             return;
         }
         self.note_compressed(place, arrival, update);
@@ -552,6 +560,9 @@ impl Table {
             self.slots[place].seen = arrival.now.uptime;
             return;
         }
+        if self.overlaps(place, arrival.now.uptime) {
+            return;
+        }
         self.queues.unlink(&mut self.slots, place);
         let slot = &mut self.slots[place];
         (slot.sender, slot.pftm, slot.seen) = (arrival.sender.0, pftm, arrival.now.uptime);
@@ -578,6 +589,7 @@ impl Table {
         let (total, exported) = self.total(place);
         let flow = self.flow(place, now, end, total.minus(&exported));
         let slot = self.slots[place];
+        let end = flow.end;
         let identity = Identity::new(flow.id, &slot.wire_key(&self.keys));
         if matches!(end, End::Deleted | End::Cleared | End::Replaced) {
             self.departed.deleted(identity, slot.creation, now.uptime);
@@ -596,6 +608,7 @@ impl Table {
     #[inline(always)]
     fn flow(&self, place: u32, now: Now, end: End, counts: Counts) -> Flow {
         let slot = &self.slots[place];
+        let end = ending::of(slot, end);
         let epoch = self.epoch.unwrap_or(0);
         let (creation, last) = (
             slot.creation.uptime(epoch),
@@ -673,6 +686,9 @@ fn hash(hasher: &RandomState, id: StateId) -> u64 {
 /// When a state of `class` last heard of at `seen` is given up. Its timeout is the greater of ours
 /// and the largest `expire` its sender showed.
 fn deadline(timeouts: &Timeouts, senders: &Senders, class: Class, seen: Uptime) -> Uptime {
+    if class.pftm == DELETED {
+        return seen.after(ending::HELD_BACK);
+    }
     let largest = senders[class.sender].largest_expire(usize::from(class.pftm));
     let timeout = Duration::from_secs(timeouts.seconds(class.pftm).max(largest).into());
     let doubt = if class.is_overdue {
