@@ -17,11 +17,11 @@
 
 use std::time::Duration;
 
-use super::slot::{Counts, EXPORTED, SETTLED, Slot};
+use super::slot::{Counts, EXPORTED, SETTLED};
 use super::{Arrival, Table};
-use crate::flow::{End, Flow};
+use crate::flow::End;
 use crate::slab::NONE;
-use crate::time::{Now, Uptime};
+use crate::time::Uptime;
 
 /// How long an end is held back: an update waits a second at most in its sender's queue, and a
 /// second for a tick of its clock and the network.
@@ -33,35 +33,46 @@ const OVERLAP: Duration = Duration::from_millis(200);
 /// In the place of a PFTM number: the state is deleted.
 pub const DELETED: u8 = u8::MAX;
 
-/// How a state ends that something else takes out now.
-#[inline]
-pub(super) fn of(slot: &Slot, end: End) -> End {
-    if slot.pftm == DELETED && end != End::Active {
-        End::Deleted
-    } else {
-        end
-    }
-}
-
 impl Table {
-    /// Takes a DEL_C in.
-    pub(super) fn delete(
-        &mut self,
-        place: u32,
-        arrival: Arrival,
-        done: &mut impl FnMut(Now, &Flow),
-    ) {
-        if !self.is_deleted(place) {
-            self.note_delete(place, arrival);
-            let slot = &self.slots[place];
-            let is_alone = slot.counted_by == arrival.sender.0 && slot.shares == NONE;
-            if !is_alone && self.is_carried_by_another(place, arrival) {
-                self.refresh(place, arrival, DELETED);
-                return;
-            }
+    /// Takes a DEL_C in: whether the state ends with it.
+    #[inline]
+    pub(super) fn is_ended_by(&mut self, place: u32, arrival: Arrival) -> bool {
+        if self.is_deleted(place) {
+            return true;
         }
-        self.counters.deleted += 1;
-        self.end(place, arrival.now, End::Deleted, done);
+        self.note_delete(place, arrival);
+        let slot = &self.slots[place];
+        let is_alone = slot.counted_by == arrival.sender.0 && slot.shares == NONE;
+        if is_alone || !self.is_carried_by_another(place, arrival) {
+            return true;
+        }
+        self.refresh(place, arrival, DELETED);
+        false
+    }
+
+    /// Whether nothing more is expected of a state: it is deleted or overdue.
+    pub(super) fn is_over(&self, place: u32) -> bool {
+        self.is_deleted(place) || self.slots[place].is_overdue
+    }
+
+    /// Counts the end of a state that is over, or as good as that, and tells which it is.
+    pub(super) fn count_over(&mut self, place: u32) -> End {
+        if self.is_deleted(place) {
+            self.counters.deleted += 1;
+            End::Deleted
+        } else {
+            self.counters.expired += 1;
+            End::Expired
+        }
+    }
+
+    /// How a state ends that `end` takes out, if it was not deleted before.
+    pub(super) fn end_of(&self, place: u32, end: End) -> End {
+        if self.is_deleted(place) {
+            End::Deleted
+        } else {
+            end
+        }
     }
 
     /// Whether a state's end is held back.
@@ -77,6 +88,7 @@ impl Table {
 
     /// Whether packets of a state passed at another firewall than the one that deletes it, and its
     /// dialect has an end that is no firewall's alone (pfsync.md 5.2, 5.3).
+    #[cold]
     fn is_carried_by_another(&self, place: u32, arrival: Arrival) -> bool {
         let slot = &self.slots[place];
         let nothing = Counts::default();

@@ -235,12 +235,9 @@ impl Table {
                 deadline(&settings.timeouts, senders, class, seen)
             });
             let Some((place, due)) = due else { return };
-            if self.is_deleted(place) {
-                self.counters.deleted += 1;
-                self.end(place, now.at(due), End::Deleted, done);
-            } else if self.slots[place].is_overdue || horizon.since(due) > DOUBT {
-                self.counters.expired += 1;
-                self.end(place, now.at(due), End::Expired, done);
+            if self.is_over(place) || horizon.since(due) > DOUBT {
+                let end = self.count_over(place);
+                self.end(place, now.at(due), end, done);
             } else {
                 self.queues.unlink(&mut self.slots, place);
                 self.slots[place].is_overdue = true;
@@ -266,7 +263,12 @@ impl Table {
             Message::Delete(state) => self.full_state(arrival, state, Kind::Delete, done),
             Message::UpdateCompressed(update) => self.update_compressed(arrival, update),
             Message::DeleteCompressed(id) => match self.find(*id) {
-                Some(place) => self.delete(place, arrival, done),
+                Some(place) => {
+                    if self.is_ended_by(place, arrival) {
+                        self.counters.deleted += 1;
+                        self.end(place, arrival.now, End::Deleted, done);
+                    }
+                }
                 None => {
                     self.counters.unknown_delete += 1;
                     self.tell(Event::UnknownEnded { id: *id });
@@ -291,15 +293,12 @@ impl Table {
             if !self.is_held(place) {
                 continue;
             }
-            if self.is_deleted(place) {
-                self.counters.deleted += 1;
-                self.end(place, now, End::Deleted, done);
-            } else if self.slots[place].is_overdue {
-                self.counters.expired += 1;
-                self.end(place, now, End::Expired, done);
-            } else if is_active {
-                self.end(place, now, End::Flushed, done);
-            }
+            let end = match self.is_over(place) {
+                true => self.count_over(place),
+                false if is_active => End::Flushed,
+                false => continue,
+            };
+            self.end(place, now, end, done);
         }
     }
 
@@ -337,7 +336,8 @@ impl Table {
                 }
                 if let Some(place) = other {
                     self.counters.replaced += 1;
-                    self.end(place, arrival.now, End::Replaced, done);
+                    let end = self.end_of(place, End::Replaced);
+                    self.end(place, arrival.now, end, done);
                 }
                 let place = self.insert(arrival, state, wire, creation, done);
                 if let Some(Departure::Exported(counts)) = departure {
@@ -538,7 +538,8 @@ impl Table {
                 && self.is_held(place)
             {
                 self.counters.cleared += 1;
-                self.end(place, now, End::Cleared, done);
+                let end = self.end_of(place, End::Cleared);
+                self.end(place, now, end, done);
             }
         }
     }
@@ -546,7 +547,8 @@ impl Table {
     fn evict(&mut self, now: Now, done: &mut impl FnMut(Now, &Flow)) {
         if let Some(place) = self.queues.longest_idle(&self.slots) {
             self.counters.evicted += 1;
-            self.end(place, now, End::Evicted, done);
+            let end = self.end_of(place, End::Evicted);
+            self.end(place, now, end, done);
         }
     }
 
@@ -589,7 +591,6 @@ impl Table {
         let (total, exported) = self.total(place);
         let flow = self.flow(place, now, end, total.minus(&exported));
         let slot = self.slots[place];
-        let end = flow.end;
         let identity = Identity::new(flow.id, &slot.wire_key(&self.keys));
         if matches!(end, End::Deleted | End::Cleared | End::Replaced) {
             self.departed.deleted(identity, slot.creation, now.uptime);
@@ -608,7 +609,6 @@ impl Table {
     #[inline(always)]
     fn flow(&self, place: u32, now: Now, end: End, counts: Counts) -> Flow {
         let slot = &self.slots[place];
-        let end = ending::of(slot, end);
         let epoch = self.epoch.unwrap_or(0);
         let (creation, last) = (
             slot.creation.uptime(epoch),
