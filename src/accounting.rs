@@ -109,7 +109,7 @@ const TIME_WAIT: u8 = 10;
 const PROXY_SRC: u8 = 11;
 
 /// What is yet to be added for a responder's beginning that was not seen: octets, or with
-/// [`Head::WANTED`] how long it took at most, milliseconds.
+/// the top bit how long it took at most, milliseconds.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Head(u32);
 
