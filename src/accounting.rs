@@ -18,9 +18,10 @@
 //!   keystrokes, is short of headers, but nothing comes out half as large again as it was;
 //! - whoever has nothing to send acknowledges every second segment (RFC 9293, 3.8.6.3);
 //! - FIN has a packet of its own, and so has the responder's SYN with its options;
-//! - what a responder sent before it was first heard of in an UPD_C is as much as in the first
-//!   update behind that, but not above [`HEAD_PERCENT`] of all that follows, and nothing if it had
-//!   not been sent data by then;
+//! - what a responder sent before it was first heard of in an UPD_C is nothing if it had not been
+//!   sent data by then or had not acknowledged any; else it is as much as in the first update
+//!   behind that, at the pace of that if it came within a second, but not above [`MOST_HEAD`] nor
+//!   above [`HEAD_PERCENT`] of all that follows;
 //! - nothing is sent twice, and packets of neither data nor acknowledgement, such as keepalives
 //!   and resets, are not there.
 //!
@@ -29,7 +30,19 @@
 //! windows do not fit its numbers, adds nothing. Scrub memory is read of full states only: in
 //! UPD_C of OpenBSD 4.5 to 4.7 it is garbage (pfsync.md 7, trap 28).
 //!
+//! What a responder sent first can only be guessed, for its first sequence number is on no message
+//! if the INS leaves before its SYN. But whether it sent data at all can be told. Its windows end in
+//! the initiator's `seqhi`, and the SYN's, which is the first, ends at
+//! ```text
+//! initiator's first number + 1 + window            pf_tcp_track_full: seqhi = ack + (win << scale)
+//! ```
+//! No window may end before one that was offered earlier (RFC 9293, 3.8.6), and who answers has read
+//! what it was asked, so that its window ends behind that. Hence `seqhi` of an initiator whose
+//! responder has acknowledged nothing but its SYN is not beyond the largest window from there.
+//!
 //! The table is left whose counters they are.
+
+use std::time::Duration;
 
 use crate::state::Af;
 use crate::wire::pfsync::Peer;
@@ -74,8 +87,15 @@ const SEGMENTS_AN_ACK: u64 = 2;
 /// MAXACKWINDOW); more than that for acknowledgements that take another way. A damaged number
 /// can add as much.
 const WINDOW_SLACK: i64 = 1 << 20;
-/// What is added for a beginning not seen, percent of what follows.
+/// Most that is added for a beginning not seen, percent of what follows: should there have been
+/// none, the whole comes out less than half as large again.
 pub const HEAD_PERCENT: u64 = 40;
+/// Most octets of such a beginning. An UPD_C leaves when its state had 128 packets (if_pfsync.c,
+/// `sc_maxupdates`), of which a third acknowledge.
+pub const MOST_HEAD: u64 = 128 * 2 / 3 * 1460;
+/// How long a message waits at most to be sent (if_pfsync.c, `pfsync_q_ins`): a responder that is
+/// first heard of was silent until that long ago.
+const LONGEST_HOLD: Duration = Duration::from_secs(1);
 /// Half of all sequence numbers: what advanced by more is behind.
 const HALF: u32 = 1 << 31;
 
@@ -88,13 +108,25 @@ const FIN_WAIT_2: u8 = 9;
 const TIME_WAIT: u8 = 10;
 const PROXY_SRC: u8 = 11;
 
-/// What is yet to be added for a responder's beginning that was not seen.
+/// What is yet to be added for a responder's beginning that was not seen: octets, or with
+/// the top bit how long it took at most, milliseconds.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Head(u32);
 
+/// How long before a message of a state others were.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Before {
+    /// The full state that was its last.
+    pub full: Duration,
+    /// The last message.
+    pub seen: Duration,
+    /// The last in which either end had sent more.
+    pub grown: Duration,
+}
+
 impl Head {
     /// Waits for the first data.
-    const WANTED: Self = Self(u32::MAX);
+    const WANTED: u32 = 1 << 31;
 
     /// As a number, to be kept.
     pub fn bits(self) -> u32 {
@@ -107,12 +139,15 @@ impl Head {
     }
 
     /// Adds to what initiator and responder sent what is due of the beginning.
-    pub fn complete(&mut self, [sent, back]: &mut [Sent; 2]) {
+    pub fn complete(&mut self, [sent, back]: &mut [Sent; 2], before: Before) {
         if back.options > 0 && sent.payload > 0 {
-            *self = Self::WANTED;
-        } else if back.payload > 0 {
-            if *self == Self::WANTED {
-                self.0 = u32::try_from(back.payload).unwrap_or(u32::MAX - 1);
+            if back.is_answer {
+                self.0 = Self::WANTED | millis(before.full.min(LONGEST_HOLD));
+            }
+        } else if back.payload > 0 && self.0 != 0 {
+            if self.0 & Self::WANTED != 0 {
+                let took = self.0 & !Self::WANTED;
+                self.0 = beginning(back.payload, took, before);
             }
             let more = u64::from(self.0).min(back.payload * HEAD_PERCENT / 100);
             self.0 = self
@@ -121,6 +156,22 @@ impl Head {
             back.payload += more;
         }
     }
+}
+
+/// Octets of a beginning that took `took` milliseconds at most, by the `next` that came behind it.
+/// Of a state that goes on more is heard within a second; what comes later is another exchange,
+/// and the beginning was one, too.
+fn beginning(next: u64, took: u32, before: Before) -> u32 {
+    let goes_on = before.grown < LONGEST_HOLD;
+    let octets = match u64::from(millis(before.seen)) {
+        paced if goes_on && paced > u64::from(took) => next.saturating_mul(took.into()) / paced,
+        _ => next,
+    };
+    u32::try_from(octets.min(MOST_HEAD)).unwrap_or(0)
+}
+
+fn millis(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
 }
 
 /// What is remembered of the shape of a state's packets, in one octet:
@@ -193,6 +244,8 @@ pub struct Sent {
     pub options: u64,
     /// Packets that nobody acknowledges.
     pub refusals: u64,
+    /// Of a responder first heard of: whether it acknowledged more than a SYN.
+    pub is_answer: bool,
 }
 
 impl Position {
@@ -280,8 +333,12 @@ impl Position {
         self.marks &= !Self::UNSURE;
         let [ahead, back] = expected;
         let [lo, lo_back] = self.seqlo;
+        let first = lo.wrapping_add(u32::from(self.marks & Self::BEFORE_SYN != 0));
         let (lo, sent) = self.follow_end(0, lo, src, ahead);
-        let (lo_back, sent_back) = self.follow_end(1, lo_back, dst, back);
+        let (lo_back, mut sent_back) = self.follow_end(1, lo_back, dst, back);
+        if let Some(back) = sent_back.as_mut().filter(|back| back.options > 0) {
+            back.is_answer = src.seqhi().wrapping_sub(first) > window(dst);
+        }
         self.seqlo = [lo, lo_back];
         let is_behind = sent.is_none() || sent_back.is_none();
         let advance = [sent, sent_back].map(Option::unwrap_or_default);
@@ -359,10 +416,14 @@ fn windows_fit(src: Peer<'_>, dst: Peer<'_>) -> bool {
 #[inline(always)]
 fn window_fits(peer: Peer<'_>, other: Peer<'_>) -> bool {
     let (lo, hi) = (peer.seqlo(), peer.seqhi());
-    // At most 2^16 << 15.
-    let window = i64::from(other.max_win()) << (other.wscale() & 0x0f);
+    let window = i64::from(window(other));
     let ahead = i64::from(hi.wrapping_sub(lo).cast_signed());
     lo == 0 || (-WINDOW_SLACK..=window + WINDOW_SLACK).contains(&ahead)
+}
+
+/// Octets of the largest window that a peer offered, at most 2^16 << 15.
+fn window(peer: Peer<'_>) -> u32 {
+    u32::from(peer.max_win()) << (peer.wscale() & 0x0f)
 }
 
 /// What the packets of a state are taken to look like.

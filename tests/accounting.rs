@@ -340,26 +340,63 @@ fn a_responder_first_heard_of_in_an_update_makes_its_flow_partial() {
     assert_eq!(quality, "partial");
 }
 
+/// Octets of a responder whose SYN came after the INS: it is first heard of, when it had offered
+/// `window` octets beyond the initiator's first, `after` milliseconds later; then at each time it
+/// has sent so much more.
+fn with_beginning(window: u32, after: i64, steps: &[(i64, u32)]) -> u64 {
+    let mut first = connection(1).count([1, 0], [60, 0]);
+    (first.dst.seqlo, first.dst.seqhi, first.dst.state) = (0, 1, 0);
+    let mut run = Run::new();
+    run.send(0, A, D::Obsd74, &[M::Ins(first)]);
+    // The request is there, so part of the answer may be.
+    let mut st = up(connection(1), 501);
+    st.src.seqhi = first.src.seqlo.wrapping_add(1 + window);
+    run.send(after, A, D::Obsd74, &[M::upd_c(&st)]);
+    for (at, step) in steps {
+        st = down(st, *step);
+        run.send(*at, A, D::Obsd74, &[M::upd_c(&st)]);
+    }
+    run.send(90_000, A, D::Obsd74, &[M::del_c(&st)]);
+    run.flow().octets[1]
+}
+
+/// The largest window that [`connection`]'s responder offered.
+fn largest_window() -> u32 {
+    let dst = connection(1).dst;
+    u32::from(dst.max_win) << (dst.wscale & 0x0f)
+}
+
 #[test]
 fn a_beginning_not_seen_is_like_what_followed_but_two_fifths_at_most() {
-    let play = |steps: &[u32]| {
-        let mut first = connection(1).count([1, 0], [60, 0]);
-        (first.dst.seqlo, first.dst.seqhi, first.dst.state) = (0, 1, 0);
-        let mut run = Run::new();
-        run.send(0, A, D::Obsd74, &[M::Ins(first)]);
-        // The request is there, so part of the answer may be.
-        let mut st = up(connection(1), 501);
-        run.send(1000, A, D::Obsd74, &[M::upd_c(&st)]);
-        for (s, step) in (2..).zip(steps) {
-            st = down(st, *step);
-            run.send(s * 1000, A, D::Obsd74, &[M::upd_c(&st)]);
-        }
-        run.send(60_000, A, D::Obsd74, &[M::del_c(&st)]);
-        run.flow().octets[1]
-    };
+    let play = |steps: &[(i64, u32)]| with_beginning(largest_window() + 500, 1000, steps);
+    let step = 14_600;
     assert_eq!(play(&[]), 60);
-    assert_eq!(play(&[14_600]), 60 + 14 * 1500);
-    assert_eq!(play(&[14_600, 14_600, 14_600]), 60 + 4 * 10 * 1500);
+    assert_eq!(play(&[(2000, step)]), 60 + 14 * 1500);
+    let steps = [(2000, step), (3000, step), (4000, step)];
+    assert_eq!(play(&steps), 60 + 4 * 10 * 1500);
+    // No more than pf lets pass without a word.
+    let steps = [(2000, 1_460_000), (3000, 1_460_000)];
+    let most = 128 * 2 / 3;
+    assert_eq!(play(&steps), 60 + (2000 + most) * 1500);
+}
+
+#[test]
+fn a_beginning_not_seen_is_at_the_pace_of_what_followed_at_once() {
+    let play = |steps: &[(i64, u32)]| with_beginning(largest_window() + 500, 200, steps);
+    // A fifth of a second, beside one twice as long; then it waits, and pace means nothing.
+    let steps = [(600, 14_600), (1600, 14_600)];
+    assert_eq!(play(&steps), 60 + 25 * 1500);
+    let steps = [(5200, 14_600), (6200, 14_600)];
+    assert_eq!(play(&steps), 60 + 28 * 1500);
+}
+
+#[test]
+fn a_responder_that_acknowledged_no_data_had_sent_none() {
+    let steps = [(2000, 14_600), (3000, 14_600)];
+    assert_eq!(
+        with_beginning(largest_window(), 1000, &steps),
+        60 + 20 * 1500
+    );
 }
 
 #[test]
@@ -429,6 +466,7 @@ fn after_a_failover_each_node_has_an_estimate_of_its_own() {
     let full = st.aged(5).count([7, 12], [300, 17_000]);
     run.send(5000, B, D::Obsd74, &[M::Upd(full)]);
     run.send(6000, A, D::Obsd74, &[M::del_c(&st)]);
+    run.advance(8000);
     let (flow, quality) = ended(&mut run);
     let first = with_download(&[14_600]);
     assert_eq!(flow.octets, [first.1[0] + 300, first.1[1] + 17_000]);

@@ -341,7 +341,6 @@ fn fulls() -> impl Iterator<Item = Settings> {
 fn check_passive(scenario: &Settings, near: f64) {
     let outcome = play(scenario, PASSIVE);
     let name = outcome.summary("passive", scenario);
-    println!("{name}");
     let is_tcp = |record: &Record| record.proto == TCP;
     let tcp = outcome.octets(is_tcp);
     assert!((0.95..=1.05).contains(&tcp), "{name}: {tcp}");
@@ -357,6 +356,7 @@ fn check_passive(scenario: &Settings, near: f64) {
         .filter(|flow| (flow.ratio() - 1.0).abs() <= 0.1)
         .count();
     let within = within as f64 / big.len() as f64;
+    println!("{name}; within a tenth {within:.4}, TCP {tcp:.4}, at most {most:.2}");
     assert!(within >= near, "{name}: {within} of {}", big.len());
     let others = outcome.records.iter().filter(|record| !is_tcp(record));
     for record in others.filter(|record| record.export.is_some()) {
@@ -418,8 +418,7 @@ fn check_failover(scenario: &Settings, shared: usize) {
     }
     assert!(outcome.share(Record::is_right) >= 0.999, "{name}");
     assert!(outcome.octets(|_| true) >= 0.9999, "{name}");
-    // One firewall may say that a state ended just when it goes on at the other.
-    assert!(outcome.wrong() <= 0.001, "{name}");
+    assert_eq!(outcome.wrong(), 0.0, "{name}");
     assert_eq!(outcome.invented, 0, "{name}");
     assert!(outcome.requests() <= 1.5, "{name}");
 }
@@ -433,9 +432,9 @@ fn check_late(scenario: &Settings, from: u64) {
     assert_eq!(outcome.counters.bulk_started, 1, "{name}");
     assert!(outcome.older > 20, "{name}: {}", outcome.older);
     assert_eq!(outcome.invented, 0, "{name}");
-    // Some end before their turn in the transfer.
+    // Some end before their turn in the transfer, and one may be of many octets.
     assert!(outcome.share(Record::is_right) >= 0.998, "{name}");
-    assert!(outcome.octets(|_| true) >= 0.999, "{name}");
+    assert!(outcome.octets(|_| true) >= 0.998, "{name}");
     assert_eq!(outcome.wrong(), 0.0, "{name}");
 }
 
@@ -495,7 +494,7 @@ fn bursts_of_udp_do_not_cost_more_requests_than_flows_are_worth() {
 fn full_scenarios_alone() {
     for scenario in fulls() {
         // Where the responder was not heard yet when the state was told of, its beginning is a guess.
-        check_passive(&scenario, 0.9);
+        check_passive(&scenario, 0.945);
     }
 }
 

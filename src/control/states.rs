@@ -16,7 +16,7 @@ use crate::config::{Spelling, lookup};
 use crate::output::json::Object;
 use crate::output::words::{Endpoint, Protocol, protocol_number};
 use crate::state::{Af, Direction, IfName, PFTM, StateKey};
-use crate::table::{Held, Sender};
+use crate::table::{DELETED, Held, Sender};
 use crate::time::{Now, Uptime};
 
 /// What must be true of a state to be listed: all that is given.
@@ -210,7 +210,8 @@ impl Display for Clock {
 }
 
 fn timeout_name(pftm: u8) -> &'static str {
-    PFTM.get(usize::from(pftm)).map_or("", |(name, _)| name)
+    let name = PFTM.get(usize::from(pftm)).map_or("", |(name, _)| name);
+    if pftm == DELETED { "deleted" } else { name }
 }
 
 fn text(state: &Held<'_>, now: Now, out: &mut Vec<u8>) {

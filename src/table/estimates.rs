@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::counting::{LATE, MAX_SHARES};
 use super::slot::{Counts, Moment, SETTLED, Second, Share, Slot, UNSETTLED};
 use super::{Arrival, Kind, Table};
-use crate::accounting::{Counting, Model, Position, TCP};
+use crate::accounting::{Before, Counting, Model, Position, TCP};
 use crate::flow::{End, Quality};
 use crate::slab::NONE;
 use crate::state::Af;
@@ -116,7 +116,12 @@ impl Table {
         let Some(at) = self.estimate(place, sender, now) else {
             return;
         };
-        self.shares[at].head.complete(&mut advance);
+        let before = Before {
+            full: slot.full.until(Moment::new(now)),
+            seen: now.since(slot.seen),
+            grown: now.since(self.shares[at].full),
+        };
+        self.shares[at].head.complete(&mut advance, before);
         let counted = self.counts_of(place, sender).unwrap_or_default();
         let (packets, octets) = self.model(place, peers, &counted).traffic(advance);
         let share = &mut self.shares[at];

@@ -117,7 +117,8 @@ impl Table {
         }
         if let Some(place) = held {
             self.counters.replaced += 1;
-            self.end(place, arrival.now, End::Replaced, done);
+            let end = self.end_of(place, End::Replaced);
+            self.end(place, arrival.now, end, done);
         }
         let place = self.insert(arrival, state, kind, creation, done);
         if let Some(Departure::Exported(counts)) = departure {

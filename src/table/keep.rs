@@ -12,6 +12,7 @@
 
 use super::active::Kept;
 use super::departed::{self, Identity};
+use super::ending::DELETED;
 use super::slot::{Birth, Counts, Moment, Second, Share, Slot, UNSETTLED};
 use super::{Sender, Table};
 use crate::accounting::{Head, Shape};
@@ -23,9 +24,9 @@ use crate::wire::keep as wire;
 /// Places looked at in one step, and sets of departed states: about a tenth of a millisecond.
 const STEP: u32 = 512;
 
-/// The largest PFTM number.
-const LAST_PFTM: u8 = 24;
-const _: () = assert!(LAST_PFTM as usize + 1 == PFTM_COUNT);
+/// [`DELETED`] in a record: behind the PFTM numbers.
+const KEPT_DELETED: u8 = 25;
+const _: () = assert!(KEPT_DELETED as usize == PFTM_COUNT);
 
 /// How far the table has been written.
 #[derive(Clone, Copy, Debug, Default)]
@@ -173,7 +174,7 @@ impl Table {
             direction: slot.direction,
             is_overdue: slot.is_overdue,
             is_doubtful: self.doubtful.has(place),
-            pftm: slot.pftm.min(LAST_PFTM),
+            pftm: slot.pftm.min(KEPT_DELETED),
             marks: slot.marks,
             shape: slot.shape.bits(),
             sender: slot.sender,
@@ -341,7 +342,10 @@ impl Table {
             ifname,
             creation: self.second(restore.secs(state.creation)),
             sender: restore.sender(state.sender),
-            pftm: state.pftm,
+            pftm: match state.pftm {
+                KEPT_DELETED => DELETED,
+                pftm => pftm,
+            },
             seen,
             keys: &mut self.keys,
         });

@@ -23,6 +23,7 @@
 mod active;
 mod counting;
 mod departed;
+mod ending;
 mod estimates;
 mod full;
 mod held;
@@ -37,6 +38,7 @@ mod watch;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub use ending::DELETED;
 pub use held::Held;
 pub use keep::{KeepCursor, Restore};
 pub use senders::{CreatorRecord, MAX_CREATORS, MAX_SENDERS, Sender, SenderId, SenderRecord};
@@ -229,9 +231,9 @@ impl Table {
                 deadline(&settings.timeouts, senders, class, seen)
             });
             let Some((place, due)) = due else { return };
-            if self.slots[place].is_overdue || horizon.since(due) > DOUBT {
-                self.counters.expired += 1;
-                self.end(place, now.at(due), End::Expired, done);
+            if self.is_over(place) || horizon.since(due) > DOUBT {
+                let end = self.count_over(place);
+                self.end(place, now.at(due), end, done);
             } else {
                 self.queues.unlink(&mut self.slots, place);
                 self.slots[place].is_overdue = true;
@@ -263,10 +265,13 @@ impl Table {
             Message::UpdateCompressed(update) => self.update_compressed(arrival, update),
             Message::DeleteCompressed(id) => match self.index.take(*id, &self.slots) {
                 Some(place) => {
-                    self.counters.deleted += 1;
                     self.confirm(place);
-                    self.note_delete(place, arrival);
-                    self.finish(place, arrival.now, End::Deleted, done);
+                    if self.is_ended_by(place, arrival) {
+                        self.counters.deleted += 1;
+                        self.finish(place, arrival.now, End::Deleted, done);
+                    } else {
+                        self.index.insert(*id, place, &self.slots);
+                    }
                 }
                 None => {
                     self.counters.unknown_delete += 1;
@@ -285,19 +290,19 @@ impl Table {
         }
     }
 
-    /// Ends the states that are overdue, for nothing more will be heard of them, and with
+    /// Ends the states that are deleted or overdue, for nothing more will be heard of them, and with
     /// `is_active` all others, too; in the order of their places.
     pub fn flush(&mut self, now: Now, is_active: bool, done: &mut impl FnMut(Now, &Flow)) {
         for place in 0..self.slots.places() {
             if !self.is_held(place) {
                 continue;
             }
-            if self.slots[place].is_overdue {
-                self.counters.expired += 1;
-                self.end(place, now, End::Expired, done);
-            } else if is_active {
-                self.end(place, now, End::Flushed, done);
-            }
+            let end = match self.is_over(place) {
+                true => self.count_over(place),
+                false if is_active => End::Flushed,
+                false => continue,
+            };
+            self.end(place, now, end, done);
         }
     }
 
@@ -318,6 +323,10 @@ impl Table {
             .is_dead(update.timeout, self.slots[place].proto)
         {
             self.counters.dead += 1;
+            // From 7.4 on it was queued before its sender learned of the end (pfsync.md 5.6).
+            if self.is_deleted(place) {
+                self.note_compressed(place, arrival, update);
+            }
             return;
         }
         self.note_compressed(place, arrival, update);
@@ -353,7 +362,8 @@ impl Table {
                 && self.is_held(place)
             {
                 self.counters.cleared += 1;
-                self.end(place, now, End::Cleared, done);
+                let end = self.end_of(place, End::Cleared);
+                self.end(place, now, end, done);
             }
         }
     }
@@ -361,7 +371,8 @@ impl Table {
     fn evict(&mut self, now: Now, done: &mut impl FnMut(Now, &Flow)) {
         if let Some(place) = self.queues.longest_idle(&self.slots) {
             self.counters.evicted += 1;
-            self.end(place, now, End::Evicted, done);
+            let end = self.end_of(place, End::Evicted);
+            self.end(place, now, end, done);
         }
     }
 
@@ -374,6 +385,9 @@ impl Table {
         let stays = slot.sender == arrival.sender.0 && slot.pftm == pftm && !was_overdue;
         if stays && self.queues.is_tail(&self.slots, place) {
             self.slots[place].seen = arrival.now.uptime;
+            return;
+        }
+        if self.overlaps(place, arrival.now.uptime) {
             return;
         }
         self.queues.unlink(&mut self.slots, place);
@@ -507,6 +521,9 @@ impl Table {
 /// When a state of `class` last heard of at `seen` is given up. Its timeout is the greater of ours
 /// and the largest `expire` its sender showed.
 fn deadline(timeouts: &Timeouts, senders: &Senders, class: Class, seen: Uptime) -> Uptime {
+    if class.pftm == DELETED {
+        return seen.after(ending::HELD_BACK);
+    }
     let largest = senders[class.sender].largest_expire(usize::from(class.pftm));
     let timeout = Duration::from_secs(timeouts.seconds(class.pftm).max(largest).into());
     let doubt = if class.is_overdue {

@@ -14,6 +14,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use super::ending::DELETED;
 use super::slot::{Slot, Slots};
 use crate::slab::NONE;
 use crate::state::PFTM_COUNT;
@@ -33,9 +34,9 @@ pub(super) struct Class {
 /// Number of a class's list.
 type ListId = u32;
 
-/// PFTM numbers that states can have.
-const PFTMS: u32 = 25;
-const _: () = assert!(PFTMS as usize == PFTM_COUNT);
+/// PFTM numbers that states can have, and [`DELETED`].
+const PFTMS: u32 = 26;
+const _: () = assert!(PFTMS as usize == PFTM_COUNT + 1);
 /// Lists of one sender.
 const LISTS: u32 = 2 * PFTMS;
 
@@ -57,7 +58,10 @@ impl Class {
         let rest = id % LISTS;
         Self {
             sender: u16::try_from(id / LISTS).unwrap_or(u16::MAX),
-            pftm: u8::try_from(rest / 2).unwrap_or(u8::MAX),
+            pftm: u8::try_from(rest / 2)
+                .ok()
+                .filter(|pftm| usize::from(*pftm) < PFTM_COUNT)
+                .unwrap_or(DELETED),
             is_overdue: rest % 2 == 1,
         }
     }

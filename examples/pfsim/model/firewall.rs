@@ -232,6 +232,16 @@ impl Firewall {
     }
 
     fn pass_known(&mut self, slot: usize, burst: &Burst, now: Micros) {
+        let mut rest = *burst;
+        while rest.packets > 0 {
+            let most = self.packets_to_flush(slot).max(1);
+            let some = rest.take(most);
+            self.pass_some(slot, &some, now);
+        }
+    }
+
+    /// Packets of a burst after none of which but the last the state is told of at once.
+    fn pass_some(&mut self, slot: usize, burst: &Burst, now: Micros) {
         if let Some(state) = self.states[slot].as_mut() {
             state.pass(burst, now);
         }

@@ -133,6 +133,8 @@ impl Firewall {
                 self.enqueue(slot, Queued::UpdateCompressed, now);
             }
             Queued::Delete => return,
+            // from 7.4 on only updates are counted
+            Queued::Insert if self.settings.dialect.era == Era::Slices => {}
             _ => state.updates += packets,
         }
         let max = self.settings.max_updates;
@@ -142,6 +144,21 @@ impl Firewall {
         if is_shared || (is_tcp && state.updates >= max) {
             let slice = self.slice(state);
             self.flush(slice, now);
+        }
+    }
+
+    /// After how many more packets of a state it is told of at once.
+    pub(super) fn packets_to_flush(&self, slot: usize) -> u64 {
+        let Some(state) = self.states[slot].as_ref() else {
+            return u64::MAX;
+        };
+        let max = u64::from(self.settings.max_updates);
+        match state.queued {
+            _ if self.is_old() || state.path.proto != TCP => u64::MAX,
+            Queued::Insert if self.settings.dialect.era == Era::Slices => u64::MAX,
+            // the one that queues it is not counted
+            Queued::No => max + 1,
+            _ => max.saturating_sub(state.updates.into()),
         }
     }
 
@@ -184,8 +201,17 @@ impl Firewall {
             .queue(queued)
             .is_some_and(|queue| queue.is_empty());
         let more = if is_new { len + 4 } else { len };
-        if self.slice_len(slice) + more > self.settings.mtu {
+        let filled = self.slice_len(slice);
+        if dialect.era == Era::Queues && filled == IP_HEADER + wire::overhead(&dialect) {
+            // what goes out meanwhile because it is full does not stop this
+            self.slices[slice].due = Some(now + HOLD);
+        }
+        if filled + more > self.settings.mtu {
+            let due = self.slices[slice].due;
             self.flush(slice, now);
+            if dialect.era == Era::Queues {
+                self.slices[slice].due = due;
+            }
         }
         if let Some(state) = self.states[slot].as_mut() {
             state.queued = queued;

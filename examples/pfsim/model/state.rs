@@ -149,9 +149,9 @@ impl State {
             seqlo: tcp.seq,
             seqhi: tcp.seq.wrapping_add(tcp.len as u32).wrapping_add(2),
             seqdiff: self.path.seqdiff[0],
-            max_win: tcp.window.max(1),
+            max_win: unscaled(tcp.window.max(1).into(), tcp.wscale.unwrap_or(0)) as u16,
             state: tcps::SYN_SENT,
-            wscale: tcp.wscale.map_or(0, |shift| 0x80 | shift),
+            wscale: tcp.wscale.map_or(0, |shift| SCALED | shift),
             ..Peer::default()
         };
         self.dst = Peer {
@@ -253,24 +253,35 @@ fn track(src: &mut Peer, dst: &mut Peer, tcp: &Tcp, diff: u32) {
         .wrapping_add(tcp.len as u32)
         .wrapping_add(syn)
         .wrapping_add(fin);
+    let mut window = u32::from(tcp.window);
+    let is_scaled = src.wscale & dst.wscale & SCALED != 0 && syn == 0;
+    let (mut scale, mut other) = (0, 0);
+    if is_scaled {
+        (scale, other) = (shift(src), shift(dst));
+    }
     if src.seqlo == 0 {
         // the first packet from this end
-        if let Some(shift) = tcp.wscale.filter(|_| syn != 0 && dst.wscale & 0x80 != 0) {
-            src.wscale = 0x80 | shift;
+        if syn != 0 && dst.wscale & SCALED != 0 {
+            if let Some(shift) = tcp.wscale {
+                src.wscale = SCALED | shift;
+                (scale, other) = (u32::from(shift), self::shift(dst));
+                window = unscaled(window, shift);
+            } else {
+                dst.max_win = (u32::from(dst.max_win) << shift(dst)).min(0xffff) as u16;
+                dst.wscale = 0;
+            }
         }
         src.seqlo = tcp.seq;
         src.seqdiff = diff;
         src.state = src.state.max(tcps::SYN_SENT);
-        let window = u32::from(dst.max_win.max(1)) << shift(dst, tcp);
-        src.seqhi = end.wrapping_add(window);
+        src.seqhi = end.wrapping_add((u32::from(dst.max_win) << other).max(1));
     }
-    src.max_win = src.max_win.max(tcp.window);
+    src.max_win = src.max_win.max(window as u16);
     if end.wrapping_sub(src.seqlo) as i32 > 0 {
         src.seqlo = end;
     }
     if tcp.flags & ACK != 0 {
-        let window = (u32::from(tcp.window) << shift(src, tcp)).max(1);
-        let reach = tcp.ack.wrapping_add(window);
+        let reach = tcp.ack.wrapping_add((window << scale).max(1));
         if reach.wrapping_sub(dst.seqhi) as i32 >= 0 {
             dst.seqhi = reach;
         }
@@ -291,12 +302,17 @@ fn track(src: &mut Peer, dst: &mut Peer, tcp: &Tcp, diff: u32) {
     }
 }
 
-/// The window scale that holds for a packet: none on a SYN.
-fn shift(peer: &Peer, tcp: &Tcp) -> u32 {
-    if tcp.flags & SYN != 0 {
-        return 0;
-    }
+/// `PF_WSCALE_FLAG`.
+const SCALED: u8 = 0x80;
+
+/// A peer's window scale (`PF_WSCALE_MASK`).
+fn shift(peer: &Peer) -> u32 {
     u32::from(peer.wscale & 0x0f)
+}
+
+/// The window of a SYN, which is never scaled, in the units of those that are.
+fn unscaled(window: u32, shift: u8) -> u32 {
+    window.div_ceil(1 << shift)
 }
 
 fn tcp_timeout(src: u8, dst: u8) -> u8 {

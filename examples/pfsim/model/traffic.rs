@@ -57,6 +57,32 @@ pub struct Burst {
     pub tcp: Option<Tcp>,
 }
 
+impl Burst {
+    /// Takes so many packets off the front; all of them if there are no more.
+    pub fn take(&mut self, packets: u64) -> Self {
+        if packets >= self.packets {
+            let all = *self;
+            self.packets = 0;
+            return all;
+        }
+        let share = |all: u64| all * packets / self.packets;
+        let (octets, len) = (share(self.octets), share(self.tcp.map_or(0, |tcp| tcp.len)));
+        let front = Self {
+            packets,
+            octets,
+            tcp: self.tcp.map(|tcp| Tcp { len, ..tcp }),
+            ..*self
+        };
+        self.packets -= packets;
+        self.octets -= octets;
+        if let Some(tcp) = &mut self.tcp {
+            tcp.seq = tcp.seq.wrapping_add(len as u32);
+            tcp.len -= len;
+        }
+        front
+    }
+}
+
 /// A state that a conversation makes on the firewall.
 #[derive(Clone, Debug)]
 pub struct Path {
@@ -195,6 +221,8 @@ fn packets(rng: &mut Rng, mixture: &[(f64, Component)]) -> u64 {
 
 /// Most segments in a burst: with their acknowledgements, fewer than pfsync's 128.
 const BURST: u64 = 64;
+/// What is sent within so many seconds is one burst.
+const MOMENT: f64 = 0.01;
 
 /// Seconds as microseconds.
 fn micros(seconds: f64) -> Micros {
@@ -451,6 +479,7 @@ impl Conversation {
                 payload: 320,
             });
             self.pause(rtt);
+            self.push(Phase::Ack(Side::Responder));
             self.push(Phase::Data {
                 from: Side::Responder,
                 payload,
@@ -487,6 +516,10 @@ impl Conversation {
             let payload = self.rng.lognormal(0.6, 420.0).min(4000.0) as u64 + 1;
             self.push(Phase::Data { from: ask, payload });
             self.pause(rtt);
+            // acknowledged at once, answered a little later
+            self.push(Phase::Ack(answer));
+            let work = self.rng.lognormal(1.0, 0.005).min(1.0);
+            self.pause(work);
             let full = (data / rounds) * self.ends.mss;
             let payload = full + self.rng.below(self.ends.mss) + 1;
             self.push(Phase::Data {
@@ -696,15 +729,30 @@ impl Conversation {
             len,
             ack: self.ends.seq[from.other() as usize],
             flags,
-            window: if flags & SYN != 0 { 65_535 } else { 2048 },
+            window: self.window(flags),
             wscale: self.ends.wscale.filter(|_| flags & SYN != 0),
+        }
+    }
+
+    /// Whether the plan has `from` acknowledge what is sent now, a round trip later.
+    fn is_acknowledged_later(&self, from: Side) -> bool {
+        let mut next = self.phases.iter();
+        let is_pause = matches!(next.next(), Some(Phase::Pause(_)));
+        is_pause && matches!(next.next(), Some(Phase::Ack(side)) if *side == from)
+    }
+
+    /// As large from the beginning; nobody takes back what was offered (RFC 9293, 3.8.6).
+    fn window(&self, flags: u8) -> u16 {
+        match self.ends.wscale {
+            Some(_) if flags & SYN == 0 => 2048,
+            _ => 65_535,
         }
     }
 
     /// Some of the data that is to go, its acknowledgements, and how long it takes.
     fn data(&mut self, from: Side, payload: u64) -> (Vec<Burst>, Micros) {
         let (mss, rate) = (self.ends.mss, self.ends.rate);
-        let in_a_moment = (rate * 0.1 / mss as f64) as u64;
+        let in_a_moment = (rate * MOMENT / mss as f64) as u64;
         let most = in_a_moment.clamp(1, BURST);
         let len = payload.min(most * mss);
         let segments = len.div_ceil(mss);
@@ -720,6 +768,11 @@ impl Conversation {
         let seq = &mut self.ends.seq[from as usize];
         *seq = seq.wrapping_add(len as u32);
         let rest = payload - len;
+        let rest_is_answered = rest == 0 && self.is_acknowledged_later(from.other());
+        if rest_is_answered {
+            self.unacknowledged = 0;
+            return (bursts, 1);
+        }
         self.unacknowledged += segments;
         // every other segment at once, the last one a little later; a lost one by itself
         let mut acks = self.unacknowledged / 2 + again;

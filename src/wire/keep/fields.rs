@@ -260,7 +260,7 @@ impl Get<'_> {
     fn state(&mut self) -> Option<KeptState> {
         let id = self.id()?;
         let [flags, pftm, marks, shape] = self.take()?;
-        if flags > 7 || usize::from(pftm) >= PFTM_COUNT {
+        if flags > 7 || usize::from(pftm) > PFTM_COUNT {
             return None;
         }
         let (sender, counted_by) = (self.u16()?, self.u16()?);

@@ -248,7 +248,7 @@ pub struct KeptState {
     pub is_overdue: bool,
     /// Whether nothing was heard of it since a stop that was not in good order.
     pub is_doubtful: bool,
-    /// PFTM number of its timeout.
+    /// PFTM number of its timeout; the number behind the last for a state that is deleted.
     pub pftm: u8,
     /// What the table knows of its activity and sequence numbers.
     pub marks: u8,

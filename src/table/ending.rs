@@ -1,0 +1,104 @@
+//! A DEL_C of one firewall for a state that another carries: its end is held back a little.
+//!
+//! ```text
+//!              DEL_C of A, B counted packets         2 s, DEL_C, CLR, DEL, no room, stop
+//!   held ------------------------------------> ended ------------------------------------> Flow
+//!     ^                                        |   ^ |  heard of within 200 ms: taken in
+//!     +----------------------------------------+   +-+
+//!              heard of later
+//! ```
+//! After a failover the firewall that is idle holds a copy of each state, which knows of a packet up
+//! to a second late, and its purge can delete the state just as packets pass the other. What the
+//! other says of them was then under way when it learned of the end. If it goes on speaking of the
+//! state it did not learn of it: the state lives.
+//!
+//! A state that is held back stays in its place, in a list of its own, and counts against -m as
+//! before. Source: if_pfsync.c, `pfsync_delete_state`, `pfsync_in_del_c`, `pfsync_in_updates`.
+
+use std::time::Duration;
+
+use super::slot::{Counts, EXPORTED, SETTLED};
+use super::{Arrival, Table};
+use crate::flow::End;
+use crate::slab::NONE;
+use crate::time::Uptime;
+
+/// How long an end is held back: an update waits a second at most in its sender's queue, and a
+/// second for a tick of its clock and the network.
+pub(super) const HELD_BACK: Duration = Duration::from_secs(2);
+
+/// What comes so long after a DEL_C was sent before its sender had learned of that.
+const OVERLAP: Duration = Duration::from_millis(200);
+
+/// In the place of a PFTM number: the state is deleted.
+pub const DELETED: u8 = u8::MAX;
+
+impl Table {
+    /// Takes a DEL_C in: whether the state ends with it.
+    #[inline(always)]
+    pub(super) fn is_ended_by(&mut self, place: u32, arrival: &Arrival) -> bool {
+        if self.is_deleted(place) {
+            return true;
+        }
+        self.note_delete(place, arrival);
+        let slot = &self.slots[place];
+        let is_alone = slot.counted_by == arrival.sender.0 && slot.shares == NONE;
+        if is_alone || !self.is_carried_by_another(place, arrival) {
+            return true;
+        }
+        self.refresh(place, arrival, DELETED);
+        false
+    }
+
+    /// Whether nothing more is expected of a state: it is deleted or overdue.
+    pub(super) fn is_over(&self, place: u32) -> bool {
+        self.is_deleted(place) || self.slots[place].is_overdue
+    }
+
+    /// Counts the end of a state that is over, or as good as that, and tells which it is.
+    pub(super) fn count_over(&mut self, place: u32) -> End {
+        if self.is_deleted(place) {
+            self.counters.deleted += 1;
+            End::Deleted
+        } else {
+            self.counters.expired += 1;
+            End::Expired
+        }
+    }
+
+    /// How a state ends that `end` takes out, if it was not deleted before.
+    pub(super) fn end_of(&self, place: u32, end: End) -> End {
+        if self.is_deleted(place) {
+            End::Deleted
+        } else {
+            end
+        }
+    }
+
+    /// Whether a state's end is held back.
+    #[inline]
+    pub(super) fn is_deleted(&self, place: u32) -> bool {
+        self.slots[place].pftm == DELETED
+    }
+
+    /// Whether what came for a state that is deleted says no more of it than that it was there.
+    pub(super) fn overlaps(&self, place: u32, now: Uptime) -> bool {
+        self.is_deleted(place) && now.since(self.slots[place].seen) <= OVERLAP
+    }
+
+    /// Whether packets of a state passed at another firewall than the one that deletes it, and its
+    /// dialect has an end that is no firewall's alone (pfsync.md 5.2, 5.3).
+    #[cold]
+    fn is_carried_by_another(&self, place: u32, arrival: &Arrival) -> bool {
+        let slot = &self.slots[place];
+        let nothing = Counts::default();
+        let is_another = |sender: u16| ![arrival.sender.0, SETTLED, EXPORTED].contains(&sender);
+        arrival.dialect.is_modern()
+            && !slot.is_overdue
+            && (is_another(slot.counted_by) && slot.counts != nothing
+                || self.shares_of(place).any(|at| {
+                    let share = &self.shares[at];
+                    is_another(share.sender) && (share.is_estimate || share.counts != nothing)
+                }))
+    }
+}
