@@ -45,6 +45,8 @@ counters! {
         octets: "octets captured",
         kernel_dropped: "packets dropped by the kernel's capture buffer",
         interface_dropped: "packets dropped by the interface",
+        lost: "captures lost",
+        reopened: "captures opened again",
     }
 }
 

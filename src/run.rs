@@ -7,6 +7,7 @@
 //!   clock, deadlines --+
 //! ```
 
+mod comeback;
 mod commands;
 mod keep;
 mod live;

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use nix::sys::wait::{WaitStatus, waitpid};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 
 use super::sys;
@@ -101,6 +101,14 @@ pub fn status_of(child: Pid) -> Ended {
             Err(_) => return Ended::Status(1),
         }
     }
+}
+
+/// Whether `child` has not ended yet.
+pub fn is_running(child: Pid) -> bool {
+    matches!(
+        waitpid(child, Some(WaitPidFlag::WNOHANG)),
+        Ok(WaitStatus::StillAlive)
+    )
 }
 
 /// /dev/null, opened while it can be.

@@ -11,6 +11,9 @@
 //! | FreeBSD | Capsicum rights on the captures: read, wait, count. Not capability mode: in it |
 //! |         | sendto(2) takes no address, and collectors change while the program runs      |
 //! | others  | none                                                                          |
+//!
+//! The parent gives up nothing: what a capture that was lost is opened with, OpenBSD's pledge(2)
+//! does not know. What comes to it is the configuration and the child's few words.
 
 use std::fs;
 use std::io;
@@ -138,7 +141,7 @@ pub fn enter_sandbox() -> Result<String, String> {
 #[cfg(target_os = "openbsd")]
 pub fn enter_sandbox() -> Result<String, String> {
     let promises = c"stdio inet recvfd bpf";
-    super::sys::pledge(promises, true).map_err(|error| format!("pledge: {error}"))?;
+    super::sys::pledge(promises).map_err(|error| format!("pledge: {error}"))?;
     Ok("unveil, pledge".to_owned())
 }
 
@@ -152,18 +155,4 @@ pub fn enter_sandbox() -> Result<String, String> {
         true => "Capsicum rights on captures".to_owned(),
         false => "no sandbox on this system".to_owned(),
     })
-}
-
-/// What the privileged process gives up: it opens files and sockets, and looks after the other.
-///
-/// # Errors
-/// The system refuses it.
-pub fn limit_parent() -> Result<(), String> {
-    #[cfg(target_os = "openbsd")]
-    super::sys::pledge(
-        c"stdio rpath wpath cpath inet mcast unix sendfd proc",
-        false,
-    )
-    .map_err(|error| format!("pledge: {error}"))?;
-    Ok(())
 }

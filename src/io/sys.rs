@@ -380,10 +380,10 @@ pub(super) fn landlock() -> io::Result<u32> {
 /// # Errors
 /// What unveil(2) or pledge(2) reports.
 #[cfg(target_os = "openbsd")]
-pub(super) fn pledge(promises: &std::ffi::CStr, hides_files: bool) -> io::Result<()> {
+pub(super) fn pledge(promises: &std::ffi::CStr) -> io::Result<()> {
     // SAFETY: NUL-terminated strings that outlive the calls; no second list of promises.
     unsafe {
-        if hides_files && libc::unveil(c"/".as_ptr(), c"".as_ptr()) != 0 {
+        if libc::unveil(c"/".as_ptr(), c"".as_ptr()) != 0 {
             return Err(io::Error::last_os_error());
         }
         if libc::pledge(promises.as_ptr(), std::ptr::null()) != 0 {

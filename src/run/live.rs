@@ -7,13 +7,15 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, never, select_biased};
 
 use super::Outside;
+use super::comeback::Comeback;
 use super::commands::{self, Commands, Desk};
+use super::parent::Parent;
 use super::start::{self, Child, Started};
 use crate::control::Source;
 use crate::counters::SourceCounters;
 use crate::engine::{Engine, Packet};
 use crate::flow::Boot;
-use crate::io::capture::{Batch, Readers, local_addresses};
+use crate::io::capture::{Adder, Batch, Readers, local_addresses};
 use crate::io::clock::Clock;
 use crate::io::control::Ask;
 use crate::io::output::Output;
@@ -54,7 +56,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, String> {
     let outside = Outside::open(&config, WhenFull::Drop, log, Some(parent.clone()))?;
     let commands = Commands::start(listening)?;
     let form = options.form.unwrap_or(Form::None);
-    let readers = Readers::start(captures).map_err(thread)?;
+    let (readers, adder) = Readers::start_open(captures).map_err(thread)?;
     let now = clock.now();
     let mut live = LiveRun {
         options: options.clone(),
@@ -68,7 +70,9 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, String> {
         commands,
         last_pfsync: now.uptime,
         is_silence_told: false,
-        has_failed: false,
+        parent: parent.clone(),
+        adder,
+        comeback: Comeback::default(),
     };
     live.outside
         .keeper
@@ -98,7 +102,10 @@ struct LiveRun {
     sources: Vec<Source>,
     last_pfsync: Uptime,
     is_silence_told: bool,
-    has_failed: bool,
+    parent: Parent,
+    adder: Adder,
+    /// Captures that are lost.
+    comeback: Comeback,
 }
 
 impl LiveRun {
@@ -120,6 +127,9 @@ impl LiveRun {
                 break;
             }
             let now = self.clock.now();
+            if !self.comeback.is_empty() {
+                self.try_captures(now);
+            }
             self.outside.keep(&mut self.engine, now);
             let due = self.engine.poll_timeout();
             let wait = due.map_or(TURN, |due| due.since(now.uptime).min(TURN));
@@ -209,11 +219,68 @@ impl LiveRun {
                 solicitor.lost(now);
             }
         }
-        if let Some(Err(error)) = &batch.end {
-            self.has_failed = true;
-            let source = self.sources.get(batch.source);
-            let name = source.map_or("", |source| &source.name);
-            self.outside.log.warn(&format!("{name}: {error}"));
+        if batch.is_opened {
+            self.regain(batch.source, now);
+        }
+        match &batch.end {
+            None => {}
+            Some(Ok(())) => self.lose(batch.source, "it ended", now),
+            Some(Err(error)) => self.lose(batch.source, &error.to_string(), now),
+        }
+    }
+
+    /// A capture has ended, or could not be opened again.
+    fn lose(&mut self, number: usize, problem: &str, now: Now) {
+        let Some(source) = self.sources.get_mut(number) else {
+            return;
+        };
+        let name = &source.name;
+        let line = if self.comeback.fail(number, now.uptime) {
+            source.counters.lost += 1;
+            format!("{name}: capture lost: {problem}")
+        } else {
+            format!("{name}: not opened again yet: {problem}")
+        };
+        let limited = self.outside.limiter.admit(now.uptime, &line);
+        if let Some(line) = limited {
+            self.outside.log.warn(&line);
+        }
+    }
+
+    /// Tries what is lost and due.
+    fn try_captures(&mut self, now: Now) {
+        while let Some(number) = self.comeback.next(now.uptime) {
+            let Some(source) = self.sources.get(number) else {
+                continue;
+            };
+            let counters = source.counters;
+            let opened = self.parent.open_capture(&source.name).and_then(|relayed| {
+                let added = self.adder.add(number, Box::new(relayed), counters);
+                added.map_err(|error| format!("thread: {error}"))
+            });
+            if let Err(problem) = opened {
+                self.lose(number, &problem, now);
+            }
+        }
+    }
+
+    /// A capture that was lost is there again.
+    fn regain(&mut self, number: usize, now: Now) {
+        self.comeback.succeed(number);
+        let Some(source) = self.sources.get(number) else {
+            return;
+        };
+        let line = format!("{}: capturing again", source.name);
+        let line = self.outside.limiter.admit(now.uptime, &line);
+        let log = &mut self.outside.log;
+        if let Some(line) = line {
+            log.info(&line);
+        }
+        if let Err(problem) = self.outside.solicit.reopen(&source.name, &self.parent) {
+            log.warn(&format!("solicit on {}: {problem}", source.name));
+        }
+        if let Some(solicitor) = self.engine.solicitor() {
+            solicitor.lost(now);
         }
     }
 
@@ -271,10 +338,6 @@ impl LiveRun {
             let line = format!("{dropped} octets of output dropped: its reader is too slow");
             self.outside.log.warn(&line);
         }
-        if self.has_failed {
-            ExitCode::FAILURE
-        } else {
-            ExitCode::SUCCESS
-        }
+        ExitCode::SUCCESS
     }
 }

@@ -6,6 +6,8 @@
 //!        --tap FILE------>           if the configuration names it: opens it, passes the descriptor
 //!        --bind ADDRESS--->          if it is a flowsrc of the configuration: the same
 //!        --raw4, raw6 IF->           if the configuration solicits there: the same
+//!        --capture NAME--->          if the configuration names it: a process that reads it, and
+//!                                    what that writes to
 //!        --keep read, new->          opens the keep file, or the one beside it: the same
 //!        --keep install--->          puts the new one in the place of the old one
 //!        --log------------>          a socket to syslogd
@@ -21,19 +23,21 @@ use std::fs::File;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{live_config, taps};
+use super::{live_config, start, taps};
 use crate::config::{Config, apply_text};
-use crate::io::daemon::{Ended, Null, Waiting, status_of};
+use crate::io::capture::{Relay, Relayed};
+use crate::io::daemon::{self, Ended, Null, Waiting, status_of};
 use crate::io::keep::{Files, Place};
 use crate::io::link::{Link, Message};
 use crate::io::log::{self, Log};
+use crate::io::privileges::User;
 use crate::io::raw::{self, Raw};
 use crate::io::signals::Waiter;
 use crate::io::transport::{self, WhenFull, source_address};
@@ -46,6 +50,7 @@ const TAP: &str = "tap ";
 const BIND: &str = "bind ";
 const RAW4: &str = "raw4 ";
 const RAW6: &str = "raw6 ";
+const CAPTURE: &str = "capture ";
 const KEEP: &str = "keep ";
 const KEEP_READ: &str = "keep read";
 const KEEP_NEW: &str = "keep new";
@@ -106,6 +111,17 @@ impl Parent {
         let mut asking = self.asking();
         let v4 = asking.open(&format!("{RAW4}{name}"))?;
         Ok(Raw::new(v4, asking.open(&format!("{RAW6}{name}")).ok()))
+    }
+
+    /// A capture that was lost, read by another process.
+    pub(super) fn open_capture(&self, name: &str) -> Result<Relayed, String> {
+        // The disk of the keep file may keep it busy; there will be another try.
+        let mut asking = self
+            .0
+            .try_lock()
+            .map_err(|_| "the parent process is busy")?;
+        let stream = asking.open(&format!("{CAPTURE}{name}"))?;
+        Relayed::new(UnixStream::from(stream)).map_err(|error| error.to_string())
     }
 
     /// Where the keep file is.
@@ -237,7 +253,10 @@ pub(super) struct Guardian<'a> {
     pub(super) config: Config,
     /// The keep file, which stays the same.
     pub(super) keep: Option<Files>,
+    pub(super) captures: Captures,
     pub(super) link: Link,
+    /// Its end tells the child that this process has ended.
+    pub(super) life: Option<UnixStream>,
     pub(super) child: Pid,
     pub(super) log: Log,
     /// The shell, and what takes its terminal's place.
@@ -331,6 +350,34 @@ impl Guardian<'_> {
         self.link.send(message.number, &octets, descriptor)
     }
 
+    /// Starts a process that opens the capture, gives up its rights, and reads.
+    fn open_capture(&mut self, name: &str) -> Result<OwnedFd, String> {
+        if !self.captures.names.iter().any(|other| other == name) {
+            return Err("only captures that the configuration names can be opened".to_owned());
+        }
+        self.captures.reap();
+        let process = |error: io::Error| format!("process: {error}");
+        let (stream, theirs) = UnixStream::pair().map_err(process)?;
+        if let Some(reader) = daemon::fork().map_err(process)? {
+            self.captures.readers.push(reader);
+            return Ok(theirs.into());
+        }
+        drop(theirs);
+        // It must not hold what tells the two processes of each other's end.
+        self.life = None;
+        if let Ok((unused, _)) = Link::pair() {
+            self.link = unused;
+        }
+        if let Ok(mut relay) = Relay::new(stream) {
+            match start::open_capture(name, &self.captures, &mut self.log) {
+                Ok(mut live) => relay.run(&mut live),
+                Err(problem) => relay.fail(&problem),
+            }
+        }
+        // Nothing that this process has from its parent is its own to clear away.
+        std::process::exit(0)
+    }
+
     fn handle(&mut self, request: &str) -> Result<Opened, String> {
         if request == CONFIG {
             self.config = live_config(self.options)?;
@@ -339,6 +386,9 @@ impl Guardian<'_> {
         if request.starts_with(KEEP) {
             let keep = self.keep.as_ref().ok_or("no keep file is named")?;
             return handle_keep(keep, request).map_err(|error| error.to_string());
+        }
+        if let Some(name) = request.strip_prefix(CAPTURE) {
+            return self.open_capture(name).map(Opened::Descriptor);
         }
         let opened = if request == LOG {
             log::connect().ok_or("syslogd is not there")?.into()
@@ -375,6 +425,30 @@ enum Opened {
     Descriptor(OwnedFd),
     /// It is done, or there is nothing.
     Nothing,
+}
+
+/// What captures are opened by, and who reads those that were opened again.
+pub(super) struct Captures {
+    pub(super) names: Vec<String>,
+    pub(super) joins: bool,
+    pub(super) user: Option<User>,
+    readers: Vec<Pid>,
+}
+
+impl Captures {
+    pub(super) fn new(config: &Config, user: Option<User>) -> Self {
+        Self {
+            names: config.captures.clone(),
+            joins: !config.is_join_off,
+            user,
+            readers: Vec::new(),
+        }
+    }
+
+    /// Forgets those that have ended.
+    fn reap(&mut self) {
+        self.readers.retain(|reader| daemon::is_running(*reader));
+    }
 }
 
 fn handle_keep(keep: &Files, request: &str) -> io::Result<Opened> {

@@ -68,6 +68,16 @@ impl Soliciting {
         }
     }
 
+    /// Opens the sockets on interface `name` again: it went away and is back, as another one by
+    /// its number.
+    pub(super) fn reopen(&mut self, name: &str, parent: &Parent) -> Result<(), String> {
+        match &mut self.raw {
+            Some((interface, raw)) if interface == name => *raw = parent.open_raw(name)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// Sends what there is to ask; `report` hears of what could not be sent.
     pub(super) fn send(&self, solicitor: &mut Solicitor, report: &mut dyn FnMut(String)) {
         let Some((_, raw)) = &self.raw else { return };

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use super::commands;
 use super::live_config;
-use super::parent::{Guardian, Parent};
+use super::parent::{Captures, Guardian, Parent};
 use crate::config::Config;
 use crate::io::capture::{Live, Numbered};
 use crate::io::clock::Clock;
@@ -85,10 +85,11 @@ pub(super) fn start(options: &Options) -> Result<Started, String> {
     if let Some(child) = daemon::fork().map_err(process)? {
         drop((theirs, lifeline));
         let _files = listening.into_files();
-        privileges::limit_parent()?;
         let guardian = Guardian {
             options,
             keep: config.keep.file.as_deref().map(Files::new),
+            captures: Captures::new(&config, user),
+            life: Some(life),
             config,
             link: ours,
             child,
@@ -96,7 +97,7 @@ pub(super) fn start(options: &Options) -> Result<Started, String> {
             background,
         };
         let outcome = guardian.run();
-        drop((pidfile, life));
+        drop(pidfile);
         return outcome.map(Started::Over);
     }
     drop((ours, life));
@@ -105,7 +106,7 @@ pub(super) fn start(options: &Options) -> Result<Started, String> {
     }
     let mut captures = open_captures(&config, &mut log)?;
     let null = background.map(|(_, null)| null);
-    give_up_rights(user.as_ref(), &mut captures, &mut log)?;
+    log.debug(&give_up_rights(user.as_ref(), &mut captures)?);
     let parent = Parent::new(theirs);
     let connect = parent.clone();
     log.connect_by(Box::new(move || connect.log()));
@@ -176,19 +177,29 @@ fn listen_after_another(config: &Config) -> Result<Listening, String> {
 }
 
 fn open_captures(config: &Config, log: &mut Log) -> Result<Vec<Live>, String> {
-    let mut captures = Vec::new();
-    for name in &config.captures {
-        let live =
-            Live::open(name, !config.is_join_off).map_err(|error| format!("{name}: {error}"))?;
-        if let Some(problem) = live.join_problem() {
-            log.warn(&format!("{name}: multicast group not joined: {problem}"));
-        }
-        captures.push(live);
-    }
-    Ok(captures)
+    let names = config.captures.iter();
+    names
+        .map(|name| open_live(name, !config.is_join_off, log))
+        .collect()
 }
 
-fn give_up_rights(user: Option<&User>, captures: &mut [Live], log: &mut Log) -> Result<(), String> {
+fn open_live(name: &str, joins: bool, log: &mut Log) -> Result<Live, String> {
+    let live = Live::open(name, joins).map_err(|error| format!("{name}: {error}"))?;
+    if let Some(problem) = live.join_problem() {
+        log.warn(&format!("{name}: multicast group not joined: {problem}"));
+    }
+    Ok(live)
+}
+
+/// Opens the capture called `name` and gives up all rights, in a process of its own.
+pub(super) fn open_capture(name: &str, by: &Captures, log: &mut Log) -> Result<Live, String> {
+    let mut live = open_live(name, by.joins, log)?;
+    give_up_rights(by.user.as_ref(), std::slice::from_mut(&mut live))?;
+    Ok(live)
+}
+
+/// What was done, for the log.
+fn give_up_rights(user: Option<&User>, captures: &mut [Live]) -> Result<String, String> {
     for live in captures.iter() {
         live.confine()
             .map_err(|error| format!("capture: {error}"))?;
@@ -204,8 +215,7 @@ fn give_up_rights(user: Option<&User>, captures: &mut [Live], log: &mut Log) -> 
         || "no change of user".to_owned(),
         |user| format!("user {}, empty root directory", user.name),
     );
-    log.debug(&format!("{user}; {sandbox}"));
-    Ok(())
+    Ok(format!("{user}; {sandbox}"))
 }
 
 /// Captures, each for a thread of its own.

@@ -131,6 +131,7 @@ mod tests {
             frames: Vec::new(),
             counters: SourceCounters::default(),
             position: 0,
+            is_opened: false,
             end: None,
         }
     }

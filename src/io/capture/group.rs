@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use nix::net::if_::InterfaceFlags;
 use socket2::{Domain, Socket, Type};
 
 use crate::io::sys;
@@ -70,6 +71,23 @@ pub(in crate::io) fn addresses_of(name: &str) -> Vec<IpAddr> {
         .flat_map(|device| device.addresses)
         .map(|address| address.addr)
         .collect()
+}
+
+/// Why a handle on interface `name` can be of no use any more: what libpcap says of it in a
+/// sandbox is about the sandbox.
+pub(super) fn problem_of(name: &str) -> Option<io::Error> {
+    let mut found = nix::ifaddrs::getifaddrs().ok()?;
+    // Captures of all interfaces go on whatever becomes of one.
+    if name == "any" {
+        return None;
+    }
+    match found.find(|interface| interface.interface_name == name) {
+        None => Some(io::Error::other("the interface has gone")),
+        Some(interface) if !interface.flags.contains(InterfaceFlags::IFF_UP) => {
+            Some(io::Error::other("the interface is down"))
+        }
+        Some(_) => None,
+    }
 }
 
 /// Addresses of this host: what comes from them is its own. Not by libpcap, which looks for much

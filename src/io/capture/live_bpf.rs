@@ -28,6 +28,7 @@ const ALIGNMENT: usize = 4;
 
 /// A capture handle.
 pub struct Live {
+    name: String,
     capture: Capture<Active>,
     link: LinkType,
     /// What each read must ask for, octets.
@@ -64,6 +65,7 @@ impl Live {
             None
         };
         Ok(Self {
+            name: name.to_owned(),
             capture,
             link,
             buffer_len,
@@ -120,7 +122,7 @@ impl Source for Live {
         let read = match sys::read_bpf(&self.capture, self.buffer_len, &mut batch.octets) {
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(More::Maybe),
-            Err(error) => return Err(Error::Io(error)),
+            Err(error) => return Err(Error::Io(group::problem_of(&self.name).unwrap_or(error))),
         };
         let filled = batch.octets.get(..read).unwrap_or_default();
         let frames = &mut batch.frames;

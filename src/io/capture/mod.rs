@@ -16,6 +16,7 @@ mod live;
 #[cfg(target_os = "openbsd")]
 #[path = "live_bpf.rs"]
 mod live;
+mod relay;
 
 use std::fmt;
 use std::io;
@@ -29,6 +30,7 @@ pub use file::File;
 pub use group::local_addresses;
 pub(super) use group::{GROUP_V4, GROUP_V6, addresses_of};
 pub use live::Live;
+pub use relay::{Relay, Relayed};
 
 use crate::counters::SourceCounters;
 use crate::wire::savefile::{self, Frame};
@@ -50,6 +52,8 @@ pub struct Batch {
     pub counters: SourceCounters,
     /// Octets of the file read so far.
     pub position: u64,
+    /// Whether the source was opened again with this.
+    pub is_opened: bool,
     /// Why there will be no more, if there will not.
     pub end: Option<Result<(), Error>>,
 }
@@ -62,6 +66,7 @@ impl Batch {
             frames: Vec::new(),
             counters: SourceCounters::default(),
             position: 0,
+            is_opened: false,
             end: None,
         }
     }
@@ -140,38 +145,71 @@ pub struct Readers {
     is_stopped: Arc<AtomicBool>,
 }
 
+/// Starts further threads beside those that [`Readers::start`] did.
+pub struct Adder(Reader);
+
+impl Adder {
+    /// Reads `source` in a thread of its own, as the one in the place `number`, which has counted
+    /// `counters` so far.
+    ///
+    /// # Errors
+    /// The system refuses a thread.
+    pub fn add(
+        &self,
+        number: usize,
+        source: Box<dyn Source>,
+        counters: SourceCounters,
+    ) -> io::Result<()> {
+        let reader = self.0.clone();
+        thread::Builder::new()
+            .name("capture".to_owned())
+            .spawn(move || reader.run(number, source, counters))
+            .map(drop)
+    }
+}
+
 impl Readers {
     /// Reads `sources` one after the other in one thread (savefiles), or each in its own (live).
     ///
     /// # Errors
     /// The system refuses a thread.
     pub fn start(groups: Vec<Vec<Numbered>>) -> io::Result<Self> {
+        Self::start_open(groups).map(|(readers, _)| readers)
+    }
+
+    /// [`Self::start`], with what more sources are added by: batches may come as long as it lives.
+    ///
+    /// # Errors
+    /// The system refuses a thread.
+    pub fn start_open(groups: Vec<Vec<Numbered>>) -> io::Result<(Self, Adder)> {
         let count = BATCHES * groups.len().max(1);
         let (batches, from_readers) = bounded(count);
         let (emptied, to_readers) = bounded::<Batch>(2 * count);
         let is_stopped = Arc::new(AtomicBool::new(false));
+        let template = Reader {
+            batches,
+            emptied: to_readers,
+            pool: emptied.clone(),
+            is_stopped: Arc::clone(&is_stopped),
+        };
         for group in groups {
-            let reader = Reader {
-                batches: batches.clone(),
-                emptied: to_readers.clone(),
-                pool: emptied.clone(),
-                is_stopped: Arc::clone(&is_stopped),
-            };
+            let reader = template.clone();
             thread::Builder::new()
                 .name("capture".to_owned())
                 .spawn(move || {
                     for (number, source) in group {
-                        if !reader.run(number, source) {
+                        if !reader.run(number, source, SourceCounters::default()) {
                             return;
                         }
                     }
                 })?;
         }
-        Ok(Self {
+        let readers = Self {
             batches: from_readers,
             emptied,
             is_stopped,
-        })
+        };
+        Ok((readers, Adder(template)))
     }
 
     /// Where batches arrive; disconnected when every source has ended.
@@ -191,6 +229,7 @@ impl Readers {
     }
 }
 
+#[derive(Clone)]
 struct Reader {
     batches: Sender<Batch>,
     emptied: Receiver<Batch>,
@@ -200,8 +239,12 @@ struct Reader {
 
 impl Reader {
     /// Reads one source to its end; false if nobody wants more.
-    fn run(&self, number: usize, mut source: Box<dyn Source>) -> bool {
-        let mut counters = SourceCounters::default();
+    fn run(
+        &self,
+        number: usize,
+        mut source: Box<dyn Source>,
+        mut counters: SourceCounters,
+    ) -> bool {
         loop {
             if self.is_stopped.load(Ordering::Relaxed) {
                 return false;
@@ -214,6 +257,7 @@ impl Reader {
             batch.frames.clear();
             batch.counters = counters;
             batch.position = 0;
+            batch.is_opened = false;
             batch.end = None;
             let outcome = source.read(&mut batch);
             batch.counters.packets += batch.frames.len() as u64;
@@ -229,7 +273,8 @@ impl Reader {
                 Err(error) => Some(Err(error)),
             };
             let is_end = batch.end.is_some();
-            if batch.frames.is_empty() && !is_end && batch.position == 0 {
+            let is_news = is_end || batch.is_opened || batch.position > 0;
+            if batch.frames.is_empty() && !is_news {
                 // A live source's idle turn. The next one makes its batch from the pool again.
                 let _ = self.pool.try_send(batch);
                 continue;
