@@ -86,6 +86,7 @@ pub(super) fn start(options: &Options) -> Result<Started, String> {
         drop((theirs, lifeline));
         let _files = listening.into_files();
         privileges::limit_parent()?;
+        log.write_behind().map_err(process)?;
         let guardian = Guardian {
             options,
             keep: config.keep.file.as_deref().map(Files::new),
