@@ -224,6 +224,8 @@ const MAX_CAUSES: usize = 64;
 #[derive(Debug, Default)]
 pub struct Limiter {
     causes: BTreeMap<String, (Uptime, u64)>,
+    /// Lines kept back of causes that are not told apart any more, or were beyond the bound.
+    others: u64,
 }
 
 impl Limiter {
@@ -235,21 +237,38 @@ impl Limiter {
                 *kept_back += 1;
                 return None;
             }
-            let line = match *kept_back {
+            let mut line = match *kept_back {
                 0 => cause.to_owned(),
                 n => format!("{cause} (and {n} times more since the last line)"),
             };
+            tell_others(&mut self.others, &mut line);
             (*last, *kept_back) = (now, 0);
             return Some(line);
         }
         if self.causes.len() >= MAX_CAUSES {
-            self.causes.retain(|_, (last, _)| now.since(*last) < QUIET);
+            let others = &mut self.others;
+            self.causes.retain(|_, (last, kept_back)| {
+                let is_recent = now.since(*last) < QUIET;
+                *others += if is_recent { 0 } else { *kept_back };
+                is_recent
+            });
         }
         if self.causes.len() >= MAX_CAUSES {
+            self.others += 1;
             return None;
         }
         self.causes.insert(cause.to_owned(), (now, 0));
-        Some(cause.to_owned())
+        let mut line = cause.to_owned();
+        tell_others(&mut self.others, &mut line);
+        Some(line)
+    }
+}
+
+/// Adds to a line how many of other causes were left out.
+fn tell_others(others: &mut u64, line: &mut String) {
+    if *others > 0 {
+        *line += &format!(" (and {others} lines about other things before)");
+        *others = 0;
     }
 }
 
@@ -283,7 +302,7 @@ mod tests {
         }
         assert!(lost > 10_000, "{lost} lost, {taken} taken");
         drop(log);
-        assert!(lines.all(|line| line.ends_with("later")));
+        assert!(lines.all(|line| !line.ends_with(&long)), "told too early");
     }
 
     #[test]
@@ -307,6 +326,15 @@ mod tests {
         let admitted =
             (0..1000).filter(|n| limiter.admit(Uptime::default(), &n.to_string()).is_some());
         assert_eq!(admitted.count(), MAX_CAUSES);
-        assert!(limiter.admit(Uptime::new(61, 0), "late").is_some());
+        // "0" was kept back once more; that its entry goes loses nothing.
+        assert_eq!(limiter.admit(Uptime::new(1, 0), "0"), None);
+        assert_eq!(
+            limiter.admit(Uptime::new(61, 0), "late").as_deref(),
+            Some("late (and 937 lines about other things before)")
+        );
+        assert_eq!(
+            limiter.admit(Uptime::new(61, 0), "later").as_deref(),
+            Some("later")
+        );
     }
 }
