@@ -349,7 +349,15 @@ impl Outside {
         for line in engine.notices() {
             self.log.warn(&line);
         }
-        self.taps.log_problems(&mut self.log);
+        for (unit, failed) in self.taps.failures() {
+            engine.handle_tapped(unit, 0, failed);
+        }
+        for problem in self.taps.problems() {
+            let now = self.clock.now().uptime;
+            if let Some(line) = self.limiter.admit(now, &problem) {
+                self.log.warn(&line);
+            }
+        }
     }
 
     /// Sends if there is enough to send.

@@ -1,18 +1,24 @@
 //! The log: standard error in the foreground, syslog(3)'s LOG_DAEMON otherwise. It never holds
-//! the caller up: a line that cannot be written is lost.
+//! the caller up: a line that cannot be written is lost. Of standard error that holds only once the
+//! program has threads ([`Log::write_behind`]); how many lines were lost is told when its reader
+//! reads again.
 //!
 //! The syslog crate's own logger blocks and stamps in UTC, so it gets a socket that does not block
 //! and a formatter without a stamp: syslogd(8) puts its own.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::net::UnixDatagram;
 use std::process;
 use std::time::Duration;
 
 use syslog::{Facility, LogFormat, Logger, LoggerBackend, Severity};
 
+use super::output::Output;
 use crate::time::Uptime;
+
+/// How long the end of the program waits for lines that standard error does not take.
+const LAST: Duration = Duration::from_millis(500);
 
 /// Where syslogd listens.
 const SOCKETS: [&str; 3] = ["/dev/log", "/var/run/log", "/var/run/syslog"];
@@ -56,11 +62,40 @@ pub type Connect = Box<dyn FnMut() -> Option<UnixDatagram>>;
 
 enum Backend {
     Stderr,
+    Behind(Behind),
     Syslog {
         #[cfg_attr(target_os = "openbsd", expect(dead_code, reason = "always none"))]
         logger: Option<Logger<LoggerBackend, Unstamped>>,
         connect: Connect,
     },
+}
+
+/// Standard error by a thread.
+struct Behind {
+    output: Output,
+    /// Lines lost since the last that was taken.
+    lost: u64,
+}
+
+impl Behind {
+    fn line(&mut self, line: &str) {
+        let mut text = String::new();
+        if self.lost > 0 {
+            let lost = self.lost;
+            text = format!("pflow: {lost} lines of the log lost: its reader is too slow\n");
+        }
+        text += &format!("pflow: {line}\n");
+        match self.output.write(text.as_bytes()) {
+            true => self.lost = 0,
+            false => self.lost += 1,
+        }
+    }
+}
+
+impl Drop for Behind {
+    fn drop(&mut self) {
+        self.output.finish(LAST);
+    }
 }
 
 /// The log.
@@ -97,6 +132,24 @@ impl Log {
         }
     }
 
+    /// Has lines to standard error written by a thread from now on, so that a reader that does not
+    /// read holds nobody up. Behind the last fork(2) only.
+    ///
+    /// # Errors
+    /// The system refuses a thread.
+    pub fn write_behind(&mut self) -> io::Result<()> {
+        if matches!(self.backend, Backend::Stderr) {
+            self.write_behind_to(io::stderr())?;
+        }
+        Ok(())
+    }
+
+    fn write_behind_to<W: Write + Send + 'static>(&mut self, to: W) -> io::Result<()> {
+        let output = Output::start_on("log", to)?;
+        self.backend = Backend::Behind(Behind { output, lost: 0 });
+        Ok(())
+    }
+
     /// Writes more, or less, from now on.
     pub fn set_verbose(&mut self, is_verbose: bool) {
         self.is_verbose = is_verbose;
@@ -110,8 +163,9 @@ impl Log {
         match &mut self.backend {
             Backend::Stderr => {
                 // Nobody is left to be told if this fails.
-                let _ = writeln!(std::io::stderr(), "pflow: {line}");
+                let _ = writeln!(io::stderr(), "pflow: {line}");
             }
+            Backend::Behind(behind) => behind.line(line),
             #[cfg(target_os = "openbsd")]
             Backend::Syslog { .. } => super::sys::syslog(level.severity(), line),
             #[cfg(not(target_os = "openbsd"))]
@@ -170,6 +224,8 @@ const MAX_CAUSES: usize = 64;
 #[derive(Debug, Default)]
 pub struct Limiter {
     causes: BTreeMap<String, (Uptime, u64)>,
+    /// Lines kept back of causes that are not told apart any more, or were beyond the bound.
+    others: u64,
 }
 
 impl Limiter {
@@ -181,27 +237,73 @@ impl Limiter {
                 *kept_back += 1;
                 return None;
             }
-            let line = match *kept_back {
+            let mut line = match *kept_back {
                 0 => cause.to_owned(),
                 n => format!("{cause} (and {n} times more since the last line)"),
             };
+            tell_others(&mut self.others, &mut line);
             (*last, *kept_back) = (now, 0);
             return Some(line);
         }
         if self.causes.len() >= MAX_CAUSES {
-            self.causes.retain(|_, (last, _)| now.since(*last) < QUIET);
+            let others = &mut self.others;
+            self.causes.retain(|_, (last, kept_back)| {
+                let is_recent = now.since(*last) < QUIET;
+                *others += if is_recent { 0 } else { *kept_back };
+                is_recent
+            });
         }
         if self.causes.len() >= MAX_CAUSES {
+            self.others += 1;
             return None;
         }
         self.causes.insert(cause.to_owned(), (now, 0));
-        Some(cause.to_owned())
+        let mut line = cause.to_owned();
+        tell_others(&mut self.others, &mut line);
+        Some(line)
+    }
+}
+
+/// Adds to a line how many of other causes were left out.
+fn tell_others(others: &mut u64, line: &mut String) {
+    if *others > 0 {
+        *line += &format!(" (and {others} lines about other things before)");
+        *others = 0;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::os::unix::net::UnixStream;
+
     use super::*;
+
+    #[test]
+    fn a_reader_that_does_not_read_holds_nobody_up_and_is_told_what_it_missed() {
+        let (reader, writer) = UnixStream::pair().unwrap();
+        let mut log = Log::stderr(false);
+        log.write_behind_to(writer).unwrap();
+        // Far more than a socket and the queue hold: this ends only if nothing waits.
+        let long = "x".repeat(1000);
+        for _ in 0..20_000 {
+            log.warn(&long);
+        }
+        let mut lines = BufReader::new(reader).lines().map(Result::unwrap);
+        let (mut taken, mut lost) = (0_u64, 0_u64);
+        // Each turn adds a line or finds the queue full, so there is always one to read.
+        while taken + lost < 20_000 {
+            log.warn("later");
+            let line = lines.next().unwrap();
+            taken += u64::from(line.ends_with(&long));
+            if line.ends_with("lines of the log lost: its reader is too slow") {
+                lost += line.split(' ').nth(1).unwrap().parse::<u64>().unwrap();
+            }
+        }
+        assert!(lost > 10_000, "{lost} lost, {taken} taken");
+        drop(log);
+        assert!(lines.all(|line| !line.ends_with(&long)), "told too early");
+    }
 
     #[test]
     fn one_line_a_cause_a_minute_with_a_count_of_the_rest() {
@@ -224,6 +326,15 @@ mod tests {
         let admitted =
             (0..1000).filter(|n| limiter.admit(Uptime::default(), &n.to_string()).is_some());
         assert_eq!(admitted.count(), MAX_CAUSES);
-        assert!(limiter.admit(Uptime::new(61, 0), "late").is_some());
+        // "0" was kept back once more; that its entry goes loses nothing.
+        assert_eq!(limiter.admit(Uptime::new(1, 0), "0"), None);
+        assert_eq!(
+            limiter.admit(Uptime::new(61, 0), "late").as_deref(),
+            Some("late (and 937 lines about other things before)")
+        );
+        assert_eq!(
+            limiter.admit(Uptime::new(61, 0), "later").as_deref(),
+            Some("later")
+        );
     }
 }

@@ -18,7 +18,7 @@ use crate::flow::Boot;
 use crate::io::capture::{Adder, Batch, Readers, local_addresses};
 use crate::io::clock::Clock;
 use crate::io::control::Ask;
-use crate::io::output::Output;
+use crate::io::output::{self, Output};
 use crate::io::signals::{self, Request};
 use crate::io::transport::WhenFull;
 use crate::options::Options;
@@ -42,7 +42,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, String> {
     let Child {
         config,
         clock,
-        log,
+        mut log,
         parent,
         lifeline,
         captures,
@@ -50,6 +50,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, String> {
         null,
     } = child;
     let thread = |error: io::Error| format!("thread: {error}");
+    log.write_behind().map_err(thread)?;
     let names = config.captures.clone();
     let signals = signals::listen(Some(lifeline)).map_err(|error| format!("signals: {error}"))?;
     let addresses = local_addresses().map_err(|error| format!("this host's addresses: {error}"))?;
@@ -332,7 +333,7 @@ impl LiveRun {
             taps, log, clock, ..
         } = &mut self.outside;
         taps.finish(log, clock);
-        let dropped = self.output.finish();
+        let dropped = self.output.finish(output::LAST);
         self.log_statistics();
         if dropped > 0 {
             let line = format!("{dropped} octets of output dropped: its reader is too slow");

@@ -166,13 +166,17 @@ impl Taps {
         tapped
     }
 
-    /// Tells the log what could not be written.
-    pub(super) fn log_problems(&mut self, log: &mut Log) {
-        for file in self.files.values_mut() {
-            if let Some(problem) = file.tap.take_problem() {
-                log.warn(&problem);
-            }
-        }
+    /// Why datagrams could not be written.
+    pub(super) fn problems(&mut self) -> impl Iterator<Item = String> + '_ {
+        let mut files = self.files.values_mut();
+        std::iter::from_fn(move || files.find_map(|file| file.tap.take_problem()))
+    }
+
+    /// Interfaces, and how many datagrams their files took and could not write since this was asked
+    /// last.
+    pub(super) fn failures(&mut self) -> impl Iterator<Item = (u32, u64)> + '_ {
+        let files = self.files.iter_mut();
+        files.map(|(unit, file)| (*unit, file.tap.take_failed()))
     }
 
     /// Has what waits written, by a replay however long that takes, and tells the log what was
@@ -180,7 +184,9 @@ impl Taps {
     pub(super) fn finish(&mut self, log: &mut Log, clock: &Clock) {
         let end = clock.now().uptime.after(LAST);
         let left = || end.since(clock.now().uptime);
-        self.log_problems(log);
+        for problem in self.problems() {
+            log.warn(&problem);
+        }
         let is_live = self.when_full == WhenFull::Drop;
         for file in std::mem::take(&mut self.files).into_values() {
             let lost = file.tap.finish(is_live.then(left));

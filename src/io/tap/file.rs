@@ -351,6 +351,10 @@ mod tests {
         let problem = tap.take_problem().unwrap();
         assert!(problem.starts_with("/dev/full: No space left"), "{problem}");
         assert!(!tap.is_gone());
+        // Each is told of once.
+        let failed = tap.take_failed();
+        assert!(failed >= 1900, "{failed}");
+        assert!(failed + tap.take_failed() <= 3000);
         assert_eq!(tap.finish(None), 3000);
     }
 }

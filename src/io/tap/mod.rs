@@ -60,6 +60,8 @@ pub struct Tap {
     pushed: u64,
     /// Records that found no room or no thread.
     dropped: u64,
+    /// Records taken and then lost that [`Self::take_failed`] has told of.
+    told: u64,
 }
 
 /// What the thread has counted.
@@ -128,6 +130,7 @@ impl Tap {
             tally,
             pushed: 0,
             dropped: 0,
+            told: 0,
         })
     }
 
@@ -180,6 +183,14 @@ impl Tap {
         } else {
             self.dropped + self.tally.failed.load(Ordering::Relaxed)
         }
+    }
+
+    /// Records that were taken and could not be written, since this was asked last.
+    pub fn take_failed(&mut self) -> u64 {
+        let failed = self.lost().saturating_sub(self.dropped);
+        let news = failed.saturating_sub(self.told);
+        self.told += news;
+        news
     }
 
     /// Has what waits written, for as long as that takes or at most `limit`; how many records were
