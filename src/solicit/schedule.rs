@@ -469,7 +469,8 @@ impl Schedule {
             entry.timeout = if is_fresh {
                 expire
             } else {
-                expire.saturating_add(silent)
+                // More than it lives shows packets of which the word was lost, not a longer life.
+                expire.saturating_add(silent).min(known)
             };
             if let Some(class) = self.classes.get_mut(usize::from(pftm)) {
                 class.timeout = entry.timeout;

@@ -192,6 +192,19 @@ fn an_answer_with_all_its_time_left_does_not_make_others_live_longer() {
 }
 
 #[test]
+fn an_answer_after_activity_whose_word_was_lost_does_not_make_others_live_longer() {
+    let mut run = Run::new();
+    run.owed(0, 1, UDP_MULTIPLE);
+    run.answer(10_500, 1, UDP_MULTIPLE);
+    run.activity(20_000, 1, UDP_MULTIPLE);
+    // Silent for 50 s as far as is known, and yet with nearly all of its time left.
+    run.owed(0, 2, UDP_MULTIPLE);
+    run.full_of(50_000, 2, UDP_MULTIPLE, 55, false);
+    run.to(72_500);
+    assert_eq!(run.asked_in(1), [10, 72]);
+}
+
+#[test]
 fn a_state_whose_counters_are_exact_and_one_that_ended_are_not_asked_for() {
     let mut run = Run::new();
     run.full_of(0, 1, UDP_MULTIPLE, 60, true);
