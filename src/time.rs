@@ -124,6 +124,14 @@ impl Now {
         )
     }
 
+    /// A live packet's stamp; or this reading, if the stamp is over a minute older or newer by more
+    /// than a second: the wall clock was set since the packet was captured.
+    pub fn plausible(self, stamp: Wall) -> Wall {
+        let is_old = self.wall.since(stamp) > Duration::from_secs(60);
+        let is_ahead = stamp.since(self.wall) > Duration::from_secs(1);
+        if is_old || is_ahead { self.wall } else { stamp }
+    }
+
     /// The reading when the uptime clock showed `uptime`, by the same boot time.
     pub const fn at(self, uptime: Uptime) -> Self {
         Self {
@@ -194,6 +202,25 @@ mod tests {
         assert_eq!(Wall::new(5, 999_999_999).secs(), 5);
         assert_eq!(Uptime::from_nanos(-1).secs(), -1);
         assert_eq!(Uptime::from_nanos(-1).subsec_nanos(), 999_999_999);
+    }
+
+    #[test]
+    fn a_stamp_from_before_the_clock_was_set_is_not_believed() {
+        let now = Now::with_boot(Wall::new(10_000, 0), Wall::new(0, 0));
+        for stamp in [
+            Wall::new(9_940, 0),
+            Wall::new(10_000, 0),
+            Wall::new(10_001, 0),
+        ] {
+            assert_eq!(now.plausible(stamp), stamp);
+        }
+        for stamp in [
+            Wall::new(9_939, 999_999_999),
+            Wall::new(10_001, 1),
+            Wall::new(0, 0),
+        ] {
+            assert_eq!(now.plausible(stamp), now.wall);
+        }
     }
 
     #[test]

@@ -2144,6 +2144,25 @@ fn times_are_whole_seconds_of_an_uptime_whose_zero_is_inside_a_second() {
 }
 
 #[test]
+fn a_clock_that_is_set_moves_no_timer_and_ends_no_state() {
+    const HOURS: i64 = 3_600_000;
+    let mut run = Run::booted(-1000);
+    run.send(0, A, RICH, &[M::Ins(counted(1).aged(0))]);
+    let mut set = 0;
+    for (turn, step) in [(1, 30 * HOURS), (2, -72 * HOURS), (3, 50 * HOURS)] {
+        run.set_clock(step);
+        set += step;
+        run.send(set + turn * 10_000, A, RICH, &[M::upd_c(&counted(1))]);
+        assert_eq!((run.alive(), run.flows()), (1, vec![]), "after {step} ms");
+    }
+    run.send(set + 31_000, A, RICH, &[M::del_c(&counted(1))]);
+    // By the clock as it is at the end.
+    let end = (set + 30_000) / 1000;
+    assert_eq!(run.flow().times(), (end - 30, end));
+    assert_eq!(run.counters().expired, 0);
+}
+
+#[test]
 fn a_packet_with_an_earlier_stamp_does_not_turn_the_clock_back() {
     let mut run = Run::new();
     run.send(10_000, A, RICH, &[M::Ins(counted(1))]);

@@ -200,7 +200,7 @@ impl LiveRun {
         let messages = self.engine.packet_counters().messages();
         for (frame, octets) in batch.packets() {
             let packet = Packet {
-                stamp: frame.stamp.sane(),
+                stamp: now.plausible(frame.stamp.sane()),
                 link: frame.link,
                 frame: octets,
                 wire_len: frame.wire_len,

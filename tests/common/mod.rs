@@ -949,6 +949,13 @@ impl Run {
         Now::with_boot(self.clock.unwrap(), self.boot.unwrap())
     }
 
+    /// Sets the wall clock forward, or back; the machine's uptime does not change.
+    pub fn set_clock(&mut self, ms: i64) {
+        let set =
+            |wall: Option<Wall>| wall.map(|wall| Wall::from_nanos(wall.nanos() + ms * 1_000_000));
+        (self.clock, self.boot) = (set(self.clock), set(self.boot));
+    }
+
     /// Moves the clock to `ms` after [`T0`], if that is later.
     pub fn advance(&mut self, ms: i64) {
         let stamp = wall(ms);
