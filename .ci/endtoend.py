@@ -541,7 +541,7 @@ def feed(kept, frames, kill_at, interval=2, more=()):
             return records, log
 
 
-KILL_AFTER = 0.03
+KILL_AFTER = 0.1  # a loaded machine needs that long to come so far
 
 
 def ends_of(record):
