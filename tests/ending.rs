@@ -11,6 +11,8 @@
 mod common;
 
 use common::{A, B, D, M, Out, Run, St};
+use pflow::table::KeepCursor;
+use pflow::wire::keep;
 
 /// Dialects in which every firewall that knows of a state deletes it.
 const MODERN: [D; 6] = [
@@ -180,4 +182,22 @@ fn a_state_that_passed_one_firewall_only_ends_with_its_delete() {
         run.send(60_000, A, d, &[M::del_c(&udp())]);
         assert_eq!(run.flows().len(), 1, "{d:?}");
     }
+}
+
+#[test]
+fn an_end_that_is_held_back_outlives_a_restart() {
+    let mut run = after_failover(D::Obsd74, &[]);
+    let (now, mut cursor, mut body) = (run.now(), KeepCursor::default(), Vec::new());
+    while !run.engine.keep_step(now, &mut cursor, &mut body) {}
+    let file = keep::file(true, now.wall, &body);
+    let (header, records) = keep::parse(&file).unwrap();
+    let mut next = Run::new();
+    next.advance(62_000);
+    let now = next.now();
+    next.engine.restore(now, header.is_clean, records);
+    next.advance(63_900);
+    assert_eq!((next.alive(), next.flows().len()), (1, 0));
+    next.advance(64_100);
+    assert_eq!(next.flows().len(), 1);
+    assert_eq!(next.engine.table().counters.deleted, 1);
 }

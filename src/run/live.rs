@@ -33,7 +33,7 @@ const ADDRESSES: Duration = Duration::from_secs(30);
 /// Longest wait for anything, so that a silence is noticed.
 const TURN: Duration = Duration::from_secs(1);
 
-/// Captures until a signal, or until no handle is left.
+/// Captures until a signal, whatever becomes of the captures, or until nobody reads what it prints.
 pub(super) fn run(options: &Options) -> Result<ExitCode, String> {
     let child = match start::start(options)? {
         Started::Over(code) => return Ok(code),
@@ -86,7 +86,8 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, String> {
         replaced.map_err(|error| format!("/dev/null: {error}"))?;
     }
     parent.tell_ready()?;
-    Ok(live.run(&readers))
+    live.run(&readers);
+    Ok(ExitCode::SUCCESS)
 }
 
 struct LiveRun {
@@ -119,7 +120,7 @@ impl LiveRun {
         }
     }
 
-    fn run(&mut self, readers: &Readers) -> ExitCode {
+    fn run(&mut self, readers: &Readers) {
         let mut asks = self.commands.asks();
         loop {
             self.drain();
@@ -152,6 +153,7 @@ impl LiveRun {
                             self.answer(ask);
                         }
                     }
+                    // Not before `adder` goes.
                     Err(_) => break,
                 },
                 recv(asks) -> ask => match ask {
@@ -167,7 +169,7 @@ impl LiveRun {
             }
         }
         readers.stop();
-        self.stop(readers)
+        self.stop(readers);
     }
 
     fn answer(&mut self, ask: Ask) {
@@ -322,7 +324,7 @@ impl LiveRun {
     }
 
     /// Takes in what is on its way already, sends what is held, says what was done.
-    fn stop(&mut self, readers: &Readers) -> ExitCode {
+    fn stop(&mut self, readers: &Readers) {
         while let Ok(batch) = readers.batches().try_recv() {
             self.handle_batch(&batch);
         }
@@ -339,6 +341,5 @@ impl LiveRun {
             let line = format!("{dropped} octets of output dropped: its reader is too slow");
             self.outside.log.warn(&line);
         }
-        ExitCode::SUCCESS
     }
 }
