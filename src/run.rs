@@ -146,6 +146,9 @@ fn check_fixed(old: &Config, new: &Config) -> Result<(), String> {
 /// What there is to send before it is sent, octets: a few calls' worth, and little enough to stay in
 /// the cache.
 const SEND_BUFFER: usize = 1 << 18;
+/// What a replay sends in the order it was packed in before IPFIX messages are put together by
+/// length, octets: where there is less, it does not matter how long it takes.
+const IN_ORDER: usize = 4 << 20;
 /// What each interface has to send then, with many of them: less would not fill a message that the
 /// kernel cuts.
 const SEND_SHARE: usize = 1 << 16;
@@ -156,6 +159,8 @@ struct Outside {
     parent: Option<Parent>,
     ports: BTreeMap<u32, Port>,
     when_full: WhenFull,
+    /// Octets to send before IPFIX messages are put together by length; `None`: they never are.
+    in_order: Option<usize>,
     log: Log,
     limiter: Limiter,
     clock: Clock,
@@ -205,6 +210,7 @@ impl Outside {
             parent,
             ports: BTreeMap::new(),
             when_full,
+            in_order: None,
             log,
             limiter: Limiter::default(),
             clock: Clock::new(None),
@@ -362,9 +368,16 @@ impl Outside {
 
     /// Sends if there is enough to send.
     fn send_much(&mut self, engine: &mut Engine) {
-        if engine.outbox().len() >= SEND_BUFFER.max(self.ports.len() * SEND_SHARE) {
-            self.send(engine);
+        let outbox = engine.outbox();
+        if outbox.len() < SEND_BUFFER.max(self.ports.len() * SEND_SHARE) {
+            return;
         }
+        match &mut self.in_order {
+            Some(0) => outbox.group_by_length(),
+            Some(left) => *left = left.saturating_sub(outbox.len()),
+            None => {}
+        }
+        self.send(engine);
     }
 
     fn send(&mut self, engine: &mut Engine) {

@@ -416,8 +416,9 @@ fn send(
         u16::try_from(set_len).unwrap_or(u16::MAX),
     ));
     let message = buffer.octets.get(..buffer.len).unwrap_or_default();
-    sink.outbox.push(sink.unit, message);
-    *sequence = sequence.wrapping_add(u32::try_from(buffer.count).unwrap_or(0));
+    let records = u16::try_from(buffer.count).unwrap_or(0);
+    sink.outbox.push_data(sink.unit, message, records);
+    *sequence = sequence.wrapping_add(records.into());
     buffer.discard();
 }
 

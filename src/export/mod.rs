@@ -8,12 +8,13 @@
 
 mod ipfix;
 mod netflow5;
+mod outbox;
 
 pub use ipfix::{Ipfix, TemplateSet};
 pub use netflow5::NetFlow5;
 pub(crate) use netflow5::{MAX_PIECES, Sink};
+pub use outbox::Outbox;
 
-use std::ops::Range;
 use std::time::Duration;
 
 use crate::wire;
@@ -101,79 +102,6 @@ pub fn shown_mtu(format: Format, templates: TemplateSet, mtu: u16) -> usize {
     }
 }
 
-/// Octets that an outbox always keeps room for.
-const USUAL_OCTETS: usize = 1 << 20;
-
-/// Datagrams ready to be sent, in order.
-#[derive(Debug, Default)]
-pub struct Outbox {
-    octets: Vec<u8>,
-    datagrams: Vec<Datagram>,
-}
-
-/// A datagram in an [`Outbox`].
-#[derive(Clone, Debug)]
-struct Datagram {
-    /// Number of its interface: the N of pflowN.
-    unit: u32,
-    range: Range<usize>,
-}
-
-impl Outbox {
-    /// Appends a datagram of interface `unit`.
-    pub fn push(&mut self, unit: u32, payload: &[u8]) {
-        let start = self.octets.len();
-        self.octets.extend_from_slice(payload);
-        self.datagrams.push(Datagram {
-            unit,
-            range: start..self.octets.len(),
-        });
-    }
-
-    /// The datagrams, each with its interface's number.
-    pub fn iter(&self) -> impl Iterator<Item = (u32, &[u8])> {
-        self.datagrams.iter().map(|datagram| {
-            (
-                datagram.unit,
-                self.octets.get(datagram.range.clone()).unwrap_or(&[]),
-            )
-        })
-    }
-
-    /// The datagrams by interface, in the order of the interfaces' numbers, each one's in order.
-    pub fn by_interface(&self) -> Vec<(u32, Vec<&[u8]>)> {
-        let mut datagrams: Vec<(u32, &[u8])> = self.iter().collect();
-        // Stable: what one interface sends stays in order.
-        datagrams.sort_by_key(|(unit, _)| *unit);
-        datagrams
-            .chunk_by(|(a, _), (b, _)| a == b)
-            .filter_map(|some| {
-                let (unit, _) = some.first()?;
-                Some((*unit, some.iter().map(|(_, datagram)| *datagram).collect()))
-            })
-            .collect()
-    }
-
-    /// Whether there is nothing to send.
-    pub fn is_empty(&self) -> bool {
-        self.datagrams.is_empty()
-    }
-
-    /// Octets that wait.
-    pub fn len(&self) -> usize {
-        self.octets.len()
-    }
-
-    /// Forgets what was sent. What a burst took is given back when less was sent again.
-    pub fn clear(&mut self) {
-        let usual = self.octets.len().max(USUAL_OCTETS);
-        self.octets.clear();
-        self.datagrams.clear();
-        self.octets.shrink_to(usual);
-        self.datagrams.shrink_to(usual / 1024);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,28 +119,6 @@ mod tests {
         let v5 = NetFlow5::records_per_datagram(&settings);
         let [ipv4, .., ipv6] = Ipfix::records_per_datagram(&settings);
         (v5, ipv4, ipv6)
-    }
-
-    #[test]
-    fn an_outbox_gives_each_interface_its_own_in_order() {
-        let mut outbox = Outbox::default();
-        for (unit, payload) in [(7, 1), (3, 2), (7, 3), (3, 4), (7, 5)] {
-            outbox.push(unit, &[payload]);
-        }
-        let all: Vec<(u32, Vec<&[u8]>)> = vec![(3, vec![&[2], &[4]]), (7, vec![&[1], &[3], &[5]])];
-        assert_eq!(outbox.by_interface(), all);
-    }
-
-    #[test]
-    fn an_outbox_gives_a_bursts_room_back_when_less_is_sent_again() {
-        let mut outbox = Outbox::default();
-        let burst = vec![0; 4 * USUAL_OCTETS];
-        outbox.push(0, &burst);
-        outbox.clear();
-        assert!(outbox.octets.capacity() >= burst.len());
-        outbox.push(0, &[0]);
-        outbox.clear();
-        assert!(outbox.octets.capacity() < burst.len());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, RecvError, never, select_biased};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::commands::{self, Commands, Desk};
-use super::{Outside, Printed};
+use super::{IN_ORDER, Outside, Printed};
 use crate::config::Config;
 use crate::control::Source;
 use crate::engine::{Engine, Packet};
@@ -57,7 +57,7 @@ pub(super) fn run(options: &Options, config: Config) -> Result<ExitCode, String>
     let pidfile = options.pidfile.as_deref();
     let _pidfile = pidfile.map(|name| PidFile::take(name, 0)).transpose()?;
     let log = Log::stderr(options.verbosity > 0);
-    let outside = Outside::open(&config, WhenFull::Wait, log, None)?;
+    let mut outside = Outside::open(&config, WhenFull::Wait, log, None)?;
     let listening = commands::listen(&config).map_err(|error| error.problem)?;
     let commands = Commands::start(listening)?;
     let known = if boot.is_some() {
@@ -66,13 +66,16 @@ pub(super) fn run(options: &Options, config: Config) -> Result<ExitCode, String>
         Boot::Unknown
     };
     let signals = signals::listen(None).map_err(|error| format!("signals: {error}"))?;
-    let (sources, bar) = open(&options.files)?;
+    let (sources, bar, total) = open(&options.files)?;
+    let is_sending_late = total.is_some() && options.speed == 0.0;
+    outside.in_order = is_sending_late.then_some(IN_ORDER);
     let readers = Readers::start(vec![sources]).map_err(|error| format!("thread: {error}"))?;
     let mut replay = Replay {
         engine: super::engine(options, config, form, known, Vec::new()),
         outside,
         boot,
         clock: None,
+        is_sending_late,
         speed: options.speed,
         pace: None,
         signals,
@@ -88,8 +91,8 @@ pub(super) fn run(options: &Options, config: Config) -> Result<ExitCode, String>
     replay.finish(&ending)
 }
 
-/// The files, opened, and a bar for their octets if it is worth one.
-fn open(files: &[String]) -> Result<(Vec<Numbered>, ProgressBar), String> {
+/// The files, opened, a bar for their octets if it is worth one, and their octets if all tell them.
+fn open(files: &[String]) -> Result<(Vec<Numbered>, ProgressBar, Option<u64>), String> {
     let mut sources: Vec<Numbered> = Vec::new();
     let mut total = Some(0);
     for (number, name) in files.iter().enumerate() {
@@ -109,7 +112,7 @@ fn open(files: &[String]) -> Result<(Vec<Numbered>, ProgressBar), String> {
         }
         _ => ProgressBar::hidden(),
     };
-    Ok((sources, bar))
+    Ok((sources, bar, total))
 }
 
 struct Replay {
@@ -118,6 +121,9 @@ struct Replay {
     boot: Option<Wall>,
     /// The replay's clock and when uptime began; `None` before the first packet.
     clock: Option<(Wall, Wall)>,
+    /// Whether datagrams wait until there is enough of them: all packets are there, to be read as
+    /// fast as that goes. Then it depends on them alone what is sent together.
+    is_sending_late: bool,
     speed: f64,
     pace: Option<Pace>,
     signals: Receiver<Request>,
@@ -222,7 +228,11 @@ impl Replay {
                 return Ok(Some(Ending::BrokenPipe));
             }
         }
-        match self.outside.drain(&mut self.engine)? {
+        if !self.is_sending_late {
+            self.outside.send(&mut self.engine);
+        }
+        self.outside.log_notices(&mut self.engine);
+        match self.outside.print(&mut self.engine)? {
             Printed::Yes => Ok(None),
             Printed::BrokenPipe => Ok(Some(Ending::BrokenPipe)),
         }

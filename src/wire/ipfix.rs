@@ -8,6 +8,8 @@
 //! A record's layout stands once, as a list of elements; the template is written from that list
 //! and the record in its order (if_pflow.c, `pflow_clone_create`, `copy_flow_ipfix_4_data`).
 
+use std::ops::Range;
+
 use byteorder::{BigEndian, ByteOrder};
 
 use super::elements as ie;
@@ -17,6 +19,8 @@ use super::elements::Element;
 pub const HEADER_LEN: usize = 16;
 /// Octets of a set header.
 pub const SET_HEADER_LEN: usize = 4;
+/// Where a message has its sequence number.
+const SEQUENCE: Range<usize> = 8..12;
 /// Set id of template sets.
 const TEMPLATE_SET: u16 = 2;
 
@@ -149,6 +153,18 @@ impl Header {
         [*l0, *l1] = self.length.to_be_bytes();
         BigEndian::write_u32_into(&[self.export_time, self.sequence, self.domain], rest);
         b
+    }
+}
+
+/// The sequence number of a message; 0 if it is too short to have one.
+pub fn sequence(message: &[u8]) -> u32 {
+    message.get(SEQUENCE).map_or(0, BigEndian::read_u32)
+}
+
+/// Numbers a message again.
+pub fn set_sequence(message: &mut [u8], sequence: u32) {
+    if let Some(field) = message.get_mut(SEQUENCE) {
+        BigEndian::write_u32(field, sequence);
     }
 }
 
