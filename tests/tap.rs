@@ -262,3 +262,99 @@ fn a_client_that_reads_nothing_loses_packets_and_holds_up_nothing() {
     drop(client);
     watch.pflow.finish();
 }
+
+/// A savefile of states that make records of three lengths, one after the other, and end.
+fn mixed_savefile(states: u64) -> Vec<u8> {
+    let plain = Key::new("192.0.2.1", 40_000, "198.51.100.7", 443);
+    let before = Key::new("10.0.0.1", 50_000, "198.51.100.7", 443);
+    let six = Key::new("2001:db8::1", 40_000, "2001:db8::7", 443);
+    let mut file = running::file_header();
+    for (ms, first) in (0..).zip((1..=states).step_by(20)) {
+        let states = (first..first + 20).map(|id| {
+            let key = [plain, plain, plain, six][id as usize % 4];
+            let state = St::udp(id).keyed(key).count([1, 2], [id, id + 1]);
+            let stack = if id % 4 == 2 { before } else { key };
+            St { stack, ..state }
+        });
+        let (learned, ended): (Vec<_>, Vec<_>) =
+            states.map(|st| (M::Ins(st), M::del_c(&st))).unzip();
+        for packet in common::packets(common::D::Obsd74, &[learned, ended].concat()) {
+            let (_, frame) = common::A.frame(&packet);
+            file.extend(running::record(ms, &frame));
+        }
+    }
+    file
+}
+
+/// Payloads of what a replay of `input` sends, in order.
+fn replayed(name: &str, input: Option<Vec<u8>>, directory: &running::Directory) -> Vec<Vec<u8>> {
+    let sink = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let to = sink.local_addr().unwrap();
+    let tap = directory.file("order.pcap");
+    let line = format!("pflow0 flowdst {to} pflowproto 10 tap {tap}");
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_pflow"))
+        .args(["-r", name, "-o", "none", "-e", &line])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // What is not read breaks the pipe.
+    let writer = std::thread::spawn(move || {
+        input.map(|input| std::io::Write::write_all(&mut stdin, &input));
+    });
+    assert!(child.wait().unwrap().success());
+    writer.join().unwrap();
+    let tapped = std::fs::read(&tap).unwrap();
+    std::fs::remove_file(&tap).unwrap();
+    let payloads = packets(&tapped).into_iter();
+    payloads.map(|packet| datagram(packet).payload).collect()
+}
+
+/// A message but for its number, which is 0 instead.
+fn unnumbered(message: &[u8]) -> Vec<u8> {
+    let mut message = message.to_vec();
+    message[8..12].fill(0);
+    message
+}
+
+/// Each message is numbered by the data records before it.
+fn assert_numbered(messages: &[Vec<u8>]) {
+    let mut sequence = 0_u32;
+    for message in messages {
+        assert_eq!(&message[8..12], sequence.to_be_bytes());
+        let records = match be16(message, 16) {
+            256 => (message.len() - 20) / 54,
+            257 => (message.len() - 20) / 66,
+            258 => (message.len() - 20) / 78,
+            _ => 0,
+        };
+        sequence += records as u32;
+    }
+}
+
+#[test]
+fn a_replay_of_much_puts_messages_of_one_length_together_and_numbers_them_so() {
+    let directory = running::Directory::new();
+    let octets = mixed_savefile(60_000);
+    let file = directory.file("mixed.pcap");
+    std::fs::write(&file, &octets).unwrap();
+    let grouped = replayed(&file, None, &directory);
+    assert!(grouped == replayed(&file, None, &directory), "always alike");
+    // What comes through a pipe goes as it comes.
+    let ordered = replayed("-", Some(octets), &directory);
+    assert_numbered(&ordered);
+    assert_numbered(&grouped);
+    let changed = ordered.iter().zip(&grouped).position(|(a, b)| a != b);
+    let before: usize = ordered[..changed.unwrap()].iter().map(Vec::len).sum();
+    assert!(before >= 4 << 20, "{before}");
+    let [mut a, mut b] = [&ordered, &grouped]
+        .map(|messages| messages.iter().map(|m| unnumbered(m)).collect::<Vec<_>>());
+    a.sort();
+    b.sort();
+    assert!(a == b, "the same messages");
+    let runs = |messages: &[Vec<u8>]| messages.chunk_by(|a, b| a.len() == b.len()).count();
+    let after = changed.unwrap()..;
+    let few = runs(&grouped[after.clone()]) * 10 < runs(&ordered[after]);
+    assert!(few, "put together");
+}
