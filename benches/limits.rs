@@ -4,6 +4,8 @@
 //!   as a NetFlow v5 datagram of 30 records, with its 20 000 states alive at a time.
 //! - The most memory that replays of 100 MB, 1 GB and 10 GB take; what is of 10 GB comes through
 //!   standard input and is on no disk. `PFLOW_BENCH_GB` is another number of them.
+//! - How much more a state costs, and how much memory it takes, with ten million alive than with
+//!   20 000: half of them translated or IPv6.
 
 #![allow(
     clippy::indexing_slicing,
@@ -24,6 +26,9 @@ use pflow::io::clock::Clock;
 
 /// Octets of a capture that a state takes: an INS, a DEL_C, a fifth of what is around them.
 const A_STATE: u64 = 299;
+
+/// States alive at a time where they are many.
+const MANY: u64 = 10_000_000;
 
 fn main() {
     let gigabytes = std::env::var("PFLOW_BENCH_GB").ok();
@@ -51,15 +56,7 @@ fn main() {
         millis(datagram)
     );
     let states = gigabytes * 1_000_000_000 / A_STATE / 5 * 5;
-    let mut child = replay("-", to);
-    let stdin = child.stdin.take().unwrap();
-    let writer = std::thread::spawn(move || {
-        let mut out = BufWriter::with_capacity(1 << 20, stdin);
-        capture::write_to(&mut out, states, 0);
-        out.flush().unwrap();
-    });
-    peaks.push((gigabytes * 1000, states, peak(child)));
-    writer.join().unwrap();
+    peaks.push((gigabytes * 1000, states, piped(to, states, capture::ALIVE)));
     for (megabytes, states, (memory, cpu)) in peaks {
         let speed = f64::from(u32::try_from(states).unwrap()) / cpu.as_secs_f64() / 1e6;
         let memory = match memory {
@@ -68,6 +65,33 @@ fn main() {
         };
         println!("replay of {megabytes:>6} MB: at most {memory}, {speed:.2} M states/CPU s");
     }
+    many_alive(to);
+}
+
+/// What a state costs with many alive beside what it costs with few.
+fn many_alive(to: SocketAddr) {
+    let [(_, few), (memory, many)] =
+        [capture::ALIVE, MANY].map(|alive| piped(to, MANY + MANY / 10, alive));
+    let times = many.as_secs_f64() / few.as_secs_f64();
+    let octets = memory.map_or("?".to_owned(), |kb| (kb * 1024 / MANY).to_string());
+    println!(
+        "a state with {MANY} alive: {times:.1} times the cost of one with {}, {octets} octets of memory",
+        capture::ALIVE
+    );
+}
+
+/// [`peak`] of a replay of a capture that is on no disk.
+fn piped(to: SocketAddr, states: u64, alive: u64) -> (Option<u64>, Duration) {
+    let mut child = replay("-", to);
+    let stdin = child.stdin.take().unwrap();
+    let writer = std::thread::spawn(move || {
+        let mut out = BufWriter::with_capacity(1 << 20, stdin);
+        capture::write_with(&mut out, states, alive, 0);
+        out.flush().unwrap();
+    });
+    let peak = peak(child);
+    writer.join().unwrap();
+    peak
 }
 
 fn millis(time: Duration) -> f64 {
@@ -82,7 +106,15 @@ fn pflow(path: &str) -> Command {
 
 fn exporting(path: &str, to: SocketAddr) -> Command {
     let mut command = pflow(path);
-    command.args(["-o", "none", "pflow0", "flowdst", &to.to_string()]);
+    command.args([
+        "-o",
+        "none",
+        "-m",
+        "20000000",
+        "pflow0",
+        "flowdst",
+        &to.to_string(),
+    ]);
     command
 }
 

@@ -95,16 +95,21 @@ pub(crate) fn write(path: &str, states: u64, updates: u32) {
 
 /// [`write`] to wherever `out` leads; a reader that goes away ends it.
 pub(crate) fn write_to(out: &mut impl Write, states: u64, updates: u32) {
+    write_with(out, states, ALIVE, updates);
+}
+
+/// [`write_to`] with as many states `alive` at a time, a multiple of five.
+pub(crate) fn write_with(out: &mut impl Write, states: u64, alive: u64, updates: u32) {
     for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65535, 1] {
         put(out, &word.to_le_bytes());
     }
     let mut waiting = vec![Vec::new(); usize::try_from(updates).unwrap()];
     let mut n = 0;
-    while n < states + ALIVE {
+    while n < states + alive {
         let mut sections = Vec::new();
-        if n >= ALIVE {
+        if n >= alive {
             sections.extend([7, 3, 0, 5]);
-            for gone in n - ALIVE..n - ALIVE + A_PACKET {
+            for gone in n - alive..n - alive + A_PACKET {
                 sections.extend(identity(gone));
             }
         }
@@ -117,7 +122,7 @@ pub(crate) fn write_to(out: &mut impl Write, states: u64, updates: u32) {
         write_packet(out, n / 20, &sections);
         for (number, waiting) in (1..).zip(&mut waiting) {
             // A multiple of A_PACKET, as n is.
-            let age = ALIVE / A_PACKET * u64::from(number) / u64::from(updates + 1) * A_PACKET;
+            let age = alive / A_PACKET * u64::from(number) / u64::from(updates + 1) * A_PACKET;
             if n < age || n >= states + age {
                 continue;
             }
