@@ -11,43 +11,17 @@ reason raises them and says why.
 """
 import os, re, shutil, socket, struct, subprocess, sys, tempfile
 
+from states import packets
+
 BOUNDS = {'5': 2730, '10': 3030}
 FEW, MANY, ALIVE = 20000, 60000, 2000
-
-
-def state(n):
-    b = bytearray(264)
-    six, nat = n % 4 == 3, n % 4 == 1
-    host, af = n & 0xffff, 24 if six else 2
-    struct.pack_into('>Q', b, 0, (0x68 << 56) + n)
-    b[8:11] = b'all'
-    for key in (24, 64):
-        b[key:key + 4] = bytes((0x20, 1, 0xd, 0xb8) if six else (192, 0, 2, 1))
-        struct.pack_into('>I', b, key + 16, 10 << 24 | host)
-        struct.pack_into('>HH', b, key + 32, 443, 0x8000 | host)
-        b[key + 38] = af
-    if nat:
-        b[40:44] = bytes((198, 51, 100, 1))
-    b[128] = b[160] = 4
-    struct.pack_into('>QQQQ', b, 204, 9, 7, 1000, 2500)
-    struct.pack_into('>I', b, 236, 0x7a11c0de)
-    b[250:253] = bytes((af, 6, 2 if nat else 1))
-    b[255], b[261] = 2, 4
-    return bytes(b)
 
 
 def capture(path, states):
     with open(path, 'wb') as out:
         out.write(struct.pack('<IHHIIII', 0xa1b2c3d4, 2, 4, 0, 0, 65535, 246))
-        for n in range(0, states + ALIVE, 5):
-            body = b''
-            if n >= ALIVE:
-                body += struct.pack('>BBH', 7, 3, 5)
-                body += b''.join(struct.pack('>QI', (0x68 << 56) + n - ALIVE + i, 0x7a11c0de) for i in range(5))
-            if n < states:
-                body += struct.pack('>BBH', 13, 66, 5) + b''.join(state(n + i) for i in range(5))
-            packet = struct.pack('>BBH16x', 6, 0, 20 + len(body)) + body
-            out.write(struct.pack('<IIII', 1750000000 + n // 20000, n % 20000 * 50, len(packet), len(packet)) + packet)
+        for n, packet in enumerate(packets(states, ALIVE)):
+            out.write(struct.pack('<IIII', 1750000000 + n // 4000, n % 4000 * 250, len(packet), len(packet)) + packet)
 
 
 def instructions(pflow, path, words, directory):

@@ -1,0 +1,36 @@
+"""pfsync packets like the benchmarks': OpenBSD v6, five INS and five DEL_C a packet, two records a state, a quarter IPv6, a
+quarter translated."""
+import struct
+
+
+def state(n):
+    b = bytearray(264)
+    six, nat = n % 4 == 3, n % 4 == 1
+    host, af = n & 0xffff, 24 if six else 2
+    struct.pack_into('>Q', b, 0, (0x68 << 56) + n)
+    b[8:11] = b'all'
+    for key in (24, 64):
+        b[key:key + 4] = bytes((0x20, 1, 0xd, 0xb8) if six else (192, 0, 2, 1))
+        struct.pack_into('>I', b, key + 16, 10 << 24 | host)
+        struct.pack_into('>HH', b, key + 32, 443, 0x8000 | host)
+        b[key + 38] = af
+    if nat:
+        b[40:44] = bytes((198, 51, 100, 1))
+    b[128] = b[160] = 4
+    struct.pack_into('>QQQQ', b, 204, 9, 7, 1000, 2500)
+    struct.pack_into('>I', b, 236, 0x7a11c0de)
+    b[250:253] = bytes((af, 6, 2 if nat else 1))
+    b[255], b[261] = 2, 4
+    return bytes(b)
+
+
+def packets(states, alive):
+    """`states` states, `alive` of them at a time."""
+    for n in range(0, states + alive, 5):
+        body = b''
+        if n >= alive:
+            body += struct.pack('>BBH', 7, 3, 5)
+            body += b''.join(struct.pack('>QI', (0x68 << 56) + n - alive + i, 0x7a11c0de) for i in range(5))
+        if n < states:
+            body += struct.pack('>BBH', 13, 66, 5) + b''.join(state(n + i) for i in range(5))
+        yield struct.pack('>BBH16x', 6, 0, 20 + len(body)) + body
