@@ -192,18 +192,13 @@ impl Filled {
         let wall = |secs| Wall::new(1_750_000_000 + secs, 0);
         let now = Now::with_boot(wall(uptime), wall(0));
         let sender = Sender::Address(IpAddr::from([192, 0, 2, 1]));
-        let arrival = Arrival {
-            now,
-            at: now.uptime,
-            sender: self.table.sender(sender),
-            dialect: Dialect::OpenBsd47,
-            is_pfsync0: false,
-        };
+        let mut arrival = Arrival::new(now, now.uptime, self.table.sender(sender), false);
         let table = &mut self.table;
         let before = thread_cpu();
         for packet in packets {
-            let outcome = pfsync::decode(packet, 0, None, &mut |_, message| {
-                table.apply(arrival, &message, &mut |_, flow| {
+            let outcome = pfsync::decode(packet, 0, None, &mut |dialect, message| {
+                arrival.write_in(dialect);
+                table.apply(&arrival, &message, &mut |_, flow| {
                     black_box(flow);
                 });
             });

@@ -208,14 +208,12 @@ impl Listener for Reception<'_> {
     #[inline(always)]
     fn message(&mut self, dialect: Dialect, message: Message<'_>) {
         let Self {
-            table, exporter, ..
+            arrival,
+            table,
+            exporter,
+            ..
         } = self;
-        // A copy with another octet; not an octet written into what is then copied in larger pieces,
-        // which would have to wait for the octet to reach the cache.
-        let arrival = Arrival {
-            dialect,
-            ..self.arrival
-        };
+        arrival.write_in(dialect);
         self.messages.message(message.action());
         let printer = &mut exporter.printer;
         printer.message(self.stamp, self.number, self.source, dialect, &message);
@@ -412,13 +410,12 @@ impl Engine {
         } = self;
         exporter.begin_turn();
         let mut reception = Reception {
-            arrival: Arrival {
+            arrival: Arrival::new(
                 now,
-                at: now.uptime_at(packet.stamp),
-                sender: id,
-                dialect: Dialect::OpenBsd47,
-                is_pfsync0: datagram.source.is_none(),
-            },
+                now.uptime_at(packet.stamp),
+                id,
+                datagram.source.is_none(),
+            ),
             stamp: packet.stamp,
             number: if exporter.printer.prints_messages() {
                 packets.packets() + 1

@@ -258,7 +258,7 @@ impl Table {
         if slot.last == Second::NEVER {
             return;
         }
-        let idle = arrival.at.secs() - slot.last.uptime(self.epoch.unwrap_or(0));
+        let idle = arrival.secs - slot.last.uptime(self.epoch.unwrap_or(0));
         let configured = self.settings.timeouts.seconds(slot.pftm);
         let seen = self.senders[slot.sender].largest_expire(usize::from(slot.pftm));
         let least = if seen > 0 {

@@ -53,7 +53,7 @@ impl Table {
         }
         let id = state.id;
         let age = age(state);
-        let creation = self.second(arrival.at.secs() - i64::from(age.unwrap_or(0)));
+        let creation = self.second(arrival.secs - i64::from(age.unwrap_or(0)));
         let place = match self.find(id) {
             Some(place) if self.is_same_state(place, state, age.map(|_| creation)) => {
                 if !self.full_again(place, arrival, state, kind) {
@@ -201,7 +201,7 @@ impl Table {
     /// When the state's last packet was, as far as a full state tells (spec 3.8).
     #[inline(always)]
     fn note_activity(&mut self, place: u32, arrival: &Arrival, state: &Values<'_>, kind: Kind) {
-        let arrived = self.second(arrival.at.secs());
+        let arrived = self.second(arrival.secs);
         let pftm = state.timeout;
         let expire = state.expire.min(MAX_EXPIRE);
         let is_modern = state.dialect.is_modern();
@@ -231,7 +231,7 @@ impl Table {
         } else {
             configured
         };
-        let told = arrival.at.secs() - i64::from(lifetime) + i64::from(expire);
+        let told = arrival.secs - i64::from(lifetime) + i64::from(expire);
         // With nothing known of its packets, one long before its first is no packet of its but a
         // sign that the firewall's timeout is shorter than ours.
         let epoch = self.epoch.unwrap_or(0);

@@ -86,16 +86,41 @@ pub struct Settings {
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival {
     /// The clock, which never goes back.
-    pub now: Now,
+    now: Now,
     /// Uptime that belongs to the packet's own stamp.
-    pub at: Uptime,
-    /// Who sent it.
-    pub sender: SenderId,
-    /// What it is written in.
-    pub dialect: Dialect,
+    at: Uptime,
+    /// The same in whole seconds: each message of the packet asks.
+    secs: i64,
+    sender: SenderId,
+    dialect: Dialect,
     /// Whether it was seen on pfsync0 itself, without an IP header: there v2 to v4 show a full
     /// update for each packet of a state (pfsync.md 1.2).
-    pub is_pfsync0: bool,
+    is_pfsync0: bool,
+}
+
+impl Arrival {
+    /// Of a packet of `sender`, with a stamp that is the uptime `at`, when the clock, which never
+    /// goes back, is `now`.
+    pub fn new(now: Now, at: Uptime, sender: SenderId, is_pfsync0: bool) -> Self {
+        Self {
+            now,
+            at,
+            secs: at.secs(),
+            sender,
+            dialect: Dialect::OpenBsd47,
+            is_pfsync0,
+        }
+    }
+
+    /// What its next messages are written in.
+    #[inline(always)]
+    pub fn write_in(&mut self, dialect: Dialect) {
+        // Seldom another than before, and then a message must not wait for the octet to reach the
+        // cache.
+        if self.dialect != dialect {
+            self.dialect = dialect;
+        }
+    }
 }
 
 /// The states.
@@ -247,13 +272,12 @@ impl Table {
     #[inline(always)]
     pub fn apply(
         &mut self,
-        arrival: Arrival,
+        arrival: &Arrival,
         message: &Message<'_>,
         done: &mut impl FnMut(Now, &Flow),
     ) {
-        let arrival = &arrival;
         if self.epoch.is_none() {
-            self.epoch = Some(arrival.at.secs());
+            self.epoch = Some(arrival.secs);
         }
         if let Some(creatorid) = message.creatorid() {
             self.senders[arrival.sender.0].note_creator(creatorid, message.action());
@@ -331,7 +355,7 @@ impl Table {
         }
         self.note_compressed(place, arrival, update);
         let slot = &mut self.slots[place];
-        let arrived = Second::new(arrival.at.secs(), self.epoch.unwrap_or(0));
+        let arrived = Second::new(arrival.secs, self.epoch.unwrap_or(0));
         slot.last = slot.last.max(arrived);
         self.refresh(place, arrival, update.timeout);
         self.tell(Event::Activity {
