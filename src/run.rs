@@ -360,6 +360,13 @@ impl Outside {
         }
     }
 
+    /// Logs what the limiter keeps back, for nothing will tell it later.
+    fn log_rest(&mut self) {
+        for line in self.limiter.rest() {
+            self.log.warn(&line);
+        }
+    }
+
     /// Sends if there is enough to send.
     fn send_much(&mut self, engine: &mut Engine) {
         if engine.outbox().len() >= SEND_BUFFER.max(self.ports.len() * SEND_SHARE) {
