@@ -269,7 +269,9 @@ impl Limiter {
         let mut lines = Vec::new();
         for (cause, (_, kept_back)) in std::mem::take(&mut self.causes) {
             if kept_back > 0 {
-                lines.push(format!("{cause} ({kept_back} times more since the last line)"));
+                lines.push(format!(
+                    "{cause} ({kept_back} times more since the last line)"
+                ));
             }
         }
         if self.others > 0 {
