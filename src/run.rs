@@ -457,7 +457,7 @@ mod tests {
     impl Transport for Full {
         fn send(&mut self, datagrams: &[&[u8]]) -> io::Result<usize> {
             self.turn += 1;
-            if self.turn % 3 != 0 {
+            if !self.turn.is_multiple_of(3) {
                 return Err(io::Error::from_raw_os_error(libc::ENOBUFS));
             }
             self.taken.lock().unwrap().extend(datagrams[0]);
