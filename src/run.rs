@@ -366,6 +366,13 @@ impl Outside {
         }
     }
 
+    /// Logs what the limiter keeps back, for nothing will tell it later.
+    fn log_rest(&mut self) {
+        for line in self.limiter.rest() {
+            self.log.warn(&line);
+        }
+    }
+
     /// Sends if there is enough to send.
     fn send_much(&mut self, engine: &mut Engine) {
         let outbox = engine.outbox();
@@ -442,5 +449,83 @@ impl Outside {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Printed::BrokenPipe),
             Err(error) => Err(format!("standard output: {error}")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::config::apply_text;
+    use crate::output::messages::Detail;
+    use crate::time::Uptime;
+
+    /// Refuses two datagrams of three, as a full queue of the interface does, and takes one.
+    struct Full {
+        turn: u32,
+        taken: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Transport for Full {
+        fn send(&mut self, datagrams: &[&[u8]]) -> io::Result<usize> {
+            self.turn += 1;
+            if !self.turn.is_multiple_of(3) {
+                return Err(io::Error::from_raw_os_error(libc::ENOBUFS));
+            }
+            self.taken.lock().unwrap().extend(datagrams[0]);
+            Ok(1)
+        }
+
+        fn redirect(&mut self, _: SocketAddr) {}
+
+        fn ends(&mut self, _: Uptime) -> io::Result<(SocketAddr, SocketAddr)> {
+            Err(io::Error::from(io::ErrorKind::Unsupported))
+        }
+    }
+
+    fn running(line: &str) -> (Engine, Outside) {
+        let mut config = Config::default();
+        apply_text(&mut config, "test", line).unwrap();
+        let settings = engine::Settings {
+            states: 10,
+            is_all: true,
+            direction: None,
+            boot: Boot::Unknown,
+            local_addresses: Vec::new(),
+            output: Output {
+                form: Form::None,
+                detail: Detail::Brief,
+            },
+        };
+        let engine = Engine::new(settings, config.clone());
+        let outside = Outside::open(&config, WhenFull::Drop, Log::stderr(false), None);
+        (engine, outside.unwrap())
+    }
+
+    // Linux keeps ENOBUFS of a plain UDP socket to itself (.ci/faults.py shows that); the BSDs
+    // report it whenever the interface's queue is full.
+    #[test]
+    fn enobufs_is_counted_by_its_name_logged_once_and_the_rest_is_sent() {
+        let (mut engine, mut outside) = running("pflow0 flowdst 127.0.0.1:9\n");
+        let taken = Arc::new(Mutex::new(Vec::new()));
+        outside.ports.get_mut(&0).unwrap().transport = Box::new(Full {
+            turn: 0,
+            taken: taken.clone(),
+        });
+        let numbers: Vec<[u8; 1]> = (0..9).map(|number| [number]).collect();
+        let datagrams: Vec<&[u8]> = numbers.iter().map(|number| &number[..]).collect();
+        outside.send_from(0, &datagrams, &mut engine);
+        assert_eq!(*taken.lock().unwrap(), [2, 5, 8]);
+        let counters = engine.interfaces()[0].counters;
+        assert_eq!((counters.datagrams, counters.no_memory), (3, 6));
+        assert_eq!(counters.send_errors, 0);
+        let rest = outside.limiter.rest();
+        assert_eq!(rest.len(), 1, "{rest:?}");
+        assert!(rest[0].starts_with("pflow0: send: "), "{rest:?}");
+        assert!(
+            rest[0].ends_with("(5 times more since the last line)"),
+            "{rest:?}"
+        );
     }
 }

@@ -186,6 +186,32 @@ fn a_seed_gives_the_same_packets_each_time_and_another_gives_others() {
 }
 
 #[test]
+fn with_a_bound_on_connections_and_time_outs_the_number_of_states_alive_levels_off() {
+    let longest = 10;
+    let mut world = World::new(Settings {
+        states: 4000,
+        seconds: 200,
+        longest: Some(longest),
+        ..small("obsd74")
+    });
+    // Twice the bound, a purge's pass over the table, and the second it begins in.
+    let oldest = (u64::from(longest) * 2 + 11) * SECOND;
+    let mut alive = Vec::new();
+    for second in 1..=160 {
+        world.run_until(second * SECOND);
+        alive.push(world.nodes[0].len());
+        for account in &world.nodes[0].accounts {
+            let end = account.removed.unwrap_or(second * SECOND);
+            assert!(end <= account.created + oldest, "{account:?}");
+        }
+    }
+    let most = |part: &[usize]| part.iter().copied().max().unwrap();
+    let (first, second) = (most(&alive[40..100]), most(&alive[100..]));
+    assert!(first > 200, "{first}");
+    assert!(first.abs_diff(second) < first / 5, "{first}, {second}");
+}
+
+#[test]
 fn a_firewall_takes_no_request_from_further_away_and_none_in_another_version() {
     let mut world = World::new(small("obsd74"));
     world.run_until(30 * SECOND);

@@ -58,6 +58,12 @@ fn incident(text: &str) -> Result<(Micros, Incident), Box<dyn Error>> {
 
 fn table() -> getopts::Options {
     let mut table = getopts::Options::new();
+    table.optopt(
+        "c",
+        "",
+        "most seconds of a connection and of a time-out (no bound)",
+        "seconds",
+    );
     table.optopt("d", "", "dialect (obsd74)", "name");
     table.optmulti(
         "e",
@@ -124,6 +130,10 @@ impl Options {
             loss: number(&matches, "L", base.loss)?,
             flagged: number(&matches, "P", base.flagged)?,
             wall: number(&matches, "u", base.wall)?,
+            longest: match number(&matches, "c", 0)? {
+                0 => None,
+                seconds => Some(seconds),
+            },
             is_pfsync0: framing == Framing::Pfsync,
             incidents,
             ..base

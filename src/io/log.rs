@@ -262,6 +262,24 @@ impl Limiter {
         tell_others(&mut self.others, &mut line);
         Some(line)
     }
+
+    /// What is kept back still, one line a cause: for the end of the program, after which nothing
+    /// would tell it.
+    pub fn rest(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (cause, (_, kept_back)) in std::mem::take(&mut self.causes) {
+            if kept_back > 0 {
+                lines.push(format!(
+                    "{cause} ({kept_back} times more since the last line)"
+                ));
+            }
+        }
+        if self.others > 0 {
+            lines.push(format!("{} lines about other things", self.others));
+            self.others = 0;
+        }
+        lines
+    }
 }
 
 /// Adds to a line how many of other causes were left out.
@@ -318,6 +336,35 @@ mod tests {
             Some("a (and 2 times more since the last line)")
         );
         assert_eq!(limiter.admit(at(120), "a").as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn the_end_tells_what_is_kept_back() {
+        let mut limiter = Limiter::default();
+        let at = |secs| Uptime::new(secs, 0);
+        for secs in 0..5 {
+            limiter.admit(at(secs), "a");
+        }
+        limiter.admit(at(5), "b");
+        // "c" was told of again, so that only what came after that is left.
+        for secs in [6, 7, 66, 67] {
+            limiter.admit(at(secs), "c");
+        }
+        let rest = [
+            "a (4 times more since the last line)",
+            "c (1 times more since the last line)",
+        ];
+        assert_eq!(limiter.rest(), rest);
+        assert!(limiter.rest().is_empty(), "told twice");
+    }
+
+    #[test]
+    fn the_end_tells_of_causes_beyond_the_bound() {
+        let mut limiter = Limiter::default();
+        for n in 0..MAX_CAUSES + 3 {
+            limiter.admit(Uptime::default(), &n.to_string());
+        }
+        assert_eq!(limiter.rest(), ["3 lines about other things"]);
     }
 
     #[test]

@@ -336,6 +336,7 @@ impl LiveRun {
         } = &mut self.outside;
         taps.finish(log, clock);
         let dropped = self.output.finish(output::LAST);
+        self.outside.log_rest();
         self.log_statistics();
         if dropped > 0 {
             let line = format!("{dropped} octets of output dropped: its reader is too slow");

@@ -352,6 +352,7 @@ impl Replay {
             taps, log, clock, ..
         } = &mut self.outside;
         taps.finish(log, clock);
+        self.outside.log_rest();
         if matches!(ending, Ending::BrokenPipe) || printed == Printed::BrokenPipe {
             return Ok(ExitCode::SUCCESS);
         }

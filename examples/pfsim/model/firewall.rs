@@ -33,6 +33,8 @@ pub struct Settings {
     pub mtu: usize,
     /// Packets of a TCP state after which its update goes out at once.
     pub max_updates: u32,
+    /// Most seconds of any time-out, as `set timeout` makes it; `u32::MAX` leaves the defaults.
+    pub longest: u32,
     /// UNIX seconds of time 0, from which ids are counted.
     pub wall: u64,
     /// Whether what its own pfsync0 shows is wanted, not what the wire does.
@@ -272,6 +274,7 @@ impl Firewall {
     /// Puts a state into the table and opens its account.
     fn link(&mut self, mut state: State, now: Micros) -> usize {
         state.account = self.accounts.len();
+        state.longest = self.settings.longest;
         self.accounts.push(Account {
             id: state.id,
             creator: state.creator,
@@ -464,6 +467,7 @@ impl Firewall {
             src: image.src,
             dst: image.dst,
             timeout: image.timeout,
+            longest: self.settings.longest,
             creation: now.saturating_sub(u64::from(image.age) * SECOND),
             last: now,
             packets: [0; 2],

@@ -79,6 +79,8 @@ pub struct State {
     pub src: Peer,
     pub dst: Peer,
     pub timeout: u8,
+    /// Most seconds of any time-out.
+    pub longest: u32,
     /// When the first packet came.
     pub creation: Micros,
     /// When the last one did, on any node that told.
@@ -114,6 +116,7 @@ impl State {
             src: Peer::default(),
             dst: Peer::default(),
             timeout: pftm::OTHER_FIRST,
+            longest: u32::MAX,
             creation: now,
             last: now,
             packets: [0; 2],
@@ -201,7 +204,7 @@ impl State {
     /// When it is due to be purged, whole seconds.
     pub fn expires(&self) -> u64 {
         let timeout = TIMEOUTS.get(usize::from(self.timeout));
-        seconds(self.last) + timeout.map_or(0, |timeout| u64::from(*timeout))
+        seconds(self.last) + timeout.map_or(0, |timeout| u64::from(self.longest.min(*timeout)))
     }
 
     /// Whether a SYN for the same addresses may take its place (`pf_test_state`).

@@ -169,6 +169,8 @@ pub struct Conversation {
     rng: Rng,
     /// Segments not yet acknowledged, for every other one is.
     unacknowledged: u64,
+    /// When its ends fall silent, whatever is still to come.
+    pub until: Micros,
 }
 
 /// Components of a mixture: weight, then a distribution.
@@ -399,6 +401,7 @@ impl Conversation {
             ends: Ends::default(),
             rng: rng.fork(),
             unacknowledged: 0,
+            until: Micros::MAX,
         }
     }
 

@@ -54,6 +54,10 @@ pub struct Settings {
     pub flagged: f64,
     /// Share of UDP connections that come in bursts with pauses.
     pub bursty: f64,
+    /// Most seconds of a connection, after which its ends are silent, and of a time-out, so that
+    /// the number of states alive does not grow for ever: none is older than twice that and the
+    /// time of a purge.
+    pub longest: Option<u32>,
     /// UNIX seconds of the beginning.
     pub wall: u64,
     /// What pfsync0 of the first firewall shows, instead of the wire.
@@ -77,6 +81,7 @@ impl Settings {
             jitter: 100,
             flagged: 1.0,
             bursty: 0.05,
+            longest: None,
             wall: 1_760_000_000,
             is_pfsync0: false,
             incidents: Vec::new(),
@@ -132,6 +137,7 @@ impl World {
                     hostid: [0x5f3a_9c01, 0x0bad_cafe][node % 2],
                     mtu: 1500,
                     max_updates: 128,
+                    longest: settings.longest.unwrap_or(u32::MAX),
                     wall: settings.wall,
                     is_pfsync0: settings.is_pfsync0,
                 })
@@ -190,7 +196,10 @@ impl World {
     }
 
     /// Adds a connection.
-    pub fn add(&mut self, conversation: Conversation, start: Micros) {
+    pub fn add(&mut self, mut conversation: Conversation, start: Micros) {
+        if let Some(longest) = self.settings.longest {
+            conversation.until = start + u64::from(longest) * SECOND;
+        }
         self.due.push(Reverse((start, self.conversations.len())));
         self.conversations.push(Some(conversation));
     }
@@ -263,7 +272,8 @@ impl World {
         let Some(conversation) = self.conversations[number].as_mut() else {
             return;
         };
-        let Some((bursts, wait)) = conversation.next() else {
+        let next = conversation.next().filter(|_| now <= conversation.until);
+        let Some((bursts, wait)) = next else {
             self.conversations[number] = None;
             return;
         };
