@@ -129,11 +129,16 @@ man-lint:
 		! mandoc -Tlint -Wstyle $$page 2>/dev/null | grep -v 'referenced manual not found' || exit 1; \
 	done
 
-# The parts, what must not grow, and last the whole program with a table of ratios: some minutes.
-bench:
-	@$(RUSTENV) for bench in parts limits replay; do \
+# The parts, what must not grow, a live capture where that can be tried, and last the whole program with a table of
+# ratios: some minutes.
+bench: build
+	@$(RUSTENV) for bench in parts limits; do \
 		$(CARGO) bench --locked --bench $$bench || exit 1; \
 	done
+	@if [ "$$(id -u)" = 0 ] && command -v ip >/dev/null 2>&1; then \
+		python3 .ci/live "$(TARGET)/release/pflow"; \
+	else echo "A live capture is tried by root on Linux only"; fi
+	@$(RUSTENV) $(CARGO) bench --locked --bench replay
 
 # Does not build, so that root needs no Rust: `make`, then `make install` as root.
 install:

@@ -31,7 +31,7 @@ use pflow::state::{Address, Af, Direction, IfName, StateId, Timeouts};
 use pflow::table::{self, Arrival, Sender, Table};
 use pflow::time::{Now, Wall};
 use pflow::wire::link;
-use pflow::wire::pfsync::{self, Dialect};
+use pflow::wire::pfsync;
 use pflow::wire::savefile::Savefile;
 
 fn main() {
