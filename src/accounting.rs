@@ -149,11 +149,11 @@ impl Head {
                 let took = self.0 & !Self::WANTED;
                 self.0 = beginning(back.payload, took, before);
             }
-            let more = u64::from(self.0).min(back.payload * HEAD_PERCENT / 100);
+            let more = u64::from(self.0).min(back.payload.saturating_mul(HEAD_PERCENT) / 100);
             self.0 = self
                 .0
                 .saturating_sub(u32::try_from(more).unwrap_or(u32::MAX));
-            back.payload += more;
+            back.payload = back.payload.saturating_add(more);
         }
     }
 }
@@ -496,7 +496,8 @@ impl Model {
 fn segments(header: u64, mss: u64, packets: [u64; 2], octets: [u64; 2]) -> [u64; 2] {
     let [ahead, back] = packets;
     let data = |octets: u64, packets: u64| {
-        octets.saturating_sub(packets.saturating_mul(header) + SYN_OPTIONS)
+        let headers = packets.saturating_mul(header);
+        octets.saturating_sub(headers.saturating_add(SYN_OPTIONS))
     };
     let [octets_ahead, octets_back] = octets;
     let (payload, payload_back) = (data(octets_ahead, ahead), data(octets_back, back));

@@ -905,6 +905,29 @@ fn play(counting: &str, all: &[(u8, Heard)]) -> [Sums; 2] {
     sums
 }
 
+/// Whoever is on the sync network can say that any number of packets and octets passed.
+#[test]
+fn counters_as_absurd_as_can_be_are_estimated_on_without_an_overflow() {
+    let absurd = [0, 1, 60, 1 << 32, u64::MAX / 40, u64::MAX - 1, u64::MAX];
+    for d in MODERN {
+        for packets in absurd {
+            for octets in absurd {
+                let mut run = Run::new();
+                let mut st = connection(1).count([packets, octets], [octets, packets]);
+                run.send(0, A, d, &[M::Ins(st)]);
+                for s in 1..=3 {
+                    st = up(down(st, i32::MAX.unsigned_abs()), i32::MAX.unsigned_abs());
+                    run.send(s * 1000, A, d, &[M::upd_c(&st)]);
+                    run.send(s * 1000, B, d, &[M::upd_c(&st)]);
+                }
+                run.send(3000, A, d, &[M::del_c(&st)]);
+                run.advance(10_000);
+                assert!(!run.engine.printed().is_empty(), "{d:?} {packets} {octets}");
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
