@@ -228,7 +228,8 @@ impl Replay {
                 return Ok(Some(Ending::BrokenPipe));
             }
         }
-        if !self.is_sending_late {
+        // The less waits the more of it is in the cache.
+        if !self.is_sending_late || self.engine.outbox().is_uniform() {
             self.outside.send(&mut self.engine);
         }
         self.outside.log_notices(&mut self.engine);
