@@ -5,9 +5,10 @@
 //! from its octets to its slot: all that is marked so is inlined into `full_state`.
 
 use super::departed::{Departure, Identity};
-use super::slot::{Birth, EXPORTED, KeyPair, Second, Share, Slot};
+use super::slot::{Birth, EXPORTED, KeyPair, Second, Share, Slot, is_plain};
 use super::{Arrival, Table, names};
 use crate::flow::{End, Flow};
+use crate::slab::NONE;
 use crate::time::{Now, Uptime};
 use crate::wire::pfsync::{State, Values};
 
@@ -120,6 +121,11 @@ impl Table {
             let end = self.end_of(place, End::Replaced);
             self.end(place, arrival.now, end, done);
         }
+        // Without room to remember what was exported that would be exported again.
+        if matches!(departure, Some(Departure::Exported(_))) && !self.has_room_for_share() {
+            self.counters.shares_refused += 1;
+            return None;
+        }
         let place = self.insert(arrival, state, kind, creation, done);
         if let Some(Departure::Exported(counts)) = departure {
             let full = arrival.now.uptime;
@@ -147,7 +153,7 @@ impl Table {
         if !is_same_age || state.direction != slot.direction {
             return false;
         }
-        let KeyPair { wire, stack } = slot.key_pair(&self.keys);
+        let KeyPair { wire, stack, .. } = slot.key_pair(&self.keys);
         state.wire == wire && state.stack.unwrap_or(state.wire) == stack
     }
 
@@ -163,11 +169,11 @@ impl Table {
         creation: Second,
         done: &mut impl FnMut(Now, &Flow),
     ) -> u32 {
-        // Two for one while a lowered bound is not reached yet.
-        for _ in 0..2 {
-            if self.index.len() >= self.settings.states as usize {
-                self.evict(arrival.now, done);
-            }
+        if self.index.len() >= self.ceiling {
+            self.make_room(arrival.now, done);
+        }
+        if !is_plain(&state.wire, state.stack.as_ref()) && self.keys.is_short() {
+            self.make_key_room(arrival.now, done);
         }
         let id = state.id;
         let ifname = self.names.acquire(id.creatorid, state.ifname);
@@ -190,6 +196,9 @@ impl Table {
         slot.count_first(state, kind);
         slot.note_first(arrival, state, kind);
         let place = self.slots.insert(slot);
+        if slot.keys != NONE {
+            self.keys[slot.keys].owner = place;
+        }
         self.index.insert(id, place, &self.slots);
         self.push(place);
         self.active.enlist(place, arrival.now.uptime);

@@ -126,6 +126,8 @@ impl Counts {
 pub(super) struct KeyPair {
     pub(super) wire: StateKey,
     pub(super) stack: StateKey,
+    /// Place of the state that they are of.
+    pub(super) owner: u32,
 }
 
 /// What a further sender counted for a state, or what senders had counted before they began again.
@@ -164,6 +166,10 @@ pub(super) const SETTLED: u16 = u16::MAX;
 /// The sender of a share that was exported before and is no part of the sum.
 pub(super) const EXPORTED: u16 = u16::MAX - 1;
 
+/// In place of NONE at the end of a state's shares: there was no room for one more, so that what its
+/// senders counted is not all there.
+pub(super) const LEFT_OUT: u32 = NONE - 1;
+
 /// A state.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Slot {
@@ -185,7 +191,7 @@ pub(super) struct Slot {
     pub(super) keys: u32,
     addr: [[u8; 4]; 2],
     port: [u16; 2],
-    /// First of its further shares, or NONE.
+    /// First of its further shares, or NONE, or [`LEFT_OUT`].
     pub(super) shares: u32,
     /// Neighbours in its list.
     pub(super) prev: u32,
@@ -230,6 +236,12 @@ pub(super) struct Birth<'a> {
     pub(super) keys: &'a mut Slab<KeyPair>,
 }
 
+/// Whether a state needs no [`KeyPair`].
+#[inline(always)]
+pub(super) fn is_plain(wire: &StateKey, stack: Option<&StateKey>) -> bool {
+    stack.is_none() && wire.af == Af::Inet && wire.rdomain == 0
+}
+
 impl Slot {
     #[inline(always)]
     pub(super) fn new(birth: Birth<'_>) -> Self {
@@ -241,7 +253,7 @@ impl Slot {
             ..
         } = birth;
         let [far, near] = wire.addr;
-        let is_plain = stack.is_none() && wire.af == Af::Inet && wire.rdomain == 0;
+        let is_plain = is_plain(wire, stack);
         let stack = stack.unwrap_or(wire);
         Self {
             id: id.id,
@@ -258,6 +270,7 @@ impl Slot {
                 keys.insert(KeyPair {
                     wire: *wire,
                     stack: *stack,
+                    owner: NONE,
                 })
             },
             addr: [far.v4(), near.v4()],
@@ -290,7 +303,11 @@ impl Slot {
             return keys[self.keys];
         }
         let wire = self.plain_key();
-        KeyPair { wire, stack: wire }
+        KeyPair {
+            wire,
+            stack: wire,
+            owner: NONE,
+        }
     }
 
     /// Both keys of a state that has no [`KeyPair`].
@@ -312,7 +329,7 @@ impl Slot {
             let source = self.direction.source_index();
             return (Tuple::of(&self.plain_key(), source), None);
         }
-        let KeyPair { wire, stack } = &keys[self.keys];
+        let KeyPair { wire, stack, .. } = &keys[self.keys];
         flow::tuples(self.direction, wire, stack)
     }
 
