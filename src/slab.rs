@@ -88,6 +88,12 @@ impl<T: Copy> Slab<T> {
         self.free.push(place);
     }
 
+    /// The place that [`Self::insert`] is about to use.
+    #[inline(always)]
+    pub(crate) fn upcoming(&self) -> u32 {
+        self.free.last().copied().unwrap_or(self.next)
+    }
+
     /// How many places are or were in use: every number below is one.
     pub(crate) fn places(&self) -> u32 {
         self.next
@@ -160,10 +166,12 @@ mod tests {
     fn places_are_used_again_and_values_stay_in_theirs() {
         let mut slab = Slab::default();
         let places: Vec<u32> = (0..3 * CHUNK).map(|value| slab.insert(value)).collect();
+        assert_eq!(slab.upcoming() as usize, 3 * CHUNK);
         for (value, &place) in places.iter().enumerate() {
             assert_eq!(slab[place], value);
         }
         slab.free(places[5]);
+        assert_eq!(slab.upcoming(), places[5]);
         assert_eq!(slab.insert(99), places[5]);
         assert_eq!(slab[places[6]], 6);
         assert_eq!(slab.places() as usize, 3 * CHUNK);

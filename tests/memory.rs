@@ -210,7 +210,7 @@ fn a_lowered_bound_is_reached_two_states_for_one() {
     insert(&mut run, 60_000);
     let before = run.alive();
     assert_eq!(run.counters().evicted, 0);
-    let mut set = |run: &mut Run, line: &str| {
+    let set = |run: &mut Run, line: &str| {
         let mut config = run.engine.config().clone();
         apply_line(&mut config, line, || Place::CommandLine).unwrap();
         run.engine.commit(run.now(), config, &[]);
@@ -256,7 +256,8 @@ fn records(run: &mut Run, exported: &mut BTreeMap<u64, [u64; 2]>) -> Vec<(u64, [
 #[test]
 fn what_shares_had_no_room_for_is_partial() {
     let mut run = run_of("states 4M");
-    let states = 14_000;
+    // All that fit, so that there is no more room for shares than what is kept free.
+    let states = u64::from(run.engine.table().bound());
     let st = |id: u64| St::udp(id).keyed(plain(id)).count([3, 0], [1000 + id, 0]);
     let b = |id: u64| st(id).count([0, 2], [0, 500 + id]);
     let again = |id: u64| st(id).count([1, 0], [40, 0]);
@@ -310,7 +311,8 @@ fn what_tcp_carried_is_not_estimated_from_the_middle() {
         (st.src.max_win, st.dst.max_win) = (60_000, 60_000);
         st
     };
-    let states = 14_000;
+    // All that fit, so that there is no more room for shares than what is kept free.
+    let states = u64::from(run.engine.table().bound());
     for id in 0..states {
         run.send(0, A, D::Obsd74, &[M::Ins(st(id, 0))]);
     }

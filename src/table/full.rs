@@ -9,6 +9,7 @@ use super::slot::{Birth, EXPORTED, KeyPair, Second, Share, Slot, is_plain};
 use super::{Arrival, Table, names};
 use crate::flow::{End, Flow};
 use crate::slab::NONE;
+use crate::state::StateKey;
 use crate::time::{Now, Uptime};
 use crate::wire::pfsync::{State, Values};
 
@@ -172,9 +173,14 @@ impl Table {
         if self.index.len() >= self.ceiling {
             self.make_room(arrival.now, done);
         }
-        if !is_plain(&state.wire, state.stack.as_ref()) && self.keys.is_short() {
-            self.make_key_room(arrival.now, done);
-        }
+        let keys = if is_plain(&state.wire, state.stack.as_ref()) {
+            NONE
+        } else {
+            if self.keys.is_short() {
+                self.make_key_room(arrival.now, done);
+            }
+            self.add_keys(&state.wire, state.stack.as_ref())
+        };
         let id = state.id;
         let ifname = self.names.acquire(id.creatorid, state.ifname);
         if ifname == names::FORGOTTEN {
@@ -183,7 +189,6 @@ impl Table {
         let mut slot = Slot::new(Birth {
             id,
             wire: &state.wire,
-            stack: state.stack.as_ref(),
             direction: state.direction,
             pflow: state.pflow.unwrap_or(true),
             ifname,
@@ -191,20 +196,27 @@ impl Table {
             sender: arrival.sender.0,
             pftm: state.timeout,
             seen: arrival.now.uptime,
-            keys: &mut self.keys,
+            keys,
         });
         slot.count_first(state, kind);
         slot.note_first(arrival, state, kind);
         let place = self.slots.insert(slot);
-        if slot.keys != NONE {
-            self.keys[slot.keys].owner = place;
-        }
         self.index.insert(id, place, &self.slots);
         self.push(place);
         self.active.enlist(place, arrival.now.uptime);
         self.counters.inserted += 1;
         self.note_activity(place, arrival, state, kind);
         place
+    }
+
+    /// Puts in the keys of the state that comes next, for which there is room.
+    #[inline(always)]
+    pub(super) fn add_keys(&mut self, wire: &StateKey, stack: Option<&StateKey>) -> u32 {
+        self.keys.insert(KeyPair {
+            wire: *wire,
+            stack: *stack.unwrap_or(wire),
+            owner: self.slots.upcoming(),
+        })
     }
 
     /// When the state's last packet was, as far as a full state tells (spec 3.8).

@@ -355,12 +355,16 @@ impl Table {
             self.counters.not_restored += 1;
             return;
         }
+        let keys = if is_plain {
+            NONE
+        } else {
+            self.add_keys(&state.wire, state.stack.as_ref())
+        };
         let ifname = self.restored_name(state.id.creatorid, state.ifname);
         let seen = restore.now.uptime_at(state.seen);
         let mut slot = Slot::new(Birth {
             id: state.id,
             wire: &state.wire,
-            stack: state.stack.as_ref(),
             direction: state.direction,
             pflow: false,
             ifname,
@@ -371,7 +375,7 @@ impl Table {
                 pftm => pftm,
             },
             seen,
-            keys: &mut self.keys,
+            keys,
         });
         slot.counted_by = restore.sender(state.counted_by);
         slot.marks = state.marks;
@@ -387,9 +391,6 @@ impl Table {
             slot.marks |= UNSETTLED;
         }
         let place = self.slots.insert(slot);
-        if slot.keys != NONE {
-            self.keys[slot.keys].owner = place;
-        }
         self.index.insert(state.id, place, &self.slots);
         if !restore.is_clean || state.is_doubtful {
             self.doubtful.set(place);

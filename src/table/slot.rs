@@ -224,8 +224,6 @@ const _: () = assert!(UNSETTLED & PFLOW & Position::MARKS == 0);
 pub(super) struct Birth<'a> {
     pub(super) id: StateId,
     pub(super) wire: &'a StateKey,
-    /// `None`: as `wire`.
-    pub(super) stack: Option<&'a StateKey>,
     pub(super) direction: Direction,
     pub(super) pflow: bool,
     pub(super) ifname: u16,
@@ -233,7 +231,8 @@ pub(super) struct Birth<'a> {
     pub(super) sender: u16,
     pub(super) pftm: u8,
     pub(super) seen: Uptime,
-    pub(super) keys: &'a mut Slab<KeyPair>,
+    /// Place of its [`KeyPair`], or NONE.
+    pub(super) keys: u32,
 }
 
 /// Whether a state needs no [`KeyPair`].
@@ -245,16 +244,8 @@ pub(super) fn is_plain(wire: &StateKey, stack: Option<&StateKey>) -> bool {
 impl Slot {
     #[inline(always)]
     pub(super) fn new(birth: Birth<'_>) -> Self {
-        let Birth {
-            id,
-            wire,
-            stack,
-            keys,
-            ..
-        } = birth;
+        let Birth { id, wire, keys, .. } = birth;
         let [far, near] = wire.addr;
-        let is_plain = is_plain(wire, stack);
-        let stack = stack.unwrap_or(wire);
         Self {
             id: id.id,
             creatorid: id.creatorid,
@@ -264,15 +255,7 @@ impl Slot {
             counts: Counts::default(),
             creation: birth.creation,
             last: Second::NEVER,
-            keys: if is_plain {
-                NONE
-            } else {
-                keys.insert(KeyPair {
-                    wire: *wire,
-                    stack: *stack,
-                    owner: NONE,
-                })
-            },
+            keys,
             addr: [far.v4(), near.v4()],
             port: wire.port,
             shares: NONE,
