@@ -267,11 +267,11 @@ fn what_shares_had_no_room_for_is_partial() {
     for id in 0..states {
         match id % 4 {
             // Another firewall counts, too.
-            0 | 1 => run.send(5000, B, D::Obsd74, &[M::Upd(b(id))]),
+            0 | 1 => run.send(5000, B, D::Obsd74, &[M::Upd(b(id).aged(5))]),
             // Packets pass another firewall, which does not tell how many.
             2 => run.send(5000, B, D::Obsd74, &[M::upd_c(&st(id))]),
             // The firewall counts from 0 again.
-            _ => run.send(5000, A, D::Obsd74, &[M::Upd(again(id))]),
+            _ => run.send(5000, A, D::Obsd74, &[M::Upd(again(id).aged(5))]),
         }
     }
     assert_eq!(run.counters().evicted, 0);
@@ -279,8 +279,9 @@ fn what_shares_had_no_room_for_is_partial() {
     assert!((100..states).contains(&refused), "{refused}");
     for id in 0..states {
         let last = if id % 4 == 3 { again(id) } else { st(id) };
-        run.send(10_000, A, D::Obsd74, &[M::Del(last)]);
+        run.send(10_000, A, D::Obsd74, &[M::Del(last.aged(10))]);
     }
+    eprintln!("{}", String::from_utf8_lossy(&run.engine.printed()[..1500]));
     let mut counts = BTreeMap::<_, u64>::new();
     for (id, octets, quality) in records(&mut run, &mut BTreeMap::new()) {
         let truth = match id % 4 {
@@ -323,7 +324,8 @@ fn what_tcp_carried_is_not_estimated_from_the_middle() {
     assert!((100..states).contains(&refused), "{refused}");
     // Those that have estimates go, so that there is room for the others.
     for id in 0..states - refused {
-        run.send(2000, A, D::Obsd74, &[M::Del(st(id, 20_000))]);
+        let last = st(id, 20_000).count([30, 40], [21_000, 41_000]);
+        run.send(2000, A, D::Obsd74, &[M::Del(last.aged(2))]);
     }
     assert!(run.engine.flow_counters().exact >= states - refused);
     run.engine.printed().clear();
@@ -391,4 +393,21 @@ fn the_program_stays_below_the_bound_but_for_what_it_takes_beside() {
         log.contains("to make room") || log.contains("evicted"),
         "{log}"
     );
+}
+
+#[test]
+fn what_firewalls_beyond_the_bound_counted_makes_a_flow_partial() {
+    let mut run = Run::new();
+    let st = St::udp(1).count([3, 2], [300, 200]);
+    run.send(0, A, D::Obsd74, &[M::Ins(st)]);
+    for n in 2..=11 {
+        let from = From::Ether([10, 0, 0, n]);
+        let now = i64::from(n) * 100;
+        run.send(now, from, D::Obsd74, &[M::upd_c(&st)]);
+        run.send(now + 50, from, D::Obsd74, &[M::Upd(st.aged(1))]);
+    }
+    run.send(5000, A, D::Obsd74, &[M::Del(st.aged(5))]);
+    assert_eq!(run.counters().shares_refused, 2);
+    let records = records(&mut run, &mut BTreeMap::new());
+    assert_eq!(records, [(1, [2700, 1800], "partial".to_owned())]);
 }
