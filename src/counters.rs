@@ -65,7 +65,7 @@ counters! {
         late: "full states older than what was known",
         restarted: "counters that began again at their sender",
         ended_too_early: "overdue states heard of again",
-        shares_refused: "full states of further senders of a state, beyond the bound",
+        shares_refused: "counters of further senders of a state and estimates, left out for a bound",
         senders_refused: "senders beyond the bound, counted as one",
         names_refused: "interface names beyond the bound, forgotten",
         restored: "states read back from the keep file",

@@ -24,7 +24,7 @@ use crate::interface::Interface;
 use crate::output::{Output, Printer};
 use crate::solicit::{self, Solicitor};
 use crate::state::{Direction, StateId};
-use crate::table::{self, Arrival, KeepCursor, Restore, Sender, Table};
+use crate::table::{self, Arrival, Bound, KeepCursor, Restore, Sender, Table};
 use crate::time::{Now, Uptime, Wall};
 use crate::wire::keep as kept;
 use crate::wire::link::{self, LinkType};
@@ -238,7 +238,7 @@ impl Engine {
     /// An engine for `config`; [`Self::start`] comes next.
     pub fn new(settings: Settings, config: Config) -> Self {
         let table = Table::new(table::Settings {
-            states: config.states.unwrap_or(settings.states),
+            states: config.states.unwrap_or(Bound::States(settings.states)),
             timeouts: config.timeouts,
             boot: settings.boot,
             counting: config.counting,
@@ -479,6 +479,11 @@ impl Engine {
         self.solicitor.as_ref().map(|solicitor| &solicitor.counters)
     }
 
+    /// Octets of memory taken for states.
+    pub fn state_octets(&self) -> u64 {
+        self.table.octets() + self.solicitor.as_ref().map_or(0, Solicitor::octets)
+    }
+
     /// Keep files written, if there is to be one.
     pub fn keep_counters(&self) -> Option<&KeepCounters> {
         self.config().keep.file.is_some().then_some(&self.keep)
@@ -560,8 +565,9 @@ impl Engine {
         }
         self.table.set_counting(config.counting);
         if old.states != config.states {
+            let bound = config.states;
             self.table
-                .set_states(config.states.unwrap_or(self.default_states));
+                .set_bound(bound.unwrap_or(Bound::States(self.default_states)));
         }
         self.is_flush_active = config.is_flush_active;
         let soliciting = config.soliciting();

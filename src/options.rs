@@ -9,6 +9,7 @@ use crate::config::{Config, Loader, Place, PlacedError, apply_line, apply_words}
 use crate::output::Form;
 use crate::output::messages::Detail;
 use crate::state::Direction;
+use crate::table::Bound;
 use crate::time::Wall;
 
 /// A flag: its letter, the name of its argument if it takes one, whether it may be repeated, and
@@ -73,7 +74,11 @@ pub const FLAGS: &[Flag] = &[
     repeatable(option("e", "line", "a configuration line")),
     option("f", "file", "configuration file"),
     repeatable(option("i", "interface", "capture there; default pfsync0")),
-    option("m", "states", "most states held; default 1000000"),
+    option(
+        "m",
+        "states",
+        "most states held, or memory for them, as 256M; default 1000000",
+    ),
     option(
         "o",
         "output",
@@ -139,7 +144,7 @@ pub struct Options {
     boottime: Option<Wall>,
     user: Option<String>,
     socket: Option<String>,
-    states: Option<u32>,
+    states: Option<Bound>,
     captures: Vec<String>,
     config_file: Option<String>,
     lines: Vec<String>,
@@ -408,11 +413,13 @@ mod tests {
         let line = options("-r x -m 5 -b 10.5").config().unwrap();
         assert_eq!(
             (line.states, line.boottime),
-            (Some(5), Some(Wall::new(10, 500_000_000)))
+            (Some(Bound::States(5)), Some(Wall::new(10, 500_000_000)))
         );
         let mut both = options("-r x -m 5");
         both.lines.push("states 7".to_owned());
-        assert_eq!(both.config().unwrap().states, Some(5));
+        assert_eq!(both.config().unwrap().states, Some(Bound::States(5)));
+        let memory = options("-r x -m 256M").config().unwrap();
+        assert_eq!(memory.states, Some(Bound::Octets(256 << 20)));
     }
 
     #[test]
@@ -434,6 +441,7 @@ mod tests {
             ),
             ("-r f -x fast", "-x: fast is not a speed: 0, 1, 2.5 ..."),
             ("-m 0", "-m: 0 is not a number from 1 to 1073741824"),
+            ("-m 100k", "-m: 100k is less than 4M"),
             ("-i em0 -r x", "-i and -r cannot be combined"),
             ("-r - -r -", "-r: standard input can be read once only"),
         ];

@@ -1,18 +1,30 @@
 //! Values in numbered places that are used again: a place is a `u32`, four octets where a pointer
 //! takes eight, and stays where it is.
 //!
-//! Places come in chunks, so that growing never copies what is there.
+//! Places come in chunks, so that growing never copies what is there. Memory is taken with a chunk
+//! and at no other time: with it comes room in the list of free places for all there then are. No
+//! chunk is given back.
 
 /// log2 of the places in a chunk.
 const CHUNK_BITS: u32 = 12;
 /// Places in a chunk.
-const CHUNK: usize = 1 << CHUNK_BITS;
+pub(crate) const CHUNK: usize = 1 << CHUNK_BITS;
 
 /// No place.
 pub(crate) const NONE: u32 = u32::MAX;
 
 /// A chunk. As an array of known length it needs no test where in it a place is.
 type Chunk<T> = Box<[T; CHUNK]>;
+
+/// How many chunks there is room for in the lists beside them when there are so many: an eighth more
+/// than when they were made last.
+fn roomy(chunks: usize) -> usize {
+    let mut room = 0;
+    while room < chunks {
+        room += (room / 8).max(1);
+    }
+    room
+}
 
 /// Values by place.
 #[derive(Debug)]
@@ -55,7 +67,14 @@ impl<T: Copy> Slab<T> {
         if (place as usize).is_multiple_of(CHUNK) {
             // By way of a vector, for a chunk is more than should be on the stack.
             if let Ok(chunk) = vec![filler; CHUNK].into_boxed_slice().try_into() {
+                let room = roomy(self.chunks.len() + 1);
+                self.chunks.reserve_exact(room - self.chunks.len());
                 self.chunks.push(chunk);
+                if self.free.capacity() < self.chunks.len() * CHUNK {
+                    // There is none in it, so that nothing need be copied.
+                    self.free = Vec::new();
+                    self.free = Vec::with_capacity(room * CHUNK);
+                }
             }
         }
         self.next += 1;
@@ -69,9 +88,49 @@ impl<T: Copy> Slab<T> {
         self.free.push(place);
     }
 
+    /// The place that [`Self::insert`] is about to use.
+    #[inline(always)]
+    pub(crate) fn upcoming(&self) -> u32 {
+        self.free.last().copied().unwrap_or(self.next)
+    }
+
     /// How many places are or were in use: every number below is one.
     pub(crate) fn places(&self) -> u32 {
         self.next
+    }
+
+    /// Whether no place that was used before is free.
+    #[inline(always)]
+    pub(crate) fn is_short(&self) -> bool {
+        self.free.is_empty()
+    }
+
+    /// Whether the next value takes a new chunk.
+    pub(crate) fn is_out(&self) -> bool {
+        self.is_short() && self.next as usize == self.capacity()
+    }
+
+    /// Chunks taken.
+    pub(crate) fn chunks(&self) -> usize {
+        self.chunks.len()
+    }
+
+    /// Places in them.
+    pub(crate) fn capacity(&self) -> usize {
+        self.chunks.len() * CHUNK
+    }
+
+    /// Octets of memory taken.
+    pub(crate) fn octets(&self) -> usize {
+        self.chunks.len() * size_of::<[T; CHUNK]>()
+            + self.chunks.capacity() * size_of::<Chunk<T>>()
+            + self.free.capacity() * size_of::<u32>()
+    }
+
+    /// What [`Self::octets`] are with so many chunks.
+    pub(crate) fn octets_of(chunks: usize) -> usize {
+        let room = roomy(chunks);
+        chunks * size_of::<[T; CHUNK]>() + room * (size_of::<Chunk<T>>() + CHUNK * size_of::<u32>())
     }
 }
 
@@ -107,12 +166,36 @@ mod tests {
     fn places_are_used_again_and_values_stay_in_theirs() {
         let mut slab = Slab::default();
         let places: Vec<u32> = (0..3 * CHUNK).map(|value| slab.insert(value)).collect();
+        assert_eq!(slab.upcoming() as usize, 3 * CHUNK);
         for (value, &place) in places.iter().enumerate() {
             assert_eq!(slab[place], value);
         }
         slab.free(places[5]);
+        assert_eq!(slab.upcoming(), places[5]);
         assert_eq!(slab.insert(99), places[5]);
         assert_eq!(slab[places[6]], 6);
         assert_eq!(slab.places() as usize, 3 * CHUNK);
+    }
+
+    #[test]
+    fn memory_is_taken_with_a_chunk_and_only_then() {
+        let mut slab = Slab::default();
+        assert_eq!(slab.octets(), 0);
+        for chunks in 1..=40 {
+            for n in 0..CHUNK {
+                assert_eq!(slab.is_out(), n == 0);
+                slab.insert([chunks as u64; 2]);
+                assert_eq!(slab.octets(), Slab::<[u64; 2]>::octets_of(chunks));
+            }
+        }
+        assert!(
+            slab.octets() < 40 * CHUNK * 21,
+            "lists that double take more"
+        );
+        for place in 0..slab.places() {
+            slab.free(place);
+        }
+        assert_eq!(slab.octets(), Slab::<[u64; 2]>::octets_of(40));
+        assert_eq!((slab.chunks(), slab.capacity()), (40, 40 * CHUNK));
     }
 }

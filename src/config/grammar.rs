@@ -8,7 +8,7 @@
 //!            | ( "pflowproto" | "proto" ) ( "5" | "10" ) | "mtu" n | "template" name
 //!            | "domain" n | "hold" n | "refresh" n | "active" n
 //!            | "direction" ( "in" | "out" | "any" ) | "tap" file | "-tap"
-//! program-word = "interface" name | "states" n | "boottime" time | "timeout" name n
+//! program-word = "interface" name | "states" ( n | amount ) | "boottime" time | "timeout" name n
 //!            | "ifindex" name n | "counters" ( "exact" | "estimate" )
 //!            | "flush" ( "active" | "none" ) | "join" ( "on" | "off" )
 //!            | "socket" [ "ro" ] file
@@ -26,6 +26,7 @@ use crate::export::{Format, TemplateSet};
 use crate::interface::{MAX_HOLD, MAX_MTU, MIN_MTU, Settings, Source};
 use crate::solicit::MAX_RATE;
 use crate::state::Direction;
+use crate::table::{Bound, MIN_OCTETS};
 use crate::time::Wall;
 
 /// Largest N of pflowN.
@@ -111,7 +112,7 @@ impl InterfaceWord {
 )]
 pub enum ProgramWord {
     Interface(String),
-    States(u32),
+    States(Bound),
     BootTime(Wall),
     Timeout { name: String, seconds: u32 },
     IfIndex { name: String, index: u16 },
@@ -354,7 +355,7 @@ fn program_word<'a>(
     let parsed = match word {
         "interface" => ProgramWord::Interface(capture_name(value()?).map_err(wrong)?),
         "user" => ProgramWord::User(user_name(value()?).map_err(wrong)?),
-        "states" => ProgramWord::States(number(value()?, 1, MAX_STATES).map_err(wrong)?),
+        "states" => ProgramWord::States(bound(value()?).map_err(wrong)?),
         "boottime" => ProgramWord::BootTime(boottime(value()?).map_err(wrong)?),
         "timeout" => {
             let name = value()?.to_owned();
@@ -426,7 +427,36 @@ fn solicit(word: &str, value: &str) -> Result<SolicitWord, String> {
 }
 
 /// Most states that `states` and -m may ask for: places are numbered in 32 bits.
-pub(super) const MAX_STATES: u32 = 1 << 30;
+const MAX_STATES: u32 = 1 << 30;
+/// Most memory that they may ask for, octets.
+const MAX_OCTETS: u64 = 1 << 44;
+
+/// How many states to hold at most: a number of them, or memory with its unit.
+pub(super) fn bound(text: &str) -> Result<Bound, String> {
+    let mut digits = text.chars();
+    let unit = match digits.next_back() {
+        Some('k' | 'K') => 1 << 10,
+        Some('m' | 'M') => 1 << 20,
+        Some('g' | 'G') => 1 << 30,
+        _ => return number(text, 1, MAX_STATES).map(Bound::States),
+    };
+    let digits = digits.as_str();
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(format!("{text} is not an amount of memory, as 256M"));
+    }
+    let octets = digits.parse().ok().and_then(|n: u64| n.checked_mul(unit));
+    match octets {
+        Some(octets) if octets < MIN_OCTETS => {
+            let least = Bound::Octets(MIN_OCTETS);
+            Err(format!("{text} is less than {least}"))
+        }
+        Some(octets) if octets <= MAX_OCTETS => Ok(Bound::Octets(octets)),
+        _ => {
+            let most = Bound::Octets(MAX_OCTETS);
+            Err(format!("{text} is more than {most}"))
+        }
+    }
+}
 
 fn one_of<T: Clone>(values: &[(&str, T)], text: &str) -> Result<T, String> {
     values
@@ -603,6 +633,26 @@ mod tests {
                 "boottime: -5 is not a time in seconds since 1970",
             ),
             ("states 0", "states: 0 is not a number from 1 to 1073741824"),
+            ("states 100k", "states: 100k is less than 4M"),
+            ("states 4095K", "states: 4095K is less than 4M"),
+            ("states 16385G", "states: 16385G is more than 16384G"),
+            (
+                "states 99999999999999999999g",
+                "states: 99999999999999999999g is more than 16384G",
+            ),
+            ("states M", "states: M is not an amount of memory, as 256M"),
+            (
+                "states 1.5G",
+                "states: 1.5G is not an amount of memory, as 256M",
+            ),
+            (
+                "states -8M",
+                "states: -8M is not an amount of memory, as 256M",
+            ),
+            (
+                "states 256MB",
+                "states: 256MB is not a number from 1 to 1073741824",
+            ),
             ("flush active now", "now: nothing may follow flush"),
             ("solicit off now", "now: nothing may follow solicit"),
             ("solicit on", "solicit: no value"),
@@ -688,7 +738,7 @@ mod tests {
         );
         assert_eq!(
             parse("sta 7", Spelling::Abbreviated),
-            Ok(Command::Program(ProgramWord::States(7)))
+            Ok(Command::Program(ProgramWord::States(Bound::States(7))))
         );
         assert!(parse("pflow0 flowd 127.0.0.1:1", Spelling::Whole).is_err());
         assert!(parse("", Spelling::Abbreviated).is_err());

@@ -24,6 +24,7 @@ use crate::accounting::Counting;
 use crate::interface::Settings;
 use crate::solicit;
 use crate::state::{IfName, Timeouts};
+use crate::table::Bound;
 use crate::time::Wall;
 pub(crate) use show::name_of_direction;
 
@@ -69,8 +70,8 @@ pub struct Config {
     pub taps: BTreeMap<u32, String>,
     /// Where to capture, in the order named.
     pub captures: Vec<String>,
-    /// Most states held.
-    pub states: Option<u32>,
+    /// Most states held, or the memory for them.
+    pub states: Option<Bound>,
     /// When the machine came up.
     pub boottime: Option<Wall>,
     /// pf's timeouts.
@@ -313,8 +314,8 @@ pub fn boottime(text: &str) -> Result<Wall, String> {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn states(text: &str) -> Result<u32, String> {
-    grammar::number(text, 1, grammar::MAX_STATES)
+pub fn states(text: &str) -> Result<Bound, String> {
+    grammar::bound(text)
 }
 
 /// Parses the argument of -s.

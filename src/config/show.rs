@@ -229,6 +229,23 @@ pflow3 create flowsrc [::1] pflowproto 5
         assert_eq!(config(text).to_string(), text);
     }
 
+    #[test]
+    fn memory_is_printed_in_its_largest_whole_unit() {
+        let printed = [
+            ("states 256M", "states 256M\n"),
+            ("states 256m", "states 256M\n"),
+            ("states 1024M", "states 1G\n"),
+            ("states 2097152K", "states 2G\n"),
+            ("states 5000k", "states 5000k\n"),
+            ("states 256", "states 256\n"),
+        ];
+        for (text, expected) in printed {
+            let config = config(text);
+            assert_eq!(config.to_string(), expected);
+            assert_eq!(self::config(expected), config);
+        }
+    }
+
     fn line() -> impl Strategy<Value = String> {
         let address = prop_oneof![
             any::<[u8; 4]>().prop_map(|a| std::net::Ipv4Addr::from(a).to_string()),

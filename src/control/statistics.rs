@@ -164,7 +164,16 @@ fn table(view: &View<'_>, writer: &mut Writer<'_>) {
         ("held", "states held", table.len() as u64),
         ("bound", "states held at most", table.bound().into()),
     ];
-    let held = held.into_iter().map(counter);
+    let octets = (
+        "octets",
+        "octets of memory taken for them",
+        view.engine.state_octets(),
+    );
+    let bound = table.octets_bound().map(|octets| {
+        let help = "octets of memory taken for them at most";
+        ("octets_bound", help, octets)
+    });
+    let held = held.into_iter().chain([octets]).chain(bound).map(counter);
     writer.part("table", None, held.chain(table.counters.iter()));
 }
 

@@ -187,6 +187,11 @@ impl Solicitor {
         self.settings = settings;
     }
 
+    /// Octets of memory taken for states that are held.
+    pub fn octets(&self) -> u64 {
+        self.schedule.octets() as u64
+    }
+
     /// Takes in what happened in the table.
     pub fn take(&mut self, now: Now, table: &mut Table) {
         let mut events = std::mem::take(&mut self.events);

@@ -30,7 +30,7 @@ use super::wheel::{Link, Linked, Tick, Wheel};
 use crate::counters::SolicitCounters;
 use crate::slab::Slab;
 use crate::state::{PFTM_COUNT, Timeouts};
-use crate::table::{Event, SenderId};
+use crate::table::{Event, SenderId, WATCHER_OCTETS};
 use crate::time::{NANOS, Uptime};
 
 /// The clock's step.
@@ -106,6 +106,9 @@ struct Entry {
     sender: SenderId,
     pftm: u8,
 }
+
+// The table counts them, for there are as many as it has places.
+const _: () = assert!(size_of::<Entry>() <= WATCHER_OCTETS);
 
 impl Linked for Entry {
     fn link(&mut self) -> &mut Link {
@@ -211,6 +214,11 @@ impl Schedule {
             secs.saturating_mul(TICKS_A_SECOND).max(1)
         };
         self.active = settings.active.map(ticks);
+    }
+
+    /// Octets of memory taken for states.
+    pub(super) fn octets(&self) -> usize {
+        self.entries.octets()
     }
 
     /// Takes in what happened to a state.

@@ -32,7 +32,7 @@ fn settings(rate: u32) -> Settings {
 /// Two senders that are not this host.
 fn senders() -> [SenderId; 2] {
     let mut table = Table::new(table::Settings {
-        states: 1,
+        states: table::Bound::States(1),
         timeouts: Timeouts::default(),
         boot: Boot::Known,
         counting: crate::accounting::Counting::Estimate,

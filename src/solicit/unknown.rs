@@ -204,7 +204,7 @@ mod tests {
 
     fn sender() -> SenderId {
         let mut table = Table::new(Settings {
-            states: 1,
+            states: crate::table::Bound::States(1),
             timeouts: Timeouts::default(),
             boot: Boot::Known,
             counting: Counting::Estimate,

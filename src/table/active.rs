@@ -54,7 +54,7 @@ struct Lane {
     /// Zero: switched off; what went out before is still known.
     period: Duration,
     /// By place of the state.
-    entries: Vec<Entry>,
+    entries: Slab<Entry>,
     head: u32,
     tail: u32,
     shown: Slab<Shown>,
@@ -65,7 +65,7 @@ impl Lane {
         Self {
             unit,
             period: Duration::ZERO,
-            entries: Vec::new(),
+            entries: Slab::default(),
             head: NONE,
             tail: NONE,
             shown: Slab::default(),
@@ -73,11 +73,22 @@ impl Lane {
     }
 
     fn entry(&mut self, place: u32) -> Option<&mut Entry> {
-        self.entries.get_mut(place as usize)
+        (place < self.entries.places()).then(|| &mut self.entries[place])
+    }
+
+    fn look(&self, place: u32) -> Option<&Entry> {
+        (place < self.entries.places()).then(|| &self.entries[place])
+    }
+
+    /// Makes an entry for each place up to `place`, as the table has made slots.
+    fn reach(&mut self, place: u32) {
+        while place >= self.entries.places() {
+            self.entries.insert(NO_ENTRY);
+        }
     }
 
     fn due(&self) -> Option<Uptime> {
-        self.entries.get(self.head as usize).map(|entry| entry.due)
+        self.look(self.head).map(|entry| entry.due)
     }
 
     /// Puts a state at the end of the list, if it is in none.
@@ -86,9 +97,7 @@ impl Lane {
             return;
         }
         let (tail, due) = (self.tail, now.after(self.period));
-        if place as usize >= self.entries.len() {
-            self.entries.resize(place as usize + 1, NO_ENTRY);
-        }
+        self.reach(place);
         match self.entry(place) {
             Some(entry) if !entry.is_listed => {
                 (entry.due, entry.prev, entry.next) = (due, tail, NONE);
@@ -122,7 +131,7 @@ impl Lane {
 
     /// What went out of a state.
     fn shown(&self, place: u32) -> Option<Shown> {
-        let at = self.entries.get(place as usize)?.shown;
+        let at = self.look(place)?.shown;
         (at != NONE).then(|| self.shown[at])
     }
 
@@ -192,7 +201,7 @@ impl Active {
     /// What is known of the state at `place`.
     pub(super) fn kept(&self, place: u32) -> impl Iterator<Item = Kept> + '_ {
         let kept = self.lanes.iter().map(move |lane| {
-            let entry = lane.entries.get(place as usize);
+            let entry = lane.look(place);
             Kept {
                 unit: lane.unit,
                 due: entry.filter(|entry| entry.is_listed).map(|entry| entry.due),
@@ -214,9 +223,7 @@ impl Active {
         let Some(lane) = self.lanes.get_mut(at) else {
             return;
         };
-        if place as usize >= lane.entries.len() {
-            lane.entries.resize(place as usize + 1, NO_ENTRY);
-        }
+        lane.reach(place);
         if let Some((counts, last)) = kept.shown {
             lane.set_shown(place, Shown { counts, last });
         }
@@ -242,6 +249,19 @@ impl Active {
 }
 
 impl Active {
+    /// Octets of memory taken.
+    pub(super) fn octets(&self) -> usize {
+        let lanes = self.lanes.iter();
+        lanes
+            .map(|lane| lane.entries.octets() + lane.shown.octets())
+            .sum()
+    }
+
+    /// What [`Self::octets`] never exceed with so many chunks of slots.
+    pub(super) fn octets_of(&self, slots: usize) -> usize {
+        self.lanes.len() * (Slab::<Entry>::octets_of(slots) + Slab::<Shown>::octets_of(slots))
+    }
+
     /// Nothing is due before this.
     pub(super) fn poll_timeout(&self) -> Option<Uptime> {
         self.lanes.iter().filter_map(Lane::due).min()
@@ -311,6 +331,7 @@ impl Table {
             }
             self.active.lanes.push(lane);
         }
+        self.measure();
     }
 
     /// Hands over parts of the flows whose time it is.

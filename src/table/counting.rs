@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::slot::{Counts, EXPORTED, Moment, SETTLED, Share, Slot};
+use super::slot::{Counts, EXPORTED, LEFT_OUT, Moment, SETTLED, Share, Slot};
 use super::{Arrival, Kind, Table};
 use crate::accounting::Counting;
 use crate::slab::NONE;
@@ -16,7 +16,8 @@ use crate::wire::pfsync::{Dialect, Values};
 pub(super) const LATE: Duration = Duration::from_secs(2);
 
 /// Further senders counted for one state; what still others count is left out, for it could not be
-/// told from what was counted before.
+/// told from what was counted before. A state of which something is left out, for this or for want
+/// of memory, is never exact and never estimated.
 pub(super) const MAX_SHARES: usize = 8;
 
 impl Table {
@@ -77,6 +78,7 @@ impl Table {
         let Some(at) = self.find_share(place, sender) else {
             if self.is_full_of_shares(place) {
                 self.counters.shares_refused += 1;
+                self.leave_out(place);
                 return true;
             }
             self.add_share(place, Share::new(sender, counts, now));
@@ -125,16 +127,37 @@ impl Table {
 
     pub(super) fn shares_of_slot(&self, slot: &Slot) -> impl Iterator<Item = u32> + '_ {
         let first = slot.shares;
-        std::iter::successors((first != NONE).then_some(first), |at| {
+        std::iter::successors((first < LEFT_OUT).then_some(first), |at| {
             let next = self.shares[*at].next;
-            (next != NONE).then_some(next)
+            (next < LEFT_OUT).then_some(next)
         })
     }
 
+    /// Adds a share or, if there is no memory for it, leaves it out.
     pub(super) fn add_share(&mut self, place: u32, share: Share) {
+        if !self.has_room_for_share() {
+            self.counters.shares_refused += 1;
+            self.leave_out(place);
+            return;
+        }
         let next = self.slots[place].shares;
         let at = self.shares.insert(Share { next, ..share });
         self.slots[place].shares = at;
+    }
+
+    /// Notes that of what was counted for a state something is not in its shares, for as long as it
+    /// is held.
+    pub(super) fn leave_out(&mut self, place: u32) {
+        match self.shares_of(place).last() {
+            Some(last) => self.shares[last].next = LEFT_OUT,
+            None => self.slots[place].shares = LEFT_OUT,
+        }
+    }
+
+    /// Whether something is.
+    pub(super) fn is_left_out(&self, slot: &Slot) -> bool {
+        let last = self.shares_of_slot(slot).last();
+        last.map_or(slot.shares, |last| self.shares[last].next) == LEFT_OUT
     }
 
     /// What all senders counted together, with what was estimated if that is wanted, and how much

@@ -114,6 +114,8 @@ impl Table {
         self.slots[place].set_position(position);
         let Some(mut advance) = advance else { return };
         let Some(at) = self.estimate(place, sender, now) else {
+            // Until its sender's next full state, in which it is, what passed now stays unknown.
+            self.slots[place].marks |= Position::HEADLESS;
             return;
         };
         let before = Before {
@@ -208,6 +210,11 @@ impl Table {
             sender
         };
         if self.find_estimate(place, sender).is_none() {
+            // The one counted for in the slot has a mark there, and settles all with a full state.
+            if self.slots[place].counted_by == sender && !self.has_room_for_share() {
+                self.counters.shares_refused += 1;
+                return None;
+            }
             let share = Share::new(sender, Counts::default(), now);
             self.add_share(
                 place,
@@ -294,6 +301,9 @@ impl Table {
     }
 
     fn quality_of_shares(&self, slot: &Slot, has_ended: bool) -> Quality {
+        if self.is_left_out(slot) {
+            return Quality::Partial;
+        }
         let (mut is_settled, mut is_estimated) = (slot.marks & UNSETTLED == 0, false);
         for share in self.shares_of_slot(slot).map(|at| &self.shares[at]) {
             is_settled &= !share.is_estimate;

@@ -5,9 +5,11 @@
 //! from its octets to its slot: all that is marked so is inlined into `full_state`.
 
 use super::departed::{Departure, Identity};
-use super::slot::{Birth, EXPORTED, KeyPair, Second, Share, Slot};
+use super::slot::{Birth, EXPORTED, KeyPair, Second, Share, Slot, is_plain};
 use super::{Arrival, Table, names};
 use crate::flow::{End, Flow};
+use crate::slab::NONE;
+use crate::state::StateKey;
 use crate::time::{Now, Uptime};
 use crate::wire::pfsync::{State, Values};
 
@@ -120,6 +122,11 @@ impl Table {
             let end = self.end_of(place, End::Replaced);
             self.end(place, arrival.now, end, done);
         }
+        // Without room to remember what was exported that would be exported again.
+        if matches!(departure, Some(Departure::Exported(_))) && !self.has_room_for_share() {
+            self.counters.shares_refused += 1;
+            return None;
+        }
         let place = self.insert(arrival, state, kind, creation, done);
         if let Some(Departure::Exported(counts)) = departure {
             let full = arrival.now.uptime;
@@ -147,7 +154,7 @@ impl Table {
         if !is_same_age || state.direction != slot.direction {
             return false;
         }
-        let KeyPair { wire, stack } = slot.key_pair(&self.keys);
+        let KeyPair { wire, stack, .. } = slot.key_pair(&self.keys);
         state.wire == wire && state.stack.unwrap_or(state.wire) == stack
     }
 
@@ -163,12 +170,17 @@ impl Table {
         creation: Second,
         done: &mut impl FnMut(Now, &Flow),
     ) -> u32 {
-        // Two for one while a lowered bound is not reached yet.
-        for _ in 0..2 {
-            if self.index.len() >= self.settings.states as usize {
-                self.evict(arrival.now, done);
-            }
+        if self.index.len() >= self.ceiling {
+            self.make_room(arrival.now, done);
         }
+        let keys = if is_plain(&state.wire, state.stack.as_ref()) {
+            NONE
+        } else {
+            if self.keys.is_short() {
+                self.make_key_room(arrival.now, done);
+            }
+            self.add_keys(&state.wire, state.stack.as_ref())
+        };
         let id = state.id;
         let ifname = self.names.acquire(id.creatorid, state.ifname);
         if ifname == names::FORGOTTEN {
@@ -177,7 +189,6 @@ impl Table {
         let mut slot = Slot::new(Birth {
             id,
             wire: &state.wire,
-            stack: state.stack.as_ref(),
             direction: state.direction,
             pflow: state.pflow.unwrap_or(true),
             ifname,
@@ -185,7 +196,7 @@ impl Table {
             sender: arrival.sender.0,
             pftm: state.timeout,
             seen: arrival.now.uptime,
-            keys: &mut self.keys,
+            keys,
         });
         slot.count_first(state, kind);
         slot.note_first(arrival, state, kind);
@@ -196,6 +207,16 @@ impl Table {
         self.counters.inserted += 1;
         self.note_activity(place, arrival, state, kind);
         place
+    }
+
+    /// Puts in the keys of the state that comes next, for which there is room.
+    #[inline(always)]
+    pub(super) fn add_keys(&mut self, wire: &StateKey, stack: Option<&StateKey>) -> u32 {
+        self.keys.insert(KeyPair {
+            wire: *wire,
+            stack: *stack.unwrap_or(wire),
+            owner: self.slots.upcoming(),
+        })
     }
 
     /// When the state's last packet was, as far as a full state tells (spec 3.8).

@@ -86,9 +86,4 @@ impl Table {
         let is_place = place < self.slots.places() && self.is_held(place);
         is_place.then(|| SenderId(self.slots[place].sender))
     }
-
-    /// Most states held.
-    pub fn bound(&self) -> u32 {
-        self.settings.states
-    }
 }

@@ -5,6 +5,11 @@
 //! are [`PARTS`] of them, each of which grows by itself in a few milliseconds. They are of unequal
 //! size, for equal ones would fill up at the same time: ids are counted up, and their hashes are
 //! more even than chance.
+//!
+//! A table that fills up with places left behind by states that went is made twice as large, too,
+//! unless it is less than half full: in the long run each is of the least size of which its states
+//! take half. What that comes to is known from their number ([`Index::octets_of`]), but for chance:
+//! an index that is larger will not be seen, as long as nobody knows what hashes are made of.
 
 use std::hash::BuildHasher;
 
@@ -16,6 +21,12 @@ use crate::state::StateId;
 
 /// Hash tables. Their heads, 32 octets each, should stay in the cache.
 const PARTS: usize = 256;
+
+/// Octets of a hash table of `buckets`: place and tag of each, a group of tags more, and what is
+/// left out between.
+fn octets_of_part(buckets: usize) -> usize {
+    buckets * (size_of::<u32>() + 1) + 32
+}
 
 /// Places of states by id.
 pub(super) struct Index {
@@ -51,6 +62,28 @@ impl Index {
     /// States held.
     pub(super) fn len(&self) -> usize {
         self.len
+    }
+
+    /// Octets of memory taken.
+    pub(super) fn octets(&self) -> usize {
+        let parts = self.parts.iter().map(HashTable::allocation_size);
+        parts.sum::<usize>() + size_of::<[HashTable<u32>; PARTS]>()
+    }
+
+    /// What [`Self::octets`] never exceed while at most `states` are held, the one part that just
+    /// grows counted twice. Part n has the states of a share of (2n + 1) / 2^16 and, by chance, eight
+    /// standard deviations more.
+    pub(super) fn octets_of(states: usize) -> usize {
+        let (mut all, mut largest) = (size_of::<[HashTable<u32>; PARTS]>(), 0);
+        for n in 0..PARTS {
+            let share = (states * (2 * n + 1)) >> 16;
+            let most = share + 8 * share.isqrt() + 17;
+            // Seven of eight buckets are used, and half of those are enough.
+            let part = octets_of_part((most * 16).div_ceil(7).next_power_of_two());
+            all += part;
+            largest = part.max(largest);
+        }
+        all + largest
     }
 
     /// The place of `id`.

@@ -13,7 +13,9 @@
 use super::active::Kept;
 use super::departed::{self, Identity};
 use super::ending::DELETED;
-use super::slot::{Birth, Counts, Moment, Second, Share, Slot, UNSETTLED};
+use super::slot::{
+    Birth, Counts, EXPORTED, Moment, SETTLED, Second, Share, Slot, UNSETTLED, is_plain,
+};
 use super::{Sender, Table};
 use crate::accounting::{Head, Shape};
 use crate::slab::NONE;
@@ -46,6 +48,11 @@ pub(super) struct Doubtful(Vec<u64>);
 impl Doubtful {
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Octets of memory taken.
+    pub(super) fn octets(&self) -> usize {
+        self.0.capacity() * size_of::<u64>()
     }
 
     fn set(&mut self, place: u32) {
@@ -203,6 +210,17 @@ impl Table {
             })
             .encode(out);
         }
+        if self.is_left_out(slot) {
+            // What can never be settled says as much.
+            wire::Record::Share(wire::KeptShare {
+                sender: SETTLED,
+                is_estimate: true,
+                head: Head::default().bits(),
+                counts: Counts::default().into(),
+                full: now.at(slot.seen).wall,
+            })
+            .encode(out);
+        }
         for kept in self.active.kept(place) {
             wire::Record::Part(wire::KeptPart {
                 unit: kept.unit,
@@ -247,6 +265,11 @@ impl Table {
             wire::Record::Sender(sender) => self.restore_sender(restore, sender),
             wire::Record::State(state) => self.restore_state(restore, state),
             wire::Record::Share(share) => {
+                // Without room to remember what was exported that would be exported again.
+                if share.sender == EXPORTED && !self.has_room_for_share() {
+                    self.counters.shares_refused += 1;
+                    self.unrestore(restore);
+                }
                 if let Some(place) = restore.place {
                     let sender = match share.sender {
                         wire::OWN_SENDERS.. => share.sender,
@@ -327,16 +350,21 @@ impl Table {
             self.remove_unlisted(place);
             self.counters.restored = self.counters.restored.saturating_sub(1);
         }
-        if self.index.len() >= self.settings.states as usize {
+        let is_plain = is_plain(&state.wire, state.stack.as_ref());
+        if !self.has_room_for_state() || !is_plain && !self.has_room_for_keys() {
             self.counters.not_restored += 1;
             return;
         }
+        let keys = if is_plain {
+            NONE
+        } else {
+            self.add_keys(&state.wire, state.stack.as_ref())
+        };
         let ifname = self.restored_name(state.id.creatorid, state.ifname);
         let seen = restore.now.uptime_at(state.seen);
         let mut slot = Slot::new(Birth {
             id: state.id,
             wire: &state.wire,
-            stack: state.stack.as_ref(),
             direction: state.direction,
             pflow: false,
             ifname,
@@ -347,7 +375,7 @@ impl Table {
                 pftm => pftm,
             },
             seen,
-            keys: &mut self.keys,
+            keys,
         });
         slot.counted_by = restore.sender(state.counted_by);
         slot.marks = state.marks;
@@ -372,6 +400,19 @@ impl Table {
         restore.place = Some(place);
     }
 
+    /// Forgets the state that was read back last.
+    fn unrestore(&mut self, restore: &mut Restore) {
+        if let Some(place) = restore.place.take() {
+            restore.places.pop();
+            self.active.forget(place);
+            self.doubtful.take(place);
+            self.index.take(self.slots[place].state_id(), &self.slots);
+            self.remove_unlisted(place);
+            self.counters.restored = self.counters.restored.saturating_sub(1);
+            self.counters.not_restored += 1;
+        }
+    }
+
     fn restored_name(&mut self, creatorid: u32, name: IfName) -> u16 {
         let number = self.names.acquire(creatorid, name);
         if number == super::names::FORGOTTEN {
@@ -386,7 +427,7 @@ impl Table {
         // A place that was used again stands there for its last state only.
         restore.places.dedup();
         for (seen, place) in restore.places {
-            if self.slots[place].seen == seen {
+            if self.slots[place].seen == seen && self.is_held(place) {
                 self.push(place);
             }
         }

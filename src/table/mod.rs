@@ -12,7 +12,7 @@
 //! Identity is (creatorid, id). Counters belong to their sender: a state's total is the sum of
 //! what each sender last said (pfsync.md 5.4). Times are whole seconds of uptime.
 //!
-//! Everything is bounded: states by -m, further senders of a state, senders, names. What a bound
+//! Everything is bounded: states by -m, or their memory (`memory.rs`), further senders of a state, senders, names. What a bound
 //! costs is counted. Nothing here allocates per message once the table has grown, and nothing
 //! iterates in the order of a hash.
 //!
@@ -29,6 +29,7 @@ mod full;
 mod held;
 mod index;
 mod keep;
+mod memory;
 mod names;
 mod queues;
 mod senders;
@@ -41,8 +42,9 @@ use std::time::Duration;
 pub use ending::DELETED;
 pub use held::Held;
 pub use keep::{KeepCursor, Restore};
+pub use memory::{Bound, MIN_OCTETS};
 pub use senders::{CreatorRecord, MAX_CREATORS, MAX_SENDERS, Sender, SenderId, SenderRecord};
-pub use watch::Event;
+pub use watch::{Event, WATCHER_OCTETS};
 
 use crate::accounting::{Counting, TCP};
 use crate::counters::TableCounters;
@@ -56,10 +58,11 @@ use departed::Departed;
 use full::Kind;
 use index::Index;
 use keep::Doubtful;
+use memory::Memory;
 use names::Names;
 use queues::{Class, Queues};
 use senders::Senders;
-use slot::{Counts, KeyPair, Second, Share, Slot, Slots};
+use slot::{Counts, KeyPair, LEFT_OUT, Second, Share, Slot, Slots};
 
 /// How long after its timeout a state may still be deleted: one purge pass of 10 s, a second in
 /// the sender's queue, and the network (pfsync.md 7, trap 14).
@@ -72,8 +75,8 @@ const DOUBT: Duration = Duration::from_secs(3600);
 /// Bounds and habits of a table.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Most states held; at least 1.
-    pub states: u32,
+    /// Most states held.
+    pub states: Bound,
     /// pf's timeouts.
     pub timeouts: Timeouts,
     /// Whether uptime 0 means anything.
@@ -129,6 +132,11 @@ pub struct Table {
     slots: Slots,
     index: Index,
     queues: Queues,
+    /// States beyond this need a look whether there is room for them.
+    ceiling: usize,
+    memory: Memory,
+    /// The key pair looked at last when there was no room for one more.
+    key_hand: u32,
     keys: Slab<KeyPair>,
     shares: Slab<Share>,
     names: Names,
@@ -148,8 +156,11 @@ pub struct Table {
 impl Table {
     /// An empty table.
     pub fn new(settings: Settings) -> Self {
-        Self {
+        let mut table = Self {
             settings,
+            ceiling: 0,
+            memory: Memory::default(),
+            key_hand: 0,
             slots: Slab::default(),
             index: Index::default(),
             queues: Queues::default(),
@@ -163,7 +174,9 @@ impl Table {
             epoch: None,
             events: None,
             counters: TableCounters::default(),
-        }
+        };
+        table.measure();
+        table
     }
 
     /// States held now.
@@ -225,11 +238,6 @@ impl Table {
     /// Changes which counters flows get that are not exact.
     pub fn set_counting(&mut self, counting: Counting) {
         self.settings.counting = counting;
-    }
-
-    /// Changes how many states are held at most. Those beyond a lower bound go as new ones come.
-    pub fn set_states(&mut self, states: u32) {
-        self.settings.states = states;
     }
 
     /// No state ends by its timeout, and none is exported in part, before this.
@@ -508,7 +516,7 @@ impl Table {
             self.keys.free(slot.keys);
         }
         let mut share = slot.shares;
-        while share != NONE {
+        while share < LEFT_OUT {
             let next = self.shares[share].next;
             self.shares.free(share);
             share = next;

@@ -8,6 +8,10 @@ use crate::state::IfName;
 /// Most names remembered, of all creators together; states with further ones lose theirs.
 pub(super) const MAX_NAMES: usize = 4096;
 
+/// Most creators whose states are counted while names are forgotten; a CLR of a further one ends
+/// nothing.
+const MAX_CREATORS: usize = 1 << 14;
+
 /// The number of a name that found no room; its name is empty.
 pub(super) const FORGOTTEN: u16 = 0;
 
@@ -64,7 +68,9 @@ impl Names {
             .or_else(|| self.add(bound))
             .unwrap_or(FORGOTTEN);
         if number == FORGOTTEN {
-            *self.creators.entry(creatorid).or_default() += 1;
+            if self.creators.len() < MAX_CREATORS || self.has_states(creatorid) {
+                *self.creators.entry(creatorid).or_default() += 1;
+            }
         } else if let Some((_, states)) = self.names.get_mut(usize::from(number)) {
             *states += 1;
         }

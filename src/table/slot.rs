@@ -126,6 +126,8 @@ impl Counts {
 pub(super) struct KeyPair {
     pub(super) wire: StateKey,
     pub(super) stack: StateKey,
+    /// Place of the state that they are of.
+    pub(super) owner: u32,
 }
 
 /// What a further sender counted for a state, or what senders had counted before they began again.
@@ -164,6 +166,10 @@ pub(super) const SETTLED: u16 = u16::MAX;
 /// The sender of a share that was exported before and is no part of the sum.
 pub(super) const EXPORTED: u16 = u16::MAX - 1;
 
+/// In place of NONE at the end of a state's shares: there was no room for one more, so that what its
+/// senders counted is not all there.
+pub(super) const LEFT_OUT: u32 = NONE - 1;
+
 /// A state.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Slot {
@@ -185,7 +191,7 @@ pub(super) struct Slot {
     pub(super) keys: u32,
     addr: [[u8; 4]; 2],
     port: [u16; 2],
-    /// First of its further shares, or NONE.
+    /// First of its further shares, or NONE, or [`LEFT_OUT`].
     pub(super) shares: u32,
     /// Neighbours in its list.
     pub(super) prev: u32,
@@ -218,8 +224,6 @@ const _: () = assert!(UNSETTLED & PFLOW & Position::MARKS == 0);
 pub(super) struct Birth<'a> {
     pub(super) id: StateId,
     pub(super) wire: &'a StateKey,
-    /// `None`: as `wire`.
-    pub(super) stack: Option<&'a StateKey>,
     pub(super) direction: Direction,
     pub(super) pflow: bool,
     pub(super) ifname: u16,
@@ -227,22 +231,21 @@ pub(super) struct Birth<'a> {
     pub(super) sender: u16,
     pub(super) pftm: u8,
     pub(super) seen: Uptime,
-    pub(super) keys: &'a mut Slab<KeyPair>,
+    /// Place of its [`KeyPair`], or NONE.
+    pub(super) keys: u32,
+}
+
+/// Whether a state needs no [`KeyPair`].
+#[inline(always)]
+pub(super) fn is_plain(wire: &StateKey, stack: Option<&StateKey>) -> bool {
+    stack.is_none() && wire.af == Af::Inet && wire.rdomain == 0
 }
 
 impl Slot {
     #[inline(always)]
     pub(super) fn new(birth: Birth<'_>) -> Self {
-        let Birth {
-            id,
-            wire,
-            stack,
-            keys,
-            ..
-        } = birth;
+        let Birth { id, wire, keys, .. } = birth;
         let [far, near] = wire.addr;
-        let is_plain = stack.is_none() && wire.af == Af::Inet && wire.rdomain == 0;
-        let stack = stack.unwrap_or(wire);
         Self {
             id: id.id,
             creatorid: id.creatorid,
@@ -252,14 +255,7 @@ impl Slot {
             counts: Counts::default(),
             creation: birth.creation,
             last: Second::NEVER,
-            keys: if is_plain {
-                NONE
-            } else {
-                keys.insert(KeyPair {
-                    wire: *wire,
-                    stack: *stack,
-                })
-            },
+            keys,
             addr: [far.v4(), near.v4()],
             port: wire.port,
             shares: NONE,
@@ -290,7 +286,11 @@ impl Slot {
             return keys[self.keys];
         }
         let wire = self.plain_key();
-        KeyPair { wire, stack: wire }
+        KeyPair {
+            wire,
+            stack: wire,
+            owner: NONE,
+        }
     }
 
     /// Both keys of a state that has no [`KeyPair`].
@@ -312,7 +312,7 @@ impl Slot {
             let source = self.direction.source_index();
             return (Tuple::of(&self.plain_key(), source), None);
         }
-        let KeyPair { wire, stack } = &keys[self.keys];
+        let KeyPair { wire, stack, .. } = &keys[self.keys];
         flow::tuples(self.direction, wire, stack)
     }
 

@@ -8,6 +8,9 @@ use crate::wire::pfsync::{BusStatus, Values};
 /// Events that the buffer keeps room for; a CLR can end a million states at once.
 const USUAL_EVENTS: usize = 1 << 16;
 
+/// Octets that whoever watches keeps for each place, at most.
+pub const WATCHER_OCTETS: usize = 40;
+
 /// Something that happened to a state, or a word about asking for states. A state is known by its
 /// place, which the next state may take once it has ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -78,6 +81,7 @@ impl Table {
     /// Begins or stops to keep events for [`Self::take_events`].
     pub fn watch(&mut self, is_watched: bool) {
         self.events = is_watched.then(Vec::new);
+        self.measure();
     }
 
     /// Moves what happened since the last call to `events`, which is empty.
@@ -101,6 +105,11 @@ impl Table {
     /// What is known of a sender.
     pub fn record_of(&self, sender: SenderId) -> &SenderRecord {
         &self.senders[sender.0]
+    }
+
+    /// Whether somebody watches.
+    pub(super) fn is_watched(&self) -> bool {
+        self.events.is_some()
     }
 
     pub(super) fn tell(&mut self, event: Event) {
