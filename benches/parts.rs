@@ -173,7 +173,7 @@ struct Filled {
 impl Filled {
     fn new() -> Self {
         let settings = table::Settings {
-            states: u32::MAX,
+            states: table::Bound::States(u32::MAX),
             timeouts: Timeouts::default(),
             boot: Boot::Known,
             counting: Counting::default(),
