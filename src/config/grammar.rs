@@ -633,26 +633,6 @@ mod tests {
                 "boottime: -5 is not a time in seconds since 1970",
             ),
             ("states 0", "states: 0 is not a number from 1 to 1073741824"),
-            ("states 100k", "states: 100k is less than 4M"),
-            ("states 4095K", "states: 4095K is less than 4M"),
-            ("states 16385G", "states: 16385G is more than 16384G"),
-            (
-                "states 99999999999999999999g",
-                "states: 99999999999999999999g is more than 16384G",
-            ),
-            ("states M", "states: M is not an amount of memory, as 256M"),
-            (
-                "states 1.5G",
-                "states: 1.5G is not an amount of memory, as 256M",
-            ),
-            (
-                "states -8M",
-                "states: -8M is not an amount of memory, as 256M",
-            ),
-            (
-                "states 256MB",
-                "states: 256MB is not a number from 1 to 1073741824",
-            ),
             ("flush active now", "now: nothing may follow flush"),
             ("solicit off now", "now: nothing may follow solicit"),
             ("solicit on", "solicit: no value"),
@@ -687,6 +667,35 @@ mod tests {
         assert!(
             error("frobnicate").starts_with("frobnicate: unknown word, expected one of: pflowN")
         );
+    }
+
+    #[test]
+    fn errors_about_memory_say_what_an_amount_is() {
+        let expected = [
+            ("states 100k", "states: 100k is less than 4M"),
+            ("states 4095K", "states: 4095K is less than 4M"),
+            ("states 16385G", "states: 16385G is more than 16384G"),
+            (
+                "states 99999999999999999999g",
+                "states: 99999999999999999999g is more than 16384G",
+            ),
+            ("states M", "states: M is not an amount of memory, as 256M"),
+            (
+                "states 1.5G",
+                "states: 1.5G is not an amount of memory, as 256M",
+            ),
+            (
+                "states -8M",
+                "states: -8M is not an amount of memory, as 256M",
+            ),
+            (
+                "states 256MB",
+                "states: 256MB is not a number from 1 to 1073741824",
+            ),
+        ];
+        for (line, problem) in expected {
+            assert_eq!(error(line), problem, "{line}");
+        }
     }
 
     #[test]
