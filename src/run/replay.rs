@@ -67,15 +67,16 @@ pub(super) fn run(options: &Options, config: Config) -> Result<ExitCode, String>
     };
     let signals = signals::listen(None).map_err(|error| format!("signals: {error}"))?;
     let (sources, bar, total) = open(&options.files)?;
-    let is_sending_late = total.is_some() && options.speed == 0.0;
-    outside.in_order = is_sending_late.then_some(IN_ORDER);
+    // All packets are there, to be read as fast as that goes: then it depends on them alone what is
+    // sent together.
+    let is_all_there = total.is_some() && options.speed == 0.0;
+    outside.in_order = is_all_there.then_some(IN_ORDER);
     let readers = Readers::start(vec![sources]).map_err(|error| format!("thread: {error}"))?;
     let mut replay = Replay {
         engine: super::engine(options, config, form, known, Vec::new()),
         outside,
         boot,
         clock: None,
-        is_sending_late,
         speed: options.speed,
         pace: None,
         signals,
@@ -121,9 +122,6 @@ struct Replay {
     boot: Option<Wall>,
     /// The replay's clock and when uptime began; `None` before the first packet.
     clock: Option<(Wall, Wall)>,
-    /// Whether datagrams wait until there is enough of them: all packets are there, to be read as
-    /// fast as that goes. Then it depends on them alone what is sent together.
-    is_sending_late: bool,
     speed: f64,
     pace: Option<Pace>,
     signals: Receiver<Request>,
@@ -228,8 +226,8 @@ impl Replay {
                 return Ok(Some(Ending::BrokenPipe));
             }
         }
-        // The less waits the more of it is in the cache.
-        if !self.is_sending_late || self.engine.outbox().is_uniform() {
+        // Where there is nothing to put together, the less waits the more of it is in the cache.
+        if self.outside.in_order.is_none() || self.engine.outbox().is_uniform() {
             self.outside.send(&mut self.engine);
         }
         self.outside.log_notices(&mut self.engine);

@@ -12,9 +12,9 @@
 //! Identity is (creatorid, id). Counters belong to their sender: a state's total is the sum of
 //! what each sender last said (pfsync.md 5.4). Times are whole seconds of uptime.
 //!
-//! Everything is bounded: states by -m, or their memory (`memory.rs`), further senders of a state, senders, names. What a bound
-//! costs is counted. Nothing here allocates per message once the table has grown, and nothing
-//! iterates in the order of a hash.
+//! Everything is bounded: states by -m, or their memory (`memory.rs`), further senders of a state,
+//! senders, names. What a bound costs is counted. Nothing here allocates per message once the table
+//! has grown, and nothing iterates in the order of a hash.
 //!
 //! The way of an INS and that of a DEL_C, which every state goes, are one function each
 //! (`full_state`, `finish`), into which all that is marked so is inlined: as calls, with their
