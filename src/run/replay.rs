@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::control::Source;
 use crate::engine::{Engine, Packet};
 use crate::flow::Boot;
-use crate::io::capture::{self, Batch, Numbered, Readers};
+use crate::io::capture::{self, Batch, InTurn, Numbered, Readers};
 use crate::io::clock::Pace;
 use crate::io::control::Ask;
 use crate::io::daemon::PidFile;
@@ -71,7 +71,6 @@ pub(super) fn run(options: &Options, config: Config) -> Result<ExitCode, String>
     // sent together.
     let is_all_there = total.is_some() && options.speed == 0.0;
     outside.in_order = is_all_there.then_some(IN_ORDER);
-    let readers = Readers::start(vec![sources]).map_err(|error| format!("thread: {error}"))?;
     let mut replay = Replay {
         engine: super::engine(options, config, form, known, Vec::new()),
         outside,
@@ -87,8 +86,14 @@ pub(super) fn run(options: &Options, config: Config) -> Result<ExitCode, String>
         positions: vec![0; options.files.len()],
         is_damaged: false,
     };
-    let ending = replay.read_all(&readers)?;
-    readers.stop();
+    let ending = if total.is_some() {
+        replay.read_files(&mut InTurn::new(sources))?
+    } else {
+        let readers = Readers::start(vec![sources]).map_err(|error| format!("thread: {error}"))?;
+        let ending = replay.read_streams(&readers)?;
+        readers.stop();
+        ending
+    };
     replay.finish(&ending)
 }
 
@@ -135,55 +140,74 @@ struct Replay {
 }
 
 impl Replay {
-    fn read_all(&mut self, readers: &Readers) -> Result<Ending, String> {
+    /// Reads files that never keep anybody waiting, with a look now and then at what else there is.
+    fn read_files(&mut self, files: &mut InTurn) -> Result<Ending, String> {
+        while let Some(batch) = files.read() {
+            if let Some(ending) = self.take(batch)? {
+                return Ok(ending);
+            }
+            if let Ok(request) = self.signals.try_recv()
+                && let Some(ending) = self.handle_request(Ok(request))
+            {
+                return Ok(ending);
+            }
+        }
+        Ok(Ending::Done)
+    }
+
+    /// Reads what comes when it comes.
+    fn read_streams(&mut self, readers: &Readers) -> Result<Ending, String> {
         loop {
-            let batch = select_biased! {
-                recv(self.signals) -> request => match request {
-                    Ok(Request::Stop) => return Ok(Ending::Stopped),
-                    Ok(request) => {
-                        self.handle_request(request);
-                        continue;
-                    }
-                    Err(_) => {
-                        self.signals = never();
-                        continue;
-                    }
-                },
+            let ending = select_biased! {
+                recv(self.signals) -> request => self.handle_request(request),
                 recv(readers.batches()) -> batch => match batch {
-                    Ok(batch) => batch,
+                    Ok(batch) => {
+                        let ending = self.take(&batch)?;
+                        readers.recycle(batch);
+                        ending
+                    }
                     Err(_) => return Ok(Ending::Done),
                 },
                 recv(self.asks) -> ask => {
                     self.answer(ask);
-                    continue;
+                    None
                 }
             };
-            self.note(&batch);
-            if let Some(ending) = self.handle_batch(&batch)? {
+            if let Some(ending) = ending {
                 return Ok(ending);
-            }
-            readers.recycle(batch);
-            // One a batch, so that neither packets nor clients starve.
-            if let Ok(ask) = self.asks.try_recv() {
-                self.answer(Ok(ask));
             }
         }
     }
 
-    fn handle_request(&mut self, request: Request) {
+    /// Takes a batch in, and one of the clients' commands, so that neither packets nor clients
+    /// starve.
+    fn take(&mut self, batch: &Batch) -> Result<Option<Ending>, String> {
+        self.note(batch);
+        let ending = self.handle_batch(batch)?;
+        if ending.is_none()
+            && let Ok(ask) = self.asks.try_recv()
+        {
+            self.answer(Ok(ask));
+        }
+        Ok(ending)
+    }
+
+    fn handle_request(&mut self, request: Result<Request, RecvError>) -> Option<Ending> {
         match request {
-            Request::Statistics => {
+            Ok(Request::Stop) => return Some(Ending::Stopped),
+            Err(_) => self.signals = never(),
+            Ok(Request::Statistics) => {
                 let total = super::total(&self.sources);
                 for line in summary::lines(&self.engine, &total) {
                     self.outside.log.info(&line);
                 }
             }
-            Request::Reload => self
+            Ok(Request::Reload) => self
                 .outside
                 .log
                 .warn("SIGHUP: a replay is not configured again"),
-            Request::Stop => {}
         }
+        None
     }
 
     fn answer(&mut self, ask: Result<Ask, RecvError>) {
@@ -308,11 +332,12 @@ impl Replay {
         let deadline = crossbeam_channel::after(wait);
         loop {
             select_biased! {
-                recv(self.signals) -> request => match request {
-                    Ok(Request::Stop) => return Ok(Some(Ending::Stopped)),
-                    Ok(request) => self.handle_request(request),
-                    Err(_) => self.signals = never(),
-                },
+                recv(self.signals) -> request => {
+                    let ending = self.handle_request(request);
+                    if ending.is_some() {
+                        return Ok(ending);
+                    }
+                }
                 recv(deadline) -> _ => return Ok(None),
                 recv(self.asks) -> ask => self.answer(ask),
             }

@@ -10,6 +10,10 @@ use std::io::{self, Read};
 use super::{Batch, Error, More, Source};
 use crate::wire::savefile::Savefile;
 
+/// Octets to read at once, unless a record is longer: what is read should be in the cache still when
+/// it is gone through.
+const READ: usize = 1 << 17;
+
 /// A savefile being read.
 pub struct File {
     input: Box<dyn Read + Send>,
@@ -80,8 +84,8 @@ impl Source for File {
             return Err(Error::Io(io::Error::from(io::ErrorKind::InvalidData)));
         };
         front.copy_from_slice(&rest);
-        rest.clear();
-        let read = match self.fill(room) {
+        let some = READ.max(self.parser.wanted(&rest)).min(room.len());
+        let read = match self.fill(room.get_mut(..some).unwrap_or_default()) {
             Ok(0) => {
                 let left = batch.octets.get(..kept).unwrap_or_default();
                 return self
@@ -101,6 +105,7 @@ impl Source for File {
             .parser
             .scan(filled, &mut |frame| frames.push(frame))
             .map_err(Error::Savefile)?;
+        rest.clear();
         rest.extend_from_slice(filled.get(consumed..).unwrap_or_default());
         self.rest = rest;
         Ok(More::Maybe)
@@ -172,6 +177,22 @@ mod tests {
             assert!(outcome.is_ok());
             assert_eq!(packets, (0..9).map(|n| vec![n; 5]).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn a_record_longer_than_what_is_read_at_once_comes_out_whole() {
+        let long = READ + READ / 2;
+        let mut file = savefile(1);
+        for word in [1, 0, long, long] {
+            file.extend(u32::try_from(word).unwrap().to_le_bytes());
+        }
+        file.resize(file.len() + long, 7);
+        file.extend(&savefile(2)[24..]);
+        let (packets, outcome) = read_all(file, usize::MAX);
+        assert!(outcome.is_ok());
+        let lens: Vec<_> = packets.iter().map(Vec::len).collect();
+        assert_eq!(lens, [5, long, 5, 5]);
+        assert!(packets[1].iter().all(|octet| *octet == 7));
     }
 
     #[test]

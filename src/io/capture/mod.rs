@@ -1,10 +1,15 @@
-//! Where packets come from: capture handles and savefiles, each read by a thread of its own.
+//! Where packets come from: capture handles and savefiles.
 //!
 //! ```text
-//! Source::read --> Batch --bounded channel--> export loop
-//!        ^                                        |
-//!        +-------- emptied batches ---------------+
+//! live, pipes   Source::read --> Batch --bounded channel--> export loop
+//!                      ^                                        |
+//!                      +-------- emptied batches ---------------+
+//! files         export loop --> InTurn::read --> Batch
 //! ```
+//! What may keep a reader waiting has a thread of its own. Files do not, and are read by the loop
+//! itself: what another processor read has to come from that one's cache, which took a sixth of a
+//! replay's processor time, and the replay was not over any sooner.
+//!
 //! A batch is what one read of the handle gave: the octets as they are in the file or in the
 //! kernel's buffer, and where in them each packet is. When the export loop is slow the channel
 //! fills, the thread waits, and packets are lost in the kernel's buffer, where they are counted.
@@ -69,6 +74,27 @@ impl Batch {
             is_opened: false,
             end: None,
         }
+    }
+
+    /// Reads `source`, the one in the place `number`, once; it has counted `counters` so far.
+    fn fill(&mut self, number: usize, source: &mut dyn Source, counters: SourceCounters) {
+        self.source = number;
+        self.frames.clear();
+        self.counters = counters;
+        self.position = 0;
+        self.is_opened = false;
+        let outcome = source.read(self);
+        self.counters.packets += self.frames.len() as u64;
+        self.counters.octets += self
+            .frames
+            .iter()
+            .map(|frame| frame.captured as u64)
+            .sum::<u64>();
+        self.end = match outcome {
+            Ok(More::Maybe) => None,
+            Ok(More::No) => Some(Ok(())),
+            Err(error) => Some(Err(error)),
+        };
     }
 
     /// The packets, with their octets.
@@ -137,6 +163,39 @@ pub trait Source: Send {
 
 /// A source and its place among those given.
 pub type Numbered = (usize, Box<dyn Source>);
+
+/// Sources that never keep anybody waiting, read one after the other by whoever wants their batches:
+/// what is read is then in the cache of the processor that goes through it.
+pub struct InTurn {
+    /// The one that is being read is the last.
+    sources: Vec<Numbered>,
+    counters: SourceCounters,
+    batch: Batch,
+}
+
+impl InTurn {
+    /// Reads `sources` in their order.
+    pub fn new(mut sources: Vec<Numbered>) -> Self {
+        sources.reverse();
+        Self {
+            sources,
+            counters: SourceCounters::default(),
+            batch: Batch::new(0),
+        }
+    }
+
+    /// The next batch; `None` when every source has ended.
+    pub fn read(&mut self) -> Option<&Batch> {
+        let (number, source) = self.sources.last_mut()?;
+        self.batch.fill(*number, &mut **source, self.counters);
+        self.counters = self.batch.counters;
+        if self.batch.end.is_some() {
+            self.sources.pop();
+            self.counters = SourceCounters::default();
+        }
+        Some(&self.batch)
+    }
+}
 
 /// Reader threads and what they send.
 pub struct Readers {
@@ -253,25 +312,8 @@ impl Reader {
                 .emptied
                 .try_recv()
                 .unwrap_or_else(|_| Batch::new(number));
-            batch.source = number;
-            batch.frames.clear();
-            batch.counters = counters;
-            batch.position = 0;
-            batch.is_opened = false;
-            batch.end = None;
-            let outcome = source.read(&mut batch);
-            batch.counters.packets += batch.frames.len() as u64;
-            batch.counters.octets += batch
-                .frames
-                .iter()
-                .map(|frame| frame.captured as u64)
-                .sum::<u64>();
+            batch.fill(number, &mut *source, counters);
             counters = batch.counters;
-            batch.end = match outcome {
-                Ok(More::Maybe) => None,
-                Ok(More::No) => Some(Ok(())),
-                Err(error) => Some(Err(error)),
-            };
             let is_end = batch.end.is_some();
             let is_news = is_end || batch.is_opened || batch.position > 0;
             if batch.frames.is_empty() && !is_news {
@@ -286,5 +328,68 @@ impl Reader {
                 return true;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Wall;
+    use crate::wire::link::LinkType;
+
+    /// Gives packets of one octet, so many a read, and fails in the end if told to.
+    struct Packets {
+        reads: Vec<usize>,
+        fails: bool,
+    }
+
+    impl Source for Packets {
+        fn read(&mut self, batch: &mut Batch) -> Result<More, Error> {
+            let Some(count) = self.reads.pop() else {
+                return match self.fails {
+                    true => Err(io::Error::from(io::ErrorKind::InvalidData).into()),
+                    false => Ok(More::No),
+                };
+            };
+            batch.frames.extend((0..count).map(|start| Frame {
+                stamp: Wall::default(),
+                link: LinkType::PFSYNC,
+                start,
+                captured: 1,
+                wire_len: 1,
+            }));
+            Ok(More::Maybe)
+        }
+    }
+
+    #[test]
+    fn sources_in_turn_count_for_themselves_and_one_that_fails_is_followed_by_the_next() {
+        let packets = |reads: &[usize], fails| {
+            let reads = reads.to_vec();
+            Box::new(Packets { reads, fails })
+        };
+        let sources: Vec<Numbered> = vec![
+            (0, packets(&[2, 1], true)),
+            (7, packets(&[], false)),
+            (3, packets(&[4], false)),
+        ];
+        let mut files = InTurn::new(sources);
+        let mut read = Vec::new();
+        while let Some(batch) = files.read() {
+            let end = batch.end.as_ref().map(Result::is_ok);
+            assert_eq!(batch.packets().count(), batch.frames.len());
+            read.push((batch.source, batch.counters.packets, end));
+        }
+        assert_eq!(
+            read,
+            [
+                (0, 1, None),
+                (0, 3, None),
+                (0, 3, Some(false)),
+                (7, 0, Some(true)),
+                (3, 4, None),
+                (3, 4, Some(true)),
+            ]
+        );
     }
 }
