@@ -247,8 +247,8 @@ impl From<Error> for Reason {
     }
 }
 
-/// The messages of one packet, by action.
-#[derive(Clone, Copy, Debug, Default)]
+/// Messages by action.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct MessageCounters([u64; Action::ALL.len()]);
 
 impl MessageCounters {
@@ -258,6 +258,19 @@ impl MessageCounters {
             *count += 1;
         }
     }
+
+    /// Adds what was counted elsewhere.
+    pub fn add(&mut self, others: &Self) {
+        for (mine, theirs) in self.0.iter_mut().zip(others.0) {
+            // Without a test for what cannot be in 64 bits it is two of them at a time.
+            *mine = mine.wrapping_add(theirs);
+        }
+    }
+
+    /// How many there were of each action.
+    pub fn by_action(&self) -> impl Iterator<Item = (Action, u64)> + '_ {
+        Action::ALL.iter().copied().zip(self.0)
+    }
 }
 
 /// What became of packets: each is read whole or counted under one reason.
@@ -266,7 +279,7 @@ pub struct PacketCounters {
     /// Packets read whole.
     pub whole: u64,
     reasons: [u64; Reason::COUNT],
-    actions: [u64; Action::ALL.len()],
+    messages: MessageCounters,
 }
 
 impl PacketCounters {
@@ -279,10 +292,7 @@ impl PacketCounters {
 
     /// Counts messages.
     pub fn add_messages(&mut self, messages: &MessageCounters) {
-        for (mine, theirs) in self.actions.iter_mut().zip(messages.0) {
-            // Without a test for what cannot be in 64 bits it is two of them at a time.
-            *mine = mine.wrapping_add(theirs);
-        }
+        self.messages.add(messages);
     }
 
     /// Packets by reason.
@@ -295,7 +305,7 @@ impl PacketCounters {
 
     /// Messages by action.
     pub fn actions(&self) -> impl Iterator<Item = (Action, u64)> + '_ {
-        Action::ALL.iter().copied().zip(self.actions)
+        self.messages.by_action()
     }
 
     /// All packets seen.
@@ -305,7 +315,7 @@ impl PacketCounters {
 
     /// All messages read.
     pub fn messages(&self) -> u64 {
-        self.actions.iter().sum()
+        self.messages.by_action().map(|(_, count)| count).sum()
     }
 }
 

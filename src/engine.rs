@@ -24,7 +24,7 @@ use crate::interface::Interface;
 use crate::output::{Output, Printer};
 use crate::solicit::{self, Solicitor};
 use crate::state::{Direction, StateId};
-use crate::table::{self, Arrival, Bound, KeepCursor, Restore, Sender, Table};
+use crate::table::{self, Arrival, Bound, KeepCursor, Restore, Sender, SenderId, Table};
 use crate::time::{Now, Uptime, Wall};
 use crate::wire::keep as kept;
 use crate::wire::link::{self, LinkType};
@@ -120,6 +120,7 @@ impl Exporter {
         }
     }
 
+    #[inline(always)]
     fn flow(&mut self, now: Now, flow: &Flow) {
         if let Some(unit) = flow.only {
             self.part(now, flow, unit);
@@ -130,6 +131,7 @@ impl Exporter {
     }
 
     /// A part of a flow, for an interface with an active timeout.
+    #[cold]
     fn part(&mut self, now: Now, flow: &Flow, unit: u32) {
         if flow.end != End::Active {
             self.served.push(unit);
@@ -193,12 +195,38 @@ struct Reception<'a> {
     /// Which packet it is, if messages are printed.
     number: u64,
     source: Option<IpAddr>,
-    messages: MessageCounters,
+    sender: SenderId,
+    /// Whose states the latest messages were about, and how many there were of which kind: they
+    /// come in runs.
+    run: (Option<u32>, MessageCounters),
+    packets: &'a mut PacketCounters,
     table: &'a mut Table,
     exporter: &'a mut Exporter,
 }
 
+impl Reception<'_> {
+    /// Counts the latest messages.
+    fn end_run(&mut self) {
+        let (creatorid, messages) = &self.run;
+        self.packets.add_messages(messages);
+        let sender = self.table.sender_record(self.sender);
+        sender.add_messages(*creatorid, messages);
+    }
+
+    /// The next messages are about the states of `creatorid`.
+    #[cold]
+    fn begin_run(&mut self, creatorid: Option<u32>) {
+        self.end_run();
+        self.run = (creatorid, MessageCounters::default());
+    }
+}
+
 impl Listener for Reception<'_> {
+    #[inline(always)]
+    fn looks_ahead(&self) -> bool {
+        self.table.is_large()
+    }
+
     #[inline(always)]
     fn coming(&mut self, id: StateId) {
         self.table.fetch(id);
@@ -207,6 +235,12 @@ impl Listener for Reception<'_> {
     /// Inlined into the loops over messages, each of which knows which kind they are.
     #[inline(always)]
     fn message(&mut self, dialect: Dialect, message: Message<'_>) {
+        let creatorid = message.creatorid();
+        if creatorid != self.run.0 {
+            self.begin_run(creatorid);
+        }
+        let (_, messages) = &mut self.run;
+        messages.message(message.action());
         let Self {
             arrival,
             table,
@@ -214,7 +248,6 @@ impl Listener for Reception<'_> {
             ..
         } = self;
         arrival.write_in(dialect);
-        self.messages.message(message.action());
         let printer = &mut exporter.printer;
         printer.message(self.stamp, self.number, self.source, dialect, &message);
         table.apply(arrival, &message, &mut |now, flow| exporter.flow(now, flow));
@@ -401,7 +434,8 @@ impl Engine {
             _ => Sender::Local,
         };
         let id = self.table.sender(sender);
-        let remembered = self.table.sender_record(id).dialect;
+        let record = self.table.sender_record(id);
+        let (remembered, creatorid) = (record.dialect, record.latest_creator);
         let Self {
             table,
             exporter,
@@ -423,20 +457,21 @@ impl Engine {
                 0
             },
             source: datagram.source,
-            messages: MessageCounters::default(),
+            sender: id,
+            run: (creatorid, MessageCounters::default()),
+            packets,
             table,
             exporter,
         };
         let (payload, missing) = (datagram.payload, datagram.missing);
         let outcome = pfsync::decode_to(payload, missing, remembered, &mut reception);
-        let messages = reception.messages;
+        reception.end_run();
         let record = table.sender_record(id);
         for counters in [packets, &mut record.packets] {
             match outcome.result {
                 Ok(()) => counters.whole += 1,
                 Err(error) => counters.note(Reason::from(error)),
             }
-            counters.add_messages(&messages);
         }
         record.last = packet.stamp;
         if outcome.is_certain {

@@ -297,10 +297,7 @@ impl Run {
             short @ 0..128 => Duration::from_millis(short * 100),
             long => Duration::from_secs((long - 127).pow(2) * 10), // up to 45 hours
         };
-        self.now = Now {
-            wall: self.now.wall.after(step),
-            uptime: self.now.uptime.after(step),
-        };
+        self.now = Now::new(self.now.wall.after(step), self.now.uptime.after(step));
         let now = self.now;
         self.engine.handle_timeout(now, now.uptime);
         let due = self.engine.poll_timeout();

@@ -197,6 +197,7 @@ impl Interface {
     }
 
     /// Packs a flow's records, if it is one for this interface.
+    #[inline]
     pub fn offer(&mut self, now: Now, flow: &Flow, ifindex: u16, outbox: &mut Outbox) {
         self.counters.flows += 1;
         if !self.is_running {

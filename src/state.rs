@@ -131,7 +131,24 @@ impl StateKey {
     }
 }
 
-/// An interface name as on the wire: up to 16 octets, ended by NUL unless all are used.
+/// An interface's name as a message has it: whatever follows the first NUL may be garbage. Many
+/// messages in a row name the same, and one is sooner compared than cleaned.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct WireName(pub [u8; 16]);
+
+impl From<WireName> for IfName {
+    fn from(name: WireName) -> Self {
+        Self::new(name.0)
+    }
+}
+
+impl From<IfName> for WireName {
+    fn from(name: IfName) -> Self {
+        Self(name.0)
+    }
+}
+
+/// An interface name: up to 16 octets, ended by NUL unless all are used.
 #[derive(Clone, Copy, Default, Eq, Hash, PartialEq)]
 pub struct IfName([u8; 16]);
 

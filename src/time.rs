@@ -104,15 +104,26 @@ pub struct Now {
     pub wall: Wall,
     /// How long the machine has been up.
     pub uptime: Uptime,
+    /// Worked out with the reading: each state of a packet asks.
+    seconds: Seconds,
 }
 
 impl Now {
-    /// The reading at wall time `wall` of a machine that came up at `boot`.
-    pub const fn with_boot(wall: Wall, boot: Wall) -> Self {
+    /// Both clocks as they stand.
+    pub const fn new(wall: Wall, uptime: Uptime) -> Self {
         Self {
             wall,
-            uptime: Uptime(wall.0.saturating_sub(boot.0)),
+            uptime,
+            seconds: Seconds {
+                wall: wall.secs(),
+                uptime: uptime.secs(),
+            },
         }
+    }
+
+    /// The reading at wall time `wall` of a machine that came up at `boot`.
+    pub const fn with_boot(wall: Wall, boot: Wall) -> Self {
+        Self::new(wall, Uptime(wall.0.saturating_sub(boot.0)))
     }
 
     /// The uptime that belongs to another wall stamp of about this time, such as a packet's.
@@ -134,22 +145,13 @@ impl Now {
 
     /// The reading when the uptime clock showed `uptime`, by the same boot time.
     pub const fn at(self, uptime: Uptime) -> Self {
-        Self {
-            wall: Wall(
-                self.wall
-                    .0
-                    .saturating_sub(self.uptime.0.saturating_sub(uptime.0)),
-            ),
-            uptime,
-        }
+        let since = self.uptime.0.saturating_sub(uptime.0);
+        Self::new(Wall(self.wall.0.saturating_sub(since)), uptime)
     }
 
     /// Both clocks cut to seconds.
     pub const fn seconds(self) -> Seconds {
-        Seconds {
-            wall: self.wall.secs(),
-            uptime: self.uptime.secs(),
-        }
+        self.seconds
     }
 }
 
@@ -166,10 +168,15 @@ impl Seconds {
     /// Whole seconds of uptime as milliseconds since the epoch, in the kernel's arithmetic: both
     /// clocks are cut to seconds first (if_pflow.c, `copy_flow_ipfix_4_data`).
     #[inline]
-    pub const fn epoch_millis(self, uptime_secs: i64) -> i64 {
-        self.wall
-            .saturating_sub(self.uptime.saturating_sub(uptime_secs))
-            .saturating_mul(1000)
+    pub fn epoch_millis(self, uptime_secs: i64) -> i64 {
+        let boot = self.wall.checked_sub(self.uptime);
+        let secs = boot.and_then(|boot| boot.checked_add(uptime_secs));
+        let millis = secs.and_then(|secs| secs.checked_mul(1000));
+        match millis {
+            Some(millis) => millis,
+            None if uptime_secs < 0 => i64::MIN,
+            None => i64::MAX,
+        }
     }
 }
 

@@ -255,7 +255,7 @@ fn records(run: &mut Run, exported: &mut BTreeMap<u64, [u64; 2]>) -> Vec<(u64, [
 
 #[test]
 fn what_shares_had_no_room_for_is_partial() {
-    let mut run = run_of("states 4M");
+    let mut run = run_of("states 5M");
     // All that fit, so that there is no more room for shares than what is kept free.
     let states = u64::from(run.engine.table().bound());
     let st = |id: u64| St::udp(id).keyed(plain(id)).count([3, 0], [1000 + id, 0]);
@@ -281,7 +281,6 @@ fn what_shares_had_no_room_for_is_partial() {
         let last = if id % 4 == 3 { again(id) } else { st(id) };
         run.send(10_000, A, D::Obsd74, &[M::Del(last.aged(10))]);
     }
-    eprintln!("{}", String::from_utf8_lossy(&run.engine.printed()[..1500]));
     let mut counts = BTreeMap::<_, u64>::new();
     for (id, octets, quality) in records(&mut run, &mut BTreeMap::new()) {
         let truth = match id % 4 {
@@ -304,7 +303,7 @@ fn what_shares_had_no_room_for_is_partial() {
 
 #[test]
 fn what_tcp_carried_is_not_estimated_from_the_middle() {
-    let mut run = run_of("states 4M");
+    let mut run = run_of("states 5M");
     let st = |id: u64, n: u32| {
         let mut st = St::tcp(id).keyed(plain(id)).count([3, 3], [200, 200]);
         (st.src.seqlo, st.dst.seqlo) = (1 + n, 5 + n * 2);

@@ -34,10 +34,7 @@ impl Clock {
         let wall = Wall::new(secs, nanos);
         let (secs, nanos) = sys::since_boot();
         let uptime = Uptime::new(secs, nanos).nanos().saturating_add(self.ahead);
-        Now {
-            wall,
-            uptime: Uptime::from_nanos(uptime),
-        }
+        Now::new(wall, Uptime::from_nanos(uptime))
     }
 }
 

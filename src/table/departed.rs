@@ -10,11 +10,8 @@
 //! deletes is one line of the cache, for every insert reads one and every delete writes one. Which
 //! ids fall together is the same in every run, for a replay must be.
 
-use std::time::Duration;
-
 use super::slot::{Counts, Second};
 use crate::state::{StateId, StateKey};
-use crate::time::Uptime;
 
 /// Sets of each kind, allocated with the first end of the kind.
 pub(super) const SETS: usize = 1 << 13;
@@ -23,8 +20,8 @@ const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Ends in a set.
 const WAYS: usize = 4;
 
-/// A full state that comes within this after its state was deleted was under way then.
-const LATE: Duration = Duration::from_secs(10);
+/// A full state that comes so many seconds after its state was deleted was under way then.
+const LATE: u32 = 10;
 
 /// What tells one state with an id from another.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -127,10 +124,10 @@ pub(super) struct Departed {
 }
 
 impl Departed {
-    /// Remembers that a state was deleted at `now`.
+    /// Remembers that a state was deleted at `now`, seconds of uptime.
     #[inline(always)]
-    pub(super) fn deleted(&mut self, identity: Identity, creation: Second, now: Uptime) {
-        let at = seconds(now);
+    pub(super) fn deleted(&mut self, identity: Identity, creation: Second, now: i64) {
+        let at = modulo(now);
         let tag = identity.tag();
         self.put_deleted(place(identity.id), Deleted { tag, creation, at });
     }
@@ -173,13 +170,13 @@ impl Departed {
     pub(super) fn find(
         &self,
         identity: Identity,
-        now: Uptime,
+        now: i64,
         is_same_age: impl Fn(Second) -> bool,
     ) -> Option<Departure> {
         let tag = identity.tag();
         let is_late = |deleted: &Deleted| {
             deleted.tag == tag
-                && u64::from(seconds(now).wrapping_sub(deleted.at)) <= LATE.as_secs()
+                && modulo(now).wrapping_sub(deleted.at) <= LATE
                 && is_same_age(deleted.creation)
         };
         let at = place(identity.id);
@@ -202,7 +199,7 @@ impl Departed {
     pub(super) fn kept_deleted(
         &self,
         set: usize,
-        now: Uptime,
+        now: i64,
     ) -> impl Iterator<Item = (u64, Second, u32)> + '_ {
         let oldest = self.briefs.get(set).map_or(0, |brief| brief.oldest);
         let sets = self.deleted.get(set).into_iter();
@@ -211,13 +208,13 @@ impl Departed {
             ways.filter_map(|way| set.get(way))
         });
         ends.filter(|end| end.tag != 0)
-            .map(move |end| (end.tag, end.creation, seconds(now).wrapping_sub(end.at)))
-            .filter(|(_, _, age)| u64::from(*age) <= LATE.as_secs())
+            .map(move |end| (end.tag, end.creation, modulo(now).wrapping_sub(end.at)))
+            .filter(|(_, _, age)| *age <= LATE)
     }
 
     /// Takes back what [`Self::kept_deleted`] gave.
-    pub(super) fn restore_deleted(&mut self, set: usize, tag: u64, creation: Second, at: Uptime) {
-        let at = seconds(at);
+    pub(super) fn restore_deleted(&mut self, set: usize, tag: u64, creation: Second, at: i64) {
+        let at = modulo(at);
         self.put_deleted(set, Deleted { tag, creation, at });
     }
 
@@ -249,10 +246,11 @@ fn set<T>(sets: &[[Option<T>; WAYS]], id: StateId) -> impl Iterator<Item = &T> {
     sets.get(place(id)).into_iter().flatten().flatten()
 }
 
-/// Where an id's set is.
+/// Where an id's set is. Ids are counted up, and states end about in the order they began in: one
+/// set after the other is in the cache sooner than sets by chance. Each creator begins elsewhere.
 fn place(id: StateId) -> usize {
-    let mixed = (id.id ^ u64::from(id.creatorid) << 32).wrapping_mul(SPREAD);
-    usize::try_from((mixed >> 32) % SETS as u64).unwrap_or(0)
+    let begin = u64::from(id.creatorid).wrapping_mul(SPREAD) >> 32;
+    usize::try_from(id.id.wrapping_add(begin) % SETS as u64).unwrap_or(0)
 }
 
 /// The octet of a tag that a [`Brief`] has.
@@ -261,8 +259,9 @@ fn short_of(tag: u64) -> u8 {
     short
 }
 
-fn seconds(now: Uptime) -> u32 {
-    u32::try_from(now.secs().rem_euclid(1 << 32)).unwrap_or(0)
+/// Seconds modulo 2^32.
+fn modulo(secs: i64) -> u32 {
+    u32::try_from(secs.rem_euclid(1 << 32)).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -279,9 +278,9 @@ mod tests {
     #[test]
     fn a_deleted_state_is_old_news_for_ten_seconds() {
         let mut departed = Departed::default();
-        let (then, age) = (Uptime::new(10, 0), Second::new(0, 0));
+        let (then, age) = (10, Second::new(0, 0));
         departed.deleted(identity(1), age, then);
-        let find = |at, id| departed.find(identity(id), Uptime::new(at, 0), |c| c == age);
+        let find = |at, id| departed.find(identity(id), at, |c| c == age);
         assert_eq!(find(20, 1), Some(Departure::Late));
         assert_eq!(find(21, 1), None);
         assert_eq!(find(12, 2), None);
@@ -298,15 +297,15 @@ mod tests {
         for id in &same_set {
             departed.dropped(identity(*id), age, Counts::default());
         }
-        let find = |id: u64| departed.find(identity(id), Uptime::default(), |c| c == age);
+        let find = |id: u64| departed.find(identity(id), 0, |c| c == age);
         assert_eq!(find(same_set[0]), None);
         for id in &same_set[1..] {
             assert_eq!(find(*id), Some(Departure::Exported(Counts::default())));
         }
         for id in &same_set {
-            departed.deleted(identity(*id), age, Uptime::default());
+            departed.deleted(identity(*id), age, 0);
         }
-        let find = |id: u64| departed.find(identity(id), Uptime::default(), |c| c == age);
+        let find = |id: u64| departed.find(identity(id), 0, |c| c == age);
         assert_eq!(find(same_set[0]), None);
         for id in &same_set[1..] {
             assert_eq!(find(*id), Some(Departure::Late));

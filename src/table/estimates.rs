@@ -293,10 +293,14 @@ impl Table {
     pub(super) fn quality(&self, slot: &Slot, end: End) -> Quality {
         // An id that came again: the end was missed, and who knows what before it.
         let has_ended = end != End::Replaced;
-        if slot.shares == NONE && slot.marks & UNSETTLED == 0 && has_ended {
+        if slot.shares != NONE {
+            return self.quality_of_shares(slot, has_ended);
+        }
+        // Nothing was estimated and nothing left out.
+        if slot.marks & UNSETTLED == 0 && has_ended {
             Quality::Exact
         } else {
-            self.quality_of_shares(slot, has_ended)
+            Quality::Partial
         }
     }
 
@@ -338,6 +342,7 @@ impl Slot {
 }
 
 /// Where a full state's peers are.
+#[inline(always)]
 fn position(state: &Values<'_>) -> Position {
     let [forward, _] = state.packets;
     Position::new(state.peers, state.max_mss, state.state_flags, forward)

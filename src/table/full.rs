@@ -10,7 +10,7 @@ use super::{Arrival, Table, names};
 use crate::flow::{End, Flow};
 use crate::slab::NONE;
 use crate::state::StateKey;
-use crate::time::{Now, Uptime};
+use crate::time::Now;
 use crate::wire::pfsync::{State, Values};
 
 /// Ages of one state may differ by this between messages, seconds: they are cut to seconds on one
@@ -112,7 +112,7 @@ impl Table {
         done: &mut impl FnMut(Now, &Flow),
     ) -> Option<u32> {
         let identity = Identity::new(state.id, &state.wire);
-        let departure = self.departure(arrival.now.uptime, identity, creation);
+        let departure = self.departure(arrival.now, identity, creation);
         if departure == Some(Departure::Late) {
             self.counters.late += 1;
             return None;
@@ -137,9 +137,10 @@ impl Table {
 
     /// What became of the very state that a full message is about, if that is remembered.
     #[inline(always)]
-    fn departure(&self, now: Uptime, identity: Identity, creation: Second) -> Option<Departure> {
-        self.departed
-            .find(identity, now, |then| self.is_same_age(then, creation))
+    fn departure(&self, now: Now, identity: Identity, creation: Second) -> Option<Departure> {
+        self.departed.find(identity, now.seconds().uptime, |then| {
+            self.is_same_age(then, creation)
+        })
     }
 
     fn is_same_age(&self, one: Second, other: Second) -> bool {

@@ -236,8 +236,8 @@ impl Table {
     fn keep_departed(&self, sets: std::ops::Range<usize>, now: Now, out: &mut Vec<u8>) {
         let epoch = self.epoch.unwrap_or(0);
         for number in sets {
-            for (tag, creation, age) in self.departed.kept_deleted(number, now.uptime) {
-                let at = now.uptime.secs() - i64::from(age);
+            for (tag, creation, age) in self.departed.kept_deleted(number, now.seconds().uptime) {
+                let at = now.seconds().uptime - i64::from(age);
                 wire::Record::Deleted {
                     set: u16::try_from(number).unwrap_or(u16::MAX),
                     tag,
@@ -309,7 +309,7 @@ impl Table {
                 at,
             } => {
                 let creation = self.second(restore.secs(*creation));
-                let at = Uptime::new(restore.secs(*at), 0);
+                let at = restore.secs(*at);
                 self.departed
                     .restore_deleted(usize::from(*set), *tag, creation, at);
             }
@@ -414,7 +414,7 @@ impl Table {
     }
 
     fn restored_name(&mut self, creatorid: u32, name: IfName) -> u16 {
-        let number = self.names.acquire(creatorid, name);
+        let number = self.names.acquire(creatorid, name.into());
         if number == super::names::FORGOTTEN {
             self.counters.names_refused += 1;
         }

@@ -72,6 +72,9 @@ const GRACE: Duration = Duration::from_secs(20);
 /// have their own and UPD_C tells none. A message within this time shows that it lives.
 const DOUBT: Duration = Duration::from_secs(3600);
 
+/// More states than this are more than a processor's cache holds, seven megabytes.
+const LARGE: usize = 1 << 16;
+
 /// Bounds and habits of a table.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -287,9 +290,6 @@ impl Table {
         if self.epoch.is_none() {
             self.epoch = Some(arrival.secs);
         }
-        if let Some(creatorid) = message.creatorid() {
-            self.senders[arrival.sender.0].note_creator(creatorid, message.action());
-        }
         match message {
             Message::Insert(state) => self.full_state(arrival, state, Kind::Insert, done),
             Message::Update(state) => self.full_state(arrival, state, Kind::Update, done),
@@ -469,7 +469,8 @@ impl Table {
         let flow = self.flow(slot, now, end, self.unexported(slot));
         let identity = slot.identity(&self.keys);
         if matches!(end, End::Deleted | End::Cleared | End::Replaced) {
-            self.departed.deleted(identity, slot.creation, now.uptime);
+            self.departed
+                .deleted(identity, slot.creation, now.seconds().uptime);
         }
         // A CLR may overtake what was said of states before it (pfsync.md 1.8).
         if matches!(end, End::Expired | End::Evicted | End::Cleared) {
@@ -523,6 +524,13 @@ impl Table {
         }
         self.slots.free(place);
         self.tell(Event::Ended { place });
+    }
+
+    /// Whether the states are so many that a processor's cache holds few of them, and it pays to
+    /// [`Self::fetch`]: where it holds most, that costs more than it saves.
+    #[inline(always)]
+    pub fn is_large(&self) -> bool {
+        self.index.len() > LARGE
     }
 
     /// Reads what a message about `id` will need, so that it is in the cache then. Nothing waits

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::state::IfName;
+use crate::state::{IfName, WireName};
 
 /// Most names remembered, of all creators together; states with further ones lose theirs.
 pub(super) const MAX_NAMES: usize = 4096;
@@ -18,6 +18,14 @@ pub(super) const FORGOTTEN: u16 = 0;
 /// A name and whose states bear it.
 type Bound = (u32, IfName);
 
+/// A name that was looked up, as it was asked for.
+#[derive(Default)]
+struct Latest {
+    creatorid: u32,
+    name: WireName,
+    number: u16,
+}
+
 /// Names by number.
 pub(super) struct Names {
     /// With the number of states that bear each.
@@ -28,8 +36,8 @@ pub(super) struct Names {
     creators: HashMap<u32, u32>,
     numbers: HashMap<Bound, u16>,
     free: Vec<u16>,
-    /// The one asked for last: states come in runs.
-    latest: (Bound, u16),
+    /// The one that a state bore last: they come in runs.
+    latest: Latest,
 }
 
 impl Default for Names {
@@ -39,7 +47,7 @@ impl Default for Names {
             creators: HashMap::new(),
             numbers: HashMap::new(),
             free: Vec::new(),
-            latest: (Bound::default(), FORGOTTEN),
+            latest: Latest::default(),
         }
     }
 }
@@ -47,25 +55,25 @@ impl Default for Names {
 impl Names {
     /// The number of a creator's `name` for one more state; [`FORGOTTEN`] if there is no room.
     #[inline(always)]
-    pub(super) fn acquire(&mut self, creatorid: u32, name: IfName) -> u16 {
-        let bound = (creatorid, name);
-        let (latest, number) = self.latest;
-        if latest == bound
-            && number != FORGOTTEN
-            && let Some((_, states)) = self.names.get_mut(usize::from(number))
+    pub(super) fn acquire(&mut self, creatorid: u32, name: WireName) -> u16 {
+        let latest = &self.latest;
+        if latest.name == name
+            && latest.creatorid == creatorid
+            && latest.number != FORGOTTEN
+            && let Some((_, states)) = self.names.get_mut(usize::from(latest.number))
         {
             *states += 1;
-            return number;
+            return latest.number;
         }
-        self.acquire_other(bound)
+        self.acquire_other(creatorid, name)
     }
 
     #[cold]
-    fn acquire_other(&mut self, bound: Bound) -> u16 {
-        let (creatorid, name) = bound;
+    fn acquire_other(&mut self, creatorid: u32, wire_name: WireName) -> u16 {
+        let name = wire_name.into();
         let number = self
             .find(creatorid, name)
-            .or_else(|| self.add(bound))
+            .or_else(|| self.add((creatorid, name)))
             .unwrap_or(FORGOTTEN);
         if number == FORGOTTEN {
             if self.creators.len() < MAX_CREATORS || self.has_states(creatorid) {
@@ -74,17 +82,17 @@ impl Names {
         } else if let Some((_, states)) = self.names.get_mut(usize::from(number)) {
             *states += 1;
         }
-        self.latest = (bound, number);
+        self.latest = Latest {
+            creatorid,
+            name: wire_name,
+            number,
+        };
         number
     }
 
     /// The number of a creator's `name`, if any of its states has it.
     pub(super) fn find(&self, creatorid: u32, name: IfName) -> Option<u16> {
-        let bound = (creatorid, name);
-        if self.latest.0 == bound && self.latest.1 != FORGOTTEN {
-            return Some(self.latest.1);
-        }
-        self.numbers.get(&bound).copied()
+        self.numbers.get(&(creatorid, name)).copied()
     }
 
     /// Whether there are states of a creator.
@@ -123,7 +131,7 @@ impl Names {
         if *states == 0 {
             self.numbers.remove(bound);
             self.free.push(number);
-            self.latest = (Bound::default(), FORGOTTEN);
+            self.latest = Latest::default();
             self.count_down(creatorid);
         }
     }
@@ -151,16 +159,20 @@ impl Names {
 mod tests {
     use super::*;
 
+    fn name(name: &str) -> WireName {
+        IfName::from(name).into()
+    }
+
     #[test]
     fn names_beyond_the_bound_are_forgotten_until_others_leave() {
         let mut names = Names::default();
         let numbers: Vec<u16> = (0..MAX_NAMES)
-            .map(|n| names.acquire(1, IfName::from(&*format!("vlan{n}"))))
+            .map(|n| names.acquire(1, name(&format!("vlan{n}"))))
             .collect();
         assert!(!numbers.contains(&FORGOTTEN));
-        assert_eq!(names.acquire(1, "em0".into()), FORGOTTEN);
+        assert_eq!(names.acquire(1, name("em0")), FORGOTTEN);
         names.release(1, numbers[7]);
-        let em0 = names.acquire(1, "em0".into());
+        let em0 = names.acquire(1, name("em0"));
         assert_eq!(em0, numbers[7]);
         assert_eq!(names.name(em0), "em0".into());
         assert_eq!(names.find(1, "vlan7".into()), None);
@@ -169,19 +181,25 @@ mod tests {
     #[test]
     fn a_creator_has_states_while_one_bears_a_name_of_its_or_its_name_was_forgotten() {
         let mut names = Names::default();
-        let em0 = names.acquire(1, "em0".into());
-        let em1 = names.acquire(1, "em1".into());
-        assert_ne!(em0, names.acquire(2, "em0".into()));
+        let em0 = names.acquire(1, name("em0"));
+        let em1 = names.acquire(1, name("em1"));
+        assert_ne!(em0, names.acquire(2, name("em0")));
+        let mut garbage = name("em1");
+        garbage.0[7..].fill(0xee);
+        for wire_name in [garbage, name("em1"), garbage] {
+            assert_eq!(names.acquire(1, wire_name), em1);
+            names.release(1, em1);
+        }
         names.release(1, em1);
         assert!(names.has_states(1) && names.has_states(2) && !names.has_states(3));
         names.release(1, em0);
         assert!(!names.has_states(1) && names.has_states(2));
         assert_eq!(names.find(1, "em0".into()), None);
         for n in 0..MAX_NAMES {
-            names.acquire(4, IfName::from(&*format!("vlan{n}")));
+            names.acquire(4, name(&format!("vlan{n}")));
         }
-        assert_eq!(names.acquire(5, "em0".into()), FORGOTTEN);
-        assert_eq!(names.acquire(5, "em1".into()), FORGOTTEN);
+        assert_eq!(names.acquire(5, name("em0")), FORGOTTEN);
+        assert_eq!(names.acquire(5, name("em1")), FORGOTTEN);
         names.release(5, FORGOTTEN);
         assert!(names.has_states(5));
         assert!(

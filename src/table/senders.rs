@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::counters::PacketCounters;
+use crate::counters::{MessageCounters, PacketCounters};
 use crate::state::PFTM_COUNT;
 use crate::time::Wall;
 use crate::wire::pfsync::{Action, Bus, Dialect};
@@ -23,19 +23,13 @@ pub const MAX_CREATORS: usize = 64;
 pub struct CreatorRecord {
     /// Which.
     pub creatorid: u32,
-    actions: [u64; Action::ALL.len()],
+    messages: MessageCounters,
 }
 
 impl CreatorRecord {
-    fn note(&mut self, action: Action) {
-        if let Some(count) = self.actions.get_mut(action.index()) {
-            *count += 1;
-        }
-    }
-
     /// Messages by action.
     pub fn actions(&self) -> impl Iterator<Item = (Action, u64)> + '_ {
-        Action::ALL.iter().copied().zip(self.actions)
+        self.messages.by_action()
     }
 }
 
@@ -82,8 +76,8 @@ pub struct SenderRecord {
     pub packets: PacketCounters,
     /// What it said about whose states.
     creators: Vec<CreatorRecord>,
-    /// Place of the creator spoken of last: messages come in runs.
-    latest_creator: usize,
+    /// Whose states its last messages were about.
+    pub latest_creator: Option<u32>,
     /// Stamp of its last packet.
     pub last: Wall,
     /// The last bulk status it sent, and when.
@@ -101,7 +95,7 @@ impl SenderRecord {
             dialect: None,
             packets: PacketCounters::default(),
             creators: Vec::new(),
-            latest_creator: 0,
+            latest_creator: None,
             last: Wall::default(),
             bus: None,
             is_version_logged: false,
@@ -109,21 +103,15 @@ impl SenderRecord {
         }
     }
 
-    /// Counts a message about the states of `creatorid`.
-    #[inline(always)]
-    pub(super) fn note_creator(&mut self, creatorid: u32, action: Action) {
-        match self.creators.get_mut(self.latest_creator) {
-            Some(record) if record.creatorid == creatorid => record.note(action),
-            _ => self.note_other_creator(creatorid, action),
-        }
-    }
-
-    #[cold]
-    fn note_other_creator(&mut self, creatorid: u32, action: Action) {
-        let place = self.creator_place(creatorid);
-        self.latest_creator = place;
-        if let Some(record) = self.creators.get_mut(place) {
-            record.note(action);
+    /// Counts messages, which are about the states of `creatorid` if of anybody's.
+    pub fn add_messages(&mut self, creatorid: Option<u32>, messages: &MessageCounters) {
+        self.packets.add_messages(messages);
+        self.latest_creator = creatorid;
+        if let Some(creatorid) = creatorid {
+            let place = self.creator_place(creatorid);
+            if let Some(record) = self.creators.get_mut(place) {
+                record.messages.add(messages);
+            }
         }
     }
 
@@ -141,7 +129,7 @@ impl SenderRecord {
         find(&self.creators, creatorid).unwrap_or_else(|| {
             self.creators.push(CreatorRecord {
                 creatorid,
-                actions: Default::default(),
+                messages: MessageCounters::default(),
             });
             self.creators.len() - 1
         })
@@ -240,10 +228,15 @@ mod tests {
     #[test]
     fn creators_beyond_the_bound_are_one() {
         let mut record = SenderRecord::new(Sender::Local);
+        let one = |action| {
+            let mut messages = MessageCounters::default();
+            messages.message(action);
+            messages
+        };
         for creatorid in 1..=200 {
-            record.note_creator(creatorid, Action::Insert);
+            record.add_messages(Some(creatorid), &one(Action::Insert));
         }
-        record.note_creator(3, Action::Clear);
+        record.add_messages(Some(3), &one(Action::Clear));
         let inserts = |record: &CreatorRecord| record.actions().map(|(_, n)| n).sum::<u64>();
         assert_eq!(record.creators().len(), MAX_CREATORS + 1);
         assert_eq!(record.creators().iter().map(inserts).sum::<u64>(), 201);

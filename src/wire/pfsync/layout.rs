@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use byteorder::{BigEndian, ByteOrder};
 
-use crate::state::{Address, Af, Direction, IfName, StateId, StateKey};
+use crate::state::{Address, Af, Direction, IfName, StateId, StateKey, WireName};
 use crate::wire::pfsync::Dialect;
 use crate::wire::pfsync::peer::Peer;
 
@@ -168,9 +168,17 @@ impl<'a> State<'a> {
     }
 
     /// The kif the state is bound to: `all` for a floating one.
-    #[inline(always)]
     pub fn ifname(&self) -> IfName {
         self.name(self.layout.ifname)
+    }
+
+    /// The same as the message has it.
+    #[inline(always)]
+    pub(super) fn wire_name(&self) -> WireName {
+        let mut name = WireName::default();
+        let at = self.layout.ifname;
+        name.0.copy_from_slice(&self.octets[at..at + 16]);
+        name
     }
 
     /// `direction`, if it is one a state can have.
@@ -245,10 +253,19 @@ impl<'a> State<'a> {
                     proto,
                     rdomain: if rdomain_and_af { self.u16(at + 36) } else { 0 },
                     addr: [at, at + 16].map(|at| self.address(at).of(af)),
-                    port: [self.u16(at + 32), self.u16(at + 34)],
+                    port: self.ports(at + 32),
                 }
             }
         }
+    }
+
+    /// Two ports that follow each other.
+    #[inline(always)]
+    fn ports(&self, at: usize) -> [u16; 2] {
+        // Read and stored as one number, for so it is read again: a number that was stored in parts
+        // must be in the cache first.
+        let [a, b, c, d] = self.u32(at).to_be_bytes();
+        [u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])]
     }
 
     /// Family of a key: its own where the dialect has one and it is filled, else the state's.
@@ -509,7 +526,6 @@ impl<'a> State<'a> {
         address
     }
 
-    #[inline(always)]
     fn name(&self, at: usize) -> IfName {
         let mut name = [0; 16];
         name.copy_from_slice(&self.octets[at..at + 16]);

@@ -293,6 +293,11 @@ impl Outcome {
 
 /// Who is told of the messages in a packet.
 pub trait Listener {
+    /// Whether it wants to be told what is [`Self::coming`]. Asked once for messages of a kind.
+    fn looks_ahead(&self) -> bool {
+        false
+    }
+
     /// A message about this state is one of the next [`AHEAD`], unless it makes no sense: time to
     /// fetch what is known of it, beside what is known of the others.
     fn coming(&mut self, id: StateId) {

@@ -119,9 +119,10 @@ impl Section {
         errors: &mut FirstError,
         each: &mut impl Listener,
     ) -> bool {
+        let looks_ahead = each.looks_ahead();
         let mut offset = self.offset;
         for n in 0..self.count {
-            if n % AHEAD == 0 {
+            if looks_ahead && n % AHEAD == 0 {
                 self.announce(action, dialect, packet, n, each);
             }
             let Some(octets) = packet.get(offset..offset + self.size) else {

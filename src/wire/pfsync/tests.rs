@@ -223,8 +223,8 @@ fn the_worked_example_is_read_as_the_fact_sheet_says() {
             Message::DeleteCompressed(deleted) => assert_eq!(*deleted, id(3)),
             Message::Insert(state) => {
                 assert_eq!(
-                    (state.state_id(), state.ifname()),
-                    (id(1), IfName::from("all"))
+                    (state.state_id(), state.wire_name()),
+                    (id(1), IfName::from("all").into())
                 );
                 let ends = |near, port| key(Af::Inet, 6, ["198.51.100.7", near], [443, port]);
                 assert_eq!(state.wire_key(), ends("203.0.113.5", 51000));
@@ -331,7 +331,7 @@ fn what_is_read_at_once_is_what_the_fields_say() {
         assert_eq!(values.dialect, state.dialect());
         assert_eq!(
             (values.id, values.ifname),
-            (state.state_id(), state.ifname())
+            (state.state_id(), state.wire_name())
         );
         assert_eq!(Some(values.direction), state.direction());
         assert_eq!(values.wire, state.wire_key());
@@ -388,6 +388,10 @@ fn what_is_read_at_once_is_what_the_fields_say() {
 struct Told(Vec<Result<StateId, StateId>>);
 
 impl Listener for Told {
+    fn looks_ahead(&self) -> bool {
+        true
+    }
+
     fn coming(&mut self, id: StateId) {
         self.0.push(Err(id));
     }

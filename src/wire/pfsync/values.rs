@@ -7,7 +7,7 @@
 use super::layout::State;
 use super::peer::Peer;
 use super::{Dialect, Invalid, freebsd, old, openbsd};
-use crate::state::{Direction, IfName, StateId, StateKey};
+use crate::state::{Direction, StateId, StateKey, WireName};
 
 /// Values of a full state.
 #[derive(Clone, Copy)]
@@ -17,7 +17,7 @@ pub struct Values<'a> {
     /// Identity.
     pub id: StateId,
     /// The kif it is bound to.
-    pub ifname: IfName,
+    pub ifname: WireName,
     /// Direction of the packet that made it.
     pub direction: Direction,
     /// Key WIRE.
@@ -81,7 +81,7 @@ impl<'a> State<'a> {
             |state| Values {
                 dialect: state.dialect(),
                 id: state.state_id(),
-                ifname: state.ifname(),
+                ifname: state.wire_name(),
                 // `State::check` saw that it is one of the two.
                 direction: state.direction().unwrap_or(Direction::In),
                 wire: state.wire_key(),
