@@ -2,30 +2,49 @@
 //! ends of its own.
 
 use std::fs::File;
+use std::hash::BuildHasher;
 use std::io::{BufWriter, Write};
 
-/// Writes a capture of `flows` flows, 20 000 of them a second, two packets each.
+use foldhash::fast::FixedState;
+
+/// Writes a capture of `flows` flows, 20 000 of them a second, two packets each, the reply up to
+/// 50 ms after its request. Ends are chance, as they are on the Internet: a program that keeps its
+/// flows in the order of their addresses has it easy with addresses that are counted up.
 pub(crate) fn write(path: &str, flows: u64) {
     let mut out = BufWriter::new(File::create(path).unwrap());
     for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65535, 1] {
         out.write_all(&word.to_le_bytes()).unwrap();
     }
-    for n in 0..u32::try_from(flows).unwrap() {
-        let client = ([10, 0, 0, 0], n, u16::try_from(1024 + n % 60_000).unwrap());
-        let server = ([192, 0, 2, 0], n % 250, 53);
-        let micros = u64::from(n) * 50;
-        write_packet(&mut out, micros, client, server);
-        write_packet(&mut out, micros + 10, server, client);
+    // The same in every run.
+    let chance = FixedState::with_seed(1);
+    let mut packets: Vec<(u64, End, End)> = Vec::new();
+    for n in 0..flows {
+        let [a, b, c, d, e, f, g, h] = chance.hash_one(n).to_be_bytes();
+        let port = u16::from_be_bytes([d, e]) | 1024;
+        let client = ([10, a, b, c], port);
+        let server = (
+            chance
+                .hash_one((n, f))
+                .to_be_bytes()
+                .first_chunk()
+                .copied()
+                .unwrap(),
+            53,
+        );
+        let micros = n * 50;
+        let delay = 200 + u64::from(u16::from_be_bytes([g, h])) * 3 / 4;
+        packets.push((micros, client, server));
+        packets.push((micros + delay, server, client));
+    }
+    packets.sort_unstable();
+    for (micros, from, to) in packets {
+        write_packet(&mut out, micros, from, to);
     }
     out.flush().unwrap();
 }
 
-/// An end: a network, the host in it, a port.
-type End = ([u8; 4], u32, u16);
-
-fn address((network, host, _): End) -> [u8; 4] {
-    (u32::from_be_bytes(network) + host).to_be_bytes()
-}
+/// An address and a port.
+type End = ([u8; 4], u16);
 
 /// A UDP packet over Ethernet, `micros` into the capture.
 fn write_packet(out: &mut impl Write, micros: u64, from: End, to: End) {
@@ -34,9 +53,9 @@ fn write_packet(out: &mut impl Write, micros: u64, from: End, to: End) {
     packet.extend([8, 0, 0x45, 0]);
     packet.extend((28 + PAYLOAD).to_be_bytes());
     packet.extend([0, 0, 0, 0, 64, 17, 0, 0]);
-    packet.extend(address(from));
-    packet.extend(address(to));
-    for word in [from.2, to.2, 8 + PAYLOAD, 0] {
+    packet.extend(from.0);
+    packet.extend(to.0);
+    for word in [from.1, to.1, 8 + PAYLOAD, 0] {
         packet.extend(word.to_be_bytes());
     }
     packet.resize(packet.len() + usize::from(PAYLOAD), 0);
