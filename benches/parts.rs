@@ -28,7 +28,7 @@ use pflow::flow::{Boot, End, Flow, Quality, Times, Tuple};
 use pflow::interface::{Interface, Settings};
 use pflow::io::thread_cpu;
 use pflow::state::{Address, Af, Direction, IfName, StateId, Timeouts};
-use pflow::table::{self, Arrival, Sender, Table};
+use pflow::table::{self, Sender, Table};
 use pflow::time::{Now, Wall};
 use pflow::wire::link;
 use pflow::wire::pfsync;
@@ -192,7 +192,8 @@ impl Filled {
         let wall = |secs| Wall::new(1_750_000_000 + secs, 0);
         let now = Now::with_boot(wall(uptime), wall(0));
         let sender = Sender::Address(IpAddr::from([192, 0, 2, 1]));
-        let mut arrival = Arrival::new(now, now.uptime, self.table.sender(sender), false);
+        let sender = self.table.sender(sender);
+        let mut arrival = self.table.arrival(now, now.uptime, sender, false);
         let table = &mut self.table;
         let before = thread_cpu();
         for packet in packets {

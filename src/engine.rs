@@ -443,13 +443,10 @@ impl Engine {
             ..
         } = self;
         exporter.begin_turn();
+        let at = now.uptime_at(packet.stamp);
+        let arrival = table.arrival(now, at, id, datagram.source.is_none());
         let mut reception = Reception {
-            arrival: Arrival::new(
-                now,
-                now.uptime_at(packet.stamp),
-                id,
-                datagram.source.is_none(),
-            ),
+            arrival,
             stamp: packet.stamp,
             number: if exporter.printer.prints_messages() {
                 packets.packets() + 1

@@ -187,6 +187,9 @@ impl Departed {
                 return Some(Departure::Late);
             }
         }
+        if self.dropped.is_empty() {
+            return None;
+        }
         set(&self.dropped, identity.id)
             .find(|dropped| dropped.identity == identity && is_same_age(dropped.creation))
             .map(|dropped| Departure::Exported(dropped.exported))

@@ -1,8 +1,11 @@
 //! Full states: INS, UPD and DEL.
 //!
 //! One that is not held is learned (`learn`), one that is held is held against what is known of it
-//! (`full_again`). Learning is most of what a busy firewall has us do, and an INS is one function
-//! from its octets to its slot: all that is marked so is inlined into `full_state`.
+//! (`full_held`). Learning is most of what a busy firewall has us do, and an INS is one function
+//! from its octets to its slot: all that is marked so is inlined into `full_state`, for OpenBSD's
+//! dialect and for the others apart, and what is called from there is not handed the values read.
+//! So those of OpenBSD's go from the packet to the slot without having a place of their own on the
+//! way: 50 instructions fewer, and none of them waits for what another just wrote.
 
 use super::departed::{Departure, Identity};
 use super::slot::{Birth, EXPORTED, KeyPair, Second, Share, Slot, is_plain};
@@ -11,7 +14,7 @@ use crate::flow::{End, Flow};
 use crate::slab::NONE;
 use crate::state::StateKey;
 use crate::time::Now;
-use crate::wire::pfsync::{State, Values};
+use crate::wire::pfsync::{Dialect, State, Values};
 
 /// Ages of one state may differ by this between messages, seconds: they are cut to seconds on one
 /// machine and put on another clock here.
@@ -38,6 +41,11 @@ fn age(state: &Values<'_>) -> Option<u32> {
     Some(state.age).filter(|age| *age <= i32::MAX.unsigned_abs())
 }
 
+/// Whether the state is dying, by its timeout: of one that a DEL is about it may say so already.
+fn is_dead(state: &Values<'_>, kind: Kind) -> bool {
+    kind != Kind::Delete && state.dialect.is_dead(state.timeout, state.wire.proto)
+}
+
 impl Table {
     pub(super) fn full_state(
         &mut self,
@@ -46,36 +54,72 @@ impl Table {
         kind: Kind,
         done: &mut impl FnMut(Now, &Flow),
     ) {
-        let state = &state.values();
-        let pftm = state.timeout;
-        // A DEL is about a state that is dying: its timeout may say so already.
-        if kind != Kind::Delete && state.dialect.is_dead(pftm, state.wire.proto) {
-            self.counters.dead += 1;
-            return;
-        }
-        let id = state.id;
-        let age = age(state);
-        let creation = self.second(arrival.secs - i64::from(age.unwrap_or(0)));
-        let place = match self.find(id) {
-            Some(place) if self.is_same_state(place, state, age.map(|_| creation)) => {
-                if !self.full_again(place, arrival, state, kind) {
-                    return;
-                }
-                place
+        let place = if state.dialect() == Dialect::OpenBsd47 {
+            let values = &state.values_of_v6();
+            match self.find(values.id) {
+                Some(place) => self.full_held(place, arrival, state, kind, done),
+                None => self.full_new(arrival, values, kind, done),
             }
-            held => match self.learn(arrival, state, kind, creation, held, done) {
-                Some(place) => place,
-                None => return,
-            },
+        } else {
+            match self.find(state.state_id()) {
+                Some(place) => self.full_held(place, arrival, state, kind, done),
+                None => self.full_new(arrival, &state.values(), kind, done),
+            }
         };
-        self.tell_full(place, arrival, state, kind);
+        let Some(place) = place else { return };
+        if self.events.is_some() {
+            self.tell_full(place, arrival, state, kind);
+        }
         if kind == Kind::Delete {
             self.counters.deleted += 1;
             self.end(place, arrival.now, End::Deleted, done);
         }
     }
 
-    /// Takes in a full state that is held; false if that was old news.
+    /// Takes in a full state that is not held; its place unless it was old news.
+    #[inline(always)]
+    fn full_new(
+        &mut self,
+        arrival: &Arrival,
+        state: &Values<'_>,
+        kind: Kind,
+        done: &mut impl FnMut(Now, &Flow),
+    ) -> Option<u32> {
+        if is_dead(state, kind) {
+            self.counters.dead += 1;
+            return None;
+        }
+        let creation = arrival.second.before(age(state).unwrap_or(0));
+        self.learn(arrival, state, kind, creation, None, done)
+    }
+
+    /// Takes in a full state with the id of one that is held at `place`, be it that or another; its
+    /// place unless it was old news.
+    #[inline(never)]
+    fn full_held(
+        &mut self,
+        place: u32,
+        arrival: &Arrival,
+        state: &State<'_>,
+        kind: Kind,
+        done: &mut impl FnMut(Now, &Flow),
+    ) -> Option<u32> {
+        let state = &state.values();
+        if is_dead(state, kind) {
+            self.counters.dead += 1;
+            return None;
+        }
+        let age = age(state);
+        let creation = arrival.second.before(age.unwrap_or(0));
+        if self.is_same_state(place, state, age.map(|_| creation)) {
+            self.full_again(place, arrival, state, kind)
+                .then_some(place)
+        } else {
+            self.learn(arrival, state, kind, creation, Some(place), done)
+        }
+    }
+
+    /// Takes in what is held already; false if that was old news.
     fn full_again(
         &mut self,
         place: u32,
@@ -197,6 +241,7 @@ impl Table {
             sender: arrival.sender.0,
             pftm: state.timeout,
             seen: arrival.now.uptime,
+            full: arrival.moment,
             keys,
         });
         slot.count_first(state, kind);
@@ -213,17 +258,25 @@ impl Table {
     /// Puts in the keys of the state that comes next, for which there is room.
     #[inline(always)]
     pub(super) fn add_keys(&mut self, wire: &StateKey, stack: Option<&StateKey>) -> u32 {
-        self.keys.insert(KeyPair {
-            wire: *wire,
-            stack: *stack.unwrap_or(wire),
-            owner: self.slots.upcoming(),
-        })
+        let owner = self.slots.upcoming();
+        match stack {
+            None => self.keys.insert(KeyPair {
+                wire: *wire,
+                stack: *wire,
+                owner,
+            }),
+            Some(stack) => self.keys.insert(KeyPair {
+                wire: *wire,
+                stack: *stack,
+                owner,
+            }),
+        }
     }
 
     /// When the state's last packet was, as far as a full state tells (spec 3.8).
     #[inline(always)]
     fn note_activity(&mut self, place: u32, arrival: &Arrival, state: &Values<'_>, kind: Kind) {
-        let arrived = self.second(arrival.secs);
+        let arrived = arrival.second;
         let pftm = state.timeout;
         let expire = state.expire.min(MAX_EXPIRE);
         let is_modern = state.dialect.is_modern();

@@ -375,6 +375,7 @@ impl Table {
                 pftm => pftm,
             },
             seen,
+            full: Moment::new(seen),
             keys,
         });
         slot.counted_by = restore.sender(state.counted_by);

@@ -62,7 +62,7 @@ use memory::Memory;
 use names::Names;
 use queues::{Class, Queues};
 use senders::Senders;
-use slot::{Counts, KeyPair, LEFT_OUT, Second, Share, Slot, Slots};
+use slot::{Counts, KeyPair, LEFT_OUT, Moment, Second, Share, Slot, Slots};
 
 /// How long after its timeout a state may still be deleted: one purge pass of 10 s, a second in
 /// the sender's queue, and the network (pfsync.md 7, trap 14).
@@ -97,6 +97,10 @@ pub struct Arrival {
     at: Uptime,
     /// The same in whole seconds: each message of the packet asks.
     secs: i64,
+    /// And as states keep them.
+    second: Second,
+    /// `now` as states keep it.
+    moment: Moment,
     sender: SenderId,
     dialect: Dialect,
     /// Whether it was seen on pfsync0 itself, without an IP header: there v2 to v4 show a full
@@ -105,19 +109,6 @@ pub struct Arrival {
 }
 
 impl Arrival {
-    /// Of a packet of `sender`, with a stamp that is the uptime `at`, when the clock, which never
-    /// goes back, is `now`.
-    pub fn new(now: Now, at: Uptime, sender: SenderId, is_pfsync0: bool) -> Self {
-        Self {
-            now,
-            at,
-            secs: at.secs(),
-            sender,
-            dialect: Dialect::OpenBsd47,
-            is_pfsync0,
-        }
-    }
-
     /// What its next messages are written in.
     #[inline(always)]
     pub fn write_in(&mut self, dialect: Dialect) {
@@ -194,6 +185,22 @@ impl Table {
 
     /// Octets of memory a state takes in the table itself, beside its share of the index.
     pub const SLOT_OCTETS: usize = size_of::<Slot>();
+
+    /// What the messages of a packet of `sender` come with: its stamp is the uptime `at`, and the
+    /// clock, which never goes back, says `now`.
+    pub fn arrival(&self, now: Now, at: Uptime, sender: SenderId, is_pfsync0: bool) -> Arrival {
+        let secs = at.secs();
+        Arrival {
+            now,
+            at,
+            secs,
+            second: Second::new(secs, self.epoch.unwrap_or(secs)),
+            moment: Moment::new(now.uptime),
+            sender,
+            dialect: Dialect::OpenBsd47,
+            is_pfsync0,
+        }
+    }
 
     /// The number of `sender`.
     pub fn sender(&mut self, sender: Sender) -> SenderId {
@@ -363,8 +370,7 @@ impl Table {
         }
         self.note_compressed(place, arrival, update);
         let slot = &mut self.slots[place];
-        let arrived = Second::new(arrival.secs, self.epoch.unwrap_or(0));
-        slot.last = slot.last.max(arrived);
+        slot.last = slot.last.max(arrival.second);
         self.refresh(place, arrival, update.timeout);
         self.tell(Event::Activity {
             place,

@@ -29,6 +29,12 @@ impl Second {
         Self(i32::try_from(secs).unwrap_or(i32::MAX))
     }
 
+    /// So many seconds earlier, cut likewise.
+    #[inline(always)]
+    pub(super) fn before(self, secs: u32) -> Self {
+        Self(self.0.saturating_sub_unsigned(secs).max(i32::MIN + 1))
+    }
+
     pub(super) fn uptime(self, epoch: i64) -> i64 {
         i64::from(self.0).saturating_add(epoch)
     }
@@ -231,6 +237,8 @@ pub(super) struct Birth<'a> {
     pub(super) sender: u16,
     pub(super) pftm: u8,
     pub(super) seen: Uptime,
+    /// The same as it is kept of the last full state.
+    pub(super) full: Moment,
     /// Place of its [`KeyPair`], or NONE.
     pub(super) keys: u32,
 }
@@ -250,7 +258,7 @@ impl Slot {
             id: id.id,
             creatorid: id.creatorid,
             seen: birth.seen,
-            full: Moment::new(birth.seen),
+            full: birth.full,
             seqlo: [0; 2],
             counts: Counts::default(),
             creation: birth.creation,

@@ -3,7 +3,7 @@
 
 use super::{Arrival, Kind, SenderId, SenderRecord, Table};
 use crate::state::StateId;
-use crate::wire::pfsync::{BusStatus, Values};
+use crate::wire::pfsync::{BusStatus, State};
 
 /// Events that the buffer keeps room for; a CLR can end a million states at once.
 const USUAL_EVENTS: usize = 1 << 16;
@@ -119,16 +119,15 @@ impl Table {
     }
 
     /// A whole state was taken in.
+    #[inline(never)]
     pub(super) fn tell_full(
         &mut self,
         place: u32,
         arrival: &Arrival,
-        state: &Values<'_>,
+        state: &State<'_>,
         kind: Kind,
     ) {
-        if self.events.is_none() {
-            return;
-        }
+        let state = &state.values();
         let is_modern = state.dialect.is_modern();
         self.tell(Event::Full {
             place,

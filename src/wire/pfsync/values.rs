@@ -49,7 +49,16 @@ impl<'a> State<'a> {
     ///
     /// # Errors
     /// The first field whose value means nothing.
+    #[inline(always)]
     pub fn check(&self) -> Result<(), Invalid> {
+        if self.dialect == Dialect::OpenBsd47 {
+            self.of_v6().check_fields()
+        } else {
+            self.check_any()
+        }
+    }
+
+    fn check_any(&self) -> Result<(), Invalid> {
         self.with_layout(
             #[inline(always)]
             |state| state.check_fields(),
@@ -78,25 +87,48 @@ impl<'a> State<'a> {
     pub fn values(&self) -> Values<'a> {
         self.with_layout(
             #[inline(always)]
-            |state| Values {
-                dialect: state.dialect(),
-                id: state.state_id(),
-                ifname: state.wire_name(),
-                // `State::check` saw that it is one of the two.
-                direction: state.direction().unwrap_or(Direction::In),
-                wire: state.wire_key(),
-                stack: (!state.is_untranslated()).then(|| state.stack_key()),
-                peers: [state.src(), state.dst()],
-                age: state.age(),
-                expire: state.expire(),
-                packets: state.packets(),
-                octets: state.octets(),
-                timeout: state.timeout(),
-                pflow: state.pflow(),
-                max_mss: state.max_mss(),
-                state_flags: state.state_flags(),
-            },
+            |state| state.read_values(),
         )
+    }
+
+    /// [`Self::values`] of a state of [`Dialect::OpenBsd47`], without asking which dialect it is.
+    #[inline(always)]
+    pub fn values_of_v6(&self) -> Values<'a> {
+        self.of_v6().read_values()
+    }
+
+    /// This state with its layout spelled out, which is that of [`Dialect::OpenBsd47`].
+    #[inline(always)]
+    fn of_v6(&self) -> Self {
+        debug_assert_eq!(self.dialect, Dialect::OpenBsd47);
+        Self {
+            layout: &openbsd::V6,
+            dialect: Dialect::OpenBsd47,
+            // As long as `new` made it.
+            octets: self.octets.get(..openbsd::V6.len).unwrap_or_default(),
+        }
+    }
+
+    #[inline(always)]
+    fn read_values(self) -> Values<'a> {
+        Values {
+            dialect: self.dialect(),
+            id: self.state_id(),
+            ifname: self.wire_name(),
+            // `Self::check` saw that it is one of the two.
+            direction: self.direction().unwrap_or(Direction::In),
+            wire: self.wire_key(),
+            stack: (!self.is_untranslated()).then(|| self.stack_key()),
+            peers: [self.src(), self.dst()],
+            age: self.age(),
+            expire: self.expire(),
+            packets: self.packets(),
+            octets: self.octets(),
+            timeout: self.timeout(),
+            pflow: self.pflow(),
+            max_mss: self.max_mss(),
+            state_flags: self.state_flags(),
+        }
     }
 
     /// Calls `read` with the state's layout spelled out. Inlined, its loads are from fixed places
