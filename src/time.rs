@@ -115,7 +115,7 @@ impl Now {
             wall,
             uptime,
             seconds: Seconds {
-                wall: wall.secs(),
+                boot: wall.secs() - uptime.secs(),
                 uptime: uptime.secs(),
             },
         }
@@ -158,8 +158,8 @@ impl Now {
 /// One reading of both clocks in whole seconds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Seconds {
-    /// Since the epoch.
-    pub wall: i64,
+    /// From the epoch to boot.
+    boot: i64,
     /// Since boot.
     pub uptime: i64,
 }
@@ -169,8 +169,7 @@ impl Seconds {
     /// clocks are cut to seconds first (if_pflow.c, `copy_flow_ipfix_4_data`).
     #[inline]
     pub fn epoch_millis(self, uptime_secs: i64) -> i64 {
-        let boot = self.wall.checked_sub(self.uptime);
-        let secs = boot.and_then(|boot| boot.checked_add(uptime_secs));
+        let secs = self.boot.checked_add(uptime_secs);
         let millis = secs.and_then(|secs| secs.checked_mul(1000));
         match millis {
             Some(millis) => millis,

@@ -37,12 +37,14 @@ impl Table {
     /// Takes a DEL_C in: whether the state ends with it.
     #[inline(always)]
     pub(super) fn is_ended_by(&mut self, place: u32, arrival: &Arrival) -> bool {
-        if self.is_deleted(place) {
+        let slot = &self.slots[place];
+        if slot.pftm == DELETED {
             return true;
         }
-        self.note_delete(place, arrival);
-        let slot = &self.slots[place];
         let is_alone = slot.counted_by == arrival.sender.0 && slot.shares == NONE;
+        if self.is_untimely(slot, arrival) {
+            self.note_missed(place);
+        }
         if is_alone || !self.is_carried_by_another(place, arrival) {
             return true;
         }

@@ -257,15 +257,14 @@ impl Table {
         }
     }
 
-    /// Notes whether a DEL_C comes when it should: one timeout after the last activity known. Else
-    /// there was activity that is not; but what was before the last full state is in that.
+    /// Whether a DEL_C comes when it should not: that is one timeout after the last activity known.
+    /// Then there was activity that is not; but what was before the last full state is in that.
     #[inline(always)]
-    pub(super) fn note_delete(&mut self, place: u32, arrival: &Arrival) {
-        let slot = &self.slots[place];
+    pub(super) fn is_untimely(&self, slot: &Slot, arrival: &Arrival) -> bool {
         if slot.last == Second::NEVER {
-            return;
+            return false;
         }
-        let idle = arrival.secs - slot.last.uptime(self.epoch.unwrap_or(0));
+        let idle = arrival.second.since(slot.last);
         let configured = self.settings.timeouts.seconds(slot.pftm);
         let seen = self.senders[slot.sender].largest_expire(usize::from(slot.pftm));
         let least = if seen > 0 {
@@ -275,17 +274,7 @@ impl Table {
         };
         let is_early = idle + DELETE_LEAD < i64::from(least) && slot.pftm != TCP_CLOSED;
         let is_late = idle > i64::from(configured.max(seen)) + DELETE_SLACK;
-        if is_early || is_late && !self.was_told_within(place, arrival.now.uptime, least) {
-            self.note_missed(place);
-        }
-    }
-
-    /// Whether so short a time ago, seconds, all there is to a state was told in full that activity
-    /// since then would have kept it.
-    fn was_told_within(&self, place: u32, now: Uptime, timeout: u32) -> bool {
-        let slot = &self.slots[place];
-        let age = slot.full.until(Moment::new(now)).as_secs();
-        slot.shares == NONE && age + DELETE_LEAD.unsigned_abs() < u64::from(timeout)
+        is_early || is_late && !was_told_within(slot, arrival.moment, least)
     }
 
     /// What a state's counters are worth if it ends so.
@@ -339,6 +328,13 @@ impl Slot {
             self.set_position(position(state));
         }
     }
+}
+
+/// Whether so short a time ago, seconds, all there is to a state was told in full that activity
+/// since then would have kept it.
+fn was_told_within(slot: &Slot, now: Moment, timeout: u32) -> bool {
+    let age = slot.full.until(now).as_secs();
+    slot.shares == NONE && age + DELETE_LEAD.unsigned_abs() < u64::from(timeout)
 }
 
 /// Where a full state's peers are.

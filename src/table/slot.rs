@@ -35,6 +35,12 @@ impl Second {
         Self(self.0.saturating_sub_unsigned(secs).max(i32::MIN + 1))
     }
 
+    /// Seconds since `earlier`, less than 0 if that was later.
+    #[inline(always)]
+    pub(super) fn since(self, earlier: Self) -> i64 {
+        i64::from(self.0) - i64::from(earlier.0)
+    }
+
     pub(super) fn uptime(self, epoch: i64) -> i64 {
         i64::from(self.0).saturating_add(epoch)
     }
