@@ -169,17 +169,17 @@ impl Exporter {
             counters.empty += 1;
             return;
         }
-        note_quality(counters, flow);
+        let [octets, octets_back] = flow.octets;
+        let all_octets = octets.saturating_add(octets_back);
+        note_quality(counters, flow.quality, all_octets);
         counters.exported += 1;
+        counters.octets = counters.octets.saturating_add(all_octets);
         // A record for each direction with octets.
-        for octets in flow.octets {
-            counters.records += u64::from(octets > 0);
-            counters.octets = counters.octets.saturating_add(octets);
-        }
+        counters.records += u64::from(octets > 0) + u64::from(octets_back > 0);
         let ifindex = self.config.ifindex(flow.ifname);
         let served = &self.served;
         for interface in &mut self.interfaces {
-            if served.contains(&interface.unit()) {
+            if !served.is_empty() && served.contains(&interface.unit()) {
                 continue;
             }
             interface.offer(now, flow, ifindex, &mut self.outbox);
@@ -254,17 +254,15 @@ impl Listener for Reception<'_> {
     }
 }
 
-/// Counts a flow by what its counters are worth.
-fn note_quality(counters: &mut FlowCounters, flow: &Flow) {
-    let (flows, sum) = match flow.quality {
+/// Counts a flow of so many octets by what its counters are worth.
+fn note_quality(counters: &mut FlowCounters, quality: Quality, octets: u64) {
+    let (flows, sum) = match quality {
         Quality::Exact => (&mut counters.exact, &mut counters.exact_octets),
         Quality::Estimated => (&mut counters.estimated, &mut counters.estimated_octets),
         Quality::Partial => (&mut counters.partial, &mut counters.partial_octets),
     };
     *flows += 1;
-    for octets in flow.octets {
-        *sum = sum.saturating_add(octets);
-    }
+    *sum = sum.saturating_add(octets);
 }
 
 impl Engine {

@@ -46,8 +46,7 @@ impl Identity {
     /// All of it in eight octets. Two states of one creator fall together only if their ids, spread
     /// over 64 bits, differ by just what their keys do; never 0.
     fn tag(&self) -> u64 {
-        let rest = u64::from(self.id.creatorid) << 32 | u64::from(self.fingerprint);
-        (self.id.id.wrapping_mul(SPREAD) ^ rest).max(1)
+        (spread(self.id) ^ u64::from(self.fingerprint)).max(1)
     }
 
     /// One that was kept.
@@ -164,10 +163,28 @@ impl Departed {
         );
     }
 
-    /// What became of the state of `identity`, if it is remembered and `is_same_age` says that it
-    /// is the same one.
+    /// What became of the state of `identity`, which has this `id`, if it is remembered and
+    /// `is_same_age` says that it is the same one. Of most states nothing is, which shows without
+    /// a look at what else they are.
     #[inline(always)]
     pub(super) fn find(
+        &self,
+        id: StateId,
+        identity: impl FnOnce() -> Identity,
+        now: i64,
+        is_same_age: impl Fn(Second) -> bool,
+    ) -> Option<Departure> {
+        let at = place(id);
+        let brief = self.briefs.get(at).copied().unwrap_or_default();
+        let short = short_of(spread(id));
+        if !brief.tags.contains(&short) && self.dropped.is_empty() {
+            return None;
+        }
+        self.find_all(identity(), now, is_same_age)
+    }
+
+    #[inline(never)]
+    fn find_all(
         &self,
         identity: Identity,
         now: i64,
@@ -179,16 +196,9 @@ impl Departed {
                 && modulo(now).wrapping_sub(deleted.at) <= LATE
                 && is_same_age(deleted.creation)
         };
-        let at = place(identity.id);
-        let brief = self.briefs.get(at).copied().unwrap_or_default();
-        if brief.tags.contains(&short_of(tag)) {
-            let set = self.deleted.get(at);
-            if set.is_some_and(|DeletedSet(set)| set.iter().any(is_late)) {
-                return Some(Departure::Late);
-            }
-        }
-        if self.dropped.is_empty() {
-            return None;
+        let deleted = self.deleted.get(place(identity.id));
+        if deleted.is_some_and(|DeletedSet(set)| set.iter().any(is_late)) {
+            return Some(Departure::Late);
         }
         set(&self.dropped, identity.id)
             .find(|dropped| dropped.identity == identity && is_same_age(dropped.creation))
@@ -256,7 +266,12 @@ fn place(id: StateId) -> usize {
     usize::try_from(id.id.wrapping_add(begin) % SETS as u64).unwrap_or(0)
 }
 
-/// The octet of a tag that a [`Brief`] has.
+/// What an id gives to a tag. In the upper half there is nothing else.
+fn spread(id: StateId) -> u64 {
+    id.id.wrapping_mul(SPREAD) ^ u64::from(id.creatorid) << 32
+}
+
+/// The octet of a tag that a [`Brief`] has: its highest.
 fn short_of(tag: u64) -> u8 {
     let [.., short] = tag.to_le_bytes();
     short
@@ -283,7 +298,7 @@ mod tests {
         let mut departed = Departed::default();
         let (then, age) = (10, Second::new(0, 0));
         departed.deleted(identity(1), age, then);
-        let find = |at, id| departed.find(identity(id), at, |c| c == age);
+        let find = |at, id| departed.find(identity(id).id, || identity(id), at, |c| c == age);
         assert_eq!(find(20, 1), Some(Departure::Late));
         assert_eq!(find(21, 1), None);
         assert_eq!(find(12, 2), None);
@@ -300,7 +315,7 @@ mod tests {
         for id in &same_set {
             departed.dropped(identity(*id), age, Counts::default());
         }
-        let find = |id: u64| departed.find(identity(id), 0, |c| c == age);
+        let find = |id: u64| departed.find(identity(id).id, || identity(id), 0, |c| c == age);
         assert_eq!(find(same_set[0]), None);
         for id in &same_set[1..] {
             assert_eq!(find(*id), Some(Departure::Exported(Counts::default())));
@@ -308,7 +323,7 @@ mod tests {
         for id in &same_set {
             departed.deleted(identity(*id), age, 0);
         }
-        let find = |id: u64| departed.find(identity(id), 0, |c| c == age);
+        let find = |id: u64| departed.find(identity(id).id, || identity(id), 0, |c| c == age);
         assert_eq!(find(same_set[0]), None);
         for id in &same_set[1..] {
             assert_eq!(find(*id), Some(Departure::Late));

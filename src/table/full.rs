@@ -155,8 +155,7 @@ impl Table {
         held: Option<u32>,
         done: &mut impl FnMut(Now, &Flow),
     ) -> Option<u32> {
-        let identity = Identity::new(state.id, &state.wire);
-        let departure = self.departure(arrival.now, identity, creation);
+        let departure = self.departure(arrival.now, state, creation);
         if departure == Some(Departure::Late) {
             self.counters.late += 1;
             return None;
@@ -181,10 +180,11 @@ impl Table {
 
     /// What became of the very state that a full message is about, if that is remembered.
     #[inline(always)]
-    fn departure(&self, now: Now, identity: Identity, creation: Second) -> Option<Departure> {
-        self.departed.find(identity, now.seconds().uptime, |then| {
-            self.is_same_age(then, creation)
-        })
+    fn departure(&self, now: Now, state: &Values<'_>, creation: Second) -> Option<Departure> {
+        let identity = || Identity::new(state.id, &state.wire);
+        let is_same_age = |then| self.is_same_age(then, creation);
+        let now = now.seconds().uptime;
+        self.departed.find(state.id, identity, now, is_same_age)
     }
 
     fn is_same_age(&self, one: Second, other: Second) -> bool {
@@ -246,12 +246,20 @@ impl Table {
         });
         slot.count_first(state, kind);
         slot.note_first(arrival, state, kind);
+        if kind == Kind::Insert {
+            slot.last = arrival.second;
+        }
         let place = self.slots.insert(slot);
         self.index.insert(id, place, &self.slots);
         self.push(place);
         self.active.enlist(place, arrival.now.uptime);
         self.counters.inserted += 1;
-        self.note_activity(place, arrival, state, kind);
+        match kind {
+            Kind::Insert => {
+                self.note_expire(arrival, state);
+            }
+            Kind::Update | Kind::Delete => self.note_activity(place, arrival, state, kind),
+        }
         place
     }
 
@@ -273,21 +281,26 @@ impl Table {
         }
     }
 
+    /// Remembers how long the state has left, seconds, if that is told: an `expire` of 0 says only
+    /// that it is due.
+    #[inline(always)]
+    fn note_expire(&mut self, arrival: &Arrival, state: &Values<'_>) -> Option<u32> {
+        let expire = state.expire.min(MAX_EXPIRE);
+        if !state.dialect.is_modern() || expire == 0 {
+            return None;
+        }
+        self.senders[arrival.sender.0].note_expire(state.timeout, expire);
+        Some(expire)
+    }
+
     /// When the state's last packet was, as far as a full state tells (spec 3.8).
     #[inline(always)]
     fn note_activity(&mut self, place: u32, arrival: &Arrival, state: &Values<'_>, kind: Kind) {
         let arrived = arrival.second;
-        let pftm = state.timeout;
-        let expire = state.expire.min(MAX_EXPIRE);
-        let is_modern = state.dialect.is_modern();
-        // An expire of 0 says only that the state is due.
-        let tells_expire = is_modern && expire > 0;
-        if tells_expire {
-            self.senders[arrival.sender.0].note_expire(pftm, expire);
-        }
+        let expire = self.note_expire(arrival, state);
         let is_activity = match kind {
             Kind::Insert => true,
-            Kind::Update => !is_modern && arrival.is_pfsync0,
+            Kind::Update => !state.dialect.is_modern() && arrival.is_pfsync0,
             Kind::Delete => false,
         };
         let slot = &mut self.slots[place];
@@ -295,9 +308,8 @@ impl Table {
             slot.last = slot.last.max(arrived);
             return;
         }
-        if !tells_expire {
-            return;
-        }
+        let Some(expire) = expire else { return };
+        let pftm = state.timeout;
         let configured = self.settings.timeouts.seconds(pftm);
         // Nothing else known, a timeout longer than ours is better than none.
         let lifetime = if slot.last == Second::NEVER {
