@@ -13,7 +13,7 @@ import os, re, shutil, socket, struct, subprocess, sys, tempfile
 
 from states import packets
 
-BOUNDS = {'5': 2375, '10': 2455}
+BOUNDS = {'5': 2140, '10': 2205}
 FEW, MANY, ALIVE = 20000, 60000, 2000
 
 
