@@ -18,6 +18,8 @@ use std::process::{Command, Stdio};
 
 use common::{A, B, CREATOR, D, From, Key, M, OTHER_CREATOR, Run, St, packets, settings};
 use pflow::config::{Config, Place, apply_line, apply_text};
+use pflow::table::KeepCursor;
+use pflow::wire::keep;
 
 const MB: u64 = 1 << 20;
 
@@ -230,6 +232,38 @@ fn a_lowered_bound_is_reached_two_states_for_one() {
     set(&mut run, "states 10");
     insert(&mut run, 1);
     assert_eq!(run.alive(), bound + 99_999);
+}
+
+#[test]
+fn a_keep_file_of_more_than_fits_is_read_back_up_to_the_bound() {
+    let mut first = run_of("states 32M");
+    for id in 0..60_000 {
+        first.send(0, A, D::Obsd74, &[M::Ins(state(id, None))]);
+    }
+    let held = first.alive();
+    let (mut cursor, mut body) = (KeepCursor::default(), Vec::new());
+    while !first.engine.keep_step(first.now(), &mut cursor, &mut body) {}
+    let file = keep::file(true, first.now().wall, &body);
+    let mut second = run_of("states 4M");
+    let (header, records) = keep::parse(&file).unwrap();
+    second.advance(0);
+    second
+        .engine
+        .restore(second.now(), header.is_clean, records);
+    check(&second, 4 * MB);
+    let restored = second.alive();
+    assert!(restored > 10_000, "{restored}");
+    assert_eq!(
+        second.counters().not_restored as usize,
+        held - restored,
+        "each that there is no room for is counted"
+    );
+    // It goes on as any other that is full.
+    for id in 60_000..61_000 {
+        second.send(0, A, D::Obsd74, &[M::Ins(state(id, None))]);
+    }
+    check(&second, 4 * MB);
+    assert!(second.counters().evicted > 0);
 }
 
 /// Octets of each state's flows as they stood with each flow, and its quality.
