@@ -289,6 +289,51 @@ const RICH: D = D::Obsd74;
 // ---- Traps ----
 
 #[test]
+fn messages_count_for_the_creators_whose_states_they_are_about() {
+    let of = |creator, id| St {
+        creator,
+        ..St::udp(id)
+    };
+    let mut run = Run::new();
+    let first: Vec<M> = (1..=5).map(|id| M::Ins(of(7, id))).collect();
+    run.send(0, A, D::Obsd74, &first);
+    // In one go: of the other, of the first, of the other again.
+    run.send(
+        10,
+        A,
+        D::Obsd74,
+        &[
+            M::Ins(of(8, 6)),
+            M::del_c(&of(7, 1)),
+            M::del_c(&of(7, 2)),
+            M::Bus(7, 1),
+            M::del_c(&of(8, 6)),
+        ],
+    );
+    let record = &run.engine.table().senders()[1];
+    let counts = record.creators().iter().map(|creator| {
+        let actions = creator.actions().filter(|(_, count)| *count > 0);
+        (creator.creatorid, actions.collect::<Vec<_>>())
+    });
+    assert_eq!(
+        counts.collect::<Vec<_>>(),
+        [
+            (
+                7,
+                vec![
+                    (Action::Insert, 5),
+                    (Action::DeleteCompressed, 2),
+                    (Action::Bus, 1)
+                ]
+            ),
+            (8, vec![(Action::Insert, 1), (Action::DeleteCompressed, 1)]),
+        ]
+    );
+    assert_eq!(record.packets.messages(), 10);
+    assert_eq!(run.engine.packet_counters().messages(), 10);
+}
+
+#[test]
 fn pfsync0_comes_bare_or_with_an_ip_header_under_three_numbers() {
     for link in [18, 121, 246] {
         for from in [From::Bare(link), From::Header(link)] {
