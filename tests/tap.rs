@@ -15,10 +15,15 @@ mod running;
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
 use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use common::{Key, M, St};
 use running::{Collectors, Datagram, Pflow};
+
+/// How long a machine may take that has much to do.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The ones' complement sum of RFC 1071, which is 0xffff over data with its own checksum.
 fn sum(parts: &[&[u8]]) -> u16 {
@@ -100,19 +105,28 @@ fn packets(file: &[u8]) -> Vec<&[u8]> {
     packets
 }
 
-/// `pflowctl tap pflow0`, read to its end by a thread. It follows when this returns: the file's
-/// header has come.
-fn follow(pflow: &Pflow) -> (Child, JoinHandle<Vec<u8>>) {
+/// `pflowctl tap pflow0`, read to its end by a thread that tells how many octets each read gave. It
+/// follows when this returns: the file's header has come.
+fn follow(pflow: &Pflow) -> (Child, JoinHandle<Vec<u8>>, Receiver<usize>) {
     let mut command = pflow.command(&["tap", "pflow0"]);
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut output = child.stdout.take().unwrap();
     let mut file = vec![0; 24];
     output.read_exact(&mut file).unwrap();
+    let (tell, told) = channel();
     let reader = std::thread::spawn(move || {
-        output.read_to_end(&mut file).unwrap();
-        file
+        let mut some = [0; 1 << 16];
+        loop {
+            let count = output.read(&mut some).unwrap();
+            if count == 0 {
+                return file;
+            }
+            file.extend(&some[..count]);
+            // Nobody needs to know in the end.
+            let _ = tell.send(count);
+        }
     });
-    (child, reader)
+    (child, reader, told)
 }
 
 /// States that end, `count` of them in packets of 20; two records each.
@@ -134,6 +148,27 @@ struct Watch {
     collectors: Collectors,
     received: Vec<Datagram>,
     next: u64,
+    taps: Option<Taps>,
+}
+
+/// A savefile, how many of its octets a client has, and news of more of them.
+struct Taps {
+    file: String,
+    followed: usize,
+    follows: Receiver<usize>,
+}
+
+impl Taps {
+    /// Waits until both taps have so many octets.
+    fn catch_up(&mut self, octets: usize) {
+        while self.followed < octets {
+            self.followed += self.follows.recv_timeout(PATIENCE).unwrap();
+        }
+        // The other is written beside it.
+        while std::fs::metadata(&self.file).unwrap().len() < octets as u64 {
+            std::thread::yield_now();
+        }
+    }
 }
 
 impl Watch {
@@ -143,12 +178,20 @@ impl Watch {
         self.catch_up();
     }
 
-    /// Reads until as many datagrams have come as were sent: what is under way fits the sockets'
-    /// buffers, so that nothing is lost.
+    /// Reads until as many datagrams have come as were sent, and the taps have them: what is under
+    /// way fits the sockets' buffers and the taps' queues, so that nothing is lost.
     fn catch_up(&mut self) {
         let sent = self.pflow.counter("interface", Some("pflow0"), "datagrams");
         while (self.received.len() as u64) < sent {
             self.received.push(self.collectors.next());
+        }
+        let packets = self.received.iter().map(|datagram| {
+            let ip = if datagram.to.is_ipv4() { 20 } else { 40 };
+            16 + ip + 8 + datagram.payload.len()
+        });
+        let octets = 24 + packets.sum::<usize>();
+        if let Some(taps) = &mut self.taps {
+            taps.catch_up(octets);
         }
     }
 
@@ -169,12 +212,17 @@ fn a_savefile_and_a_client_get_what_collectors_got_over_ten_thousand_datagrams()
     let mut pflow = Pflow::start(&["pflow0", "create"]);
     let file = pflow.directory.file("tap.pcap");
     assert_eq!(pflow.ask(&format!("pflow0 tap {file}")), Ok(String::new()));
-    let (mut client, reader) = follow(&pflow);
+    let (mut client, reader, follows) = follow(&pflow);
     let mut watch = Watch {
         pflow,
         collectors,
         received: Vec::new(),
         next: 1,
+        taps: Some(Taps {
+            file: file.clone(),
+            followed: 24,
+            follows,
+        }),
     };
     let key = Key::new("192.0.2.1", 40_000, "198.51.100.7", 443);
     let key6 = Key::new("2001:db8::1", 40_000, "2001:db8::7", 443);
@@ -246,6 +294,7 @@ fn a_client_that_reads_nothing_loses_packets_and_holds_up_nothing() {
         collectors,
         received: Vec::new(),
         next: 1,
+        taps: None,
     };
     let key = Key::new("192.0.2.1", 40_000, "198.51.100.7", 443);
     let mut dropped = 0;
