@@ -56,12 +56,12 @@ impl Table {
     ) {
         let place = if state.dialect() == Dialect::OpenBsd47 {
             let values = &state.values_of_v6();
-            match self.find(values.id) {
+            match self.index.find_new(values.id, &self.slots) {
                 Some(place) => self.full_held(place, arrival, state, kind, done),
                 None => self.full_new(arrival, values, kind, done),
             }
         } else {
-            match self.find(state.state_id()) {
+            match self.index.find_new(state.state_id(), &self.slots) {
                 Some(place) => self.full_held(place, arrival, state, kind, done),
                 None => self.full_new(arrival, &state.values(), kind, done),
             }

@@ -32,11 +32,54 @@ fn octets_of_part(buckets: usize) -> usize {
     buckets * (size_of::<u32>() + 1) + 32
 }
 
+/// Most creators whose highest id is known.
+const MAX_CREATORS: usize = 64;
+
+/// The highest id that each creator's states had: what is beyond that is not held.
+#[derive(Default)]
+struct Highest {
+    /// Creators and their highest ids, all that ever had a state until there are too many.
+    creators: Vec<(u32, u64)>,
+    /// Place of the one whose state came last: they come in runs.
+    latest: usize,
+}
+
+impl Highest {
+    #[inline(always)]
+    fn is_below(&self, id: StateId) -> bool {
+        let latest = self.creators.get(self.latest);
+        latest.is_some_and(|(creatorid, highest)| *creatorid == id.creatorid && *highest < id.id)
+    }
+
+    #[inline(always)]
+    fn note(&mut self, id: StateId) {
+        match self.creators.get_mut(self.latest) {
+            Some((creatorid, highest)) if *creatorid == id.creatorid => {
+                *highest = id.id.max(*highest);
+            }
+            _ => self.note_other(id),
+        }
+    }
+
+    #[cold]
+    fn note_other(&mut self, id: StateId) {
+        let mut creators = self.creators.iter_mut();
+        if let Some(place) = creators.position(|(creatorid, _)| *creatorid == id.creatorid) {
+            self.latest = place;
+            self.note(id);
+        } else if self.creators.len() < MAX_CREATORS {
+            self.latest = self.creators.len();
+            self.creators.push((id.creatorid, id.id));
+        }
+    }
+}
+
 /// Places of states by id.
 pub(super) struct Index {
     parts: Box<[HashTable<u32>; PARTS]>,
     len: usize,
     hasher: RandomState,
+    highest: Highest,
 }
 
 impl Default for Index {
@@ -45,6 +88,7 @@ impl Default for Index {
             parts: Box::new([const { HashTable::new() }; PARTS]),
             len: 0,
             hasher: RandomState::default(),
+            highest: Highest::default(),
         }
     }
 }
@@ -102,6 +146,16 @@ impl Index {
         self.parts[part(hash)].find(hash, is_it).copied()
     }
 
+    /// [`Self::find`] of what most likely is not held: an id beyond all that its creator counted up
+    /// to so far needs no search.
+    #[inline(always)]
+    pub(super) fn find_new(&self, id: StateId, slots: &Slots) -> Option<u32> {
+        if self.highest.is_below(id) {
+            return None;
+        }
+        self.find(id, slots)
+    }
+
     /// Adds a state that is not held yet.
     #[inline(always)]
     pub(super) fn insert(&mut self, id: StateId, place: u32, slots: &Slots) {
@@ -111,6 +165,7 @@ impl Index {
             hash(hasher, slots[*place].state_id())
         });
         self.len += 1;
+        self.highest.note(id);
     }
 
     /// Takes `id` out; the place that it had.
@@ -126,7 +181,11 @@ impl Index {
 
 #[cfg(test)]
 mod tests {
+    use super::super::slot::{Birth, Moment, Second, Slot};
     use super::*;
+    use crate::slab::NONE;
+    use crate::state::{Address, Af, Direction, StateKey};
+    use crate::time::Uptime;
 
     #[test]
     fn few_states_move_at_a_time_when_ids_are_counted_up() {
@@ -147,5 +206,49 @@ mod tests {
                 moved_lately = 0;
             }
         }
+    }
+    #[test]
+    fn an_id_is_new_only_if_it_is_not_held_whoever_counts_and_however() {
+        let key = StateKey {
+            af: Af::Inet,
+            proto: 17,
+            rdomain: 0,
+            addr: [Address::default(); 2],
+            port: [0; 2],
+        };
+        let (mut index, mut slots) = (Index::default(), Slots::default());
+        // More creators than are known, in turn and in runs, counting up, down, and to and fro.
+        let creators = u32::try_from(MAX_CREATORS).unwrap() + 3;
+        for step in 0..40_000_u32 {
+            let id = StateId {
+                id: u64::from(match step % 3 {
+                    0 => step,
+                    1 => 100_000 - step,
+                    _ => step.wrapping_mul(0x9e37_79b9) >> 16,
+                }),
+                creatorid: step / 7 % creators,
+            };
+            let held = index.find(id, &slots);
+            assert_eq!(index.find_new(id, &slots), held, "{id}");
+            if held.is_none() {
+                let place = slots.insert(Slot::new(Birth {
+                    id,
+                    wire: &key,
+                    direction: Direction::In,
+                    pflow: true,
+                    ifname: 0,
+                    creation: Second::NEVER,
+                    sender: 0,
+                    pftm: 0,
+                    seen: Uptime::default(),
+                    full: Moment::new(Uptime::default()),
+                    keys: NONE,
+                }));
+                index.insert(id, place, &slots);
+            } else if step % 2 == 0 {
+                index.take(id, &slots);
+            }
+        }
+        assert!(index.len() > 10_000);
     }
 }
