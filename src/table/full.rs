@@ -267,6 +267,7 @@ impl Table {
     #[inline(always)]
     pub(super) fn add_keys(&mut self, wire: &StateKey, stack: Option<&StateKey>) -> u32 {
         let owner = self.slots.upcoming();
+        // What is chosen by reference has to stand in memory, so it is not.
         match stack {
             None => self.keys.insert(KeyPair {
                 wire: *wire,
