@@ -131,7 +131,7 @@ impl Exporter {
     }
 
     /// A part of a flow, for an interface with an active timeout.
-    #[cold]
+    #[inline(never)]
     fn part(&mut self, now: Now, flow: &Flow, unit: u32) {
         if flow.end != End::Active {
             self.served.push(unit);
@@ -179,6 +179,7 @@ impl Exporter {
         let ifindex = self.config.ifindex(flow.ifname);
         let served = &self.served;
         for interface in &mut self.interfaces {
+            // Mostly there are none, and nothing is searched.
             if !served.is_empty() && served.contains(&interface.unit()) {
                 continue;
             }

@@ -19,20 +19,12 @@ pub(crate) fn write(path: &str, flows: u64) {
     let chance = FixedState::with_seed(1);
     let mut packets: Vec<(u64, End, End)> = Vec::new();
     for n in 0..flows {
-        let [a, b, c, d, e, f, g, h] = chance.hash_one(n).to_be_bytes();
-        let port = u16::from_be_bytes([d, e]) | 1024;
-        let client = ([10, a, b, c], port);
-        let server = (
-            chance
-                .hash_one((n, f))
-                .to_be_bytes()
-                .first_chunk()
-                .copied()
-                .unwrap(),
-            53,
-        );
+        let [a, b, c, d, e, .., f, g] = chance.hash_one(n).to_be_bytes();
+        let client = ([10, a, b, c], u16::from_be_bytes([d, e]) | 1024);
+        let [a, b, c, d, ..] = chance.hash_one((n, "server")).to_be_bytes();
+        let server = ([a, b, c, d], 53);
         let micros = n * 50;
-        let delay = 200 + u64::from(u16::from_be_bytes([g, h])) * 3 / 4;
+        let delay = 200 + u64::from(u16::from_be_bytes([f, g])) * 3 / 4;
         packets.push((micros, client, server));
         packets.push((micros + delay, server, client));
     }

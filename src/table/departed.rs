@@ -170,26 +170,29 @@ impl Departed {
     pub(super) fn find(
         &self,
         id: StateId,
-        identity: impl FnOnce() -> Identity,
+        identity: impl Fn() -> Identity,
         now: i64,
         is_same_age: impl Fn(Second) -> bool,
     ) -> Option<Departure> {
-        let at = place(id);
-        let brief = self.briefs.get(at).copied().unwrap_or_default();
-        let short = short_of(spread(id));
-        if !brief.tags.contains(&short) && self.dropped.is_empty() {
+        let brief = self.briefs.get(place(id)).copied().unwrap_or_default();
+        if brief.tags.contains(&short_of(spread(id)))
+            && self.was_deleted(identity(), now, &is_same_age)
+        {
+            return Some(Departure::Late);
+        }
+        if self.dropped.is_empty() {
             return None;
         }
-        self.find_all(identity(), now, is_same_age)
+        self.find_dropped(identity(), is_same_age)
     }
 
     #[inline(never)]
-    fn find_all(
+    fn was_deleted(
         &self,
         identity: Identity,
         now: i64,
         is_same_age: impl Fn(Second) -> bool,
-    ) -> Option<Departure> {
+    ) -> bool {
         let tag = identity.tag();
         let is_late = |deleted: &Deleted| {
             deleted.tag == tag
@@ -197,9 +200,15 @@ impl Departed {
                 && is_same_age(deleted.creation)
         };
         let deleted = self.deleted.get(place(identity.id));
-        if deleted.is_some_and(|DeletedSet(set)| set.iter().any(is_late)) {
-            return Some(Departure::Late);
-        }
+        deleted.is_some_and(|DeletedSet(set)| set.iter().any(is_late))
+    }
+
+    #[inline(never)]
+    fn find_dropped(
+        &self,
+        identity: Identity,
+        is_same_age: impl Fn(Second) -> bool,
+    ) -> Option<Departure> {
         set(&self.dropped, identity.id)
             .find(|dropped| dropped.identity == identity && is_same_age(dropped.creation))
             .map(|dropped| Departure::Exported(dropped.exported))

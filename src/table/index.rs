@@ -207,6 +207,7 @@ mod tests {
             }
         }
     }
+
     #[test]
     fn an_id_is_new_only_if_it_is_not_held_whoever_counts_and_however() {
         let key = StateKey {
