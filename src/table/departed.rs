@@ -170,20 +170,20 @@ impl Departed {
     pub(super) fn find(
         &self,
         id: StateId,
-        identity: impl Fn() -> Identity,
+        identity: impl FnOnce() -> Identity,
         now: i64,
         is_same_age: impl Fn(Second) -> bool,
     ) -> Option<Departure> {
         let brief = self.briefs.get(place(id)).copied().unwrap_or_default();
-        if brief.tags.contains(&short_of(spread(id)))
-            && self.was_deleted(identity(), now, &is_same_age)
-        {
-            return Some(Departure::Late);
-        }
-        if self.dropped.is_empty() {
+        let is_listed = brief.tags.contains(&short_of(spread(id)));
+        if !is_listed && self.dropped.is_empty() {
             return None;
         }
-        self.find_dropped(identity(), is_same_age)
+        let identity = identity();
+        if is_listed && self.was_deleted(identity, now, &is_same_age) {
+            return Some(Departure::Late);
+        }
+        self.find_dropped(identity, is_same_age)
     }
 
     #[inline(never)]
