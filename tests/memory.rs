@@ -81,16 +81,17 @@ fn state(id: u64, only: Option<u64>) -> St {
     }
 }
 
-/// Some messages about some of the latest states, mostly new ones.
-fn messages(dice: &mut Dice, next: &mut u64, only: Option<u64>) -> Vec<M> {
+/// Some messages about some of the latest states, mostly new ones; their ids are that far `apart`.
+fn messages(dice: &mut Dice, next: &mut u64, only: Option<u64>, apart: u64) -> Vec<M> {
     let mut list = Vec::new();
     for _ in 0..5 {
-        let old = state(next.saturating_sub(1 + dice.throw(30_000)), only);
+        let old = next.saturating_sub((1 + dice.throw(30_000)) * apart);
+        let old = state(old, only);
         let mut moved = old;
         moved.src.seqlo = 1000 + dice.throw(100_000) as u32;
         list.push(match dice.throw(20) {
             0..12 => {
-                *next += 1;
+                *next += apart;
                 M::Ins(state(*next, only))
             }
             12..15 => M::upd_c(&moved),
@@ -114,7 +115,7 @@ fn check(run: &Run, bound: u64) {
 }
 
 /// What ended, and an outline of all that was exported.
-fn hostile(text: &str, bound: u64, seed: u64, only: [Option<u64>; 2]) -> (Run, u64) {
+fn hostile(text: &str, bound: u64, seed: u64, only: [Option<u64>; 2], apart: u64) -> (Run, u64) {
     let mut run = run_of(&format!("states {}k\n{text}", bound >> 10));
     let soliciting = run.engine.config().soliciting();
     run.advance(0);
@@ -123,7 +124,7 @@ fn hostile(text: &str, bound: u64, seed: u64, only: [Option<u64>; 2]) -> (Run, u
     let mut outline = DefaultHasher::new();
     for turn in 0..40_000 {
         let only = only[usize::from(turn >= 20_000)];
-        let list = messages(&mut dice, &mut next, only);
+        let list = messages(&mut dice, &mut next, only, apart);
         let from = match dice.throw(16) {
             0 => From::Ether([10, 1, dice.throw(8) as u8, dice.throw(256) as u8]),
             1..5 => B,
@@ -145,16 +146,19 @@ fn hostile(text: &str, bound: u64, seed: u64, only: [Option<u64>; 2]) -> (Run, u
 
 #[test]
 fn memory_stays_below_the_bound_and_what_has_to_go_is_exported() {
-    for (text, mb, only) in [
-        ("", 4, [None; 2]),
-        ("", 9, [None; 2]),
-        ("pflow0 flowdst 192.0.2.1:2055 active 20", 8, [None; 2]),
-        ("solicit on em1", 8, [None; 2]),
+    for (text, mb, only, apart) in [
+        ("", 4, [None; 2], 1),
+        ("", 9, [None; 2], 1),
+        ("pflow0 flowdst 192.0.2.1:2055 active 20", 8, [None; 2], 1),
+        ("solicit on em1", 8, [None; 2], 1),
         // IPv4 first, so that key pairs have what is left; and the other way round.
-        ("", 6, [Some(0), Some(2)]),
-        ("", 6, [Some(1), Some(0)]),
+        ("", 6, [Some(0), Some(2)], 1),
+        ("", 6, [Some(1), Some(0)], 1),
+        // Each state has a page of the index for itself.
+        ("", 6, [None; 2], 17),
+        ("", 6, [Some(0), Some(2)], 1 << 40),
     ] {
-        let (run, _) = hostile(text, mb * MB, mb, only);
+        let (run, _) = hostile(text, mb * MB, mb, only, apart);
         let (counters, flows) = (run.counters(), *run.engine.flow_counters());
         assert!(counters.evicted > 1000, "{text} {mb} {counters:?}");
         assert!(run.alive() > 4000, "{text} {mb}: {}", run.alive());
@@ -173,26 +177,28 @@ fn memory_stays_below_the_bound_and_what_has_to_go_is_exported() {
 
 #[test]
 fn what_has_to_go_is_the_same_in_every_run() {
-    let outline = |_| hostile("", 5 * MB, 7, [None, Some(2)]).1;
+    let outline = |_| hostile("", 5 * MB, 7, [None, Some(2)], 5).1;
     let [one, other] = [0, 1].map(outline);
     assert_eq!(one, other);
 }
 
 #[test]
 fn as_many_states_are_held_as_fit() {
-    for (only, octets_a_state) in [(0, 175), (1, 260), (2, 260)] {
+    // The last one's each have a page of the index for themselves.
+    for (only, apart, octets_a_state) in [(0, 1, 175), (1, 1, 260), (2, 1, 260), (0, 16, 260)] {
         let mut run = run_of("states 64M");
         for first in (0..500_000).step_by(5) {
             let list: Vec<M> = (first..first + 5)
-                .map(|id| M::Ins(state(id, Some(only))))
+                .map(|id| M::Ins(state(id * apart, Some(only))))
                 .collect();
             run.send(0, A, D::Obsd74, &list);
             run.engine.printed().clear();
         }
         let (alive, bound) = (run.alive() as u64, u64::from(run.engine.table().bound()));
         assert!(run.counters().evicted > 0);
-        assert!(alive * octets_a_state > 64 * MB, "{only}: {alive}");
-        if only == 0 {
+        assert!(alive * octets_a_state > 64 * MB, "{only} {apart}: {alive}");
+
+        if (only, apart) == (0, 1) {
             assert_eq!(alive, bound);
         }
         check(&run, 64 * MB);

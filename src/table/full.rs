@@ -56,12 +56,12 @@ impl Table {
     ) {
         let place = if state.dialect() == Dialect::OpenBsd47 {
             let values = &state.values_of_v6();
-            match self.index.find_new(values.id, &self.slots) {
+            match self.index.find(values.id) {
                 Some(place) => self.full_held(place, arrival, state, kind, done),
                 None => self.full_new(arrival, values, kind, done),
             }
         } else {
-            match self.index.find_new(state.state_id(), &self.slots) {
+            match self.index.find(state.state_id()) {
                 Some(place) => self.full_held(place, arrival, state, kind, done),
                 None => self.full_new(arrival, &state.values(), kind, done),
             }
@@ -218,6 +218,9 @@ impl Table {
         if self.index.len() >= self.ceiling {
             self.make_room(arrival.now, done);
         }
+        if self.index.is_out_for(state.id) {
+            self.make_page_room(state.id, arrival.now, done);
+        }
         let keys = if is_plain(&state.wire, state.stack.as_ref()) {
             NONE
         } else {
@@ -250,7 +253,7 @@ impl Table {
             slot.last = arrival.second;
         }
         let place = self.slots.insert(slot);
-        self.index.insert(id, place, &self.slots);
+        self.index.insert(id, place);
         self.push(place);
         self.active.enlist(place, arrival.now.uptime);
         self.counters.inserted += 1;

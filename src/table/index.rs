@@ -1,13 +1,22 @@
 //! Where each state is, by its id.
 //!
-//! A hash table has to grow from time to time, and then moves all it holds at once, looking at the
-//! slot of each: that of seven million states took 0.7 s, in which nothing else was done. So there
-//! are [`PARTS`] of them, each of which grows by itself in a few milliseconds. They are of unequal
-//! size, for equal ones would fill up at the same time: ids are counted up, and their hashes are
-//! more even than chance.
+//! ```text
+//! id, creatorid --> block of 16 ids --hash table--> page --> place of each of them
+//! ```
+//! Firewalls count their states up: what comes next mostly is of the block that came last, and states
+//! that came together mostly go together. So an insert and a delete each begin with the page that the
+//! last one was about, and one of 16 searches; with a hash table of states it took 100 instructions
+//! more to learn one and delete it, and with a million alive half as much time again. A page with
+//! one state left takes as much as with all of them, about 94 octets. Where states live as chance
+//! has it that comes to 20 a state.
 //!
-//! A table that fills up with places left behind by states that went is made twice as large, too,
-//! unless it is less than half full: in the long run each is of the least size of which its states
+//! A hash table has to grow from time to time, and then moves all it holds at once. So there are
+//! [`PARTS`] of them, each of which grows by itself in a few milliseconds, even if every state has a
+//! page of its own. They are of unequal size, for equal ones would fill up at the same time: many
+//! hashes are more even than chance.
+//!
+//! A table that fills up with places left behind by pages that went is made twice as large, too,
+//! unless it is less than half full: in the long run each is of the least size of which its pages
 //! take half. What that comes to is known from their number ([`Index::octets_of`]), but for chance:
 //! an index that is larger will not be seen, as long as nobody knows what hashes are made of.
 
@@ -16,89 +25,112 @@ use std::hash::BuildHasher;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use super::slot::Slots;
+use crate::slab::{CHUNK, NONE, Slab};
 use crate::state::StateId;
 
 /// Hash tables. Their heads, 32 octets each, should stay in the cache.
 const PARTS: usize = 256;
 
-/// Ids that are neighbours in their hash table: a firewall counts its states up, so that what comes
-/// next is in the cache, and what came together mostly goes together.
-const BLOCK: u32 = 16;
+/// Ids in a block. With 8 the million alive takes a tenth more time, with 32 a page for one state
+/// takes too much memory.
+const IDS: usize = 16;
 
-/// Octets of a hash table of `buckets`: place and tag of each, a group of tags more, and what is
+/// Octets of a hash table of `buckets`: page and tag of each, a group of tags more, and what is
 /// left out between.
 fn octets_of_part(buckets: usize) -> usize {
     buckets * (size_of::<u32>() + 1) + 32
 }
 
-/// Most creators whose highest id is known.
-const MAX_CREATORS: usize = 64;
-
-/// The highest id that each creator's states had: what is beyond that is not held.
-#[derive(Default)]
-struct Highest {
-    /// Creators and their highest ids, all that ever had a state until there are too many.
-    creators: Vec<(u32, u64)>,
-    /// Place of the one whose state came last: they come in runs.
-    latest: usize,
+/// Ids of one creator that follow each other.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Block {
+    /// What they begin with.
+    number: u64,
+    creatorid: u32,
 }
 
-impl Highest {
+impl Block {
+    /// The block of `id`, and which of its ids that is.
     #[inline(always)]
-    fn is_below(&self, id: StateId) -> bool {
-        let latest = self.creators.get(self.latest);
-        latest.is_some_and(|(creatorid, highest)| *creatorid == id.creatorid && *highest < id.id)
+    fn of(id: StateId) -> (Self, usize) {
+        let block = Self {
+            number: id.id / IDS as u64,
+            creatorid: id.creatorid,
+        };
+        let [last, ..] = id.id.to_le_bytes();
+        (block, usize::from(last) % IDS)
     }
+}
 
+/// Where the states of a block are.
+#[derive(Clone, Copy, Debug)]
+struct Page {
+    number: u64,
+    creatorid: u32,
+    /// How many of them are held, at least one.
+    held: u32,
+    /// Place of each, or NONE.
+    places: [u32; IDS],
+}
+
+const _: () = assert!(size_of::<Page>() == 80);
+
+impl Page {
     #[inline(always)]
-    fn note(&mut self, id: StateId) {
-        match self.creators.get_mut(self.latest) {
-            Some((creatorid, highest)) if *creatorid == id.creatorid => {
-                *highest = id.id.max(*highest);
-            }
-            _ => self.note_other(id),
+    fn block(&self) -> Block {
+        Block {
+            number: self.number,
+            creatorid: self.creatorid,
         }
     }
+}
 
-    #[cold]
-    fn note_other(&mut self, id: StateId) {
-        let mut creators = self.creators.iter_mut();
-        if let Some(place) = creators.position(|(creatorid, _)| *creatorid == id.creatorid) {
-            self.latest = place;
-            self.note(id);
-        } else if self.creators.len() < MAX_CREATORS {
-            self.latest = self.creators.len();
-            self.creators.push((id.creatorid, id.id));
-        }
-    }
+/// A block that has a page, and its page.
+#[derive(Clone, Copy)]
+struct Opened {
+    block: Block,
+    page: u32,
+}
+
+impl Opened {
+    /// None: no id has this number.
+    const NONE: Self = Self {
+        block: Block {
+            number: u64::MAX,
+            creatorid: 0,
+        },
+        page: NONE,
+    };
 }
 
 /// Places of states by id.
 pub(super) struct Index {
     parts: Box<[HashTable<u32>; PARTS]>,
+    pages: Slab<Page>,
     len: usize,
     hasher: RandomState,
-    highest: Highest,
+    /// What the last insert was about.
+    inserted: Opened,
+    /// What was last taken.
+    taken: Opened,
 }
 
 impl Default for Index {
     fn default() -> Self {
         Self {
             parts: Box::new([const { HashTable::new() }; PARTS]),
+            pages: Slab::default(),
             len: 0,
             hasher: RandomState::default(),
-            highest: Highest::default(),
+            inserted: Opened::NONE,
+            taken: Opened::NONE,
         }
     }
 }
 
-/// A block's place is chance, and its ids follow each other from there, in the low bits, where a
-/// hash table takes the bucket from. It tells them apart by the seven highest.
 #[inline(always)]
-fn hash(hasher: &RandomState, id: StateId) -> u64 {
-    let block = hasher.hash_one((id.id / u64::from(BLOCK), id.creatorid));
-    block.wrapping_add(id.id.wrapping_mul(1 << 57 | 1))
+fn hash(hasher: &RandomState, block: Block) -> u64 {
+    hasher.hash_one((block.number, block.creatorid))
 }
 
 /// The part that a hash is in: part n has n shares of the whole, as the greater of two octets is n
@@ -109,9 +141,13 @@ fn part(hash: u64) -> usize {
     one.max(other).into()
 }
 
-#[expect(clippy::indexing_slicing, reason = "there is a part for every octet")]
+#[expect(
+    clippy::indexing_slicing,
+    reason = "there is a part for every octet, and in a page a place for every id of a block"
+)]
 impl Index {
     /// States held.
+    #[inline(always)]
     pub(super) fn len(&self) -> usize {
         self.len
     }
@@ -119,88 +155,170 @@ impl Index {
     /// Octets of memory taken.
     pub(super) fn octets(&self) -> usize {
         let parts = self.parts.iter().map(HashTable::allocation_size);
-        parts.sum::<usize>() + size_of::<[HashTable<u32>; PARTS]>()
+        size_of::<[HashTable<u32>; PARTS]>() + parts.sum::<usize>() + self.pages.octets()
     }
 
-    /// What [`Self::octets`] never exceed while at most `states` are held, the one part that just
-    /// grows counted twice. Part n has the states of a share of (2n + 1) / 2^16 and, by chance, five
-    /// standard deviations more: those of whole blocks.
-    pub(super) fn octets_of(states: usize) -> usize {
+    /// What [`Self::octets`] never exceed with at most so many chunks of pages, the one part that
+    /// just grew counted twice. Part n has the pages of a share of (2n + 1) / 2^16 and, by chance, five
+    /// standard deviations more.
+    pub(super) fn octets_of(chunks: usize) -> usize {
+        let pages = chunks * CHUNK;
         let (mut all, mut largest) = (size_of::<[HashTable<u32>; PARTS]>(), 0);
         for n in 0..PARTS {
-            let share = (states * (2 * n + 1)) >> 16;
-            let most = share + 5 * (share * BLOCK as usize).isqrt() + 17;
+            let share = (pages * (2 * n + 1)) >> 16;
+            let most = share + 5 * share.isqrt() + 2;
             // Seven of eight buckets are used, and half of those are enough.
             let part = octets_of_part((most * 16).div_ceil(7).next_power_of_two());
             all += part;
             largest = part.max(largest);
         }
-        all + largest
+        all + largest + Slab::<Page>::octets_of(chunks)
+    }
+
+    /// Chunks of pages taken.
+    pub(super) fn chunks(&self) -> usize {
+        self.pages.chunks()
+    }
+
+    /// Whether a page for `id`, which does not continue what came last, may take a new chunk.
+    #[inline(always)]
+    pub(super) fn is_out_for(&self, id: StateId) -> bool {
+        self.inserted.block != Block::of(id).0 && self.pages.is_out()
+    }
+
+    /// Whether `id` has a page, whoever else is in it.
+    pub(super) fn has_page(&self, id: StateId) -> bool {
+        self.page(Block::of(id).0).is_some()
+    }
+
+    /// The states in the page of `id`: their places.
+    pub(super) fn neighbours(&self, id: StateId) -> impl Iterator<Item = u32> + use<> {
+        let page = self.page(Block::of(id).0);
+        let places = page.map_or([NONE; IDS], |page| self.pages[page].places);
+        places.into_iter().filter(|place| *place != NONE)
     }
 
     /// The place of `id`.
     #[inline(always)]
-    pub(super) fn find(&self, id: StateId, slots: &Slots) -> Option<u32> {
-        let hash = hash(&self.hasher, id);
-        let is_it = |place: &u32| slots[*place].state_id() == id;
-        self.parts[part(hash)].find(hash, is_it).copied()
-    }
-
-    /// [`Self::find`] of what most likely is not held: an id beyond all that its creator counted up
-    /// to so far needs no search.
-    #[inline(always)]
-    pub(super) fn find_new(&self, id: StateId, slots: &Slots) -> Option<u32> {
-        if self.highest.is_below(id) {
-            return None;
-        }
-        self.find(id, slots)
+    pub(super) fn find(&self, id: StateId) -> Option<u32> {
+        let (block, nth) = Block::of(id);
+        let page = self.page(block)?;
+        Some(self.pages[page].places[nth]).filter(|place| *place != NONE)
     }
 
     /// Adds a state that is not held yet.
     #[inline(always)]
-    pub(super) fn insert(&mut self, id: StateId, place: u32, slots: &Slots) {
-        let hasher = &self.hasher;
-        let hash_of = hash(hasher, id);
-        self.parts[part(hash_of)].insert_unique(hash_of, place, |place| {
-            hash(hasher, slots[*place].state_id())
-        });
+    pub(super) fn insert(&mut self, id: StateId, place: u32) {
+        let (block, nth) = Block::of(id);
+        if self.inserted.block != block {
+            let page = self.page_to_be(block);
+            self.inserted = Opened { block, page };
+        }
+        let page = &mut self.pages[self.inserted.page];
+        page.places[nth] = place;
+        page.held += 1;
         self.len += 1;
-        self.highest.note(id);
     }
 
     /// Takes `id` out; the place that it had.
     #[inline(always)]
-    pub(super) fn take(&mut self, id: StateId, slots: &Slots) -> Option<u32> {
-        let hash = hash(&self.hasher, id);
-        let is_it = |place: &u32| slots[*place].state_id() == id;
-        let entry = self.parts[part(hash)].find_entry(hash, is_it).ok()?;
+    pub(super) fn take(&mut self, id: StateId) -> Option<u32> {
+        let (block, nth) = Block::of(id);
+        if self.taken.block != block {
+            let page = self.page(block)?;
+            self.taken = Opened { block, page };
+        }
+        let page = &mut self.pages[self.taken.page];
+        let place = std::mem::replace(&mut page.places[nth], NONE);
+        if place == NONE {
+            return None;
+        }
         self.len -= 1;
-        Some(entry.remove().0)
+        page.held -= 1;
+        if page.held == 0 {
+            self.free(self.taken);
+        }
+        Some(place)
+    }
+
+    /// The page of `block`, if it has one.
+    #[inline(always)]
+    fn page(&self, block: Block) -> Option<u32> {
+        if self.inserted.block == block {
+            return Some(self.inserted.page);
+        }
+        if self.taken.block == block {
+            return Some(self.taken.page);
+        }
+        self.search(block)
+    }
+
+    #[inline(never)]
+    fn search(&self, block: Block) -> Option<u32> {
+        let hash = hash(&self.hasher, block);
+        let is_it = |page: &u32| self.pages[*page].block() == block;
+        self.parts[part(hash)].find(hash, is_it).copied()
+    }
+
+    /// The page of `block`, a new one if it has none.
+    #[inline(never)]
+    fn page_to_be(&mut self, block: Block) -> u32 {
+        if let Some(page) = self.page(block) {
+            return page;
+        }
+        let page = self.pages.insert(Page {
+            number: block.number,
+            creatorid: block.creatorid,
+            held: 0,
+            places: [NONE; IDS],
+        });
+        let (hasher, pages) = (&self.hasher, &self.pages);
+        let hash_of = |page: &u32| hash(hasher, pages[*page].block());
+        let hash = hash(hasher, block);
+        self.parts[part(hash)].insert_unique(hash, page, hash_of);
+        page
+    }
+
+    /// Frees a page in which no state is left.
+    #[inline(never)]
+    fn free(&mut self, Opened { block, page }: Opened) {
+        let hash = hash(&self.hasher, block);
+        let is_it = |other: &u32| *other == page;
+        if let Ok(entry) = self.parts[part(hash)].find_entry(hash, is_it) {
+            entry.remove();
+        }
+        self.pages.free(page);
+        for opened in [&mut self.inserted, &mut self.taken] {
+            if opened.page == page {
+                *opened = Opened::NONE;
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::slot::{Birth, Moment, Second, Slot};
+    use std::collections::HashMap;
+
     use super::*;
-    use crate::slab::NONE;
-    use crate::state::{Address, Af, Direction, StateKey};
-    use crate::time::Uptime;
 
     #[test]
-    fn few_states_move_at_a_time_when_ids_are_counted_up() {
+    fn few_pages_move_at_a_time_when_ids_are_counted_up() {
         const A_TIME: usize = 1000;
         let hasher = RandomState::default();
         let mut parts = [0_usize; PARTS];
         let mut moved_lately = 0;
         for n in 0..1_000_000 {
-            let id = 0x6800_0000_0000_0000 + n as u64;
-            let states = &mut parts[part(hash(&hasher, StateId { id, creatorid: 1 }))];
+            let block = Block {
+                number: 0x0680_0000_0000_0000 + n as u64,
+                creatorid: 1,
+            };
+            let pages = &mut parts[part(hash(&hasher, block))];
             // A table is made anew, twice as large, when seven of eight buckets are taken.
-            if (*states * 8).is_multiple_of(7) && (*states * 8 / 7).is_power_of_two() {
-                moved_lately += *states;
+            if (*pages * 8).is_multiple_of(7) && (*pages * 8 / 7).is_power_of_two() {
+                moved_lately += *pages;
             }
-            *states += 1;
+            *pages += 1;
             if n % A_TIME == 0 {
                 assert!(moved_lately <= 10_000 + n / 20, "{moved_lately} of {n}");
                 moved_lately = 0;
@@ -208,48 +326,90 @@ mod tests {
         }
     }
 
+    /// What an index should say.
+    #[derive(Default)]
+    struct Model {
+        places: HashMap<(u32, u64), u32>,
+    }
+
+    impl Model {
+        fn blocks(&self) -> usize {
+            let blocks = self.places.keys();
+            let blocks = blocks.map(|(creatorid, id)| (*creatorid, id / IDS as u64));
+            blocks.collect::<std::collections::HashSet<_>>().len()
+        }
+    }
+
     #[test]
-    fn an_id_is_new_only_if_it_is_not_held_whoever_counts_and_however() {
-        let key = StateKey {
-            af: Af::Inet,
-            proto: 17,
-            rdomain: 0,
-            addr: [Address::default(); 2],
-            port: [0; 2],
-        };
-        let (mut index, mut slots) = (Index::default(), Slots::default());
-        // More creators than are known, in turn and in runs, counting up, down, and to and fro.
-        let creators = u32::try_from(MAX_CREATORS).unwrap() + 3;
-        for step in 0..40_000_u32 {
+    fn a_state_is_found_from_its_insert_until_it_is_taken_whoever_counts_and_however() {
+        let (mut index, mut model) = (Index::default(), Model::default());
+        for step in 0..60_000_u32 {
+            // Counted up, counted down, and to and fro; creators in turn and in runs; the greatest id.
             let id = StateId {
-                id: u64::from(match step % 3 {
-                    0 => step,
-                    1 => 100_000 - step,
-                    _ => step.wrapping_mul(0x9e37_79b9) >> 16,
-                }),
-                creatorid: step / 7 % creators,
+                id: match step % 4 {
+                    0 => u64::from(step / 3),
+                    1 => u64::from(100_000 - step),
+                    2 => u64::from(step.wrapping_mul(0x9e37_79b9) >> 20),
+                    _ => u64::MAX - u64::from(step % 50),
+                },
+                creatorid: step / 7 % 5,
             };
-            let held = index.find(id, &slots);
-            assert_eq!(index.find_new(id, &slots), held, "{id}");
-            if held.is_none() {
-                let place = slots.insert(Slot::new(Birth {
-                    id,
-                    wire: &key,
-                    direction: Direction::In,
-                    pflow: true,
-                    ifname: 0,
-                    creation: Second::NEVER,
-                    sender: 0,
-                    pftm: 0,
-                    seen: Uptime::default(),
-                    full: Moment::new(Uptime::default()),
-                    keys: NONE,
-                }));
-                index.insert(id, place, &slots);
-            } else if step % 2 == 0 {
-                index.take(id, &slots);
+            let key = (id.creatorid, id.id);
+            assert_eq!(index.find(id), model.places.get(&key).copied(), "{id}");
+            if step % 5 == 4 || model.places.contains_key(&key) {
+                assert_eq!(index.take(id), model.places.remove(&key), "{id}");
+                assert_eq!(index.take(id), None);
+                assert_eq!(index.find(id), None);
+            } else {
+                index.insert(id, step);
+                model.places.insert(key, step);
+            }
+            assert_eq!(index.len(), model.places.len());
+            if step % 1000 == 0 {
+                let pages: usize = index.parts.iter().map(HashTable::len).sum();
+                assert_eq!(pages, model.blocks());
+                for (&(creatorid, id), &place) in &model.places {
+                    assert_eq!(index.find(StateId { id, creatorid }), Some(place));
+                }
             }
         }
         assert!(index.len() > 10_000);
+    }
+
+    #[test]
+    fn neighbours_are_the_states_of_one_block_that_are_held() {
+        let mut index = Index::default();
+        let id = |id, creatorid| StateId { id, creatorid };
+        let all = [(31, 1), (32, 1), (47, 1), (40, 1), (48, 1), (40, 2)];
+        for (place, (number, creatorid)) in (0..).zip(all) {
+            index.insert(id(number, creatorid), place);
+        }
+        let of = |index: &Index, number| index.neighbours(id(number, 1)).collect::<Vec<_>>();
+        assert_eq!(of(&index, 35), [1, 3, 2]);
+        assert_eq!(of(&index, 16), [0]);
+        index.take(id(32, 1));
+        assert_eq!(of(&index, 40), [3, 2]);
+        assert!(of(&index, 64).is_empty());
+    }
+
+    #[test]
+    fn an_index_takes_no_more_than_its_pages_tell_however_long_they_come_and_go() {
+        let mut index = Index::default();
+        let id = |n: u64| StateId {
+            // Each has a page of its own.
+            id: n * IDS as u64,
+            creatorid: 1,
+        };
+        let held = 2 * CHUNK as u64;
+        for n in 0..40 * held {
+            index.insert(id(n), 0);
+            if let Some(old) = (n + 1).checked_sub(held) {
+                index.take(id(old));
+            }
+            if n % 512 == 0 {
+                assert!(index.octets() <= Index::octets_of(index.chunks()), "{n}");
+            }
+        }
+        assert_eq!(index.chunks(), 2);
     }
 }

@@ -346,12 +346,15 @@ impl Table {
         if let Some(place) = self.find(state.id) {
             self.active.forget(place);
             self.doubtful.take(place);
-            self.index.take(state.id, &self.slots);
+            self.index.take(state.id);
             self.remove_unlisted(place);
             self.counters.restored = self.counters.restored.saturating_sub(1);
         }
         let is_plain = is_plain(&state.wire, state.stack.as_ref());
-        if !self.has_room_for_state() || !is_plain && !self.has_room_for_keys() {
+        let has_room = self.has_room_for_state()
+            && self.has_room_for_page(state.id)
+            && (is_plain || self.has_room_for_keys());
+        if !has_room {
             self.counters.not_restored += 1;
             return;
         }
@@ -392,7 +395,7 @@ impl Table {
             slot.marks |= UNSETTLED;
         }
         let place = self.slots.insert(slot);
-        self.index.insert(state.id, place, &self.slots);
+        self.index.insert(state.id, place);
         if !restore.is_clean || state.is_doubtful {
             self.doubtful.set(place);
         }
@@ -407,7 +410,7 @@ impl Table {
             restore.places.pop();
             self.active.forget(place);
             self.doubtful.take(place);
-            self.index.take(self.slots[place].state_id(), &self.slots);
+            self.index.take(self.slots[place].state_id());
             self.remove_unlisted(place);
             self.counters.restored = self.counters.restored.saturating_sub(1);
             self.counters.not_restored += 1;

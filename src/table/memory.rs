@@ -6,17 +6,20 @@
 //! an insert   below the ceiling                             nothing is looked at
 //!             at it, one more chunk of slots fits           the ceiling rises by a chunk
 //!             at it, none fits                              the longest silent state goes
+//! pages       none free, one more chunk does not fit        the longest silent state goes, and with
+//!                                                           it those that share its page
 //! key pairs   none free, one more chunk does not fit        the longest silent of 64 that have one goes
 //! shares      none free, one more chunk does not fit        the share is left out, its flow is partial
 //! ```
 //! What a [`Slab`] has taken is known to the octet, and only changes when it takes a chunk. Of the
-//! index the most is counted that it can come to with so many states, and likewise of what grows by
-//! the place: entries of active timeouts, and what whoever watches keeps. So what is counted depends
-//! on what happened alone, not on the hashes of this run, for a replay ends the same states each time.
+//! index's hash tables the most is counted that they can come to with so many pages, and likewise of
+//! what grows by the place: entries of active timeouts, and what whoever watches keeps. So what is
+//! counted depends on what happened alone, not on the hashes of this run, for a replay ends the same
+//! states each time.
 //!
-//! No chunk becomes one of another kind. Slots that came first leave room for some key pairs
-//! and shares ([`SLOTS_TO_KEYS`], [`SLOTS_TO_SHARES`]); beyond that whoever comes first has it.
-//! At least one chunk of each kind is taken, whatever the bound.
+//! No chunk becomes one of another kind. Slots that came first leave room for some pages, key pairs
+//! and shares ([`SLOTS_TO_PAGES`], [`SLOTS_TO_KEYS`], [`SLOTS_TO_SHARES`]); beyond that whoever comes
+//! first has it. At least one chunk of each kind is taken, whatever the bound.
 //!
 //! Not counted, for it has bounds of its own that no state moves: senders and their lists, interface
 //! names, departed states, all of them together about 6 MB; and what a keep file takes while it is
@@ -29,6 +32,7 @@ use super::slot::{KeyPair, Share, Slot};
 use super::{Event, Table, WATCHER_OCTETS};
 use crate::flow::{End, Flow};
 use crate::slab::{CHUNK, Slab};
+use crate::state::StateId;
 use crate::time::Now;
 
 /// The least amount of memory that makes sense as a bound, octets.
@@ -37,7 +41,10 @@ pub const MIN_OCTETS: u64 = 4 << 20;
 /// Most states under a bound that is an amount: places are numbered in 32 bits.
 const MAX_STATES: usize = 1 << 30;
 
-/// For so many chunks of slots there is room for one of key pairs.
+/// For so many chunks of slots there is room for one of the index's pages: about as many as there
+/// are of states that last as chance has it, see [`super::index`].
+const SLOTS_TO_PAGES: usize = 4;
+/// For so many there is room for one of key pairs.
 const SLOTS_TO_KEYS: usize = 4;
 /// For so many there is room for one of shares.
 const SLOTS_TO_SHARES: usize = 8;
@@ -72,6 +79,7 @@ impl fmt::Display for Bound {
 #[derive(Clone, Copy, Debug, Default)]
 struct Chunks {
     slots: usize,
+    pages: usize,
     keys: usize,
     shares: usize,
 }
@@ -120,6 +128,7 @@ impl Table {
     pub(super) fn measure(&mut self) {
         self.memory.taken = Chunks {
             slots: self.slots.chunks(),
+            pages: self.index.chunks(),
             keys: self.keys.chunks(),
             shares: self.shares.chunks(),
         };
@@ -153,6 +162,7 @@ impl Table {
     fn need(&self, slots: usize) -> u64 {
         let Chunks {
             slots: taken,
+            pages,
             keys,
             shares,
         } = self.memory.taken;
@@ -160,6 +170,7 @@ impl Table {
             0 => chunks,
             taken => chunks.min((chunks * slots).div_ceil(taken)),
         };
+        let pages = of_those(pages).max(slots.div_ceil(SLOTS_TO_PAGES));
         let keys = of_those(keys).max(slots.div_ceil(SLOTS_TO_KEYS));
         let shares = of_those(shares).max(slots.div_ceil(SLOTS_TO_SHARES));
         let places = slots * CHUNK;
@@ -175,7 +186,7 @@ impl Table {
         let octets = Slab::<Slot>::octets_of(slots)
             + Slab::<KeyPair>::octets_of(keys)
             + Slab::<Share>::octets_of(shares)
-            + Index::octets_of(places)
+            + Index::octets_of(pages)
             + self.active.octets_of(slots)
             + watcher
             + doubtful;
@@ -209,6 +220,36 @@ impl Table {
             self.memory.taken.slots = self.ceiling.div_ceil(CHUNK).max(self.slots.chunks());
         }
         self.index.len() < self.ceiling
+    }
+
+    /// Makes room for the page of `id`.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn make_page_room(
+        &mut self,
+        id: StateId,
+        now: Now,
+        done: &mut impl FnMut(Now, &Flow),
+    ) {
+        if self.has_room_for_page(id) {
+            return;
+        }
+        let Some(longest) = self.queues.longest_idle(&self.slots) else {
+            return;
+        };
+        for place in self.index.neighbours(self.slots[longest].state_id()) {
+            self.counters.evicted += 1;
+            let end = self.end_of(place, End::Evicted);
+            self.end(place, now, end, done);
+        }
+    }
+
+    /// Whether `id` has a page or there is room for one more, if need be in a new chunk.
+    pub(super) fn has_room_for_page(&mut self, id: StateId) -> bool {
+        let chunks = self.index.chunks();
+        !self.index.is_out_for(id)
+            || self.index.has_page(id)
+            || self.takes(|taken| &mut taken.pages, chunks)
     }
 
     /// Makes room for one more key pair.

@@ -302,14 +302,14 @@ impl Table {
             Message::Update(state) => self.full_state(arrival, state, Kind::Update, done),
             Message::Delete(state) => self.full_state(arrival, state, Kind::Delete, done),
             Message::UpdateCompressed(update) => self.update_compressed(arrival, update),
-            Message::DeleteCompressed(id) => match self.index.take(*id, &self.slots) {
+            Message::DeleteCompressed(id) => match self.index.take(*id) {
                 Some(place) => {
                     self.confirm(place);
                     if self.is_ended_by(place, arrival) {
                         self.counters.deleted += 1;
                         self.finish(place, arrival.now, End::Deleted, done);
                     } else {
-                        self.index.insert(*id, place, &self.slots);
+                        self.index.insert(*id, place);
                     }
                 }
                 None => {
@@ -459,7 +459,7 @@ impl Table {
 
     /// Takes a state out and hands its flow over.
     fn end(&mut self, place: u32, now: Now, end: End, done: &mut impl FnMut(Now, &Flow)) {
-        self.index.take(self.slots[place].state_id(), &self.slots);
+        self.index.take(self.slots[place].state_id());
         self.finish(place, now, end, done);
     }
 
@@ -551,7 +551,7 @@ impl Table {
 
     #[inline(always)]
     fn find(&self, id: StateId) -> Option<u32> {
-        self.index.find(id, &self.slots)
+        self.index.find(id)
     }
 
     /// Whether `place` holds a state: freed places keep their last one's octets.
