@@ -145,7 +145,7 @@ fn check_fixed(old: &Config, new: &Config) -> Result<(), String> {
 
 /// What there is to send before it is sent, octets: a few calls' worth, and little enough to stay in
 /// the cache.
-const SEND_BUFFER: usize = 1 << 18;
+const SEND_BUFFER: usize = 1 << 17;
 /// What a replay sends in the order it was packed in before IPFIX messages are put together by
 /// length, octets: where there is less, it does not matter how long it takes.
 const IN_ORDER: usize = 4 << 20;
