@@ -138,16 +138,17 @@ impl Head {
         Self(bits)
     }
 
-    /// Adds to what initiator and responder sent what is due of the beginning.
-    pub fn complete(&mut self, [sent, back]: &mut [Sent; 2], before: Before) {
+    /// Adds to what initiator and responder sent what is due of the beginning. `before` is seldom
+    /// asked.
+    pub fn complete(&mut self, [sent, back]: &mut [Sent; 2], before: impl FnOnce() -> Before) {
         if back.options > 0 && sent.payload > 0 {
             if back.is_answer {
-                self.0 = Self::WANTED | millis(before.full.min(LONGEST_HOLD));
+                self.0 = Self::WANTED | millis(before().full.min(LONGEST_HOLD));
             }
         } else if back.payload > 0 && self.0 != 0 {
             if self.0 & Self::WANTED != 0 {
                 let took = self.0 & !Self::WANTED;
-                self.0 = beginning(back.payload, took, before);
+                self.0 = beginning(back.payload, took, before());
             }
             let more = u64::from(self.0).min(back.payload.saturating_mul(HEAD_PERCENT) / 100);
             self.0 = self

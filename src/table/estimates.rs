@@ -109,21 +109,22 @@ impl Table {
         }
         let mut position = slot.position();
         let peers = [update.src, update.dst];
-        let expected = self.expected(place, sender, now);
+        let estimate = self.find_estimate(place, sender);
+        let expected = self.expected(&slot, sender, estimate, now);
         let advance = position.follow(peers, expected);
         self.slots[place].set_position(position);
         let Some(mut advance) = advance else { return };
-        let Some(at) = self.estimate(place, sender, now) else {
+        let Some(at) = estimate.or_else(|| self.estimate(place, sender, now)) else {
             // Until its sender's next full state, in which it is, what passed now stays unknown.
             self.slots[place].marks |= Position::HEADLESS;
             return;
         };
-        let before = Before {
+        let grown = self.shares[at].full;
+        self.shares[at].head.complete(&mut advance, || Before {
             full: slot.full.until(Moment::new(now)),
             seen: now.since(slot.seen),
-            grown: now.since(self.shares[at].full),
-        };
-        self.shares[at].head.complete(&mut advance, before);
+            grown: now.since(grown),
+        });
         let counted = self.counts_of(place, sender).unwrap_or_default();
         let (packets, octets) = self.model(place, peers, &counted).traffic(advance);
         let share = &mut self.shares[at];
@@ -143,15 +144,14 @@ impl Table {
 
     /// How many octets each way should have passed since the last message, at the pace of the
     /// estimate so far; 0 where that does not matter.
-    fn expected(&self, place: u32, sender: u16, now: Uptime) -> [u64; 2] {
-        let slot = &self.slots[place];
-        let silence = now.since(slot.seen);
-        if slot.counted_by != sender || !HEARTBEAT.contains(&silence.as_secs()) {
-            return [0, 0];
-        }
-        let Some(at) = self.find_estimate(place, sender) else {
+    fn expected(&self, slot: &Slot, sender: u16, estimate: Option<u32>, now: Uptime) -> [u64; 2] {
+        let Some(at) = estimate.filter(|_| slot.counted_by == sender) else {
             return [0, 0];
         };
+        let silence = now.since(slot.seen);
+        if !HEARTBEAT.contains(&silence.as_secs()) {
+            return [0, 0];
+        }
         let all = slot
             .full
             .until(Moment::new(slot.seen))

@@ -202,6 +202,14 @@ impl Index {
     #[inline(always)]
     pub(super) fn find(&self, id: StateId) -> Option<u32> {
         let (block, nth) = Block::of(id);
+        let page = self.search(block)?;
+        Some(self.pages[page].places[nth]).filter(|place| *place != NONE)
+    }
+
+    /// [`Self::find`] of an id that most likely is the neighbour of the last inserted or taken.
+    #[inline(always)]
+    pub(super) fn find_next(&self, id: StateId) -> Option<u32> {
+        let (block, nth) = Block::of(id);
         let page = self.page(block)?;
         Some(self.pages[page].places[nth]).filter(|place| *place != NONE)
     }
