@@ -197,7 +197,6 @@ fn as_many_states_are_held_as_fit() {
         let (alive, bound) = (run.alive() as u64, u64::from(run.engine.table().bound()));
         assert!(run.counters().evicted > 0);
         assert!(alive * octets_a_state > 64 * MB, "{only} {apart}: {alive}");
-
         if (only, apart) == (0, 1) {
             assert_eq!(alive, bound);
         }
@@ -238,6 +237,30 @@ fn a_lowered_bound_is_reached_two_states_for_one() {
     set(&mut run, "states 10");
     insert(&mut run, 1);
     assert_eq!(run.alive(), bound + 99_999);
+}
+
+#[test]
+fn a_clean_restart_under_the_same_bound_loses_nothing_however_ids_lie() {
+    for (mb, apart) in [(4, 3), (6, 1), (6, 12), (9, 6), (9, 40)] {
+        let bound = format!("states {mb}M");
+        let mut first = run_of(&bound);
+        for id in 0..48_000 {
+            let ins = M::Ins(state(id * apart, Some(id % 5 / 4)));
+            first.send(0, A, D::Obsd74, &[ins]);
+        }
+        let (mut cursor, mut body) = (KeepCursor::default(), Vec::new());
+        while !first.engine.keep_step(first.now(), &mut cursor, &mut body) {}
+        let file = keep::file(true, first.now().wall, &body);
+        let mut second = run_of(&bound);
+        let (header, records) = keep::parse(&file).unwrap();
+        second.advance(0);
+        second
+            .engine
+            .restore(second.now(), header.is_clean, records);
+        assert_eq!(second.counters().not_restored, 0, "{mb} {apart}");
+        assert_eq!(second.alive(), first.alive(), "{mb} {apart}");
+        check(&second, mb * MB);
+    }
 }
 
 #[test]

@@ -56,7 +56,7 @@ impl Table {
         done: &mut impl FnMut(Now, &Flow),
     ) {
         let place = if state.dialect() == Dialect::OpenBsd47 {
-            match self.index.find_next(state.values_of_v6().id) {
+            match self.index.find_nearby(state.values_of_v6().id) {
                 Some(place) => self.full_held(place, arrival, state, kind, done),
                 None => self.full_new(
                     arrival,
@@ -67,7 +67,7 @@ impl Table {
                 ),
             }
         } else {
-            match self.index.find_next(state.state_id()) {
+            match self.index.find_nearby(state.state_id()) {
                 Some(place) => self.full_held(place, arrival, state, kind, done),
                 None => {
                     let values = state.values();
@@ -242,7 +242,7 @@ impl Table {
         if self.index.len() >= self.ceiling {
             self.make_room(arrival.now, done);
         }
-        if self.index.is_out_for(id) {
+        if self.index.may_take_chunk_for(id) {
             self.make_page_room(id, arrival.now, done);
         }
         let Values {

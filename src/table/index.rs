@@ -5,7 +5,7 @@
 //! ```
 //! Firewalls count their states up: what comes next mostly is of the block that came last, and states
 //! that came together mostly go together. So an insert and a delete each begin with the page that the
-//! last one was about, and one of 16 searches; with a hash table of states it took 100 instructions
+//! last one was about, and one of 16 has to search; with a hash table of states it took 100 instructions
 //! more to learn one and delete it, and with a million alive half as much time again. A page with
 //! one state left takes as much as with all of them, about 94 octets. Where states live as chance
 //! has it that comes to 20 a state.
@@ -24,6 +24,7 @@ use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use crate::slab::{CHUNK, NONE, Slab};
 use crate::state::StateId;
@@ -67,7 +68,7 @@ impl Block {
 struct Page {
     number: u64,
     creatorid: u32,
-    /// How many of them are held, at least one.
+    /// How many of them are held.
     held: u32,
     /// Place of each, or NONE.
     places: [u32; IDS],
@@ -180,9 +181,10 @@ impl Index {
         self.pages.chunks()
     }
 
-    /// Whether a page for `id`, which does not continue what came last, may take a new chunk.
+    /// Whether to insert `id` may take a new chunk of pages: unless it continues what came last or
+    /// another page is free.
     #[inline(always)]
-    pub(super) fn is_out_for(&self, id: StateId) -> bool {
+    pub(super) fn may_take_chunk_for(&self, id: StateId) -> bool {
         self.inserted.block != Block::of(id).0 && self.pages.is_out()
     }
 
@@ -202,15 +204,19 @@ impl Index {
     #[inline(always)]
     pub(super) fn find(&self, id: StateId) -> Option<u32> {
         let (block, nth) = Block::of(id);
-        let page = self.search(block)?;
-        Some(self.pages[page].places[nth]).filter(|place| *place != NONE)
+        self.held(self.search(block)?, nth)
     }
 
     /// [`Self::find`] of an id that most likely is the neighbour of the last inserted or taken.
     #[inline(always)]
-    pub(super) fn find_next(&self, id: StateId) -> Option<u32> {
+    pub(super) fn find_nearby(&self, id: StateId) -> Option<u32> {
         let (block, nth) = Block::of(id);
-        let page = self.page(block)?;
+        self.held(self.page(block)?, nth)
+    }
+
+    /// The place that the `nth` id of a page has.
+    #[inline(always)]
+    fn held(&self, page: u32, nth: usize) -> Option<u32> {
         Some(self.pages[page].places[nth]).filter(|place| *place != NONE)
     }
 
@@ -271,20 +277,23 @@ impl Index {
     /// The page of `block`, a new one if it has none.
     #[inline(never)]
     fn page_to_be(&mut self, block: Block) -> u32 {
-        if let Some(page) = self.page(block) {
-            return page;
-        }
-        let page = self.pages.insert(Page {
-            number: block.number,
-            creatorid: block.creatorid,
-            held: 0,
-            places: [NONE; IDS],
-        });
         let (hasher, pages) = (&self.hasher, &self.pages);
+        let is_it = |page: &u32| pages[*page].block() == block;
         let hash_of = |page: &u32| hash(hasher, pages[*page].block());
         let hash = hash(hasher, block);
-        self.parts[part(hash)].insert_unique(hash, page, hash_of);
-        page
+        match self.parts[part(hash)].entry(hash, is_it, hash_of) {
+            Entry::Occupied(page) => *page.get(),
+            Entry::Vacant(vacant) => {
+                let page = self.pages.insert(Page {
+                    number: block.number,
+                    creatorid: block.creatorid,
+                    held: 0,
+                    places: [NONE; IDS],
+                });
+                vacant.insert(page);
+                page
+            }
+        }
     }
 
     /// Frees a page in which no state is left.
@@ -292,7 +301,9 @@ impl Index {
     fn free(&mut self, Opened { block, page }: Opened) {
         let hash = hash(&self.hasher, block);
         let is_it = |other: &u32| *other == page;
-        if let Ok(entry) = self.parts[part(hash)].find_entry(hash, is_it) {
+        let entry = self.parts[part(hash)].find_entry(hash, is_it);
+        debug_assert!(entry.is_ok());
+        if let Ok(entry) = entry {
             entry.remove();
         }
         self.pages.free(page);

@@ -351,7 +351,8 @@ impl Table {
             self.counters.restored = self.counters.restored.saturating_sub(1);
         }
         let is_plain = is_plain(&state.wire, state.stack.as_ref());
-        let has_room = self.has_room_for_state()
+        // As an insert asks: asking counts a chunk more, which others might have had.
+        let has_room = (self.index.len() < self.ceiling || self.has_room_for_state())
             && self.has_room_for_page(state.id)
             && (is_plain || self.has_room_for_keys());
         if !has_room {

@@ -91,6 +91,8 @@ pub(super) struct Memory {
     taken: Chunks,
     /// Most states: in whole chunks unless that is the bound.
     most: usize,
+    /// Whether one more chunk of pages would not fit: what was taken stays, so that none will.
+    no_more_pages: bool,
 }
 
 impl Table {
@@ -132,6 +134,7 @@ impl Table {
             keys: self.keys.chunks(),
             shares: self.shares.chunks(),
         };
+        self.memory.no_more_pages = false;
         self.memory.most = self.most();
         self.ceiling = match self.settings.states {
             Bound::States(_) => self.memory.most,
@@ -139,7 +142,7 @@ impl Table {
         };
     }
 
-    /// Most states that the bound allows, with chunks of keys and shares as taken; of more than it
+    /// Most states that the bound allows, with chunks of pages, keys and shares as taken; of more than it
     /// allows, in proportion.
     fn most(&self) -> usize {
         let octets = match self.settings.states {
@@ -246,10 +249,15 @@ impl Table {
 
     /// Whether `id` has a page or there is room for one more, if need be in a new chunk.
     pub(super) fn has_room_for_page(&mut self, id: StateId) -> bool {
+        if !self.index.may_take_chunk_for(id) || self.index.has_page(id) {
+            return true;
+        }
         let chunks = self.index.chunks();
-        !self.index.is_out_for(id)
-            || self.index.has_page(id)
-            || self.takes(|taken| &mut taken.pages, chunks)
+        if !self.memory.no_more_pages && self.takes(|taken| &mut taken.pages, chunks) {
+            return true;
+        }
+        self.memory.no_more_pages = true;
+        false
     }
 
     /// Makes room for one more key pair.

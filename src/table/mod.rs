@@ -543,7 +543,7 @@ impl Table {
     /// for what is read here: one such read goes on beside the others and beside what comes next.
     #[inline(always)]
     pub fn fetch(&self, id: StateId) {
-        if let Some(place) = self.index.find_next(id) {
+        if let Some(place) = self.index.find_nearby(id) {
             // A slot is not aligned: its last octets may be in another line.
             std::hint::black_box(self.slots[place].pftm);
         }
