@@ -89,7 +89,7 @@ const SEGMENTS_AN_ACK: u64 = 2;
 const WINDOW_SLACK: i64 = 1 << 20;
 /// Most that is added for a beginning not seen, percent of what follows: should there have been
 /// none, the whole comes out less than half as large again.
-pub const HEAD_PERCENT: u64 = 40;
+pub const HEAD_PERCENT: u64 = 45;
 /// Most octets of such a beginning. An UPD_C leaves when its state had 128 packets (if_pfsync.c,
 /// `sc_maxupdates`), of which a third acknowledge.
 pub const MOST_HEAD: u64 = 128 * 2 / 3 * 1460;

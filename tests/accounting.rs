@@ -367,13 +367,14 @@ fn largest_window() -> u32 {
 }
 
 #[test]
-fn a_beginning_not_seen_is_like_what_followed_but_two_fifths_at_most() {
+fn a_beginning_not_seen_is_like_what_followed_but_less_than_half_of_it() {
     let play = |steps: &[(i64, u32)]| with_beginning(largest_window() + 500, 1000, steps);
     let step = 14_600;
     assert_eq!(play(&[]), 60);
-    assert_eq!(play(&[(2000, step)]), 60 + 14 * 1500);
+    // 45 % more, the last packet half full.
+    assert_eq!(play(&[(2000, step)]), 60 + 21_170 + 15 * 40);
     let steps = [(2000, step), (3000, step), (4000, step)];
-    assert_eq!(play(&steps), 60 + 4 * 10 * 1500);
+    assert_eq!(play(&steps), 60 + 4 * 14_600 + (15 + 15 + 11) * 40);
     // No more than pf lets pass without a word.
     let steps = [(2000, 1_460_000), (3000, 1_460_000)];
     let most = 128 * 2 / 3;
@@ -385,9 +386,9 @@ fn a_beginning_not_seen_is_at_the_pace_of_what_followed_at_once() {
     let play = |steps: &[(i64, u32)]| with_beginning(largest_window() + 500, 200, steps);
     // A fifth of a second, beside one twice as long; then it waits, and pace means nothing.
     let steps = [(600, 14_600), (1600, 14_600)];
-    assert_eq!(play(&steps), 60 + 25 * 1500);
+    assert_eq!(play(&steps), 60 + 36_500 + (15 + 11) * 40);
     let steps = [(5200, 14_600), (6200, 14_600)];
-    assert_eq!(play(&steps), 60 + 28 * 1500);
+    assert_eq!(play(&steps), 60 + 2 * 21_170 + 2 * 15 * 40);
 }
 
 #[test]

@@ -499,7 +499,7 @@ fn full_scenarios_alone() {
         for seed in 1..=3 {
             // Where the responder was not heard yet when the state was told of, its beginning is a
             // guess.
-            let (near, all) = check_passive(&full(name, seed), 0.945);
+            let (near, all) = check_passive(&full(name, seed), 0.95);
             (within, big) = (within + near, big + all);
         }
         let share = within as f64 / big as f64;
