@@ -240,6 +240,28 @@ fn a_lowered_bound_is_reached_two_states_for_one() {
 }
 
 #[test]
+fn a_raised_bound_has_room_for_states_far_apart_again() {
+    let mut run = run_of("states 4M");
+    let mut id = 0;
+    let mut insert = |run: &mut Run, n: u64| {
+        for _ in 0..n {
+            id += 100;
+            run.send(0, A, D::Obsd74, &[M::Ins(state(id, Some(0)))]);
+        }
+    };
+    insert(&mut run, 30_000);
+    let (held, evicted) = (run.alive(), run.counters().evicted);
+    assert!(evicted > 1000, "{evicted}");
+    let mut config = run.engine.config().clone();
+    apply_line(&mut config, "states 16M", || Place::CommandLine).unwrap();
+    run.engine.commit(run.now(), config, &[]);
+    insert(&mut run, 10_000);
+    assert_eq!(run.counters().evicted, evicted);
+    assert_eq!(run.alive(), held + 10_000);
+    check(&run, 16 * MB);
+}
+
+#[test]
 fn a_clean_restart_under_the_same_bound_loses_nothing_however_ids_lie() {
     for (mb, apart) in [(4, 3), (6, 1), (6, 12), (9, 6), (9, 40)] {
         let bound = format!("states {mb}M");

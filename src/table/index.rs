@@ -5,10 +5,10 @@
 //! ```
 //! Firewalls count their states up: what comes next mostly is of the block that came last, and states
 //! that came together mostly go together. So an insert and a delete each begin with the page that the
-//! last one was about, and one of 16 has to search; with a hash table of states it took 100 instructions
-//! more to learn one and delete it, and with a million alive half as much time again. A page with
-//! one state left takes as much as with all of them, about 94 octets. Where states live as chance
-//! has it that comes to 20 a state.
+//! last one was about, and one of 16 has to search; with a hash table of states it took 100
+//! instructions more to learn one and delete it, and with a million alive half as much time again. A
+//! page with one state left takes as much as with all of them, about 94 octets. Where states live as
+//! chance has it that comes to 20 a state.
 //!
 //! A hash table has to grow from time to time, and then moves all it holds at once. So there are
 //! [`PARTS`] of them, each of which grows by itself in a few milliseconds, even if every state has a
@@ -63,7 +63,8 @@ impl Block {
     }
 }
 
-/// Where the states of a block are.
+/// Where the states of a block are. The parts of that stand for themselves, and so `held` where it
+/// would be padded.
 #[derive(Clone, Copy, Debug)]
 struct Page {
     number: u64,

@@ -92,7 +92,7 @@ pub(super) struct Memory {
     /// Most states: in whole chunks unless that is the bound.
     most: usize,
     /// Whether one more chunk of pages would not fit: what was taken stays, so that none will.
-    no_more_pages: bool,
+    is_out_of_pages: bool,
 }
 
 impl Table {
@@ -134,7 +134,7 @@ impl Table {
             keys: self.keys.chunks(),
             shares: self.shares.chunks(),
         };
-        self.memory.no_more_pages = false;
+        self.memory.is_out_of_pages = false;
         self.memory.most = self.most();
         self.ceiling = match self.settings.states {
             Bound::States(_) => self.memory.most,
@@ -142,8 +142,8 @@ impl Table {
         };
     }
 
-    /// Most states that the bound allows, with chunks of pages, keys and shares as taken; of more than it
-    /// allows, in proportion.
+    /// Most states that the bound allows, with chunks of pages, keys and shares as taken; of more
+    /// than it allows, in proportion.
     fn most(&self) -> usize {
         let octets = match self.settings.states {
             Bound::States(states) => return states.max(1) as usize,
@@ -253,10 +253,10 @@ impl Table {
             return true;
         }
         let chunks = self.index.chunks();
-        if !self.memory.no_more_pages && self.takes(|taken| &mut taken.pages, chunks) {
+        if !self.memory.is_out_of_pages && self.takes(|taken| &mut taken.pages, chunks) {
             return true;
         }
-        self.memory.no_more_pages = true;
+        self.memory.is_out_of_pages = true;
         false
     }
 
