@@ -376,6 +376,7 @@ mod tests {
             };
             let key = (id.creatorid, id.id);
             assert_eq!(index.find(id), model.places.get(&key).copied(), "{id}");
+            assert_eq!(index.find_nearby(id), index.find(id), "{id}");
             if step % 5 == 4 || model.places.contains_key(&key) {
                 assert_eq!(index.take(id), model.places.remove(&key), "{id}");
                 assert_eq!(index.take(id), None);
@@ -394,6 +395,24 @@ mod tests {
             }
         }
         assert!(index.len() > 10_000);
+    }
+
+    #[test]
+    fn a_page_that_was_freed_is_nobodys_until_it_is_used_again() {
+        let mut index = Index::default();
+        let id = |id| StateId { id, creatorid: 1 };
+        index.insert(id(3), 7);
+        assert_eq!(index.take(id(3)), Some(7));
+        // The same block, after its page went.
+        index.insert(id(4), 8);
+        assert_eq!(index.find(id(4)), Some(8));
+        assert_eq!(index.take(id(4)), Some(8));
+        // Another block gets that page.
+        index.insert(id(20), 9);
+        assert_eq!(index.find_nearby(id(4)), None);
+        assert_eq!(index.take(id(4)), None);
+        assert_eq!(index.find(id(20)), Some(9));
+        assert_eq!(index.len(), 1);
     }
 
     #[test]
