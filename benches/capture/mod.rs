@@ -88,7 +88,7 @@ fn update(n: u64, number: u32) -> [u8; UPDATE] {
 
 /// Writes a capture of `states` states, each with `updates` UPD_C evenly over its life.
 pub(crate) fn write(path: &str, states: u64, updates: u32) {
-    let mut out = BufWriter::new(File::create(path).unwrap());
+    let mut out = BufWriter::with_capacity(1 << 22, File::create(path).unwrap());
     write_to(&mut out, states, updates);
     out.flush().unwrap();
 }

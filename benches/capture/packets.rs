@@ -11,7 +11,7 @@ use foldhash::fast::FixedState;
 /// 50 ms after its request. Ends are chance, as they are on the Internet: a program that keeps its
 /// flows in the order of their addresses has it easy with addresses that are counted up.
 pub(crate) fn write(path: &str, flows: u64) {
-    let mut out = BufWriter::new(File::create(path).unwrap());
+    let mut out = BufWriter::with_capacity(1 << 22, File::create(path).unwrap());
     for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65535, 1] {
         out.write_all(&word.to_le_bytes()).unwrap();
     }
