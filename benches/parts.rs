@@ -198,7 +198,7 @@ impl Filled {
         let before = thread_cpu();
         for packet in packets {
             let outcome = pfsync::decode(packet, 0, None, &mut |dialect, message| {
-                arrival.write_in(dialect);
+                arrival.dialect = dialect;
                 table.apply(&arrival, &message, &mut |_, flow| {
                     black_box(flow);
                 });
@@ -380,12 +380,12 @@ fn flows() -> [Flow; 4] {
         translated: None,
         packets: [9, 7],
         octets: [1000, 2500],
-        times: Times {
-            start: 1,
-            end: 2,
-            start_ms: 1000,
-            end_ms: 2000,
-        },
+        times: Times::new(
+            1,
+            2,
+            Now::with_boot(Wall::new(2, 0), Wall::default()),
+            Boot::Known,
+        ),
         end: End::Deleted,
         quality: Quality::Exact,
         only: None,

@@ -15,8 +15,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::counters::{
-    FlowCounters, InterfaceCounters, KeepCounters, MessageCounters, PacketCounters, Reason,
-    SolicitCounters,
+    FlowCounters, InterfaceCounters, KeepCounters, PacketCounters, Reason, SolicitCounters, count,
 };
 use crate::export::Outbox;
 use crate::flow::{Boot, End, Flow, Quality};
@@ -28,7 +27,7 @@ use crate::table::{self, Arrival, Bound, KeepCursor, Restore, Sender, SenderId, 
 use crate::time::{Now, Uptime, Wall};
 use crate::wire::keep as kept;
 use crate::wire::link::{self, LinkType};
-use crate::wire::pfsync::{self, Dialect, Error, Listener, Message};
+use crate::wire::pfsync::{self, Action, Dialect, Error, Listener, Message};
 
 /// A silence of more than this is a gap: templates are sent once in it.
 const GAP: Duration = Duration::from_secs(3600);
@@ -172,10 +171,11 @@ impl Exporter {
         let [octets, octets_back] = flow.octets;
         let all_octets = octets.saturating_add(octets_back);
         note_quality(counters, flow.quality, all_octets);
-        counters.exported += 1;
+        count(&mut counters.exported, 1);
         counters.octets = counters.octets.saturating_add(all_octets);
         // A record for each direction with octets.
-        counters.records += u64::from(octets > 0) + u64::from(octets_back > 0);
+        count(&mut counters.records, u64::from(octets > 0));
+        count(&mut counters.records, u64::from(octets_back > 0));
         let ifindex = self.config.ifindex(flow.ifname);
         let served = &self.served;
         for interface in &mut self.interfaces {
@@ -197,34 +197,27 @@ struct Reception<'a> {
     number: u64,
     source: Option<IpAddr>,
     sender: SenderId,
-    /// Whose states the latest messages were about, and how many there were of which kind: they
-    /// come in runs.
-    run: (Option<u32>, MessageCounters),
+    /// Whose states the latest messages were about, and how many there were: they come in runs.
+    run: (Option<u32>, u64),
     packets: &'a mut PacketCounters,
     table: &'a mut Table,
     exporter: &'a mut Exporter,
 }
 
 impl Reception<'_> {
-    /// Counts the latest messages.
-    fn end_run(&mut self) {
-        let (creatorid, messages) = &self.run;
-        self.packets.add_messages(messages);
-        let sender = self.table.sender_record(self.sender);
-        sender.add_messages(*creatorid, messages);
-    }
-
-    /// The next messages are about the states of `creatorid`.
+    /// Counts the latest messages, which were of `action`; the next are about the states of
+    /// `creatorid`.
     #[cold]
-    fn begin_run(&mut self, creatorid: Option<u32>) {
-        self.end_run();
-        self.run = (creatorid, MessageCounters::default());
+    fn begin_run(&mut self, creatorid: Option<u32>, action: Action) {
+        self.end(action);
+        self.run.0 = creatorid;
     }
 }
 
 impl Listener for Reception<'_> {
     #[inline(always)]
-    fn looks_ahead(&self) -> bool {
+    fn begin(&mut self, dialect: Dialect) -> bool {
+        self.arrival.dialect = dialect;
         self.table.is_large()
     }
 
@@ -238,20 +231,26 @@ impl Listener for Reception<'_> {
     fn message(&mut self, dialect: Dialect, message: Message<'_>) {
         let creatorid = message.creatorid();
         if creatorid != self.run.0 {
-            self.begin_run(creatorid);
+            self.begin_run(creatorid, message.action());
         }
-        let (_, messages) = &mut self.run;
-        messages.message(message.action());
+        count(&mut self.run.1, 1);
         let Self {
             arrival,
             table,
             exporter,
             ..
         } = self;
-        arrival.write_in(dialect);
         let printer = &mut exporter.printer;
         printer.message(self.stamp, self.number, self.source, dialect, &message);
         table.apply(arrival, &message, &mut |now, flow| exporter.flow(now, flow));
+    }
+
+    fn end(&mut self, action: Action) {
+        let (creatorid, messages) = self.run;
+        self.run.1 = 0;
+        self.packets.add_messages(action, messages);
+        let sender = self.table.sender_record(self.sender);
+        sender.add_messages(creatorid, action, messages);
     }
 }
 
@@ -262,7 +261,7 @@ fn note_quality(counters: &mut FlowCounters, quality: Quality, octets: u64) {
         Quality::Estimated => (&mut counters.estimated, &mut counters.estimated_octets),
         Quality::Partial => (&mut counters.partial, &mut counters.partial_octets),
     };
-    *flows += 1;
+    count(flows, 1);
     *sum = sum.saturating_add(octets);
 }
 
@@ -389,10 +388,11 @@ impl Engine {
     pub fn handle_timeout(&mut self, now: Now, horizon: Uptime) {
         if self
             .latest
-            .is_some_and(|then| horizon.since(then.uptime) > GAP)
+            .is_some_and(|then| horizon > then.uptime.after(GAP))
         {
             self.gap_until = Some(horizon);
         }
+        self.latest = Some(now);
         let is_gap = self.gap_until.is_some_and(|until| until >= horizon);
         while let Some(due) = self.poll_timeout().filter(|due| *due <= now.uptime) {
             let then = now.at(due);
@@ -416,7 +416,6 @@ impl Engine {
                 solicitor.handle_timeout(then, &self.table);
             }
         }
-        self.latest = Some(now);
     }
 
     /// Takes a packet in.
@@ -434,7 +433,7 @@ impl Engine {
         };
         let id = self.table.sender(sender);
         let record = self.table.sender_record(id);
-        let (remembered, creatorid) = (record.dialect, record.latest_creator);
+        let (remembered, creatorid) = (record.dialect, record.latest_creator());
         let Self {
             table,
             exporter,
@@ -454,14 +453,13 @@ impl Engine {
             },
             source: datagram.source,
             sender: id,
-            run: (creatorid, MessageCounters::default()),
+            run: (creatorid, 0),
             packets,
             table,
             exporter,
         };
         let (payload, missing) = (datagram.payload, datagram.missing);
         let outcome = pfsync::decode_to(payload, missing, remembered, &mut reception);
-        reception.end_run();
         let record = table.sender_record(id);
         for counters in [packets, &mut record.packets] {
             match outcome.result {

@@ -11,7 +11,7 @@
 //! Encoders are left the layout of records; what a flow's counters are worth is `accounting`'s.
 
 use crate::state::{Address, Af, Direction, IfName, StateId, StateKey};
-use crate::time::Now;
+use crate::time::{Now, Seconds};
 
 /// Both ends of a flow under one key, the initiator first.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -62,6 +62,7 @@ impl Tuple {
 }
 
 /// The exported key of a state and, if something is translated, the other one.
+#[inline(always)]
 pub fn tuples(direction: Direction, wire: &StateKey, stack: &StateKey) -> (Tuple, Option<Tuple>) {
     let (before, after) = match direction {
         Direction::In => (wire, stack),
@@ -133,17 +134,16 @@ impl Quality {
     }
 }
 
-/// When a flow began and ended.
+/// When a flow began and ended. Each format has its own way to tell, and works it out itself.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Times {
-    /// Uptime in whole seconds of the first packet, as v5 has it.
-    pub start: i64,
-    /// Uptime in whole seconds of the last packet, as v5 has it.
-    pub end: i64,
-    /// Milliseconds since the epoch of the first packet, a multiple of 1000, as IPFIX has it.
-    pub start_ms: u64,
-    /// Likewise of the last packet.
-    pub end_ms: u64,
+    /// Uptime in whole seconds of the first packet.
+    start: i64,
+    /// Likewise of the last.
+    end: i64,
+    /// When the flow ended.
+    now: Seconds,
+    boot: Boot,
 }
 
 impl Times {
@@ -151,13 +151,11 @@ impl Times {
     /// seconds of uptime and either possibly before boot, as it ends at `now`.
     ///
     /// With a known boot, what lies before it happened at boot, and so did a creation after the
-    /// last packet (pflow(4), BUGS; if_pflow.c, `copy_flow_data`). Else only v5 is clamped, to
-    /// what its 32 bits hold. Always start <= end <= now.
+    /// last packet (pflow(4), BUGS; if_pflow.c, `copy_flow_data`). Always start <= end <= now.
     #[inline(always)]
     pub fn new(creation: i64, last: i64, now: Now, boot: Boot) -> Self {
         let now = now.seconds();
-        let uptime = now.uptime;
-        let mut end = last.min(uptime);
+        let mut end = last.min(now.uptime);
         let mut start = creation;
         match boot {
             Boot::Known => {
@@ -168,19 +166,43 @@ impl Times {
             }
             Boot::Unknown => start = start.min(end),
         }
-        let millis = |secs| u64::try_from(now.epoch_millis(secs)).unwrap_or(0);
-        let (start_ms, end_ms) = (millis(start), millis(end));
-        if boot == Boot::Unknown {
-            let oldest = uptime.saturating_sub(V5_SECONDS).saturating_add(1).max(0);
-            start = start.max(oldest);
-            end = end.max(oldest);
-        }
         Self {
             start,
             end,
-            start_ms,
-            end_ms,
+            now,
+            boot,
         }
+    }
+
+    /// Uptime in whole seconds of the first packet and of the last, as v5 has them: without a known
+    /// boot no earlier than its 32 bits hold.
+    #[inline]
+    pub fn uptimes(&self) -> (i64, i64) {
+        let oldest = match self.boot {
+            Boot::Known => 0,
+            Boot::Unknown => {
+                let oldest = self.now.uptime.saturating_sub(V5_SECONDS);
+                oldest.saturating_add(1).max(0)
+            }
+        };
+        (self.start.max(oldest), self.end.max(oldest))
+    }
+
+    /// Milliseconds since the epoch of the first packet, a multiple of 1000, as IPFIX has it.
+    #[inline]
+    pub fn start_ms(&self) -> u64 {
+        self.millis(self.start)
+    }
+
+    /// Likewise of the last packet.
+    #[inline]
+    pub fn end_ms(&self) -> u64 {
+        self.millis(self.end)
+    }
+
+    #[inline]
+    fn millis(&self, secs: i64) -> u64 {
+        u64::try_from(self.now.epoch_millis(secs)).unwrap_or(0)
     }
 }
 
@@ -293,9 +315,9 @@ mod tests {
     #[test]
     fn created_before_boot_is_boot_if_boot_is_known() {
         let times = Times::new(-50, 10, at(100), Boot::Known);
-        assert_eq!((times.start, times.end), (0, 10));
+        assert_eq!(times.uptimes(), (0, 10));
         assert_eq!(
-            (times.start_ms, times.end_ms),
+            (times.start_ms(), times.end_ms()),
             (1_700_000_000_000, 1_700_000_010_000)
         );
     }
@@ -303,9 +325,9 @@ mod tests {
     #[test]
     fn ended_before_boot_is_boot_if_boot_is_known() {
         let times = Times::new(-50, -10, at(100), Boot::Known);
-        assert_eq!((times.start, times.end), (0, 0));
+        assert_eq!(times.uptimes(), (0, 0));
         assert_eq!(
-            (times.start_ms, times.end_ms),
+            (times.start_ms(), times.end_ms()),
             (1_700_000_000_000, 1_700_000_000_000)
         );
     }
@@ -313,9 +335,9 @@ mod tests {
     #[test]
     fn created_after_the_last_packet_is_boot_if_boot_is_known() {
         let times = Times::new(40, 30, at(100), Boot::Known);
-        assert_eq!((times.start, times.end), (0, 30));
+        assert_eq!(times.uptimes(), (0, 30));
         assert_eq!(
-            (times.start_ms, times.end_ms),
+            (times.start_ms(), times.end_ms()),
             (1_700_000_000_000, 1_700_000_030_000)
         );
     }
@@ -324,17 +346,17 @@ mod tests {
     fn a_replay_that_knows_no_boot_clamps_nothing_in_ipfix() {
         let times = Times::new(-50, -10, at(100), Boot::Unknown);
         assert_eq!(
-            (times.start_ms, times.end_ms),
+            (times.start_ms(), times.end_ms()),
             (1_699_999_950_000, 1_699_999_990_000)
         );
         assert_eq!(
-            (times.start, times.end),
+            times.uptimes(),
             (0, 0),
             "v5 cannot hold what is before its zero"
         );
         let times = Times::new(40, 30, at(100), Boot::Unknown);
         assert_eq!(
-            (times.start_ms, times.end_ms),
+            (times.start_ms(), times.end_ms()),
             (1_700_000_030_000, 1_700_000_030_000)
         );
     }
@@ -343,16 +365,16 @@ mod tests {
     fn without_a_boot_v5_keeps_to_what_32_bits_hold() {
         let late = 2 * V5_SECONDS;
         let times = Times::new(5, late - 10, at(late), Boot::Unknown);
-        assert_eq!(times.start, late - V5_SECONDS + 1);
-        assert_eq!(times.start_ms, 1_700_000_005_000);
+        assert_eq!(times.uptimes().0, late - V5_SECONDS + 1);
+        assert_eq!(times.start_ms(), 1_700_000_005_000);
     }
 
     #[test]
     fn an_end_after_now_is_now_and_ages_beyond_the_epoch_are_the_epoch() {
         let times = Times::new(90, 200, at(100), Boot::Known);
-        assert_eq!((times.start, times.end), (90, 100));
+        assert_eq!(times.uptimes(), (90, 100));
         let times = Times::new(i64::MIN / 2, 1, at(100), Boot::Unknown);
-        assert_eq!(times.start_ms, 0);
+        assert_eq!(times.start_ms(), 0);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::counters::InterfaceCounters;
+use crate::counters::{InterfaceCounters, count};
 use crate::export::{self, Format, Ipfix, MAX_PIECES, NetFlow5, Outbox, Sink, TemplateSet};
 use crate::flow::Flow;
 use crate::state::{Af, Direction};
@@ -199,7 +199,7 @@ impl Interface {
     /// Packs a flow's records, if it is one for this interface.
     #[inline]
     pub fn offer(&mut self, now: Now, flow: &Flow, ifindex: u16, outbox: &mut Outbox) {
-        self.counters.flows += 1;
+        count(&mut self.counters.flows, 1);
         if !self.is_running {
             self.counters.idle += 1;
             return;
@@ -237,7 +237,8 @@ impl Interface {
             }
             Format::Ipfix => ipfix.push(now, export, flow, ifindex, &mut sink),
         }
-        self.counters.records += u64::from(self.packed.wrapping_sub(before));
+        let records = self.packed.wrapping_sub(before);
+        count(&mut self.counters.records, records.into());
     }
 
     /// When [`Self::handle_timeout`] has something to do.
@@ -326,7 +327,7 @@ impl Interface {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::{End, Quality, Times, Tuple};
+    use crate::flow::{Boot, End, Quality, Times, Tuple};
     use crate::state::{Address, IfName, StateId};
     use crate::time::Wall;
 
@@ -354,12 +355,7 @@ mod tests {
             translated: None,
             packets: [1, 1],
             octets: [100, 200],
-            times: Times {
-                start: 1,
-                end: 2,
-                start_ms: 1000,
-                end_ms: 2000,
-            },
+            times: Times::new(1, 2, now(2), Boot::Known),
             end: End::Deleted,
             quality: Quality::Exact,
             only: None,

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use pflow::export::{Format, Outbox, TemplateSet};
-use pflow::flow::{End, Flow, Quality, Times, Tuple};
+use pflow::flow::{Boot, End, Flow, Quality, Times, Tuple};
 use pflow::interface::{Interface, Settings};
 use pflow::state::{Address, Af, Direction, IfName, StateId};
 use pflow::time::{Now, Wall};
@@ -47,6 +47,10 @@ fn flow_of(forward: &[u8], reverse: &[u8]) -> (Flow, u16) {
             <[u8; 4]>::try_from(&forward[at..at + 4]).unwrap(),
         ))
     };
+    let seconds = |at| i64::try_from(u64_at(forward, at) / 1000).unwrap();
+    let (start, end) = (seconds(32), seconds(40));
+    let now = Now::with_boot(Wall::new(end, 0), Wall::default());
+    let times = Times::new(start, end, now, Boot::Known);
     let flow = Flow {
         id: StateId::default(),
         direction: Direction::In,
@@ -63,12 +67,7 @@ fn flow_of(forward: &[u8], reverse: &[u8]) -> (Flow, u16) {
         translated: None,
         packets: [u64_at(forward, 16), u64_at(reverse, 16)],
         octets: [u64_at(forward, 24), u64_at(reverse, 24)],
-        times: Times {
-            start: 0,
-            end: 0,
-            start_ms: u64_at(forward, 32),
-            end_ms: u64_at(forward, 40),
-        },
+        times,
         end: End::Deleted,
         quality: Quality::Exact,
         only: None,

@@ -155,8 +155,9 @@ impl Ipfix {
         ifindex: u16,
         sink: &mut Sink<'_>,
     ) {
-        self.direction::<false>(now, settings, flow, ifindex, sink);
-        self.direction::<true>(now, settings, flow, ifindex, sink);
+        let times = [flow.times.start_ms(), flow.times.end_ms()];
+        self.direction::<false>(now, settings, flow, ifindex, times, sink);
+        self.direction::<true>(now, settings, flow, ifindex, times, sink);
     }
 
     /// Packs the record of one direction, if octets went that way.
@@ -168,12 +169,14 @@ impl Ipfix {
         settings: &Settings,
         flow: &Flow,
         ifindex: u16,
+        times: [u64; 2],
         sink: &mut Sink<'_>,
     ) {
         let ([packets, packets_back], [octets, octets_back]) = (flow.packets, flow.octets);
         let record = RecordOctets {
             flow,
             ifindex,
+            times,
             packets: if REVERSE { packets_back } else { packets },
             octets: if REVERSE { octets_back } else { octets },
         };
@@ -223,8 +226,8 @@ impl Ipfix {
         ends: [Ends<4>; 2],
         sink: &mut Sink<'_>,
     ) {
-        let times = record.flow.times;
-        for (event, at) in [(4, times.start_ms), (5, times.end_ms)] {
+        let [start, end] = record.times;
+        for (event, at) in [(4, start), (5, end)] {
             self.pack(now, settings, Layout::Nat44Event, sink, |to| {
                 record.nat44_event(to, &ends, event, at);
             });
@@ -477,6 +480,8 @@ impl<const LEN: usize> Ends<LEN> {
 struct RecordOctets<'a> {
     flow: &'a Flow,
     ifindex: u16,
+    /// Of its first packet and its last, milliseconds since the epoch.
+    times: [u64; 2],
     packets: u64,
     octets: u64,
 }
@@ -520,10 +525,10 @@ impl RecordOctets<'_> {
     /// Interfaces, counters, times.
     #[inline(always)]
     fn middle(&self, to: &mut Fields<'_>) {
-        let times = self.flow.times;
+        let [start, end] = self.times;
         to.put(u32::from(self.ifindex).to_be_bytes());
         to.put(u32::from(self.ifindex).to_be_bytes());
-        for value in [self.packets, self.octets, times.start_ms, times.end_ms] {
+        for value in [self.packets, self.octets, start, end] {
             to.put(value.to_be_bytes());
         }
     }

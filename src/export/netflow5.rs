@@ -24,9 +24,10 @@ const MAX_LEN: usize = wire::HEADER_LEN + wire::MAX_RECORDS * wire::RECORD_LEN;
 pub struct NetFlow5 {
     /// The datagram being filled; what is behind its records is left from earlier ones.
     buffer: Box<[u8; MAX_LEN]>,
-    count: usize,
-    /// Records the datagram takes, worked out when it was begun.
-    capacity: usize,
+    /// Octets of it so far.
+    len: usize,
+    /// Octets it has when it is full, worked out when it was begun.
+    full_len: usize,
     /// Sequence when the buffer was begun.
     begun_at: u32,
     deadline: Option<Uptime>,
@@ -36,8 +37,8 @@ impl Default for NetFlow5 {
     fn default() -> Self {
         Self {
             buffer: Box::new([0; MAX_LEN]),
-            count: 0,
-            capacity: 0,
+            len: wire::HEADER_LEN,
+            full_len: 0,
             begun_at: 0,
             deadline: None,
         }
@@ -158,17 +159,18 @@ impl NetFlow5 {
     /// Adds one record and sends the datagram if it is full.
     #[inline(always)]
     fn pack(&mut self, now: Now, settings: &Settings, record: &wire::Record, sink: &mut Sink<'_>) {
-        if self.count == 0 {
+        if self.is_empty() {
             self.begin(now, settings, *sink.packed);
         }
-        let end = self.len();
-        let rest = self.buffer.get_mut(end..).unwrap_or_default();
-        if let Some(to) = rest.first_chunk_mut() {
-            record.write(to);
-        }
-        self.count += 1;
+        let rest = self.buffer.get_mut(self.len..).unwrap_or_default();
+        let Some(to) = rest.first_chunk_mut() else {
+            return;
+        };
+        record.write(to);
+        // No more than there is room.
+        self.len = self.len.wrapping_add(wire::RECORD_LEN);
         *sink.packed = sink.packed.wrapping_add(1);
-        if self.count >= self.capacity {
+        if self.len >= self.full_len {
             self.flush(now, sink);
         }
     }
@@ -176,24 +178,24 @@ impl NetFlow5 {
     /// Begins a datagram after `packed` records.
     #[cold]
     fn begin(&mut self, now: Now, settings: &Settings, packed: u32) {
-        self.capacity = Self::records_per_datagram(settings);
+        self.full_len = wire::HEADER_LEN + Self::records_per_datagram(settings) * wire::RECORD_LEN;
         self.begun_at = packed;
         self.deadline = Some(now.uptime.after(settings.hold));
     }
 
-    /// Octets of the datagram so far.
-    fn len(&self) -> usize {
-        wire::HEADER_LEN + self.count * wire::RECORD_LEN
+    /// Whether the datagram has no records yet.
+    fn is_empty(&self) -> bool {
+        self.len == wire::HEADER_LEN
     }
 
     /// Sends what is held.
     #[cold]
     pub(crate) fn flush(&mut self, now: Now, sink: &mut Sink<'_>) {
-        if self.count == 0 {
+        if self.is_empty() {
             return;
         }
         let header = wire::Header {
-            count: u16::try_from(self.count).unwrap_or(u16::MAX),
+            count: u16::try_from(self.held()).unwrap_or(u16::MAX),
             sys_uptime: millis_mod_32(now.uptime.secs()),
             unix_secs: super::ipfix::seconds_32(now),
             unix_nsecs: now.wall.subsec_nanos(),
@@ -202,9 +204,9 @@ impl NetFlow5 {
         if let Some(front) = self.buffer.first_chunk_mut() {
             *front = header.octets();
         }
-        let datagram = self.buffer.get(..self.len()).unwrap_or_default();
+        let datagram = self.buffer.get(..self.len).unwrap_or_default();
         sink.outbox.push(sink.unit, datagram);
-        self.count = 0;
+        self.len = wire::HEADER_LEN;
         self.deadline = None;
     }
 
@@ -215,7 +217,7 @@ impl NetFlow5 {
 
     /// Records held.
     pub(crate) fn held(&self) -> usize {
-        self.count
+        (self.len - wire::HEADER_LEN) / wire::RECORD_LEN
     }
 }
 
@@ -223,14 +225,15 @@ impl NetFlow5 {
 #[inline]
 fn wire_record(flow: &Flow, tuple: &Tuple, ifindex: u16, counts: (u64, u32)) -> wire::Record {
     let (packets, octets) = counts;
+    let (first, last) = flow.times.uptimes();
     wire::Record {
         src: tuple.src.v4(),
         dst: tuple.dst.v4(),
         ifindex,
         packets: clamped(packets),
         octets,
-        first: millis_mod_32(flow.times.start),
-        last: millis_mod_32(flow.times.end),
+        first: millis_mod_32(first),
+        last: millis_mod_32(last),
         sport: tuple.sport,
         dport: tuple.dport,
         proto: tuple.proto,
@@ -251,7 +254,7 @@ fn millis_mod_32(secs: i64) -> u32 {
 mod tests {
     use super::*;
     use crate::export::{Format, TemplateSet};
-    use crate::flow::{End, Quality, Times};
+    use crate::flow::{Boot, End, Quality, Times};
     use crate::state::{Address, Af, Direction, IfName, StateId};
     use crate::time::Wall;
     use std::time::Duration;
@@ -283,12 +286,12 @@ mod tests {
             translated: None,
             packets,
             octets,
-            times: Times {
-                start: 1,
-                end: 2,
-                start_ms: 1000,
-                end_ms: 2000,
-            },
+            times: Times::new(
+                1,
+                2,
+                Now::with_boot(Wall::new(2, 0), Wall::default()),
+                Boot::Known,
+            ),
             end: End::Deleted,
             quality: Quality::Exact,
             only: None,

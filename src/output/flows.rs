@@ -25,14 +25,14 @@ pub fn text(out: &mut Vec<u8>, flow: &Flow) {
 
 fn line(out: &mut Vec<u8>, flow: &Flow, record: &Record) -> std::io::Result<()> {
     let times = flow.times;
-    let start = i64::try_from(times.start_ms).unwrap_or(i64::MAX);
+    let start = i64::try_from(times.start_ms()).unwrap_or(i64::MAX);
     let tuple = &record.tuple;
     let (src, dst) = ends(tuple);
     write!(
         out,
         "{} {:>7} {:<9} {:<3} {} {:>9} {:>13} {src} > {dst}",
         Wall::from_nanos(start.saturating_mul(1_000_000)),
-        times.end_ms.saturating_sub(times.start_ms) / 1000,
+        times.end_ms().saturating_sub(times.start_ms()) / 1000,
         Protocol(tuple.proto),
         flow.direction.name(),
         if record.reverse { '<' } else { '>' },
@@ -80,8 +80,8 @@ pub fn json(out: &mut Vec<u8>, flow: &Flow, ifindex: u16) {
 fn object(out: &mut Vec<u8>, flow: &Flow, record: &Record, ifindex: u16) {
     let mut object = Object::new(out);
     let tuple = &record.tuple;
-    object.number("flowStartMilliseconds", flow.times.start_ms);
-    object.number("flowEndMilliseconds", flow.times.end_ms);
+    object.number("flowStartMilliseconds", flow.times.start_ms());
+    object.number("flowEndMilliseconds", flow.times.end_ms());
     let (src, dst) = ends(tuple);
     let (source, destination) = match tuple.af {
         Af::Inet => ("sourceIPv4Address", "destinationIPv4Address"),
@@ -130,8 +130,9 @@ fn object(out: &mut Vec<u8>, flow: &Flow, record: &Record, ifindex: u16) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::{End, Quality, Times};
+    use crate::flow::{Boot, End, Quality, Times};
     use crate::state::{Address, Direction, IfName, StateId};
+    use crate::time::Now;
 
     fn flow() -> Flow {
         let v4 = |a: [u8; 4]| Address::from(std::net::IpAddr::from(a));
@@ -143,6 +144,8 @@ mod tests {
             sport: 4000,
             dport: 443,
         };
+        let boot = Wall::new(1_700_000_000, 0);
+        let now = Now::with_boot(boot.after(std::time::Duration::from_secs(20)), boot);
         Flow {
             id: StateId {
                 id: 0x6553_f100_0000_0001,
@@ -159,12 +162,7 @@ mod tests {
             }),
             packets: [10, 7],
             octets: [1234, 56789],
-            times: Times {
-                start: 1,
-                end: 2,
-                start_ms: 1_700_000_001_000,
-                end_ms: 1_700_000_013_000,
-            },
+            times: Times::new(1, 13, now, Boot::Known),
             end: End::Deleted,
             quality: Quality::Exact,
             only: None,

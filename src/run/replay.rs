@@ -229,10 +229,10 @@ impl Replay {
     fn handle_batch(&mut self, batch: &Batch) -> Result<Option<Ending>, String> {
         for (frame, octets) in batch.packets() {
             let stamp = frame.stamp.sane();
-            if let Some(ending) = self.advance(stamp)? {
-                return Ok(Some(ending));
-            }
-            let Some(now) = self.now() else { continue };
+            let now = match self.advance(stamp)? {
+                Ok(now) => now,
+                Err(ending) => return Ok(Some(ending)),
+            };
             self.outside.keep_whole(&mut self.engine, now);
             let packet = Packet {
                 stamp,
@@ -266,16 +266,16 @@ impl Replay {
         self.clock.map(|(clock, boot)| Now::with_boot(clock, boot))
     }
 
-    /// Moves the clock on to `stamp`, if that is later, doing what is due before.
-    fn advance(&mut self, stamp: Wall) -> Result<Option<Ending>, String> {
+    /// Moves the clock on to `stamp`, if that is later, doing what is due before: what it then says,
+    /// or why the loop ended.
+    fn advance(&mut self, stamp: Wall) -> Result<Result<Now, Ending>, String> {
         let Some((clock, boot)) = self.clock else {
-            self.start(stamp);
-            return Ok(None);
+            return Ok(Ok(self.start(stamp)));
         };
+        let target = Now::with_boot(clock.max(stamp), boot);
         if stamp <= clock {
-            return Ok(None);
+            return Ok(Ok(target));
         }
-        let target = Now::with_boot(stamp, boot);
         if let Some(pace) = &mut self.pace {
             pace.shorten_gap(stamp);
             while let Some(due) = self
@@ -285,23 +285,23 @@ impl Replay {
             {
                 let then = target.at(due);
                 if let Some(ending) = self.wait_until(then.wall)? {
-                    return Ok(Some(ending));
+                    return Ok(Err(ending));
                 }
                 self.engine.handle_timeout(then, target.uptime);
                 self.clock = Some((clock.max(then.wall), boot));
                 self.outside.send(&mut self.engine);
             }
             if let Some(ending) = self.wait_until(stamp)? {
-                return Ok(Some(ending));
+                return Ok(Err(ending));
             }
         }
         self.clock = Some((stamp, boot));
         self.engine.handle_timeout(target, target.uptime);
-        Ok(None)
+        Ok(Ok(target))
     }
 
     /// Sets the clock to the first packet's stamp.
-    fn start(&mut self, stamp: Wall) {
+    fn start(&mut self, stamp: Wall) -> Now {
         let unknown = || stamp.nanos().saturating_sub(UNKNOWN_BOOT_MS * 1_000_000);
         let boot = self.boot.unwrap_or_else(|| Wall::from_nanos(unknown()));
         if stamp < boot {
@@ -315,6 +315,7 @@ impl Replay {
             .keeper
             .restore(&mut self.engine, now, None, &mut self.outside.log);
         self.engine.start(now);
+        now
     }
 
     /// Sleeps until the pace allows `stamp`, or a signal ends it.

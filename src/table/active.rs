@@ -262,6 +262,12 @@ impl Active {
         self.lanes.len() * (Slab::<Entry>::octets_of(slots) + Slab::<Shown>::octets_of(slots))
     }
 
+    /// Whether any interface exports parts of flows.
+    #[inline(always)]
+    pub(super) fn is_any(&self) -> bool {
+        !self.lanes.is_empty()
+    }
+
     /// Nothing is due before this.
     pub(super) fn poll_timeout(&self) -> Option<Uptime> {
         self.lanes.iter().filter_map(Lane::due).min()
@@ -369,7 +375,7 @@ impl Table {
     }
 
     /// Hands over what interfaces that exported parts of a flow that ends did not export yet.
-    #[inline]
+    #[cold]
     pub(super) fn end_parts(
         &mut self,
         place: u32,
@@ -377,9 +383,6 @@ impl Table {
         flow: &Flow,
         done: &mut impl FnMut(Now, &Flow),
     ) {
-        if self.active.lanes.is_empty() {
-            return;
-        }
         let (last, epoch, boot) = (
             self.slots[place].last_packet(),
             self.epoch.unwrap_or(0),

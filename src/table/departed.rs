@@ -6,8 +6,7 @@
 //! overdue, evicted, cleared    a full state goes on, less what was exported
 //! ```
 //! Ends whose ids fall together share a set of four, of which the oldest makes room. That costs a
-//! write to one place an end, no allocation, and forgets early only on a very busy firewall. A set of
-//! deletes is one line of the cache, for every insert reads one and every delete writes one. Which
+//! write to one place an end, no allocation, and forgets early only on a very busy firewall. Which
 //! ids fall together is the same in every run, for a replay must be.
 
 use super::slot::{Counts, Second};
@@ -70,22 +69,13 @@ struct Deleted {
     at: u32,
 }
 
-/// Deletes whose ids fall together.
-#[derive(Clone, Copy, Debug)]
-#[repr(align(64))]
-struct DeletedSet([Deleted; WAYS]);
+const NONE_DELETED: Deleted = Deleted {
+    tag: 0,
+    creation: Second::NEVER,
+    at: 0,
+};
 
-const _: () = assert!(size_of::<DeletedSet>() == 64);
-
-const NONE_DELETED: DeletedSet = DeletedSet(
-    [Deleted {
-        tag: 0,
-        creation: Second::NEVER,
-        at: 0,
-    }; WAYS],
-);
-
-/// What is in a [`DeletedSet`], in brief: of all sets it stays in the cache, where the sets, half a
+/// What is in a set of deletes, in brief: of all sets it stays in the cache, where the sets, half a
 /// megabyte, do not. A state never deleted is seen by it alone to be none, and a delete writes into
 /// its set without a look at what is there.
 #[derive(Clone, Copy, Debug, Default)]
@@ -94,6 +84,17 @@ struct Brief {
     tags: [u8; WAYS],
     /// The oldest one's place.
     oldest: u8,
+}
+
+impl Brief {
+    /// Whether one has this octet.
+    #[inline(always)]
+    fn has(self, short: u8) -> bool {
+        // All at once: an octet is 0 if subtracting 1 borrows from its highest bit, which it had not.
+        const ONES: u32 = 0x0101_0101;
+        let unlike = u32::from_ne_bytes(self.tags) ^ (u32::from(short) * ONES);
+        unlike.wrapping_sub(ONES) & !unlike & (ONES << 7) != 0
+    }
 }
 
 /// An end of our own.
@@ -116,7 +117,9 @@ pub(super) enum Departure {
 /// The ends remembered.
 #[derive(Default)]
 pub(super) struct Departed {
-    deleted: Vec<DeletedSet>,
+    /// The first of each set, then the second of each, and so on: states that follow each other are
+    /// deleted about in that order, and four share a line of the cache.
+    deleted: Vec<Deleted>,
     /// Of each set of `deleted`.
     briefs: Vec<Brief>,
     dropped: Vec<[Option<Dropped>; WAYS]>,
@@ -134,17 +137,16 @@ impl Departed {
     #[inline(always)]
     fn put_deleted(&mut self, place: usize, deleted: Deleted) {
         if self.deleted.is_empty() {
-            self.deleted.resize(SETS, NONE_DELETED);
+            self.deleted.resize(SETS * WAYS, NONE_DELETED);
             self.briefs.resize(SETS, Brief::default());
         }
-        let (Some(brief), Some(DeletedSet(set))) =
-            (self.briefs.get_mut(place), self.deleted.get_mut(place))
-        else {
+        let Some(brief) = self.briefs.get_mut(place) else {
             return;
         };
         let way = usize::from(brief.oldest) % WAYS;
         brief.oldest = brief.oldest.wrapping_add(1);
-        if let (Some(short), Some(oldest)) = (brief.tags.get_mut(way), set.get_mut(way)) {
+        let oldest = self.deleted.get_mut(way * SETS + place);
+        if let (Some(short), Some(oldest)) = (brief.tags.get_mut(way), oldest) {
             *short = short_of(deleted.tag);
             *oldest = deleted;
         }
@@ -175,7 +177,7 @@ impl Departed {
         is_same_age: impl Fn(Second) -> bool,
     ) -> Option<Departure> {
         let brief = self.briefs.get(place(id)).copied().unwrap_or_default();
-        let is_listed = brief.tags.contains(&short_of(spread(id)));
+        let is_listed = brief.has(short_of(spread(id)));
         if !is_listed && self.dropped.is_empty() {
             return None;
         }
@@ -199,8 +201,13 @@ impl Departed {
                 && modulo(now).wrapping_sub(deleted.at) <= LATE
                 && is_same_age(deleted.creation)
         };
-        let deleted = self.deleted.get(place(identity.id));
-        deleted.is_some_and(|DeletedSet(set)| set.iter().any(is_late))
+        self.set(place(identity.id), 0).any(is_late)
+    }
+
+    /// A set of deletes, from the `first` on.
+    fn set(&self, set: usize, first: usize) -> impl Iterator<Item = &Deleted> {
+        let ways = (0..WAYS).map(move |way| (first + way) % WAYS);
+        ways.filter_map(move |way| self.deleted.get(way * SETS + set))
     }
 
     #[inline(never)]
@@ -209,7 +216,7 @@ impl Departed {
         identity: Identity,
         is_same_age: impl Fn(Second) -> bool,
     ) -> Option<Departure> {
-        set(&self.dropped, identity.id)
+        dropped(&self.dropped, identity.id)
             .find(|dropped| dropped.identity == identity && is_same_age(dropped.creation))
             .map(|dropped| Departure::Exported(dropped.exported))
     }
@@ -224,12 +231,8 @@ impl Departed {
         now: i64,
     ) -> impl Iterator<Item = (u64, Second, u32)> + '_ {
         let oldest = self.briefs.get(set).map_or(0, |brief| brief.oldest);
-        let sets = self.deleted.get(set).into_iter();
-        let ends = sets.flat_map(move |DeletedSet(set)| {
-            let ways = (0..WAYS).map(move |way| (usize::from(oldest) + way) % WAYS);
-            ways.filter_map(|way| set.get(way))
-        });
-        ends.filter(|end| end.tag != 0)
+        self.set(set, oldest.into())
+            .filter(|end| end.tag != 0)
             .map(move |end| (end.tag, end.creation, modulo(now).wrapping_sub(end.at)))
             .filter(|(_, _, age)| *age <= LATE)
     }
@@ -263,16 +266,15 @@ fn put<T: Copy>(sets: &mut Vec<[Option<T>; WAYS]>, id: StateId, value: T) {
     }
 }
 
-/// The set of `id`, the newest end first.
-fn set<T>(sets: &[[Option<T>; WAYS]], id: StateId) -> impl Iterator<Item = &T> {
+/// The set of `id` among those of our own ends, the newest first.
+fn dropped<T>(sets: &[[Option<T>; WAYS]], id: StateId) -> impl Iterator<Item = &T> {
     sets.get(place(id)).into_iter().flatten().flatten()
 }
 
 /// Where an id's set is. Ids are counted up, and states end about in the order they began in: one
 /// set after the other is in the cache sooner than sets by chance. Each creator begins elsewhere.
 fn place(id: StateId) -> usize {
-    let begin = u64::from(id.creatorid).wrapping_mul(SPREAD) >> 32;
-    usize::try_from(id.id.wrapping_add(begin) % SETS as u64).unwrap_or(0)
+    usize::try_from((id.id ^ u64::from(id.creatorid)) % SETS as u64).unwrap_or(0)
 }
 
 /// What an id gives to a tag. In the upper half there is nothing else.

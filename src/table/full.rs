@@ -11,6 +11,7 @@
 use super::departed::{Departure, Identity};
 use super::slot::{Birth, EXPORTED, KeyPair, Second, Share, Slot, is_plain};
 use super::{Arrival, Table, names};
+use crate::counters::count;
 use crate::flow::{End, Flow};
 use crate::slab::NONE;
 use crate::state::{StateId, StateKey};
@@ -48,6 +49,18 @@ fn is_dead(state: &Values<'_>, kind: Kind) -> bool {
 }
 
 impl Table {
+    /// Takes an INS in: [`Self::full_state`] of what there is most of, apart.
+    #[inline(never)]
+    pub(super) fn insert_state(
+        &mut self,
+        arrival: &Arrival,
+        state: &State<'_>,
+        done: &mut impl FnMut(Now, &Flow),
+    ) {
+        self.full_state(arrival, state, Kind::Insert, done);
+    }
+
+    #[inline(always)]
     pub(super) fn full_state(
         &mut self,
         arrival: &Arrival,
@@ -282,11 +295,10 @@ impl Table {
         if kind == Kind::Insert {
             slot.last = arrival.second;
         }
-        let place = self.slots.insert(slot);
+        let place = self.place(slot);
         self.index.insert(id, place);
-        self.push(place);
         self.active.enlist(place, arrival.now.uptime);
-        self.counters.inserted += 1;
+        count(&mut self.counters.inserted, 1);
         match kind {
             Kind::Insert => {
                 self.note_expire(arrival, state);

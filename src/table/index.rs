@@ -231,8 +231,9 @@ impl Index {
         }
         let page = &mut self.pages[self.inserted.page];
         page.places[nth] = place;
-        page.held += 1;
-        self.len += 1;
+        // Neither can be more than there are places.
+        page.held = page.held.wrapping_add(1);
+        self.len = self.len.wrapping_add(1);
     }
 
     /// Takes `id` out; the place that it had.
@@ -248,8 +249,9 @@ impl Index {
         if place == NONE {
             return None;
         }
-        self.len -= 1;
-        page.held -= 1;
+        // It was counted when it came.
+        self.len = self.len.wrapping_sub(1);
+        page.held = page.held.wrapping_sub(1);
         if page.held == 0 {
             self.free(self.taken);
         }

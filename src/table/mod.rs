@@ -47,7 +47,7 @@ pub use senders::{CreatorRecord, MAX_CREATORS, MAX_SENDERS, Sender, SenderId, Se
 pub use watch::{Event, WATCHER_OCTETS};
 
 use crate::accounting::{Counting, TCP};
-use crate::counters::TableCounters;
+use crate::counters::{TableCounters, count};
 use crate::flow::{Boot, End, Flow, Times};
 use crate::slab::{NONE, Slab};
 use crate::state::{StateId, Timeouts};
@@ -60,7 +60,7 @@ use index::Index;
 use keep::Doubtful;
 use memory::Memory;
 use names::Names;
-use queues::{Class, Queues};
+use queues::{Class, Links, Queues};
 use senders::Senders;
 use slot::{Counts, KeyPair, LEFT_OUT, Moment, Second, Share, Slot, Slots};
 
@@ -102,22 +102,11 @@ pub struct Arrival {
     /// `now` as states keep it.
     moment: Moment,
     sender: SenderId,
-    dialect: Dialect,
+    /// What the messages that come now are written in.
+    pub dialect: Dialect,
     /// Whether it was seen on pfsync0 itself, without an IP header: there v2 to v4 show a full
     /// update for each packet of a state (pfsync.md 1.2).
     is_pfsync0: bool,
-}
-
-impl Arrival {
-    /// What its next messages are written in.
-    #[inline(always)]
-    pub fn write_in(&mut self, dialect: Dialect) {
-        // Seldom another than before, and then a message must not wait for the octet to reach the
-        // cache.
-        if self.dialect != dialect {
-            self.dialect = dialect;
-        }
-    }
 }
 
 /// The states.
@@ -139,7 +128,7 @@ pub struct Table {
     active: Active,
     /// States read back after a crash that nothing was heard of yet.
     doubtful: Doubtful,
-    /// Uptime in seconds that slots count from: the first message's.
+    /// Uptime in seconds that slots count from: the first packet's.
     epoch: Option<i64>,
     /// What happened lately, if somebody watches.
     events: Option<Vec<Event>>,
@@ -188,13 +177,13 @@ impl Table {
 
     /// What the messages of a packet of `sender` come with: its stamp is the uptime `at`, and the
     /// clock, which never goes back, says `now`.
-    pub fn arrival(&self, now: Now, at: Uptime, sender: SenderId, is_pfsync0: bool) -> Arrival {
+    pub fn arrival(&mut self, now: Now, at: Uptime, sender: SenderId, is_pfsync0: bool) -> Arrival {
         let secs = at.secs();
         Arrival {
             now,
             at,
             secs,
-            second: Second::new(secs, self.epoch.unwrap_or(secs)),
+            second: Second::new(secs, *self.epoch.get_or_insert(secs)),
             moment: Moment::new(now.uptime),
             sender,
             dialect: Dialect::OpenBsd47,
@@ -294,11 +283,8 @@ impl Table {
         message: &Message<'_>,
         done: &mut impl FnMut(Now, &Flow),
     ) {
-        if self.epoch.is_none() {
-            self.epoch = Some(arrival.secs);
-        }
         match message {
-            Message::Insert(state) => self.full_state(arrival, state, Kind::Insert, done),
+            Message::Insert(state) => self.insert_state(arrival, state, done),
             Message::Update(state) => self.full_state(arrival, state, Kind::Update, done),
             Message::Delete(state) => self.full_state(arrival, state, Kind::Delete, done),
             Message::UpdateCompressed(update) => self.update_compressed(arrival, update),
@@ -306,8 +292,8 @@ impl Table {
                 Some(place) => {
                     self.confirm(place);
                     if self.is_ended_by(place, arrival) {
-                        self.counters.deleted += 1;
-                        self.finish(place, arrival.now, End::Deleted, done);
+                        count(&mut self.counters.deleted, 1);
+                        self.finish_here(place, arrival.now, End::Deleted, done);
                     } else {
                         self.index.insert(*id, place);
                     }
@@ -443,7 +429,6 @@ impl Table {
         }
     }
 
-    #[inline(always)]
     fn push(&mut self, place: u32) {
         let Self {
             queues,
@@ -457,6 +442,23 @@ impl Table {
         });
     }
 
+    /// Puts a new state into its place and at the end of its list.
+    #[inline(always)]
+    fn place(&mut self, mut slot: Slot) -> u32 {
+        let Self {
+            queues,
+            slots,
+            senders,
+            settings,
+            ..
+        } = self;
+        let place = slots.upcoming();
+        slot.prev = queues.append(slots, place, Class::of(&slot), slot.seen, |class, seen| {
+            deadline(&settings.timeouts, senders, class, seen)
+        });
+        slots.insert(slot)
+    }
+
     /// Takes a state out and hands its flow over.
     fn end(&mut self, place: u32, now: Now, end: End, done: &mut impl FnMut(Now, &Flow)) {
         self.index.take(self.slots[place].state_id());
@@ -464,7 +466,13 @@ impl Table {
     }
 
     /// Ends a state that is in the index no more.
+    #[inline(never)]
     fn finish(&mut self, place: u32, now: Now, end: End, done: &mut impl FnMut(Now, &Flow)) {
+        self.finish_here(place, now, end, done);
+    }
+
+    #[inline(always)]
+    fn finish_here(&mut self, place: u32, now: Now, end: End, done: &mut impl FnMut(Now, &Flow)) {
         if !self.doubtful.is_empty() && self.doubtful.take(place) {
             self.counters.unconfirmed += 1;
             self.active.forget(place);
@@ -485,7 +493,9 @@ impl Table {
             let exported = total.at_least(&exported);
             self.departed.dropped(identity, slot.creation, exported);
         }
-        self.end_parts(place, now, &flow, done);
+        if self.active.is_any() {
+            self.end_parts(place, now, &flow, done);
+        }
         self.remove(place);
         done(now, &flow);
     }
@@ -510,23 +520,35 @@ impl Table {
 
     #[inline(always)]
     fn remove(&mut self, place: u32) {
-        self.queues.unlink(&mut self.slots, place);
-        self.remove_unlisted(place);
+        let slot = &self.slots[place];
+        let (links, belongings) = (Links::of(slot), Belongings::of(slot));
+        self.queues.unlink_between(&mut self.slots, links);
+        self.free(place, &belongings);
     }
 
     /// [`Self::remove`] of a state that is in no list.
-    #[inline(always)]
     fn remove_unlisted(&mut self, place: u32) {
-        let slot = &self.slots[place];
-        self.names.release(slot.creatorid, slot.ifname);
-        if slot.keys != NONE {
-            self.keys.free(slot.keys);
+        let belongings = Belongings::of(&self.slots[place]);
+        self.free(place, &belongings);
+    }
+
+    /// Frees a place and what the state in it had elsewhere.
+    #[inline(always)]
+    fn free(&mut self, place: u32, belongings: &Belongings) {
+        let Belongings {
+            creatorid,
+            ifname,
+            keys,
+            mut shares,
+        } = *belongings;
+        self.names.release(creatorid, ifname);
+        if keys != NONE {
+            self.keys.free(keys);
         }
-        let mut share = slot.shares;
-        while share < LEFT_OUT {
-            let next = self.shares[share].next;
-            self.shares.free(share);
-            share = next;
+        while shares < LEFT_OUT {
+            let next = self.shares[shares].next;
+            self.shares.free(shares);
+            shares = next;
         }
         self.slots.free(place);
         self.tell(Event::Ended { place });
@@ -561,6 +583,26 @@ impl Table {
 
     fn second(&self, uptime_secs: i64) -> Second {
         Second::new(uptime_secs, self.epoch.unwrap_or(0))
+    }
+}
+
+/// What a state has elsewhere than in its slot.
+struct Belongings {
+    creatorid: u32,
+    ifname: u16,
+    keys: u32,
+    shares: u32,
+}
+
+impl Belongings {
+    #[inline(always)]
+    fn of(slot: &Slot) -> Self {
+        Self {
+            creatorid: slot.creatorid,
+            ifname: slot.ifname,
+            keys: slot.keys,
+            shares: slot.shares,
+        }
     }
 }
 

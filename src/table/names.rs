@@ -62,7 +62,8 @@ impl Names {
             && latest.number != FORGOTTEN
             && let Some((_, states)) = self.names.get_mut(usize::from(latest.number))
         {
-            *states += 1;
+            // As many as there are places.
+            *states = states.wrapping_add(1);
             return latest.number;
         }
         self.acquire_other(creatorid, name)

@@ -31,6 +31,25 @@ pub(super) struct Class {
     pub(super) is_overdue: bool,
 }
 
+/// Where a state is in its list.
+#[derive(Clone, Copy)]
+pub(super) struct Links {
+    class: Class,
+    prev: u32,
+    next: u32,
+}
+
+impl Links {
+    #[inline(always)]
+    pub(super) fn of(slot: &Slot) -> Self {
+        Self {
+            class: Class::of(slot),
+            prev: slot.prev,
+            next: slot.next,
+        }
+    }
+}
+
 /// Number of a class's list.
 type ListId = u32;
 
@@ -41,7 +60,8 @@ const _: () = assert!(PFTMS as usize == PFTM_COUNT + 1);
 const LISTS: u32 = 2 * PFTMS;
 
 impl Class {
-    fn of(slot: &Slot) -> Self {
+    #[inline(always)]
+    pub(super) fn of(slot: &Slot) -> Self {
         Self {
             sender: slot.sender,
             pftm: slot.pftm,
@@ -100,23 +120,34 @@ pub(super) struct Queues {
 impl Queues {
     /// Appends the state at `place` to its class's list. `deadline` tells when a state of a class
     /// last heard of at a time is due.
-    #[inline(always)]
     pub(super) fn push(
         &mut self,
         slots: &mut Slots,
         place: u32,
         deadline: impl Fn(Class, Uptime) -> Uptime,
     ) {
+        let slot = &slots[place];
+        let prev = self.append(slots, place, Class::of(slot), slot.seen, deadline);
         let slot = &mut slots[place];
-        let class = Class::of(slot);
+        (slot.prev, slot.next) = (prev, NONE);
+    }
+
+    /// [`Self::push`] of a state that need not be in its place yet: the neighbour that it has to
+    /// name before it, and none after.
+    #[inline(always)]
+    pub(super) fn append(
+        &mut self,
+        slots: &mut Slots,
+        place: u32,
+        class: Class,
+        seen: Uptime,
+        deadline: impl Fn(Class, Uptime) -> Uptime,
+    ) -> u32 {
         let id = class.list();
-        let seen = slot.seen;
         if id as usize >= self.lists.len() {
             self.lists.resize(id as usize + 1, EMPTY);
         }
         let list = &mut self.lists[id as usize];
-        slot.prev = list.tail;
-        slot.next = NONE;
         let tail = std::mem::replace(&mut list.tail, place);
         if tail == NONE {
             list.head = place;
@@ -131,15 +162,21 @@ impl Queues {
             list.is_idle_queued = true;
             self.idle.push(Reverse((seen, id)));
         }
+        tail
     }
 
     /// Takes the state at `place` out of its list.
-    #[inline(always)]
     pub(super) fn unlink(&mut self, slots: &mut Slots, place: u32) {
-        let slot = &slots[place];
-        let (prev, next) = (slot.prev, slot.next);
+        let links = Links::of(&slots[place]);
+        self.unlink_between(slots, links);
+    }
+
+    /// [`Self::unlink`] of a state with these links.
+    #[inline(always)]
+    pub(super) fn unlink_between(&mut self, slots: &mut Slots, links: Links) {
+        let Links { class, prev, next } = links;
         if prev == NONE || next == NONE {
-            let list = &mut self.lists[Class::of(slot).list() as usize];
+            let list = &mut self.lists[class.list() as usize];
             if prev == NONE {
                 list.head = next;
             }

@@ -76,8 +76,8 @@ pub struct SenderRecord {
     pub packets: PacketCounters,
     /// What it said about whose states.
     creators: Vec<CreatorRecord>,
-    /// Whose states its last messages were about.
-    pub latest_creator: Option<u32>,
+    /// The record in `creators` of those that its last messages were about.
+    latest: usize,
     /// Stamp of its last packet.
     pub last: Wall,
     /// The last bulk status it sent, and when.
@@ -95,7 +95,7 @@ impl SenderRecord {
             dialect: None,
             packets: PacketCounters::default(),
             creators: Vec::new(),
-            latest_creator: None,
+            latest: 0,
             last: Wall::default(),
             bus: None,
             is_version_logged: false,
@@ -103,36 +103,46 @@ impl SenderRecord {
         }
     }
 
-    /// Counts messages, which are about the states of `creatorid` if of anybody's.
-    pub fn add_messages(&mut self, creatorid: Option<u32>, messages: &MessageCounters) {
-        self.packets.add_messages(messages);
-        self.latest_creator = creatorid;
-        if let Some(creatorid) = creatorid {
-            let place = self.creator_place(creatorid);
-            if let Some(record) = self.creators.get_mut(place) {
-                record.messages.add(messages);
-            }
+    /// Counts so many messages of `action`, which are about the states of `creatorid` if of
+    /// anybody's.
+    pub fn add_messages(&mut self, creatorid: Option<u32>, action: Action, messages: u64) {
+        self.packets.add_messages(action, messages);
+        let Some(creatorid) = creatorid else { return };
+        match self.creators.get_mut(self.latest) {
+            Some(latest) if latest.creatorid == creatorid => latest.messages.add(action, messages),
+            _ => self.add_others_messages(creatorid, action, messages),
         }
     }
 
-    fn creator_place(&mut self, creatorid: u32) -> usize {
+    /// [`Self::add_messages`] about others' states than the last messages were.
+    #[cold]
+    fn add_others_messages(&mut self, creatorid: u32, action: Action, messages: u64) {
         let find = |records: &[CreatorRecord], creatorid| {
-            records
-                .iter()
-                .position(|record| record.creatorid == creatorid)
+            let mut records = records.iter();
+            records.position(|record| record.creatorid == creatorid)
         };
-        let creatorid = match find(&self.creators, creatorid) {
-            Some(place) => return place,
-            None if self.creators.len() < MAX_CREATORS => creatorid,
-            None => 0,
+        let known = find(&self.creators, creatorid);
+        let (creatorid, known) = match known {
+            None if self.creators.len() >= MAX_CREATORS => (0, find(&self.creators, 0)),
+            known => (creatorid, known),
         };
-        find(&self.creators, creatorid).unwrap_or_else(|| {
+        self.latest = known.unwrap_or_else(|| {
             self.creators.push(CreatorRecord {
                 creatorid,
                 messages: MessageCounters::default(),
             });
             self.creators.len() - 1
-        })
+        });
+        if let Some(record) = self.creators.get_mut(self.latest) {
+            record.messages.add(action, messages);
+        }
+    }
+
+    /// Whose states its last messages were about, if any.
+    pub fn latest_creator(&self) -> Option<u32> {
+        self.creators
+            .get(self.latest)
+            .map(|record| record.creatorid)
     }
 
     /// What it said about whose states, in the order first heard of.
@@ -228,15 +238,10 @@ mod tests {
     #[test]
     fn creators_beyond_the_bound_are_one() {
         let mut record = SenderRecord::new(Sender::Local);
-        let one = |action| {
-            let mut messages = MessageCounters::default();
-            messages.message(action);
-            messages
-        };
         for creatorid in 1..=200 {
-            record.add_messages(Some(creatorid), &one(Action::Insert));
+            record.add_messages(Some(creatorid), Action::Insert, 1);
         }
-        record.add_messages(Some(3), &one(Action::Clear));
+        record.add_messages(Some(3), Action::Clear, 1);
         let inserts = |record: &CreatorRecord| record.actions().map(|(_, n)| n).sum::<u64>();
         assert_eq!(record.creators().len(), MAX_CREATORS + 1);
         assert_eq!(record.creators().iter().map(inserts).sum::<u64>(), 201);

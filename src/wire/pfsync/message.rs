@@ -327,7 +327,7 @@ impl Message<'_> {
     pub fn creatorid(&self) -> Option<u32> {
         match self {
             Self::Insert(state) | Self::Update(state) | Self::Delete(state) => {
-                Some(state.state_id().creatorid)
+                Some(state.creatorid())
             }
             Self::UpdateCompressed(update) => Some(update.state.creatorid),
             Self::DeleteCompressed(id) | Self::InsertAck(id) => Some(id.creatorid),

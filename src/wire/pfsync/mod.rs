@@ -293,8 +293,10 @@ impl Outcome {
 
 /// Who is told of the messages in a packet.
 pub trait Listener {
-    /// Whether it wants to be told what is [`Self::coming`]. Asked once for messages of a kind.
-    fn looks_ahead(&self) -> bool {
+    /// Messages of one action come, written in `dialect`: whether it wants to be told what is
+    /// [`Self::coming`].
+    fn begin(&mut self, dialect: Dialect) -> bool {
+        let _ = dialect;
         false
     }
 
@@ -306,6 +308,11 @@ pub trait Listener {
 
     /// A message that makes sense.
     fn message(&mut self, dialect: Dialect, message: Message<'_>);
+
+    /// The messages since [`Self::begin`], which were of `action`, are over.
+    fn end(&mut self, action: Action) {
+        let _ = action;
+    }
 }
 
 /// Most messages that a [`Listener`] is told of before they come.

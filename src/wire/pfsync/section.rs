@@ -94,7 +94,7 @@ impl Section {
         }
         // What there is most of has loops of its own: what kind of message it is, and so what is to
         // be done with it, is asked once a section and not once a message.
-        match self.action {
+        let is_whole = match self.action {
             Action::Insert => self.walk(Action::Insert, dialect, packet, missing, errors, each),
             Action::UpdateCompressed => {
                 let action = Action::UpdateCompressed;
@@ -105,7 +105,9 @@ impl Section {
                 self.walk(action, dialect, packet, missing, errors, each)
             }
             action => self.walk(action, dialect, packet, missing, errors, each),
-        }
+        };
+        each.end(self.action);
+        is_whole
     }
 
     /// [`Self::messages`] of `action`.
@@ -119,57 +121,57 @@ impl Section {
         errors: &mut FirstError,
         each: &mut impl Listener,
     ) -> bool {
-        let looks_ahead = each.looks_ahead();
-        let mut offset = self.offset;
+        let mut ahead = if each.begin(dialect) { 0 } else { usize::MAX };
+        let all = packet.get(self.offset..).unwrap_or_default();
+        let mut rest = all.chunks_exact(self.size.max(1));
         for n in 0..self.count {
-            if looks_ahead && n % AHEAD == 0 {
-                self.announce(action, dialect, packet, n, each);
+            if n == ahead {
+                let count = (self.count - n).min(AHEAD);
+                announce(action, dialect, rest.clone().take(count), each);
+                ahead += AHEAD;
             }
-            let Some(octets) = packet.get(offset..offset + self.size) else {
-                let have = packet.len().saturating_sub(offset);
+            // Where there is no error it need not be known.
+            let offset = || self.offset + n * self.size;
+            let Some(octets) = rest.next() else {
                 errors.note(if missing > 0 {
                     Error::Cut { missing }
                 } else {
                     Error::Messages {
-                        offset,
+                        offset: offset(),
                         need: self.size,
-                        have,
+                        have: packet.len().saturating_sub(offset()),
                     }
                 });
                 return false;
             };
             match Message::read(action, self.number, dialect, octets) {
                 Ok(message) => each.message(dialect, message),
-                Err(field) => errors.note(Error::Value { field, offset }),
+                Err(field) => errors.note(Error::Value {
+                    field,
+                    offset: offset(),
+                }),
             }
-            offset += self.size;
         }
         true
     }
+}
 
-    /// Says which states the messages from the `n`th on are about.
-    #[inline(always)]
-    fn announce(
-        &self,
-        action: Action,
-        dialect: Dialect,
-        packet: &[u8],
-        n: usize,
-        each: &mut impl Listener,
-    ) {
-        let Some((id, creatorid)) = action.places_of_id(dialect) else {
-            return;
-        };
-        let rest = packet
-            .get(self.offset + n * self.size..)
-            .unwrap_or_default();
-        let count = (self.count - n).min(AHEAD);
-        for octets in rest.chunks_exact(self.size).take(count) {
-            each.coming(StateId {
-                id: BigEndian::read_u64(&octets[id..]),
-                creatorid: BigEndian::read_u32(&octets[creatorid..]),
-            });
-        }
+/// Says which states these messages are about.
+#[inline(always)]
+fn announce<'a>(
+    action: Action,
+    dialect: Dialect,
+    messages: impl Iterator<Item = &'a [u8]>,
+    each: &mut impl Listener,
+) {
+    let Some((id, creatorid)) = action.places_of_id(dialect) else {
+        return;
+    };
+    for octets in messages {
+        each.coming(StateId {
+            id: BigEndian::read_u64(&octets[id..]),
+            creatorid: BigEndian::read_u32(&octets[creatorid..]),
+        });
     }
 }
 

@@ -388,7 +388,7 @@ fn what_is_read_at_once_is_what_the_fields_say() {
 struct Told(Vec<Result<StateId, StateId>>);
 
 impl Listener for Told {
-    fn looks_ahead(&self) -> bool {
+    fn begin(&mut self, _: Dialect) -> bool {
         true
     }
 
