@@ -236,13 +236,31 @@ fn lens_of_datagrams(path: &str, words: &str, tap: &str) -> Vec<usize> {
     lens
 }
 
-/// More than any datagram.
-const OCTETS: [u8; 2048] = [0; 2048];
+/// Datagrams put one behind the other before they are sent, octets: as many as in a replay. All at
+/// one place they would be nearer to the processor than any program has what it wrote.
+const BUFFER: usize = 1 << 17;
+
+/// Datagrams of these lengths, as many as fit into a buffer.
+fn buffered(lens: &[usize]) -> impl Iterator<Item = Vec<&[u8]>> {
+    static OCTETS: [u8; BUFFER] = [1; BUFFER];
+    let mut rest = lens;
+    std::iter::from_fn(move || {
+        let mut octets = &OCTETS[..];
+        let mut datagrams = Vec::new();
+        while let Some((len, others)) = rest.split_first()
+            && let Some((datagram, behind)) = octets.split_at_checked(*len)
+        {
+            datagrams.push(datagram);
+            (octets, rest) = (behind, others);
+        }
+        Some(datagrams).filter(|datagrams| !datagrams.is_empty())
+    })
+}
 
 fn send_each(lens: &[usize], to: SocketAddr) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    for len in lens {
-        socket.send_to(&OCTETS[..*len], to).unwrap();
+    for datagram in buffered(lens).flatten() {
+        socket.send_to(datagram, to).unwrap();
     }
 }
 
@@ -259,9 +277,8 @@ fn send_many(lens: &[usize], to: SocketAddr, cutting: Cutting) {
     if cutting == Cutting::Never {
         udp.forbid_cutting();
     }
-    let all: Vec<&[u8]> = lens.iter().map(|len| &OCTETS[..*len]).collect();
-    for some in all.chunks(180) {
-        let mut rest = some;
+    for some in buffered(lens) {
+        let mut rest = &some[..];
         while !rest.is_empty() {
             rest = &rest[udp.send(rest).unwrap()..];
         }

@@ -173,9 +173,9 @@ impl Exporter {
         note_quality(counters, flow.quality, all_octets);
         count(&mut counters.exported, 1);
         counters.octets = counters.octets.saturating_add(all_octets);
-        // A record for each direction with octets.
-        count(&mut counters.records, u64::from(octets > 0));
-        count(&mut counters.records, u64::from(octets_back > 0));
+        // A record for each direction with octets, of which one has some.
+        let is_both = octets > 0 && octets_back > 0;
+        count(&mut counters.records, 1 + u64::from(is_both));
         let ifindex = self.config.ifindex(flow.ifname);
         let served = &self.served;
         for interface in &mut self.interfaces {
@@ -374,6 +374,7 @@ impl Engine {
     }
 
     /// When [`Self::handle_timeout`] has something to do.
+    #[inline]
     pub fn poll_timeout(&self) -> Option<Uptime> {
         let solicitor = self.solicitor.as_ref().and_then(Solicitor::poll_timeout);
         let due = Uptime::earliest(self.table.poll_timeout(), solicitor);

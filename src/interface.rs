@@ -242,6 +242,7 @@ impl Interface {
     }
 
     /// When [`Self::handle_timeout`] has something to do.
+    #[inline]
     pub fn poll_timeout(&self) -> Option<Uptime> {
         Uptime::earliest(self.netflow5.poll_timeout(), self.ipfix.poll_timeout())
     }

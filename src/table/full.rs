@@ -1,6 +1,6 @@
 //! Full states: INS, UPD and DEL.
 //!
-//! One that is not held is learned (`learn`), one that is held is held against what is known of it
+//! One that is not held is learned (`insert`), one that is held is held against what is known of it
 //! (`full_held`). Learning is most of what a busy firewall has us do, and an INS is one function
 //! from its octets to its slot: all that is marked so is inlined into `full_state`, for OpenBSD's
 //! dialect and for the others apart, and what is called from there is not handed the values read.
@@ -69,18 +69,23 @@ impl Table {
         done: &mut impl FnMut(Now, &Flow),
     ) {
         let place = if state.dialect() == Dialect::OpenBsd47 {
-            match self.index.find_nearby(state.values_of_v6().id) {
+            let id = state.values_of_v6().id;
+            let is_new = self.newest.is_beyond(id);
+            match self.find_full(id, is_new) {
                 Some(place) => self.full_held(place, arrival, state, kind, done),
                 None => self.full_new(
                     arrival,
                     #[inline(always)]
                     || state.values_of_v6(),
                     kind,
+                    is_new,
                     done,
                 ),
             }
         } else {
-            match self.index.find_nearby(state.state_id()) {
+            let id = state.state_id();
+            let is_new = self.newest.is_beyond(id);
+            match self.find_full(id, is_new) {
                 Some(place) => self.full_held(place, arrival, state, kind, done),
                 None => {
                     let values = state.values();
@@ -89,6 +94,7 @@ impl Table {
                         #[inline(always)]
                         || values,
                         kind,
+                        is_new,
                         done,
                     )
                 }
@@ -104,13 +110,24 @@ impl Table {
         }
     }
 
-    /// Takes in a full state that is not held; its place unless it was old news. `values` reads it.
+    /// The place of a state, which `is_new` says there never was.
+    #[inline(always)]
+    fn find_full(&self, id: StateId, is_new: bool) -> Option<u32> {
+        if is_new {
+            return None;
+        }
+        self.index.find_nearby(id)
+    }
+
+    /// Takes in a full state that is not held, or never was; its place unless it was old news.
+    /// `values` reads it.
     #[inline(always)]
     fn full_new<'a>(
         &mut self,
         arrival: &Arrival,
         values: impl Fn() -> Values<'a>,
         kind: Kind,
+        is_new: bool,
         done: &mut impl FnMut(Now, &Flow),
     ) -> Option<u32> {
         let state = &values();
@@ -119,7 +136,42 @@ impl Table {
             return None;
         }
         let creation = arrival.second.before(age(state).unwrap_or(0));
-        self.learn(arrival, values, kind, creation, None, done)
+        if !is_new
+            && let Some(departure) =
+                self.departure(arrival.now, state.id, || values().wire, creation)
+        {
+            return self.full_departed(arrival, &values(), kind, creation, departure, done);
+        }
+        Some(self.insert(arrival, values, kind, creation, done))
+    }
+
+    /// Takes in a full state that is not held but of which it is known what became; its place unless
+    /// it was old news.
+    #[cold]
+    fn full_departed(
+        &mut self,
+        arrival: &Arrival,
+        state: &Values<'_>,
+        kind: Kind,
+        creation: Second,
+        departure: Departure,
+        done: &mut impl FnMut(Now, &Flow),
+    ) -> Option<u32> {
+        let exported = match departure {
+            Departure::Late => {
+                self.counters.late += 1;
+                return None;
+            }
+            Departure::Exported(counts) => counts,
+        };
+        // Without room to remember what was exported that would be exported again.
+        if !self.has_room_for_share() {
+            self.counters.shares_refused += 1;
+            return None;
+        }
+        let place = self.insert(arrival, || *state, kind, creation, done);
+        self.add_share(place, Share::new(EXPORTED, exported, arrival.now.uptime));
+        Some(place)
     }
 
     /// Takes in a full state with the id of one that is held at `place`, be it that or another; its
@@ -144,7 +196,18 @@ impl Table {
             self.full_again(place, arrival, state, kind)
                 .then_some(place)
         } else {
-            self.learn(arrival, || *state, kind, creation, Some(place), done)
+            let departure = self.departure(arrival.now, state.id, || state.wire, creation);
+            if departure != Some(Departure::Late) {
+                self.counters.replaced += 1;
+                let end = self.end_of(place, End::Replaced);
+                self.end(place, arrival.now, end, done);
+            }
+            match departure {
+                None => Some(self.insert(arrival, || *state, kind, creation, done)),
+                Some(departure) => {
+                    self.full_departed(arrival, state, kind, creation, departure, done)
+                }
+            }
         }
     }
 
@@ -170,42 +233,6 @@ impl Table {
         self.note_activity(place, arrival, state, kind);
         self.refresh(place, arrival, state.timeout);
         true
-    }
-
-    /// Takes in a full state that is not held, or was until now under the same id at `held`;
-    /// nothing if it departed a moment ago.
-    #[inline(always)]
-    fn learn<'a>(
-        &mut self,
-        arrival: &Arrival,
-        values: impl Fn() -> Values<'a>,
-        kind: Kind,
-        creation: Second,
-        held: Option<u32>,
-        done: &mut impl FnMut(Now, &Flow),
-    ) -> Option<u32> {
-        let id = values().id;
-        let departure = self.departure(arrival.now, id, || values().wire, creation);
-        if departure == Some(Departure::Late) {
-            self.counters.late += 1;
-            return None;
-        }
-        if let Some(place) = held {
-            self.counters.replaced += 1;
-            let end = self.end_of(place, End::Replaced);
-            self.end(place, arrival.now, end, done);
-        }
-        // Without room to remember what was exported that would be exported again.
-        if matches!(departure, Some(Departure::Exported(_))) && !self.has_room_for_share() {
-            self.counters.shares_refused += 1;
-            return None;
-        }
-        let place = self.insert(arrival, values, kind, creation, done);
-        if let Some(Departure::Exported(counts)) = departure {
-            let full = arrival.now.uptime;
-            self.add_share(place, Share::new(EXPORTED, counts, full));
-        }
-        Some(place)
     }
 
     /// What became of the very state that a full message is about, if that is remembered.
@@ -297,6 +324,7 @@ impl Table {
         }
         let place = self.place(slot);
         self.index.insert(id, place);
+        self.newest.note(id);
         self.active.enlist(place, arrival.now.uptime);
         count(&mut self.counters.inserted, 1);
         match kind {

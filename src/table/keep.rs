@@ -261,6 +261,7 @@ impl Table {
     /// Takes a record back, of a file that was checked.
     pub fn restore(&mut self, restore: &mut Restore, record: &wire::Record) {
         self.epoch.get_or_insert(restore.now.uptime.secs());
+        self.newest.go_blind();
         match record {
             wire::Record::Sender(sender) => self.restore_sender(restore, sender),
             wire::Record::State(state) => self.restore_state(restore, state),

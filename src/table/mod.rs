@@ -31,6 +31,7 @@ mod index;
 mod keep;
 mod memory;
 mod names;
+mod newest;
 mod queues;
 mod senders;
 mod slot;
@@ -60,6 +61,7 @@ use index::Index;
 use keep::Doubtful;
 use memory::Memory;
 use names::Names;
+use newest::Newest;
 use queues::{Class, Links, Queues};
 use senders::Senders;
 use slot::{Counts, KeyPair, LEFT_OUT, Moment, Second, Share, Slot, Slots};
@@ -125,6 +127,7 @@ pub struct Table {
     names: Names,
     senders: Senders,
     departed: Departed,
+    newest: Newest,
     active: Active,
     /// States read back after a crash that nothing was heard of yet.
     doubtful: Doubtful,
@@ -152,6 +155,7 @@ impl Table {
             names: Names::default(),
             senders: Senders::default(),
             departed: Departed::default(),
+            newest: Newest::default(),
             active: Active::default(),
             doubtful: Doubtful::default(),
             epoch: None,
@@ -293,7 +297,7 @@ impl Table {
                     self.confirm(place);
                     if self.is_ended_by(place, arrival) {
                         count(&mut self.counters.deleted, 1);
-                        self.finish_here(place, arrival.now, End::Deleted, done);
+                        self.finish_confirmed(place, arrival.now, End::Deleted, done);
                     } else {
                         self.index.insert(*id, place);
                     }
@@ -468,17 +472,24 @@ impl Table {
     /// Ends a state that is in the index no more.
     #[inline(never)]
     fn finish(&mut self, place: u32, now: Now, end: End, done: &mut impl FnMut(Now, &Flow)) {
-        self.finish_here(place, now, end, done);
-    }
-
-    #[inline(always)]
-    fn finish_here(&mut self, place: u32, now: Now, end: End, done: &mut impl FnMut(Now, &Flow)) {
         if !self.doubtful.is_empty() && self.doubtful.take(place) {
             self.counters.unconfirmed += 1;
             self.active.forget(place);
             self.remove(place);
             return;
         }
+        self.finish_confirmed(place, now, end, done);
+    }
+
+    /// [`Self::finish`] of a state that is not doubtful.
+    #[inline(always)]
+    fn finish_confirmed(
+        &mut self,
+        place: u32,
+        now: Now,
+        end: End,
+        done: &mut impl FnMut(Now, &Flow),
+    ) {
         let slot = &self.slots[place];
         let flow = self.flow(slot, now, end, self.unexported(slot));
         let identity = slot.identity(&self.keys);

@@ -326,9 +326,7 @@ impl Message<'_> {
     #[inline(always)]
     pub fn creatorid(&self) -> Option<u32> {
         match self {
-            Self::Insert(state) | Self::Update(state) | Self::Delete(state) => {
-                Some(state.creatorid())
-            }
+            Self::Insert(state) | Self::Update(state) | Self::Delete(state) => Some(state.owner()),
             Self::UpdateCompressed(update) => Some(update.state.creatorid),
             Self::DeleteCompressed(id) | Self::InsertAck(id) => Some(id.creatorid),
             Self::UpdateRequest(id) => Some(id.creatorid).filter(|creatorid| *creatorid != 0),

@@ -82,6 +82,16 @@ impl<'a> State<'a> {
         Ok(())
     }
 
+    /// Whose it is: its creatorid.
+    #[inline(always)]
+    pub(super) fn owner(&self) -> u32 {
+        if self.dialect == Dialect::OpenBsd47 {
+            self.of_v6().creatorid()
+        } else {
+            self.creatorid()
+        }
+    }
+
     /// What the table reads, at once.
     #[inline]
     pub fn values(&self) -> Values<'a> {

@@ -1,0 +1,126 @@
+//! How far each creator has counted: a state beyond that is neither held nor was it deleted or
+//! dropped, and nobody needs to look.
+//!
+//! Kernels count their states up, so most that are learned are such. What this tells is certain:
+//! where it does not know it says that nothing is new. That is so for creators of which too many
+//! were heard and, for all of them, after a restart: of deleted states a keep file has no ids.
+
+use std::collections::HashMap;
+
+use crate::state::StateId;
+
+/// Most creators whose highest id is known.
+const MAX_CREATORS: usize = 64;
+
+/// The highest id of each creator's states.
+pub(super) struct Newest {
+    /// Whose state came last, and that creator's highest: they come in runs.
+    creatorid: u32,
+    highest: u64,
+    /// The highest of the others, and of that one when its run began.
+    known: HashMap<u32, u64>,
+    /// Whether states were read back, about which nothing is known here.
+    is_blind: bool,
+}
+
+impl Default for Newest {
+    fn default() -> Self {
+        Self {
+            creatorid: 0,
+            highest: u64::MAX,
+            known: HashMap::new(),
+            is_blind: false,
+        }
+    }
+}
+
+impl Newest {
+    /// Whether there was no state with this id, nor with a higher one of the same creator.
+    #[inline(always)]
+    pub(super) fn is_beyond(&self, id: StateId) -> bool {
+        id.creatorid == self.creatorid && id.id > self.highest
+    }
+
+    /// A state is held from now on.
+    #[inline(always)]
+    pub(super) fn note(&mut self, id: StateId) {
+        if id.creatorid != self.creatorid {
+            self.turn_to(id.creatorid);
+        }
+        self.highest = self.highest.max(id.id);
+    }
+
+    /// A run of another creator's states begins.
+    #[cold]
+    fn turn_to(&mut self, creatorid: u32) {
+        if let Some(highest) = self.known.get_mut(&self.creatorid) {
+            *highest = self.highest;
+        }
+        let has_room = self.known.len() < MAX_CREATORS && !self.is_blind;
+        self.creatorid = creatorid;
+        self.highest = match self.known.get(&creatorid) {
+            Some(highest) => *highest,
+            // It had no state ever.
+            None if has_room => {
+                self.known.insert(creatorid, 0);
+                0
+            }
+            None => u64::MAX,
+        };
+    }
+
+    /// States come, or are known to be gone, that are not noted.
+    pub(super) fn go_blind(&mut self) {
+        *self = Self {
+            is_blind: true,
+            ..Self::default()
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(id: u64, creatorid: u32) -> StateId {
+        StateId { id, creatorid }
+    }
+
+    #[test]
+    fn an_id_is_beyond_if_its_creator_had_none_as_high_whoever_else_counts() {
+        let mut newest = Newest::default();
+        for (number, creatorid) in [(9, 1), (5, 1), (70, 2), (3, 1), (60, 2), (4, 1)] {
+            newest.note(id(number, creatorid));
+        }
+        assert!(newest.is_beyond(id(10, 1)));
+        assert!(!newest.is_beyond(id(9, 1)) && !newest.is_beyond(id(5, 1)));
+        assert!(!newest.is_beyond(id(71, 2)), "another creator's run");
+        newest.note(id(61, 2));
+        assert!(newest.is_beyond(id(71, 2)) && !newest.is_beyond(id(70, 2)));
+        assert!(!newest.is_beyond(id(10, 1)) && !newest.is_beyond(id(1, 3)));
+    }
+
+    #[test]
+    fn nothing_is_beyond_for_a_creator_that_found_no_room() {
+        let mut newest = Newest::default();
+        for creatorid in 1..=200 {
+            newest.note(id(7, creatorid));
+        }
+        assert_eq!(newest.known.len(), MAX_CREATORS);
+        newest.note(id(8, 200));
+        assert!(!newest.is_beyond(id(9, 200)));
+        newest.note(id(3, 1));
+        assert!(newest.is_beyond(id(8, 1)) && !newest.is_beyond(id(7, 1)));
+    }
+
+    #[test]
+    fn nothing_is_beyond_once_states_were_read_back() {
+        let mut newest = Newest::default();
+        newest.note(id(7, 1));
+        newest.go_blind();
+        for number in [1, 2] {
+            newest.note(id(number, 1));
+            assert!(!newest.is_beyond(id(number + 1, 1)));
+        }
+    }
+}
