@@ -10,7 +10,7 @@
 //! only, so that the table at the end tells ratios: to reading the file; to the floor, which is
 //! reading it and sending what the replay sends by our calls, the least that any program with this
 //! transport would take; to softflowd exporting IPFIX. `PFLOW_BENCH_STATES` sets how many states
-//! (default a million).
+//! (default two million).
 
 #![allow(
     clippy::indexing_slicing,
@@ -41,7 +41,7 @@ fn main() {
     let states: u64 = std::env::var("PFLOW_BENCH_STATES")
         .ok()
         .and_then(|n| n.parse().ok())
-        .unwrap_or(1_000_000);
+        .unwrap_or(2_000_000);
     let files = Files::new();
     // Bound, and never read.
     let sink = UdpSocket::bind("127.0.0.1:0").unwrap();

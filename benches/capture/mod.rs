@@ -1,6 +1,6 @@
 //! A capture as a busy OpenBSD firewall makes it: five INS and five DEL_C a packet, 20 000 states
-//! alive at a time, half of them with something beside an IPv4 key: a quarter translated, a quarter
-//! IPv6. Each makes two records. In packets of their own come as many UPD_C of each as are asked
+//! alive at a time, of eight kinds in turn: five of TCP and three of UDP, half of them with something
+//! beside an IPv4 key: a quarter translated, a quarter IPv6. Each makes two records. In packets of their own come as many UPD_C of each as are asked
 //! for. Beside it, in packets.rs, what a meter would have to see to tell of as many flows.
 
 #![allow(dead_code, reason = "each benchmark takes what it needs")]
@@ -34,8 +34,9 @@ pub(crate) fn identity(n: u64) -> [u8; 12] {
 /// One state.
 pub(crate) fn state(n: u64) -> [u8; STATE] {
     let mut b = [0; STATE];
-    let is_v6 = n % 4 == 3;
-    let is_translated = n % 4 == 1;
+    let kind = n % 8;
+    let (is_translated, is_udp, is_v6) =
+        (kind == 1 || kind == 3, [2, 3, 7].contains(&kind), kind > 5);
     let af = if is_v6 { 24 } else { 2 };
     b[..8].copy_from_slice(&(0x6800_0000_0000_0000 + n).to_be_bytes());
     b[8..11].copy_from_slice(b"all");
@@ -54,19 +55,24 @@ pub(crate) fn state(n: u64) -> [u8; STATE] {
         b[40..44].copy_from_slice(&[198, 51, 100, 1]);
     }
     for peer in [104, 136] {
-        b[peer + 8..peer + 12].copy_from_slice(&SEQLO.to_be_bytes());
-        b[peer + 12..peer + 16].copy_from_slice(&(SEQLO + 65535).to_be_bytes());
-        b[peer + 24] = 4;
+        b[peer + 24] = if is_udp { 2 } else { 4 };
+        if !is_udp {
+            b[peer + 8..peer + 12].copy_from_slice(&SEQLO.to_be_bytes());
+            b[peer + 12..peer + 16].copy_from_slice(&(SEQLO + 65535).to_be_bytes());
+        }
     }
+    let expire: u32 = if is_udp { 60 } else { 86400 };
+    b[200..204].copy_from_slice(&expire.to_be_bytes());
     b[207..212].copy_from_slice(&[0, 0, 0, 0, 9]);
     b[219] = 7;
     b[226..228].copy_from_slice(&[3, 0xe8]);
     b[234..236].copy_from_slice(&[9, 0xc4]);
     b[236..240].copy_from_slice(&[0x7a, 0x11, 0xc0, 0xde]);
     b[250] = af;
-    b[251] = 6;
+    b[251] = if is_udp { 17 } else { 6 };
     b[252] = if is_translated { 2 } else { 1 };
-    b[255] = 2;
+    // PFTM_UDP_MULTIPLE and PFTM_TCP_ESTABLISHED.
+    b[255] = if is_udp { 8 } else { 2 };
     b[261] = 4;
     b
 }
@@ -78,7 +84,8 @@ fn update(n: u64, number: u32) -> [u8; UPDATE] {
     b[..8].copy_from_slice(&identity[..8]);
     b[8..40].copy_from_slice(&state[104..136]);
     b[40..72].copy_from_slice(&state[136..168]);
-    for seqlo in [16, 48] {
+    let is_tcp = state[251] == 6;
+    for seqlo in [16, 48].into_iter().filter(|_| is_tcp) {
         b[seqlo..seqlo + 4].copy_from_slice(&(SEQLO + 5000 * number).to_be_bytes());
     }
     b[72..76].copy_from_slice(&identity[8..]);

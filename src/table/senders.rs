@@ -183,10 +183,17 @@ impl Default for Senders {
 
 impl Senders {
     /// The number of `sender`, a new one if it is not known; false if it had to be `Other`.
+    #[inline]
     pub(super) fn number(&mut self, sender: Sender) -> (SenderId, bool) {
         if self.latest.0 == sender {
             return (SenderId(self.latest.1), true);
         }
+        self.find_number(sender)
+    }
+
+    /// [`Self::number`] of another sender than the last.
+    #[cold]
+    fn find_number(&mut self, sender: Sender) -> (SenderId, bool) {
         let (sender, fits) = match self.numbers.contains_key(&sender) {
             false if self.records.len() >= MAX_SENDERS => (Sender::Other, false),
             _ => (sender, true),

@@ -122,17 +122,17 @@ impl Section {
         each: &mut impl Listener,
     ) -> bool {
         let mut ahead = if each.begin(dialect) { 0 } else { usize::MAX };
-        let all = packet.get(self.offset..).unwrap_or_default();
-        let mut rest = all.chunks_exact(self.size.max(1));
+        let mut rest = packet.get(self.offset..).unwrap_or_default();
         for n in 0..self.count {
             if n == ahead {
                 let count = (self.count - n).min(AHEAD);
-                announce(action, dialect, rest.clone().take(count), each);
+                let next = rest.chunks_exact(self.size.max(1)).take(count);
+                announce(action, dialect, next, each);
                 ahead += AHEAD;
             }
             // Where there is no error it need not be known.
             let offset = || self.offset + n * self.size;
-            let Some(octets) = rest.next() else {
+            let Some((octets, behind)) = rest.split_at_checked(self.size) else {
                 errors.note(if missing > 0 {
                     Error::Cut { missing }
                 } else {
@@ -144,6 +144,7 @@ impl Section {
                 });
                 return false;
             };
+            rest = behind;
             match Message::read(action, self.number, dialect, octets) {
                 Ok(message) => each.message(dialect, message),
                 Err(field) => errors.note(Error::Value {
