@@ -88,20 +88,17 @@ impl Record {
     // ones waits for its parts to arrive.
     #[inline]
     pub fn write(&self, b: &mut [u8; RECORD_LEN]) {
+        let pair = |first: u32, second: u32| u64::from(first) << 32 | u64::from(second);
         b[0..4].copy_from_slice(&self.src);
         b[4..8].copy_from_slice(&self.dst);
-        b[8..12].fill(0);
-        BigEndian::write_u16(&mut b[12..], self.ifindex);
-        BigEndian::write_u16(&mut b[14..], self.ifindex);
-        BigEndian::write_u32(&mut b[16..], self.packets);
-        BigEndian::write_u32(&mut b[20..], self.octets);
-        BigEndian::write_u32(&mut b[24..], self.first);
-        BigEndian::write_u32(&mut b[28..], self.last);
-        BigEndian::write_u16(&mut b[32..], self.sport);
-        BigEndian::write_u16(&mut b[34..], self.dport);
-        b[36..38].fill(0);
-        b[38] = self.proto;
-        b[39..].fill(0);
+        // The rest eight octets at a time, which is half the writes. No next hop; in and out.
+        BigEndian::write_u64(&mut b[8..], u64::from(self.ifindex) * 0x1_0001);
+        BigEndian::write_u64(&mut b[16..], pair(self.packets, self.octets));
+        BigEndian::write_u64(&mut b[24..], pair(self.first, self.last));
+        let ports = u32::from(self.sport) << 16 | u32::from(self.dport);
+        // No TCP flags before the protocol, no class of service behind it.
+        BigEndian::write_u64(&mut b[32..], pair(ports, u32::from(self.proto) << 8));
+        b[40..].fill(0);
     }
 
     /// The record of the other direction, which carried this much.
