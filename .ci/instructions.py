@@ -13,7 +13,7 @@ import os, re, shutil, socket, struct, subprocess, sys, tempfile
 
 from states import packets
 
-BOUNDS = {'5': 1965, '10': 2035}
+BOUNDS = {'5': 1680, '10': 1780}
 FEW, MANY, ALIVE = 20000, 60000, 2000
 
 

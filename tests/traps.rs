@@ -297,6 +297,9 @@ fn messages_count_for_the_creators_whose_states_they_are_about() {
     let mut run = Run::new();
     let first: Vec<M> = (1..=5).map(|id| M::Ins(of(7, id))).collect();
     run.send(0, A, D::Obsd74, &first);
+    // In one section: of the first and of a third by turns.
+    let turns = [(9, 11), (7, 12), (9, 13)].map(|(creator, id)| M::Ins(of(creator, id)));
+    run.send(5, A, D::Obsd74, &turns);
     // In one go: of the other, of the first, of the other again.
     run.send(
         10,
@@ -321,16 +324,17 @@ fn messages_count_for_the_creators_whose_states_they_are_about() {
             (
                 7,
                 vec![
-                    (Action::Insert, 5),
+                    (Action::Insert, 6),
                     (Action::DeleteCompressed, 2),
                     (Action::Bus, 1)
                 ]
             ),
+            (9, vec![(Action::Insert, 2)]),
             (8, vec![(Action::Insert, 1), (Action::DeleteCompressed, 1)]),
         ]
     );
-    assert_eq!(record.packets.messages(), 10);
-    assert_eq!(run.engine.packet_counters().messages(), 10);
+    assert_eq!(record.packets.messages(), 13);
+    assert_eq!(run.engine.packet_counters().messages(), 13);
 }
 
 #[test]
@@ -877,6 +881,31 @@ fn a_late_copy_of_a_full_state_does_not_bring_it_back() {
         run.advance(40 * 86_400_000);
         let flows = run.finish();
         assert_eq!(sum(&flows), [300, 2000], "{d:?}: {flows:#?}");
+    }
+}
+
+#[test]
+fn a_late_copy_is_late_in_whatever_order_ids_were_counted_and_whoever_else_counts() {
+    let other = |id| St {
+        creator: 8,
+        ..counted(id)
+    };
+    for d in D::ALL {
+        let mut run = Run::new();
+        // The highest comes first and goes first.
+        run.send(0, A, d, &[M::Upd(counted(9)), M::Upd(counted(5))]);
+        run.send(100, A, d, &[M::Upd(other(20)), M::Upd(other(3))]);
+        run.send(1000, A, d, &[M::del_c(&counted(9)), M::del_c(&other(20))]);
+        run.send(1100, A, d, &[M::Upd(counted(7).aged(1))]);
+        run.send(1300, A, d, &[M::Upd(counted(9).aged(1))]);
+        run.send(1300, A, d, &[M::Upd(other(20).aged(1))]);
+        let counters = run.counters();
+        assert_eq!((counters.late, counters.inserted), (2, 5), "{d:?}");
+        // What is held is not learned again.
+        run.send(1400, A, d, &[M::Upd(counted(5).aged(1))]);
+        run.send(1400, A, d, &[M::Upd(other(3).aged(1))]);
+        assert_eq!(run.counters().inserted, 5, "{d:?}");
+        assert_eq!(run.engine.table().len(), 3);
     }
 }
 
