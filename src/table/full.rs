@@ -2,7 +2,7 @@
 //!
 //! One that is not held is learned (`insert`), one that is held is held against what is known of it
 //! (`full_held`). Learning is most of what a busy firewall has us do, and an INS is one function
-//! from its octets to its slot: all that is marked so is inlined into `full_state`, for OpenBSD's
+//! from its octets to its slot: all that is marked so is inlined into `insert_state`, for OpenBSD's
 //! dialect and for the others apart, and what is called from there is not handed the values read.
 //! So those of OpenBSD's go from the packet to the slot without having a place of their own on the
 //! way: 50 instructions fewer, and none of them waits for what another just wrote. They are read
