@@ -6,7 +6,7 @@
 //! out         STACK               index 1      likewise
 //! ```
 //! So records carry the addresses before translation, as the kernel's do (if_pflow.c,
-//! `export_pflow`). Times are whole seconds of uptime, clamped here once, when the state ends.
+//! `export_pflow`). Times are whole seconds of uptime; what a format cannot tell of them is cut here.
 //!
 //! Encoders are left the layout of records; what a flow's counters are worth is `accounting`'s.
 

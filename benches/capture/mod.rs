@@ -1,7 +1,8 @@
 //! A capture as a busy OpenBSD firewall makes it: five INS and five DEL_C a packet, 20 000 states
 //! alive at a time, of eight kinds in turn: five of TCP and three of UDP, half of them with something
-//! beside an IPv4 key: a quarter translated, a quarter IPv6. Each makes two records. In packets of their own come as many UPD_C of each as are asked
-//! for. Beside it, in packets.rs, what a meter would have to see to tell of as many flows.
+//! beside an IPv4 key: a quarter translated, a quarter IPv6. Each makes two records. In packets of
+//! their own come as many UPD_C of each as are asked for. Beside it, in packets.rs, what a meter
+//! would have to see to tell of as many flows.
 
 #![allow(dead_code, reason = "each benchmark takes what it needs")]
 

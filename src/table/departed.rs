@@ -206,7 +206,8 @@ impl Departed {
 
     /// A set of deletes, from the `first` on.
     fn set(&self, set: usize, first: usize) -> impl Iterator<Item = &Deleted> {
-        let ways = (0..WAYS).map(move |way| (first + way) % WAYS);
+        let ways = if set < SETS { 0..WAYS } else { 0..0 };
+        let ways = ways.map(move |way| (first + way) % WAYS);
         ways.filter_map(move |way| self.deleted.get(way * SETS + set))
     }
 
@@ -274,7 +275,8 @@ fn dropped<T>(sets: &[[Option<T>; WAYS]], id: StateId) -> impl Iterator<Item = &
 /// Where an id's set is. Ids are counted up, and states end about in the order they began in: one
 /// set after the other is in the cache sooner than sets by chance. Each creator begins elsewhere.
 fn place(id: StateId) -> usize {
-    usize::try_from((id.id ^ u64::from(id.creatorid)) % SETS as u64).unwrap_or(0)
+    let begin = u64::from(id.creatorid).wrapping_mul(SPREAD) >> 32;
+    usize::try_from(id.id.wrapping_add(begin) % SETS as u64).unwrap_or(0)
 }
 
 /// What an id gives to a tag. In the upper half there is nothing else.
@@ -313,6 +315,20 @@ mod tests {
         assert_eq!(find(20, 1), Some(Departure::Late));
         assert_eq!(find(21, 1), None);
         assert_eq!(find(12, 2), None);
+    }
+
+    #[test]
+    fn ids_that_creators_count_alike_do_not_fall_together_however_creators_are_numbered() {
+        for step in [1, 0x2000, 0x10000, 0x0100_0000] {
+            let places = (1..=64).map(|n| {
+                place(StateId {
+                    id: 0x6553_f100_0000_0064,
+                    creatorid: n * step,
+                })
+            });
+            let places: std::collections::HashSet<_> = places.collect();
+            assert!(places.len() > 48, "{step:#x}: {}", places.len());
+        }
     }
 
     #[test]

@@ -279,6 +279,7 @@ impl Table {
         done: &mut impl FnMut(Now, &Flow),
     ) -> u32 {
         let id = values().id;
+        self.epoch.get_or_insert(arrival.secs);
         if self.index.len() >= self.ceiling {
             self.make_room(arrival.now, done);
         }

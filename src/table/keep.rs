@@ -261,10 +261,12 @@ impl Table {
     /// Takes a record back, of a file that was checked.
     pub fn restore(&mut self, restore: &mut Restore, record: &wire::Record) {
         self.epoch.get_or_insert(restore.now.uptime.secs());
-        self.newest.go_blind();
         match record {
             wire::Record::Sender(sender) => self.restore_sender(restore, sender),
-            wire::Record::State(state) => self.restore_state(restore, state),
+            wire::Record::State(state) => {
+                self.newest.go_blind();
+                self.restore_state(restore, state);
+            }
             wire::Record::Share(share) => {
                 // Without room to remember what was exported that would be exported again.
                 if share.sender == EXPORTED && !self.has_room_for_share() {
@@ -309,6 +311,7 @@ impl Table {
                 creation,
                 at,
             } => {
+                self.newest.go_blind();
                 let creation = self.second(restore.secs(*creation));
                 let at = restore.secs(*at);
                 self.departed
@@ -320,6 +323,7 @@ impl Table {
                 creation,
                 exported,
             } => {
+                self.newest.go_blind();
                 let creation = self.second(restore.secs(*creation));
                 let identity = Identity::kept(*id, *fingerprint);
                 self.departed

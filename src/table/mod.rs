@@ -131,7 +131,7 @@ pub struct Table {
     active: Active,
     /// States read back after a crash that nothing was heard of yet.
     doubtful: Doubtful,
-    /// Uptime in seconds that slots count from: the first packet's.
+    /// Uptime in seconds that slots count from: when the first state was learned.
     epoch: Option<i64>,
     /// What happened lately, if somebody watches.
     events: Option<Vec<Event>>,
@@ -181,13 +181,13 @@ impl Table {
 
     /// What the messages of a packet of `sender` come with: its stamp is the uptime `at`, and the
     /// clock, which never goes back, says `now`.
-    pub fn arrival(&mut self, now: Now, at: Uptime, sender: SenderId, is_pfsync0: bool) -> Arrival {
+    pub fn arrival(&self, now: Now, at: Uptime, sender: SenderId, is_pfsync0: bool) -> Arrival {
         let secs = at.secs();
         Arrival {
             now,
             at,
             secs,
-            second: Second::new(secs, *self.epoch.get_or_insert(secs)),
+            second: Second::new(secs, self.epoch.unwrap_or(secs)),
             moment: Moment::new(now.uptime),
             sender,
             dialect: Dialect::OpenBsd47,

@@ -14,7 +14,8 @@ const MAX_CREATORS: usize = 64;
 
 /// The highest id of each creator's states.
 pub(super) struct Newest {
-    /// Whose state came last, and that creator's highest: they come in runs.
+    /// Whose state came last, and that creator's highest: they come in runs. At first nobody's, which
+    /// is creator 0.
     creatorid: u32,
     highest: u64,
     /// The highest of the others, and of that one when its run began.
@@ -28,14 +29,15 @@ impl Default for Newest {
         Self {
             creatorid: 0,
             highest: u64::MAX,
-            known: HashMap::new(),
+            known: HashMap::from([(0, u64::MAX)]),
             is_blind: false,
         }
     }
 }
 
 impl Newest {
-    /// Whether there was no state with this id, nor with a higher one of the same creator.
+    /// Whether it is known that there was no state with this id, nor with a higher one of the same
+    /// creator; of another creator than the last it is not asked.
     #[inline(always)]
     pub(super) fn is_beyond(&self, id: StateId) -> bool {
         id.creatorid == self.creatorid && id.id > self.highest
@@ -98,6 +100,15 @@ mod tests {
         newest.note(id(61, 2));
         assert!(newest.is_beyond(id(71, 2)) && !newest.is_beyond(id(70, 2)));
         assert!(!newest.is_beyond(id(10, 1)) && !newest.is_beyond(id(1, 3)));
+    }
+
+    #[test]
+    fn nothing_is_known_of_creator_0_which_stands_for_nobody() {
+        let mut newest = Newest::default();
+        for (number, creatorid) in [(100, 0), (7, 5), (1, 0)] {
+            newest.note(id(number, creatorid));
+        }
+        assert!(!newest.is_beyond(id(100, 0)));
     }
 
     #[test]

@@ -115,7 +115,7 @@ pub(super) struct Queues {
 
 #[expect(
     clippy::indexing_slicing,
-    reason = "push makes a list before its number is used"
+    reason = "append makes a list before its number is used"
 )]
 impl Queues {
     /// Appends the state at `place` to its class's list. `deadline` tells when a state of a class

@@ -76,7 +76,7 @@ pub struct SenderRecord {
     pub packets: PacketCounters,
     /// What it said about whose states.
     creators: Vec<CreatorRecord>,
-    /// The record in `creators` of those that its last messages were about.
+    /// The record in `creators` of those that its last messages about anybody's states were about.
     latest: usize,
     /// Stamp of its last packet.
     pub last: Wall,
@@ -138,7 +138,7 @@ impl SenderRecord {
         }
     }
 
-    /// Whose states its last messages were about, if any.
+    /// Whose states its last messages about anybody's were about.
     pub fn latest_creator(&self) -> Option<u32> {
         self.creators
             .get(self.latest)

@@ -12,7 +12,7 @@ use crate::time::Uptime;
 /// All states, by place.
 pub(super) type Slots = Slab<Slot>;
 
-/// A time in whole seconds of uptime, counted from the table's first message so that it fits into
+/// A time in whole seconds of uptime, counted from the table's first state so that it fits into
 /// four octets: 68 years either way, further ones cut to that.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) struct Second(i32);
