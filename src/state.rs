@@ -123,6 +123,7 @@ pub struct StateKey {
 impl StateKey {
     /// Whether two keys are one and the same to pf, so that nothing is translated
     /// (if_pflow.c asks `sk != skw`, pf shares equal keys).
+    #[inline(always)]
     pub fn translates_to(&self, other: &Self) -> bool {
         self.addr != other.addr
             || self.port != other.port

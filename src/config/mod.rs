@@ -158,7 +158,7 @@ impl Solicit {
 
 impl Config {
     /// The index to export for `name`; 0 if none is set.
-    #[inline]
+    #[inline(always)]
     pub fn ifindex(&self, name: IfName) -> u16 {
         if self.ifindexes.is_empty() {
             return 0;

@@ -149,7 +149,7 @@ impl Action {
     }
 
     /// Octets of one message.
-    #[inline]
+    #[inline(always)]
     pub(super) fn size_in(self, dialect: Dialect) -> usize {
         let flat = !dialect.is_modern();
         match self {
