@@ -66,12 +66,6 @@ impl Outbox {
             .collect()
     }
 
-    /// Whether all datagrams are of one length, so that there is nothing to put together.
-    pub fn is_uniform(&self) -> bool {
-        let mut lens = self.datagrams.iter().map(|datagram| datagram.range.len());
-        lens.next().is_none_or(|first| lens.all(|len| len == first))
-    }
-
     /// Puts each interface's IPFIX messages with data records that follow each other in the order
     /// of their lengths, the longest first, and numbers them again as they now stand. Everything
     /// else, templates above all, stays where it is, and nothing passes it.
@@ -186,18 +180,6 @@ mod tests {
             others.map(|(len, sequence)| (len, first.wrapping_add(sequence))),
             "what is not known to be data stays as it is"
         );
-    }
-
-    #[test]
-    fn datagrams_of_one_length_are_uniform() {
-        let mut outbox = Outbox::default();
-        assert!(outbox.is_uniform());
-        for payload in [[1; 9], [2; 9]] {
-            outbox.push(0, &payload);
-            assert!(outbox.is_uniform());
-        }
-        outbox.push(0, &[3; 8]);
-        assert!(!outbox.is_uniform());
     }
 
     #[test]

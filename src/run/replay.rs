@@ -250,8 +250,8 @@ impl Replay {
                 return Ok(Some(Ending::BrokenPipe));
             }
         }
-        // Where there is nothing to put together, the less waits the more of it is in the cache.
-        if self.outside.in_order.is_none() || self.engine.outbox().is_uniform() {
+        // Of what is all there, much is sent at a time.
+        if self.outside.in_order.is_none() {
             self.outside.send(&mut self.engine);
         }
         self.outside.log_notices(&mut self.engine);
