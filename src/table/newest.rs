@@ -73,10 +73,12 @@ impl Newest {
 
     /// States come, or are known to be gone, that are not noted.
     pub(super) fn go_blind(&mut self) {
-        *self = Self {
-            is_blind: true,
-            ..Self::default()
-        };
+        if !self.is_blind {
+            *self = Self {
+                is_blind: true,
+                ..Self::default()
+            };
+        }
     }
 }
 
