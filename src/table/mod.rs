@@ -433,22 +433,24 @@ impl Table {
         }
     }
 
+    /// Puts the state at `place` at the end of its list.
     fn push(&mut self, place: u32) {
-        let Self {
-            queues,
-            slots,
-            senders,
-            settings,
-            ..
-        } = self;
-        queues.push(slots, place, |class, seen| {
-            deadline(&settings.timeouts, senders, class, seen)
-        });
+        let slot = &self.slots[place];
+        let prev = self.append(place, Class::of(slot), slot.seen);
+        let slot = &mut self.slots[place];
+        (slot.prev, slot.next) = (prev, NONE);
     }
 
     /// Puts a new state into its place and at the end of its list.
     #[inline(always)]
     fn place(&mut self, mut slot: Slot) -> u32 {
+        let place = self.slots.upcoming();
+        slot.prev = self.append(place, Class::of(&slot), slot.seen);
+        self.slots.insert(slot)
+    }
+
+    #[inline(always)]
+    fn append(&mut self, place: u32, class: Class, seen: Uptime) -> u32 {
         let Self {
             queues,
             slots,
@@ -456,11 +458,9 @@ impl Table {
             settings,
             ..
         } = self;
-        let place = slots.upcoming();
-        slot.prev = queues.append(slots, place, Class::of(&slot), slot.seen, |class, seen| {
+        queues.append(slots, place, class, seen, |class, seen| {
             deadline(&settings.timeouts, senders, class, seen)
-        });
-        slots.insert(slot)
+        })
     }
 
     /// Takes a state out and hands its flow over.

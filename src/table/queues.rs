@@ -118,22 +118,9 @@ pub(super) struct Queues {
     reason = "append makes a list before its number is used"
 )]
 impl Queues {
-    /// Appends the state at `place` to its class's list. `deadline` tells when a state of a class
-    /// last heard of at a time is due.
-    pub(super) fn push(
-        &mut self,
-        slots: &mut Slots,
-        place: u32,
-        deadline: impl Fn(Class, Uptime) -> Uptime,
-    ) {
-        let slot = &slots[place];
-        let prev = self.append(slots, place, Class::of(slot), slot.seen, deadline);
-        let slot = &mut slots[place];
-        (slot.prev, slot.next) = (prev, NONE);
-    }
-
-    /// [`Self::push`] of a state that need not be in its place yet: the neighbour that it has to
-    /// name before it, and none after.
+    /// Appends the state at `place`, which need not be there yet, to the list of `class`: the
+    /// neighbour that it has to name before it, and none after. `deadline` tells when a state of a
+    /// class last heard of at a time is due.
     #[inline(always)]
     pub(super) fn append(
         &mut self,

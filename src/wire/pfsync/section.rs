@@ -139,7 +139,7 @@ impl Section {
                     Error::Messages {
                         offset: offset(),
                         need: self.size,
-                        have: packet.len().saturating_sub(offset()),
+                        have: rest.len(),
                     }
                 });
                 return false;
