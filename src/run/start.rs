@@ -117,7 +117,7 @@ pub(super) fn start(options: &Options) -> Result<Started, String> {
         log,
         parent,
         lifeline,
-        listening,
+        listening: listening.without_files(),
         null,
     })))
 }

@@ -6,25 +6,20 @@
 //! poll(2).
 
 use std::io;
-use std::time::Duration;
 
 use pcap::{Active, Capture, Precision};
 
+use super::turn::{BUFFER_MS, PATIENCE};
 use super::{Batch, Error, More, Source, group};
 use crate::io::sys;
 use crate::time::Wall;
 use crate::wire::link::LinkType;
 use crate::wire::savefile::Frame;
 
-/// How long the kernel may keep packets back, milliseconds: with poll(2)'s own delay well under
-/// 50.
-const BUFFER_MS: i32 = 20;
 /// Kernel buffer, octets.
 const BUFFER_OCTETS: i32 = 8 << 20;
 /// Octets of a packet to capture: a jumbo frame.
 const SNAPLEN: i32 = 9216;
-/// How long to wait before looking whether to stop.
-const TURN: Duration = Duration::from_millis(200);
 /// Packets in a batch at most.
 const MAX_FRAMES: usize = 4096;
 
@@ -128,9 +123,8 @@ impl Live {
 
 impl Source for Live {
     fn read(&mut self, batch: &mut Batch) -> Result<More, Error> {
-        if !sys::wait_readable(&self.capture, TURN)? {
-            return Ok(More::Maybe);
-        }
+        // Read whatever the wait says: see `turn`.
+        sys::wait_readable(&self.capture, PATIENCE)?;
         let mut used = 0;
         while batch.frames.len() < MAX_FRAMES {
             let packet = match self.capture.next_packet() {
