@@ -47,6 +47,8 @@ OTHERS = {'bind_device': 'SO_BINDTODEVICE: a name, Linux only'}
 # ioctl: the systems where src/io/sys.rs has it as a constant, and the type that it reads or writes.
 IOCTLS = [
     ('BIOCGBLEN', 'openbsd', 'unsigned int'),
+    ('BIOCGBLEN', 'freebsd', 'unsigned int'),
+    ('BIOCGBLEN', 'netbsd', 'unsigned int'),
     ('BIOCSWTIMEOUT', 'openbsd', 'struct timeval'),
     ('BIOCGSTATS', 'freebsd', 'struct bpf_stat'),
 ]

@@ -215,6 +215,11 @@ impl Reception<'_> {
 }
 
 impl Listener for Reception<'_> {
+    #[cold]
+    fn any_v5(&mut self) {
+        self.exporter.printer.begin_packet(true);
+    }
+
     #[inline(always)]
     fn begin(&mut self, dialect: Dialect) -> bool {
         self.arrival.dialect = dialect;
@@ -442,6 +447,7 @@ impl Engine {
             ..
         } = self;
         exporter.begin_turn();
+        exporter.printer.begin_packet(false);
         let at = now.uptime_at(packet.stamp);
         let arrival = table.arrival(now, at, id, datagram.source.is_none());
         let mut reception = Reception {

@@ -171,13 +171,14 @@ pub(super) fn interface_index(name: &str) -> io::Result<u32> {
     }
 }
 
-/// The size that reads of a bpf device must have. Asked before pledge(2), which refuses it.
+/// The size of a bpf device's buffer, which on OpenBSD is also what each read must ask for. Asked
+/// before pledge(2), which refuses it.
 ///
 /// # Errors
 /// What ioctl(2) reports.
-#[cfg(target_os = "openbsd")]
+#[cfg(not(target_os = "linux"))]
 pub(super) fn bpf_buffer_len(fd: &impl AsRawFd) -> io::Result<usize> {
-    /// `_IOR('B', 102, u_int)` of net/bpf.h.
+    /// `_IOR('B', 102, u_int)` of net/bpf.h, the same on all BSDs.
     const BIOCGBLEN: libc::c_ulong = 0x4004_4266;
     let mut len: libc::c_uint = 0;
     // SAFETY: BIOCGBLEN writes one u_int.

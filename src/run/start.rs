@@ -188,6 +188,12 @@ fn open_live(name: &str, joins: bool, log: &mut Log) -> Result<Live, String> {
     if let Some(problem) = live.join_problem() {
         log.warn(&format!("{name}: multicast group not joined: {problem}"));
     }
+    #[cfg(not(target_os = "linux"))]
+    if let Some((given, asked)) = live.short_buffer() {
+        log.info(&format!(
+            "{name}: kernel buffer of {given} octets, not {asked}: net.bpf.maxbufsize is less"
+        ));
+    }
     Ok(live)
 }
 

@@ -18,8 +18,8 @@ use crate::wire::savefile::Frame;
 
 /// Kernel buffer, octets.
 const BUFFER_OCTETS: i32 = 8 << 20;
-/// Octets of a packet to capture: a jumbo frame.
-const SNAPLEN: i32 = 9216;
+/// Octets of a packet to capture: the largest that IP has.
+const SNAPLEN: i32 = 65535;
 /// Packets in a batch at most.
 const MAX_FRAMES: usize = 4096;
 
@@ -103,6 +103,15 @@ impl Live {
     /// Why the multicast group could not be joined, if it could not.
     pub fn join_problem(&self) -> Option<&io::Error> {
         self.group.as_ref()?.problem.as_ref()
+    }
+
+    /// The kernel's buffer in octets, and what was asked for, if the system gave less: on the BSDs
+    /// the sysctl net.bpf.maxbufsize is the bound. Linux gives all or refuses.
+    #[cfg(not(target_os = "linux"))]
+    pub fn short_buffer(&self) -> Option<(usize, usize)> {
+        let asked = usize::try_from(BUFFER_OCTETS).unwrap_or(0);
+        let given = sys::bpf_buffer_len(&self.capture).ok()?;
+        (given < asked).then_some((given, asked))
     }
 
     /// What the handle captures.

@@ -17,8 +17,11 @@ use crate::wire::link::LinkType;
 // What makes the crate's reader unusable here; should its header ever fit, this file can go.
 const _: () = assert!(size_of::<pcap::PacketHeader>() != 16);
 
-/// Octets of a packet to capture: a jumbo frame.
-const SNAPLEN: i32 = 9216;
+/// Kernel buffer, octets: what a batch takes. The system gives less where its sysctl
+/// net.bpf.maxbufsize is less.
+const BUFFER_OCTETS: i32 = 1 << 20;
+/// Octets of a packet to capture: the largest that IP has.
+const SNAPLEN: i32 = 65535;
 /// BPF_ALIGNMENT: sizeof(u_int32_t).
 const ALIGNMENT: usize = 4;
 
@@ -44,6 +47,7 @@ impl Live {
             .promisc(true)
             .snaplen(SNAPLEN)
             .timeout(BUFFER_MS)
+            .buffer_size(BUFFER_OCTETS)
             .open()?;
         let mut capture = capture.setnonblock()?;
         let link = LinkType(u32::try_from(capture.get_datalink().0).unwrap_or(u32::MAX));
@@ -94,6 +98,12 @@ impl Live {
     /// Why the multicast group could not be joined, if it could not.
     pub fn join_problem(&self) -> Option<&io::Error> {
         self.group.as_ref()?.problem.as_ref()
+    }
+
+    /// The kernel's buffer in octets, and what was asked for, if the system gave less.
+    pub fn short_buffer(&self) -> Option<(usize, usize)> {
+        let asked = usize::try_from(BUFFER_OCTETS).unwrap_or(0);
+        (self.buffer_len < asked).then_some((self.buffer_len, asked))
     }
 
     /// What the handle captures.

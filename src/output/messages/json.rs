@@ -18,7 +18,7 @@ pub fn json(out: &mut Vec<u8>, context: &Context, message: &Message<'_>, detail:
     object.number("ts", Seconds(context.stamp));
     object.number("packet", context.packet);
     object.string("sender", Sender(context.sender));
-    object.string("dialect", dialect.name());
+    object.string("dialect", context.dialect_name());
     object.number("version", dialect.version());
     object.string("msg", message.action().name());
     match message {
@@ -280,6 +280,23 @@ mod tests {
                 "wscale": 0}
         }"#;
         assert_eq!(insert, serde_json::from_str::<Value>(all).unwrap());
+    }
+
+    #[test]
+    fn a_packet_that_could_be_any_v5_is_called_so() {
+        let id = StateId {
+            id: 1,
+            creatorid: 2,
+        };
+        let any = Context {
+            is_any: true,
+            ..context(Dialect::FreeBsd1301)
+        };
+        let mut out = Vec::new();
+        let request = Message::UpdateRequest(id);
+        json(&mut out, &any, &request, Detail::Brief);
+        let object: Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(object["dialect"], "v5");
     }
 
     #[test]

@@ -53,6 +53,18 @@ pub struct Context {
     pub sender: Option<IpAddr>,
     /// What the packet is written in.
     pub dialect: Dialect,
+    /// Whether it could be any of its version: nothing in the packet or before it told.
+    pub is_any: bool,
+}
+
+impl Context {
+    /// The dialect's name, or its version alone.
+    fn dialect_name(&self) -> &'static str {
+        match self.is_any {
+            true => "v5",
+            false => self.dialect.name(),
+        }
+    }
 }
 
 /// How much to say.

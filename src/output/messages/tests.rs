@@ -35,6 +35,7 @@ pub(super) fn context(dialect: Dialect) -> Context {
         packet: 7,
         sender: Some([192, 0, 2, 1].into()),
         dialect,
+        is_any: false,
     }
 }
 

@@ -28,7 +28,7 @@ pub fn text(out: &mut Vec<u8>, context: &Context, message: &Message<'_>, detail:
         out,
         "{} {sender} {} {}",
         TimeOfDay(context.stamp),
-        dialect.name(),
+        context.dialect_name(),
         message.action().name()
     );
     match message {

@@ -36,14 +36,32 @@ impl Walk {
     }
 }
 
+/// What a dialect is known by.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Evidence {
+    /// The packet itself showed it.
+    Packet,
+    /// The packet fits it, or what its sender spoke before.
+    Likely,
+    /// Nothing: the packet reads alike in each v5, and its sender was not heard before.
+    Nothing,
+}
+
 /// The dialect of a v5 packet of which `packet` was captured and which is `len` octets long, and
-/// whether the packet itself showed it.
-pub(super) fn v5(packet: &[u8], len: usize, remembered: Option<Dialect>) -> (Dialect, bool) {
+/// what it is known by.
+pub(super) fn v5(packet: &[u8], len: usize, remembered: Option<Dialect>) -> (Dialect, Evidence) {
+    let certain = |is_certain| match is_certain {
+        true => Evidence::Packet,
+        false => Evidence::Likely,
+    };
     let remembered = remembered.filter(|dialect| dialect.version() == 5);
     let openbsd = walk(packet, len, Dialect::OpenBsd45);
     if openbsd.sound + openbsd.unsound == 0 && openbsd.newer.is_none() {
         // Nothing here depends on it. FreeBSD is the likelier stranger today.
-        return (remembered.unwrap_or(Dialect::FreeBsd1301), false);
+        return match remembered {
+            Some(dialect) => (dialect, Evidence::Likely),
+            None => (Dialect::FreeBsd1301, Evidence::Nothing),
+        };
     }
     let freebsd = walk(packet, len, Dialect::FreeBsd1301);
     let says_freebsd = match freebsd.belief().cmp(&openbsd.belief()) {
@@ -54,7 +72,7 @@ pub(super) fn v5(packet: &[u8], len: usize, remembered: Option<Dialect>) -> (Dia
     let believed = if says_freebsd { freebsd } else { openbsd };
     let (belief, after_eof) = (believed.belief(), believed.after_eof);
     if let Some(newer) = believed.newer {
-        return (newer, belief.0);
+        return (newer, certain(belief.0));
     }
     let dialect = match (says_freebsd, after_eof) {
         (false, _) => Dialect::OpenBsd45,
@@ -66,7 +84,8 @@ pub(super) fn v5(packet: &[u8], len: usize, remembered: Option<Dialect>) -> (Dia
             _ => Dialect::FreeBsd1301,
         },
     };
-    (dialect, belief.0 && freebsd.belief() != openbsd.belief())
+    let is_certain = belief.0 && freebsd.belief() != openbsd.belief();
+    (dialect, certain(is_certain))
 }
 
 /// Walks `packet` as if its states were `dialect`'s.

@@ -34,6 +34,7 @@ mod section;
 mod tests;
 mod values;
 
+use detect::Evidence;
 use std::fmt;
 
 use byteorder::{BigEndian, ByteOrder};
@@ -293,6 +294,10 @@ impl Outcome {
 
 /// Who is told of the messages in a packet.
 pub trait Listener {
+    /// The packet that begins is of version 5, and nothing tells whose: the dialect that comes with
+    /// its messages is one of several in which they read alike.
+    fn any_v5(&mut self) {}
+
     /// Messages of one action come, written in `dialect`: whether it wants to be told what is
     /// [`Self::coming`].
     fn begin(&mut self, dialect: Dialect) -> bool {
@@ -439,11 +444,14 @@ fn decode_sections(
     }
     let missing = len.saturating_sub(packet.len());
     let packet = &packet[..len - missing];
-    let (dialect, is_certain) = if version == 6 {
-        (Dialect::OpenBsd47, true)
+    let (dialect, evidence) = if version == 6 {
+        (Dialect::OpenBsd47, Evidence::Packet)
     } else {
         detect::v5(packet, len, remembered)
     };
+    if evidence == Evidence::Nothing {
+        each.any_v5();
+    }
     let mut errors = FirstError::default();
     let mut offset = HEADER;
     while offset < len {
@@ -463,7 +471,7 @@ fn decode_sections(
     }
     Outcome {
         dialect: Some(dialect),
-        is_certain,
+        is_certain: evidence == Evidence::Packet,
         result: errors.result(),
     }
 }

@@ -2,6 +2,34 @@
 
 use super::*;
 
+/// Hears whether a packet's messages read alike in every v5.
+#[derive(Default)]
+struct Any(bool);
+
+impl Listener for Any {
+    fn any_v5(&mut self) {
+        self.0 = true;
+    }
+
+    fn message(&mut self, _: Dialect, _: Message<'_>) {}
+}
+
+#[test]
+fn only_a_packet_that_nothing_tells_of_could_be_any_v5() {
+    let request = v5(8, &[compressed()[..12].to_vec()], 0);
+    let with_state = v5(14, &[state_1400()], 0);
+    for (packet, remembered, is_any) in [
+        (&request, None, true),
+        (&request, Some(Dialect::OpenBsd47), true),
+        (&request, Some(Dialect::FreeBsd1400), false),
+        (&with_state, None, false),
+    ] {
+        let mut any = Any::default();
+        decode_to(packet, 0, remembered, &mut any);
+        assert_eq!(any.0, is_any, "{remembered:?}");
+    }
+}
+
 /// The dialect that is found and whether the packet itself showed it.
 fn found(packet: &[u8], missing: usize, remembered: Option<Dialect>) -> (Option<Dialect>, bool) {
     let outcome = decode(packet, missing, remembered, &mut |_, _| ());
