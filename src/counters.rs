@@ -83,6 +83,7 @@ counters! {
         active: "states asked for because they live long",
         unknown: "states asked for of which only an update was heard",
         unknown_refused: "updates of states not known beyond the bound, not asked for",
+        unknown_expired: "states not known and not heard of again, given up before they could be asked for",
         adopted: "requests of others that were as good as ours",
         repeated: "requests repeated, no answer came within 2 seconds",
         answered: "requests answered",
