@@ -59,6 +59,7 @@ counters! {
         expired: "states ended by their timeout, their delete was missed",
         evicted: "states ended to make room",
         replaced: "states ended because their id came with another key or age",
+        flushed: "states ended by the end of the program, as flush active asks",
         dead: "messages about states that were dead already",
         unknown_update: "UPD_C of states not known",
         unknown_delete: "DEL_C of states not known",
@@ -71,6 +72,24 @@ counters! {
         restored: "states read back from the keep file",
         not_restored: "states in the keep file for which there was no room",
         unconfirmed: "states read back after a crash and not heard of again, dropped",
+    }
+}
+
+impl TableCounters {
+    /// States that came in: each is held, made a flow or was dropped.
+    pub fn came(&self) -> u64 {
+        self.inserted + self.restored
+    }
+
+    /// States that made a flow: each was exported or left out.
+    pub fn ended(&self) -> u64 {
+        let told = self.deleted + self.cleared + self.replaced;
+        told + self.expired + self.evicted + self.flushed
+    }
+
+    /// States that were dropped without a flow.
+    pub fn dropped(&self) -> u64 {
+        self.unconfirmed
     }
 }
 
@@ -125,6 +144,13 @@ counters! {
     }
 }
 
+impl FlowCounters {
+    /// Flows that are no interface's to export.
+    pub fn left_out(&self) -> u64 {
+        self.unflagged + self.direction + self.empty
+    }
+}
+
 counters! {
     /// One pflow interface.
     InterfaceCounters {
@@ -134,7 +160,9 @@ counters! {
         direction: "flows passed over, of the other direction",
         ipv6: "IPv6 flows that NetFlow v5 cannot carry",
         clipped: "flows with more octets than can be split over v5 records",
-        records: "records packed",
+        records: "records packed: sent, refused or held",
+        records_sent: "records in datagrams sent",
+        records_refused: "records in datagrams that could not be sent",
         datagrams: "datagrams sent, templates included",
         templates: "template messages made",
         octets: "octets of UDP payload sent",

@@ -467,6 +467,7 @@ impl Engine {
             // What is due at one time goes before the timers of the interfaces at that time.
             while table.poll_timeout().is_some_and(|next| next <= due) {
                 if exporter.has_much() || pieces >= PIECES {
+                    self.take_events(then);
                     return true;
                 }
                 pieces += 1;
@@ -578,10 +579,18 @@ impl Engine {
             exporter.flow(now, flow)
         });
         if table.is_clearing() {
+            self.take_events(paused.reading.now);
             self.paused = Some(paused);
         } else {
             let Paused { reading, payload } = *paused;
             self.read_on(reading, &payload);
+        }
+    }
+
+    /// Tells whoever asks firewalls what happened in the table.
+    fn take_events(&mut self, now: Now) {
+        if let Some(solicitor) = &mut self.solicitor {
+            solicitor.take(now, &mut self.table);
         }
     }
 
@@ -828,18 +837,23 @@ impl Engine {
     }
 
     /// Notes what became of a datagram of interface `unit`.
-    pub fn handle_sent(&mut self, unit: u32, octets: usize, outcome: Sent) {
-        let Some(counters) = self.interface_counters(unit) else {
+    pub fn handle_sent(&mut self, unit: u32, datagram: &[u8], outcome: Sent) {
+        let Some(interface) = self.interface(unit) else {
             return;
         };
+        let records = interface.records_in(datagram);
+        let counters = &mut interface.counters;
         match outcome {
             Sent::Yes => {
                 counters.datagrams += 1;
-                counters.octets += octets as u64;
+                counters.octets += datagram.len() as u64;
+                counters.records_sent += records;
+                return;
             }
             Sent::NoMemory => counters.no_memory += 1,
             Sent::Failed => counters.send_errors += 1,
         }
+        counters.records_refused += records;
     }
 
     /// Notes how many datagrams of interface `unit` were handed to a tap, and how many taps lost.
@@ -850,10 +864,22 @@ impl Engine {
         }
     }
 
+    /// Data records of `interface` in datagrams that are made and not sent yet.
+    pub fn records_waiting(&self, interface: &Interface) -> u64 {
+        let datagrams = self.exporter.outbox.iter();
+        let own = datagrams.filter(|(unit, _)| *unit == interface.unit());
+        own.map(|(_, datagram)| interface.records_in(datagram))
+            .sum()
+    }
+
     fn interface_counters(&mut self, unit: u32) -> Option<&mut InterfaceCounters> {
+        Some(&mut self.interface(unit)?.counters)
+    }
+
+    fn interface(&mut self, unit: u32) -> Option<&mut Interface> {
         let interfaces = &mut self.exporter.interfaces;
         let place = interfaces.binary_search_by_key(&unit, Interface::unit);
-        Some(&mut interfaces.get_mut(place.ok()?)?.counters)
+        interfaces.get_mut(place.ok()?)
     }
 
     /// What interfaces that are gone counted, all together.

@@ -403,6 +403,9 @@ impl Outside {
     /// to its taps.
     fn send_from(&mut self, unit: u32, mut datagrams: &[&[u8]], engine: &mut Engine) {
         let Some(port) = self.ports.get_mut(&unit) else {
+            for datagram in datagrams {
+                engine.handle_sent(unit, datagram, Sent::Failed);
+            }
             return;
         };
         while !datagrams.is_empty() {
@@ -415,7 +418,7 @@ impl Outside {
             let (done, rest) = datagrams.split_at(count.clamp(1, datagrams.len()));
             datagrams = rest;
             for datagram in done {
-                engine.handle_sent(unit, datagram.len(), sent);
+                engine.handle_sent(unit, datagram, sent);
                 if sent == Sent::Yes && self.taps.wants(unit) {
                     let stamp = engine.latest().map(|now| now.wall).unwrap_or_default();
                     if let Ok(ends) = port.transport.ends(self.clock.now().uptime) {

@@ -21,6 +21,8 @@ pub(super) struct Desk<'a> {
     pub(super) engine: &'a mut Engine,
     pub(super) outside: &'a mut Outside,
     pub(super) sources: &'a [Source],
+    /// Packets that the sources counted and the engine has not read yet.
+    pub(super) waiting: u64,
     /// `None` in a replay that has not begun.
     pub(super) now: Option<Now>,
     /// What a reload reads again; `None` in a replay.
@@ -116,6 +118,7 @@ impl Desk<'_> {
         let view = View {
             engine: self.engine,
             sources: self.sources,
+            waiting: self.waiting,
             control,
             now: self.now,
         };

@@ -30,6 +30,10 @@ use crate::time::{Now, Uptime};
 const SILENCE: Duration = Duration::from_secs(30);
 /// How often this host's addresses are read.
 const ADDRESSES: Duration = Duration::from_secs(30);
+/// Longest work without a look at signals and clients.
+const SPELL: Duration = Duration::from_millis(5);
+/// Packets between two looks at how long that took.
+const SPELL_PACKETS: usize = 16;
 /// Longest wait for anything, so that a silence is noticed.
 const TURN: Duration = Duration::from_secs(1);
 
@@ -68,6 +72,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, String> {
         clock,
         signals,
         sources: super::sources(&names),
+        waiting: 0,
         commands,
         last_pfsync: now.uptime,
         is_silence_told: false,
@@ -103,6 +108,8 @@ struct LiveRun {
     commands: Commands,
     /// Where packets come from and what that has counted.
     sources: Vec<Source>,
+    /// Packets that they counted and the engine has not read yet.
+    waiting: u64,
     last_pfsync: Uptime,
     is_silence_told: bool,
     parent: Parent,
@@ -181,6 +188,7 @@ impl LiveRun {
             engine: &mut self.engine,
             outside: &mut self.outside,
             sources: &self.sources,
+            waiting: self.waiting,
             now: Some(now),
             options: Some(&self.options),
         };
@@ -223,9 +231,15 @@ impl LiveRun {
 
     fn handle_batch(&mut self, batch: &Batch) {
         let now = self.clock.now();
+        self.note_counters(batch, now);
         self.handle_timeouts(now);
         let messages = self.engine.packet_counters().messages();
-        for (frame, octets) in batch.packets() {
+        let mut begun = self.clock.now().uptime;
+        for (number, (frame, octets)) in batch.packets().enumerate() {
+            if number % SPELL_PACKETS == 0 && self.clock.now().uptime.since(begun) >= SPELL {
+                self.look();
+                begun = self.clock.now().uptime;
+            }
             let packet = Packet {
                 stamp: now.plausible(frame.stamp.sane()),
                 link: frame.link,
@@ -237,19 +251,12 @@ impl LiveRun {
                 self.look();
                 self.engine.go_on();
             }
+            self.waiting -= 1;
             self.outside.send_much(&mut self.engine);
         }
         if self.engine.packet_counters().messages() != messages {
             self.last_pfsync = now.uptime;
             self.is_silence_told = false;
-        }
-        if let Some(source) = self.sources.get_mut(batch.source) {
-            let lost = |read: &SourceCounters| read.kernel_dropped + read.interface_dropped;
-            let has_lost = lost(&batch.counters) > lost(&source.counters);
-            source.counters = batch.counters;
-            if has_lost && let Some(solicitor) = self.engine.solicitor() {
-                solicitor.lost(now);
-            }
         }
         if batch.is_opened {
             self.regain(batch.source, now);
@@ -258,6 +265,20 @@ impl LiveRun {
             None => {}
             Some(Ok(())) => self.lose(batch.source, "it ended", now),
             Some(Err(error)) => self.lose(batch.source, &error.to_string(), now),
+        }
+    }
+
+    /// Takes over what the source of a batch has counted with it.
+    fn note_counters(&mut self, batch: &Batch, now: Now) {
+        self.waiting = batch.packets().count() as u64;
+        let Some(source) = self.sources.get_mut(batch.source) else {
+            return;
+        };
+        let lost = |read: &SourceCounters| read.kernel_dropped + read.interface_dropped;
+        let has_lost = lost(&batch.counters) > lost(&source.counters);
+        source.counters = batch.counters;
+        if has_lost && let Some(solicitor) = self.engine.solicitor() {
+            solicitor.lost(now);
         }
     }
 

@@ -84,6 +84,7 @@ pub(super) fn run(options: &Options, config: Config) -> Result<ExitCode, String>
         bar,
         sources: super::sources(&options.files),
         positions: vec![0; options.files.len()],
+        waiting: 0,
         is_damaged: false,
     };
     let ending = if total.is_some() {
@@ -136,6 +137,8 @@ struct Replay {
     /// The files and what they have counted.
     sources: Vec<Source>,
     positions: Vec<u64>,
+    /// Packets that they counted and the engine has not read yet.
+    waiting: u64,
     is_damaged: bool,
 }
 
@@ -220,6 +223,7 @@ impl Replay {
             engine: &mut self.engine,
             outside: &mut self.outside,
             sources: &self.sources,
+            waiting: self.waiting,
             now,
             options: None,
         };
@@ -247,6 +251,7 @@ impl Replay {
                 }
                 self.engine.go_on();
             }
+            self.waiting -= 1;
             match self.pace {
                 None => self.outside.send_much(&mut self.engine),
                 Some(_) => self.outside.send(&mut self.engine),
@@ -379,6 +384,7 @@ impl Replay {
 
     /// Keeps what a batch says beside its packets.
     fn note(&mut self, batch: &Batch) {
+        self.waiting = batch.packets().count() as u64;
         let mut name = "";
         if let Some(source) = self.sources.get_mut(batch.source) {
             source.counters = batch.counters;
