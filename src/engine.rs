@@ -447,17 +447,14 @@ impl Engine {
     #[must_use]
     pub fn handle_some_timeouts(&mut self, now: Now, horizon: Uptime) -> bool {
         self.catch_up();
-        if self
-            .latest
-            .is_some_and(|then| horizon > then.uptime.after(GAP))
-        {
+        let latest = self.latest.replace(now);
+        if latest.is_some_and(|then| horizon > then.uptime.after(GAP)) {
             self.gap_until = Some(horizon);
         }
-        self.latest = Some(now);
-        let is_gap = self.gap_until.is_some_and(|until| until >= horizon);
         let mut pieces = 0;
         while let Some(due) = self.poll_timeout().filter(|due| *due <= now.uptime) {
             pieces += 1;
+            let is_gap = self.gap_until.is_some_and(|until| until >= horizon);
             let then = now.at(due);
             self.exporter.begin_turn();
             let Self {

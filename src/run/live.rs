@@ -72,7 +72,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, String> {
         clock,
         signals,
         sources: super::sources(&names),
-        waiting: 0,
+        captured: 0,
         commands,
         last_pfsync: now.uptime,
         is_silence_told: false,
@@ -108,8 +108,8 @@ struct LiveRun {
     commands: Commands,
     /// Where packets come from and what that has counted.
     sources: Vec<Source>,
-    /// Packets that they counted and the engine has not read yet.
-    waiting: u64,
+    /// Packets that they counted, of which the engine reads those of the last batch.
+    captured: u64,
     last_pfsync: Uptime,
     is_silence_told: bool,
     parent: Parent,
@@ -184,11 +184,12 @@ impl LiveRun {
 
     fn answer(&mut self, ask: Ask) {
         let now = self.clock.now();
+        let waiting = self.waiting();
         let mut desk = Desk {
             engine: &mut self.engine,
             outside: &mut self.outside,
             sources: &self.sources,
-            waiting: self.waiting,
+            waiting,
             now: Some(now),
             options: Some(&self.options),
         };
@@ -251,7 +252,6 @@ impl LiveRun {
                 self.look();
                 self.engine.go_on();
             }
-            self.waiting -= 1;
             self.outside.send_much(&mut self.engine);
         }
         if self.engine.packet_counters().messages() != messages {
@@ -268,9 +268,14 @@ impl LiveRun {
         }
     }
 
+    /// Packets that the sources counted and the engine has not read yet.
+    fn waiting(&self) -> u64 {
+        self.captured - self.engine.packet_counters().packets()
+    }
+
     /// Takes over what the source of a batch has counted with it.
     fn note_counters(&mut self, batch: &Batch, now: Now) {
-        self.waiting = batch.packets().count() as u64;
+        self.captured = self.engine.packet_counters().packets() + batch.len();
         let Some(source) = self.sources.get_mut(batch.source) else {
             return;
         };

@@ -84,7 +84,7 @@ pub(super) fn run(options: &Options, config: Config) -> Result<ExitCode, String>
         bar,
         sources: super::sources(&options.files),
         positions: vec![0; options.files.len()],
-        waiting: 0,
+        captured: 0,
         is_damaged: false,
     };
     let ending = if total.is_some() {
@@ -137,8 +137,8 @@ struct Replay {
     /// The files and what they have counted.
     sources: Vec<Source>,
     positions: Vec<u64>,
-    /// Packets that they counted and the engine has not read yet.
-    waiting: u64,
+    /// Packets that they counted, of which the engine reads those of the last batch.
+    captured: u64,
     is_damaged: bool,
 }
 
@@ -219,11 +219,12 @@ impl Replay {
             return;
         };
         let now = self.now();
+        let waiting = self.captured - self.engine.packet_counters().packets();
         let mut desk = Desk {
             engine: &mut self.engine,
             outside: &mut self.outside,
             sources: &self.sources,
-            waiting: self.waiting,
+            waiting,
             now,
             options: None,
         };
@@ -251,7 +252,6 @@ impl Replay {
                 }
                 self.engine.go_on();
             }
-            self.waiting -= 1;
             match self.pace {
                 None => self.outside.send_much(&mut self.engine),
                 Some(_) => self.outside.send(&mut self.engine),
@@ -384,7 +384,7 @@ impl Replay {
 
     /// Keeps what a batch says beside its packets.
     fn note(&mut self, batch: &Batch) {
-        self.waiting = batch.packets().count() as u64;
+        self.captured = self.engine.packet_counters().packets() + batch.len();
         let mut name = "";
         if let Some(source) = self.sources.get_mut(batch.source) {
             source.counters = batch.counters;

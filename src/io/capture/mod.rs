@@ -98,6 +98,16 @@ impl Batch {
         };
     }
 
+    /// How many packets there are.
+    pub fn len(&self) -> u64 {
+        self.frames.len() as u64
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
     /// The packets, with their octets.
     pub fn packets(&self) -> impl Iterator<Item = (&Frame, &[u8])> {
         self.frames.iter().filter_map(|frame| {
