@@ -842,11 +842,29 @@ impl Engine {
         }
     }
 
-    /// Notes how many datagrams of interface `unit` were handed to a tap, and how many taps lost.
+    /// Notes how many datagrams of interface `unit` were handed to taps, and how many found no room
+    /// there.
     pub fn handle_tapped(&mut self, unit: u32, taken: u64, dropped: u64) {
         if let Some(counters) = self.interface_counters(unit) {
             counters.tapped += taken;
             counters.tap_dropped += dropped;
+        }
+    }
+
+    /// Notes how many datagrams that taps of interface `unit` had taken were lost there: they count
+    /// as dropped, and not as tapped any more.
+    pub fn handle_tap_lost(&mut self, unit: u32, lost: u64) {
+        if let Some(counters) = self.interface_counters(unit) {
+            let lost = lost.min(counters.tapped);
+            counters.tapped -= lost;
+            counters.tap_dropped += lost;
+        }
+    }
+
+    /// Notes that a datagram of interface `unit` was tapped without its source address.
+    pub fn handle_sourceless(&mut self, unit: u32) {
+        if let Some(counters) = self.interface_counters(unit) {
+            counters.tap_sourceless += 1;
         }
     }
 

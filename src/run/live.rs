@@ -362,10 +362,7 @@ impl LiveRun {
             self.drain();
         }
         self.drain();
-        let Outside {
-            taps, log, clock, ..
-        } = &mut self.outside;
-        taps.finish(log, clock);
+        self.outside.finish_taps(&mut self.engine);
         let dropped = self.output.finish(output::LAST);
         self.outside.log_rest();
         self.log_statistics();

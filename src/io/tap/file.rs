@@ -308,7 +308,7 @@ mod tests {
     fn a_file_stays_as_it_was_until_the_tap_begins() {
         let path = path();
         std::fs::write(&path, [7; 1000]).unwrap();
-        let tap = Tap::to_file(open(&path), "file", WhenFull::Drop).unwrap();
+        let mut tap = Tap::to_file(open(&path), "file", WhenFull::Drop).unwrap();
         assert_eq!(tap.finish(None), 0);
         assert_eq!(std::fs::read(&path).unwrap(), [7; 1000]);
         let mut tap = Tap::to_file(open(&path), "file", WhenFull::Drop).unwrap();
