@@ -11,16 +11,18 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
+use nix::sys::stat::{Mode, SFlag, umask};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::clock::Clock;
+use super::files::Entry;
 use super::sys::{self, Polled};
 use crate::control::{Access, Listing};
 use crate::counters::ControlCounters;
@@ -250,7 +252,7 @@ impl Drop for SocketFile {
 }
 
 /// Who may connect: the owner, or everybody who can reach the file.
-fn mode(access: Access) -> u32 {
+fn mode(access: Access) -> libc::mode_t {
     match access {
         Access::Full => 0o600,
         Access::ReadOnly => 0o666,
@@ -259,31 +261,36 @@ fn mode(access: Access) -> u32 {
 
 /// Listens on `path`, whose place a dead program's socket may hold.
 fn listen(path: &Path, access: Access) -> io::Result<(UnixListener, SocketFile)> {
-    match fs::symlink_metadata(path) {
+    let entry = Entry::find(path)?;
+    match entry.kind() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
-        Ok(data) if !data.file_type().is_socket() => {
-            return Err(io::Error::other("exists and is not a socket"));
-        }
-        Ok(_) => {
-            if UnixStream::connect(path).is_ok() {
+        Ok(SFlag::S_IFSOCK) => {
+            if is_listened_to(path)? {
                 let problem = "another program listens there";
                 return Err(io::Error::new(io::ErrorKind::AddrInUse, problem));
             }
         }
+        Ok(_) => return Err(io::Error::other("exists and is not a socket")),
     }
     // Nobody can connect before it listens, which it does when its mode is right and under a name
     // of its own; rename(2) then takes the old one's place at once.
-    let own = path.with_extension(format!("{}.tmp", std::process::id()));
+    let ending = format!(".{}.tmp", std::process::id());
+    let own = entry.beside(&ending)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     let made = (|| {
-        socket.bind(&SockAddr::unix(&own)?)?;
-        fs::set_permissions(&own, fs::Permissions::from_mode(mode(access)))?;
+        let mut name = path.as_os_str().to_owned();
+        name.push(&ending);
+        bind(&socket, Path::new(&name), access)?;
+        // bind(2) takes no directory's descriptor: what it made must be found in this one.
+        let stat = own.stat()?;
+        if own.kind()? != SFlag::S_IFSOCK || stat.st_mode & 0o777 != mode(access) {
+            return Err(io::Error::other("its mode is not what it was made with"));
+        }
         socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;
-        let inode = fs::symlink_metadata(&own)?.ino();
-        fs::rename(&own, path)?;
-        Ok(inode)
+        own.rename(&entry)?;
+        Ok(stat.st_ino)
     })();
     match made {
         Ok(inode) => Ok((
@@ -296,9 +303,29 @@ fn listen(path: &Path, access: Access) -> io::Result<(UnixListener, SocketFile)>
         )),
         Err(error) => {
             // It may not have been made.
-            let _ = fs::remove_file(&own);
+            let _ = own.remove();
             Err(error)
         }
+    }
+}
+
+/// Binds `socket`, whose file has its mode from its first instant. The mask is the process's:
+/// nothing else makes files meanwhile, because no thread has been started yet.
+fn bind(socket: &Socket, path: &Path, access: Access) -> io::Result<()> {
+    let address = SockAddr::unix(path)?;
+    let before = umask(Mode::from_bits_truncate(0o777 & !mode(access)));
+    let outcome = socket.bind(&address);
+    umask(before);
+    outcome
+}
+
+/// Whether a program listens on `path`, even one that lets nobody in.
+fn is_listened_to(path: &Path) -> io::Result<bool> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&SockAddr::unix(path)?) {
+        Ok(()) => Ok(true),
+        Err(error) => Ok(error.kind() == io::ErrorKind::WouldBlock),
     }
 }
 
@@ -664,7 +691,45 @@ impl Client {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+
     use super::*;
+
+    #[test]
+    fn a_socket_has_its_mode_when_it_is_bound_and_the_mask_stays() {
+        let mask = umask(Mode::from_bits_truncate(0o022));
+        for access in [Access::Full, Access::ReadOnly] {
+            let name = format!("pflow-bound-{}-{access:?}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+            bind(&socket, &path, access).unwrap();
+            let data = fs::symlink_metadata(&path).unwrap();
+            fs::remove_file(&path).unwrap();
+            assert_eq!(data.permissions().mode() & 0o777, mode(access));
+        }
+        assert_eq!(umask(mask).bits(), 0o022);
+    }
+
+    #[test]
+    fn a_link_at_a_sockets_place_is_neither_followed_nor_replaced() {
+        let name = format!("pflow-listen-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        symlink("/nowhere", &path).unwrap();
+        let refused = listen(&path, Access::Full).err().unwrap();
+        assert_eq!(refused.to_string(), "exists and is not a socket");
+        assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
+        fs::remove_file(&path).unwrap();
+        let (listener, file) = listen(&path, Access::Full).unwrap();
+        let refused = listen(&path, Access::Full).err().unwrap();
+        assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
+        drop(listener);
+        // What a program left that was killed is replaced.
+        let (_again, other) = listen(&path, Access::Full).unwrap();
+        drop(file);
+        assert!(fs::symlink_metadata(&path).unwrap().file_type().is_socket());
+        drop(other);
+        assert!(!path.exists());
+    }
 
     #[test]
     fn only_those_are_cut_off_who_are_waited_for() {

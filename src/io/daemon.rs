@@ -8,17 +8,18 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{self, ExitCode};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 
+use super::files::Entry;
 use super::sys;
 
 /// Who is who behind [`detach`].
@@ -158,16 +159,10 @@ impl PidFile {
         let path = Path::new(name);
         // Its owner may remove it between open and lock; then it is another file.
         loop {
-            let mut options = OpenOptions::new();
-            options.read(true).write(true).create(true).truncate(false);
-            options
-                .mode(0o644)
-                .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
-            let file = options.open(path).map_err(located)?;
+            let entry = Entry::find(path).map_err(located)?;
+            let file = entry.open_with_mode(OFlag::O_RDWR | OFlag::O_CREAT, 0o644);
+            let file = file.map_err(located)?;
             let data = file.metadata().map_err(located)?;
-            if !data.is_file() {
-                return Err(format!("{name}: not a regular file"));
-            }
             let mut lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(lock) => lock,
                 Err((mut file, Errno::EWOULDBLOCK)) => {

@@ -1,15 +1,18 @@
 //! Where the datagrams that interfaces send go, too: savefiles and clients of the control socket.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
+
+use nix::fcntl::OFlag;
 
 use super::parent::Parent;
 use crate::config::Config;
 use crate::io::clock::Clock;
+use crate::io::files::Entry;
 use crate::io::log::Log;
 use crate::io::tap::{Pushed, Tap};
 use crate::io::transport::WhenFull;
@@ -229,15 +232,7 @@ impl Taps {
 
 /// Opens a regular file for writing, nobody else's to read if it is new. What is in it stays.
 pub(super) fn open(name: &str) -> std::io::Result<File> {
-    let mut options = OpenOptions::new();
-    // A FIFO would hold the program up until it has a reader.
-    options.write(true).create(true).truncate(false);
-    options.mode(0o600).custom_flags(libc::O_NONBLOCK);
-    let file = options.open(name)?;
-    match file.metadata()?.is_file() {
-        true => Ok(file),
-        false => Err(std::io::Error::other("not a regular file")),
-    }
+    Entry::find(Path::new(name))?.open(OFlag::O_WRONLY | OFlag::O_CREAT)
 }
 
 #[cfg(test)]
