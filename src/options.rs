@@ -334,10 +334,20 @@ impl Options {
     /// # Errors
     /// The first line that is refused, or a file that cannot be read.
     pub fn config(&self) -> Result<Config, String> {
+        self.config_by(&mut |name| std::fs::read_to_string(name))
+    }
+
+    /// [`Self::config`] with files read by `read`.
+    ///
+    /// # Errors
+    /// The first line that is refused, or a file that cannot be read.
+    pub fn config_by(
+        &self,
+        read: &mut dyn FnMut(&str) -> std::io::Result<String>,
+    ) -> Result<Config, String> {
         let mut config = Config::default();
-        if let Some((name, text)) = self.read_config_file()? {
-            let mut read = |name: &str| std::fs::read_to_string(name);
-            Loader::new(&mut read)
+        if let Some((name, text)) = self.read_config_file(read)? {
+            Loader::new(read)
                 .apply(&mut config, &name, &text)
                 .map_err(|error| error.to_string())?;
         }
@@ -363,13 +373,16 @@ impl Options {
     }
 
     /// The file of -f; without it /etc/pflow.conf, if it exists and this is no replay.
-    fn read_config_file(&self) -> Result<Option<(String, String)>, String> {
+    fn read_config_file(
+        &self,
+        read: &mut dyn FnMut(&str) -> std::io::Result<String>,
+    ) -> Result<Option<(String, String)>, String> {
         let (name, is_optional) = match &self.config_file {
             Some(name) => (name.as_str(), false),
             None if self.is_replay() => return Ok(None),
             None => (DEFAULT_CONFIG, true),
         };
-        match std::fs::read_to_string(name) {
+        match read(name) {
             Ok(text) => Ok(Some((name.to_owned(), text))),
             Err(error) if is_optional && error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(format!("{name}: {error}")),

@@ -22,7 +22,7 @@ use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 
-use crate::config::Config;
+use crate::config::{Config, ReadFile};
 use crate::control;
 use crate::counters::SourceCounters;
 use crate::engine::{self, Engine, Sent};
@@ -106,7 +106,12 @@ fn sources(names: &[String]) -> Vec<control::Source> {
 
 /// The configuration of a live capture, whose interface needs no naming.
 fn live_config(options: &Options) -> Result<Config, String> {
-    let mut config = options.config()?;
+    live_config_by(options, &mut |name| std::fs::read_to_string(name))
+}
+
+/// [`live_config`] with files read by `read`.
+fn live_config_by(options: &Options, read: ReadFile<'_>) -> Result<Config, String> {
+    let mut config = options.config_by(read)?;
     if config.captures.is_empty() {
         config.captures.push(DEFAULT_INTERFACE.to_owned());
     }

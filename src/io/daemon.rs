@@ -16,10 +16,12 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 
-use super::sys;
+pub use super::sys::pause;
+use super::{signals, sys};
 
 /// Who is who behind [`detach`].
 pub enum Detached {
@@ -70,6 +72,40 @@ pub fn fork() -> io::Result<Option<Pid>> {
     sys::fork()
 }
 
+/// [`fork`] for a process that the signals for this one are not for (`signals::leave`).
+///
+/// # Errors
+/// What fork(2) or sigprocmask(2) reports.
+pub fn fork_apart() -> io::Result<Option<Pid>> {
+    let all: SigSet = signals::wanted().collect();
+    // A handler that ran in the new process would write to this one's pipes.
+    let before = all.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let forked = fork();
+    let left = match forked {
+        Ok(None) => signals::leave(),
+        _ => Ok(()),
+    };
+    before.thread_set_mask()?;
+    left?;
+    forked
+}
+
+/// Reads a text from a regular file, and waits for nobody who would write to what is none.
+///
+/// # Errors
+/// It is none, or cannot be read.
+pub fn read_regular(name: &str) -> io::Result<String> {
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(libc::O_NONBLOCK);
+    let mut file = options.open(name)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok(text)
+}
+
 /// How a process ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Ended {
@@ -103,12 +139,15 @@ pub fn status_of(child: Pid) -> Ended {
     }
 }
 
-/// Whether `child` has not ended yet.
-pub fn is_running(child: Pid) -> bool {
-    matches!(
-        waitpid(child, Some(WaitPidFlag::WNOHANG)),
-        Ok(WaitStatus::StillAlive)
-    )
+/// How `child` ended, if it has.
+pub fn ended(child: Pid) -> Option<Ended> {
+    match waitpid(child, Some(WaitPidFlag::WNOHANG)) {
+        Ok(WaitStatus::Exited(_, status)) => Some(Ended::Status(u8::try_from(status).unwrap_or(1))),
+        Ok(WaitStatus::Signaled(_, signal, _)) => Some(Ended::Signal(signal as i32)),
+        Ok(_) | Err(Errno::EINTR) => None,
+        // It is nobody's child any more.
+        Err(_) => Some(Ended::Status(1)),
+    }
 }
 
 /// /dev/null, opened while it can be.

@@ -105,6 +105,7 @@ impl Commands {
                 });
             }
             Ask::Stream { unit, stream } => desk.outside.taps.add_stream(unit, stream),
+            Ask::Log(line) => desk.outside.log.warn(&line),
         }
         self.longest_step = self.longest_step.max(thread_cpu().saturating_sub(begin));
     }
