@@ -223,6 +223,7 @@ impl PidFile {
                         text.trim()
                     ));
                 }
+                Err((_, Errno::EINTR)) => continue,
                 Err((_, error)) => return Err(located(error.into())),
             };
             if fs::symlink_metadata(path).is_ok_and(|now| now.ino() == data.ino()) {
@@ -255,6 +256,10 @@ impl Drop for PidFile {
         if fs::symlink_metadata(&self.path).is_ok_and(is_ours) {
             // The program ends: there is nobody to tell.
             let _ = fs::remove_file(&self.path);
+        }
+        // A lock that cannot be taken off goes with the process, and must not panic here.
+        if let Some(Err((lock, _))) = self.lock.take().map(Flock::unlock) {
+            std::mem::forget(lock);
         }
     }
 }

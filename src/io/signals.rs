@@ -2,6 +2,8 @@
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
@@ -91,8 +93,16 @@ fn pass_on(signal: i32, sender: &Sender<Request>) -> bool {
     }
 }
 
-/// Signals as readable descriptors, for who waits for a link, too.
-pub struct Waiter(Vec<(i32, UnixStream)>);
+/// Signals and what wakes for them, for who waits for a link, too.
+pub struct Waiter(Vec<Caught>);
+
+struct Caught {
+    signal: i32,
+    /// Whether it came and was not looked at.
+    is_raised: Arc<AtomicBool>,
+    /// Wakes, and says nothing: a handler may find no room to write to it.
+    pipe: UnixStream,
+}
 
 /// What a [`Waiter`] has seen.
 #[derive(Debug, Default)]
@@ -105,8 +115,8 @@ pub struct Woken {
     pub problem: Option<io::Error>,
 }
 
-/// Longest wait where nothing is due.
-pub const LONGEST: Duration = Duration::from_secs(3600);
+/// Longest wait where nothing is due: what a signal takes whose handler could not wake anybody.
+pub const LONGEST: Duration = Duration::from_secs(2);
 
 impl Waiter {
     /// Takes the signals from now on.
@@ -114,31 +124,47 @@ impl Waiter {
     /// # Errors
     /// The system refuses the handlers.
     pub fn new() -> io::Result<Self> {
-        let mut pipes = Vec::new();
+        let mut caught = Vec::new();
         for signal in WANTED {
-            let (read, write) = UnixStream::pair()?;
-            read.set_nonblocking(true)?;
+            let (pipe, write) = UnixStream::pair()?;
+            pipe.set_nonblocking(true)?;
             write.set_nonblocking(true)?;
+            let is_raised = Arc::new(AtomicBool::new(false));
+            // Handlers run in this order.
+            signal_hook::flag::register(*signal, Arc::clone(&is_raised))?;
             signal_hook::low_level::pipe::register(*signal, write)?;
-            pipes.push((*signal, read));
+            caught.push(Caught {
+                signal: *signal,
+                is_raised,
+                pipe,
+            });
         }
-        Ok(Self(pipes))
+        Ok(Self(caught))
     }
 
-    /// Takes for these signals what is written to the other ends of pipes.
+    /// Takes signals that a test raises.
     #[cfg(test)]
-    pub fn played(pipes: Vec<(i32, UnixStream)>) -> Self {
-        for (_, pipe) in &pipes {
+    pub fn played(signals: &[i32]) -> (Self, Raiser) {
+        let (mut caught, mut raiser) = (Vec::new(), Vec::new());
+        for signal in signals {
+            let (pipe, write) = UnixStream::pair().unwrap();
             pipe.set_nonblocking(true).unwrap();
+            let is_raised = Arc::new(AtomicBool::new(false));
+            raiser.push((*signal, Arc::clone(&is_raised), write));
+            caught.push(Caught {
+                signal: *signal,
+                is_raised,
+                pipe,
+            });
         }
-        Self(pipes)
+        (Self(caught), Raiser(raiser))
     }
 
     /// Waits for a signal or `link`, at most so long.
     pub fn wait(&mut self, link: Option<&Link>, timeout: Duration) -> Woken {
         let mut polled: Vec<_> = link.iter().map(|link| link.polled()).collect();
-        let pipes = self.0.iter();
-        polled.extend(pipes.map(|(_, pipe)| Polled::new(pipe, true, false)));
+        let pipes = self.0.iter().map(|caught| &caught.pipe);
+        polled.extend(pipes.map(|pipe| Polled::new(pipe, true, false)));
         let outcome = sys::poll(&mut polled, timeout);
         let is_ready = |polled: &Polled| {
             outcome.is_err() || polled.is_readable() || polled.is_writable() || polled.is_dead()
@@ -148,18 +174,17 @@ impl Waiter {
             ..Woken::default()
         };
         let of_pipes = polled.iter().skip(usize::from(link.is_some()));
-        for ((signal, pipe), polled) in self.0.iter_mut().zip(of_pipes) {
-            if !is_ready(polled) {
-                continue;
+        for (caught, polled) in self.0.iter_mut().zip(of_pipes) {
+            if is_ready(polled) {
+                match caught.pipe.read(&mut [0; 64]) {
+                    Err(error) if !sys::is_passing(&error) => woken.problem = Some(error),
+                    // What stays in it wakes again.
+                    _ => {}
+                }
             }
-            // More octets are the same signal again.
-            match pipe.read(&mut [0; 64]) {
-                Ok(1..) => woken.signals.push(*signal),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // An interrupted read is made again at once, for the pipe is readable still.
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(0) => {}
-                Err(error) => woken.problem = Some(error),
+            // Behind the pipe: what is raised from here on writes to it again.
+            if caught.is_raised.swap(false, Ordering::SeqCst) {
+                woken.signals.push(caught.signal);
             }
         }
         if let Err(error) = outcome {
@@ -169,6 +194,32 @@ impl Waiter {
             sys::pause();
         }
         woken
+    }
+}
+
+/// Raises what a played [`Waiter`] takes.
+#[cfg(test)]
+pub struct Raiser(Vec<(i32, Arc<AtomicBool>, UnixStream)>);
+
+#[cfg(test)]
+impl Raiser {
+    /// As a handler does.
+    pub fn raise(&mut self, signal: i32) {
+        self.raise_unheard(signal);
+        for (other, _, pipe) in &mut self.0 {
+            if *other == signal {
+                io::Write::write_all(pipe, &[0]).unwrap();
+            }
+        }
+    }
+
+    /// As a handler that cannot wake anybody.
+    pub fn raise_unheard(&mut self, signal: i32) {
+        for (other, is_raised, _) in &self.0 {
+            if *other == signal {
+                is_raised.store(true, Ordering::SeqCst);
+            }
+        }
     }
 }
 
@@ -201,25 +252,31 @@ mod tests {
 
     use super::*;
 
-    fn waiter() -> (Waiter, UnixStream) {
-        let (read, write) = UnixStream::pair().unwrap();
-        (Waiter::played(vec![(SIGHUP, read)]), write)
-    }
-
     #[test]
     fn a_signal_is_one_however_often_it_came_and_a_link_that_ended_is_ready() {
-        let (mut waiter, mut pipe) = waiter();
+        let (mut waiter, mut raiser) = Waiter::played(&[SIGHUP, SIGTERM]);
         let (parent, child) = Link::pair().unwrap();
-        pipe.write_all(&[0; 3]).unwrap();
+        for _ in 0..3 {
+            raiser.raise(SIGHUP);
+        }
         let woken = waiter.wait(Some(&parent), LONGEST);
         assert_eq!(
             (&*woken.signals, woken.is_link_ready),
             (&[SIGHUP][..], false)
         );
+        let woken = waiter.wait(Some(&parent), Duration::ZERO);
+        assert!(woken.signals.is_empty(), "once");
         drop(child);
         let woken = waiter.wait(Some(&parent), LONGEST);
         assert_eq!((&*woken.signals, woken.is_link_ready), (&[][..], true));
         assert!(woken.problem.is_none());
+    }
+
+    #[test]
+    fn a_signal_that_could_wake_nobody_is_seen_at_the_next_look() {
+        let (mut waiter, mut raiser) = Waiter::played(&[SIGHUP, SIGTERM]);
+        raiser.raise_unheard(SIGTERM);
+        assert_eq!(waiter.wait(None, Duration::ZERO).signals, [SIGTERM]);
     }
 
     #[test]

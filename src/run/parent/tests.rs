@@ -2,6 +2,7 @@
 //! the link in the hands of the test.
 
 use super::*;
+use crate::io::signals::Raiser;
 
 #[test]
 fn the_parent_opens_what_its_own_configuration_names_and_nothing_else() {
@@ -63,7 +64,7 @@ impl io::Write for Lines {
 /// A parent that runs, and what is played to it.
 struct Play {
     link: Link,
-    pipes: BTreeMap<i32, UnixStream>,
+    raiser: Raiser,
     said: Lined,
     process: std::process::Child,
     log: Lines,
@@ -82,13 +83,7 @@ impl Play {
         let child = Pid::from_raw(i32::try_from(process.id()).unwrap());
         let said = io::BufReader::new(process.stdout.take().unwrap());
         let (ours, link) = Link::pair().unwrap();
-        let (mut pipes, mut of_waiter) = (BTreeMap::new(), Vec::new());
-        for signal in [libc::SIGHUP, libc::SIGUSR1, libc::SIGTERM] {
-            let (read, write) = UnixStream::pair().unwrap();
-            pipes.insert(signal, write);
-            of_waiter.push((signal, read));
-        }
-        let waiter = Waiter::played(of_waiter);
+        let (waiter, raiser) = Waiter::played(&[libc::SIGHUP, libc::SIGUSR1, libc::SIGTERM]);
         let log = Lines::default();
         let words: Vec<_> = command_line.iter().map(|word| (*word).to_owned()).collect();
         let lines = log.clone();
@@ -114,7 +109,7 @@ impl Play {
         });
         let mut play = Self {
             link,
-            pipes,
+            raiser,
             said: io::BufRead::lines(said),
             process,
             log,
@@ -136,7 +131,7 @@ impl Play {
     }
 
     fn signal(&mut self, signal: i32) {
-        io::Write::write_all(self.pipes.get_mut(&signal).unwrap(), &[0]).unwrap();
+        self.raiser.raise(signal);
     }
 
     fn answers_signals(&mut self) {
