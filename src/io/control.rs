@@ -35,6 +35,8 @@ pub const MAX_LINE: usize = 4096;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often bounds of time are looked at.
 const TURN: Duration = Duration::from_secs(5);
+/// How often it is looked whether an answer has come that nobody could be woken for.
+const LOOK: Duration = Duration::from_millis(200);
 /// How long nobody is let in after the system had no descriptor for a client.
 const REST: Duration = Duration::from_secs(1);
 /// Connections waiting to be let in.
@@ -211,8 +213,11 @@ impl Control {
     pub fn answer(&self, answer: Answer) {
         // There is room for one of each client; a thread that is gone has none.
         let _ = self.answers.try_send(answer);
-        // A full pipe wakes, too.
-        let _ = (&self.waker).write(&[0]);
+        // A full pipe wakes, too, and where the system has no room for an octet the thread looks
+        // by itself soon.
+        while let Err(error) = (&self.waker).write(&[0])
+            && error.kind() == io::ErrorKind::Interrupted
+        {}
     }
 
     /// What was counted.
@@ -366,7 +371,13 @@ impl Server {
         loop {
             let is_resting = self.clock.now().uptime < self.rests_until;
             let mut polled = self.polled(is_resting);
-            let turn = if is_resting { REST } else { TURN };
+            let mut clients = self.clients.iter();
+            let is_asked = clients.any(|client| matches!(client.stage, Stage::Asked));
+            let turn = match is_asked {
+                true => LOOK,
+                false if is_resting => REST,
+                false => TURN,
+            };
             let is_known = self.wait(&mut polled, turn);
             let now = self.clock.now().uptime;
             let (own, theirs) = polled.split_at(1 + self.listeners.len());
@@ -382,7 +393,7 @@ impl Server {
             }
             self.clients = clients;
             let is_woken = !is_known || own.first().is_some_and(Polled::is_readable);
-            if is_woken && !self.hear_loop(now) {
+            if (is_woken || is_asked) && !self.hear_loop(now) {
                 return;
             }
             self.look_at_lines(now);
@@ -525,10 +536,13 @@ impl Server {
                     stream.set_nonblocking(false)?;
                     Ok(stream)
                 });
-                if let Ok(stream) = stream {
-                    // If the loop has no room for it, the connection ends.
-                    let _ = self.asks.try_send(Ask::Stream { unit, stream });
-                }
+                // If the loop has no room for it, the connection ends.
+                let _ = match stream {
+                    Ok(stream) => self.asks.try_send(Ask::Stream { unit, stream }),
+                    Err(error) => self.asks.try_send(Ask::Log(format!(
+                        "tap of pflow{unit} for a client: {error}"
+                    ))),
+                };
             }
         }
     }

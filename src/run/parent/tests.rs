@@ -211,6 +211,7 @@ fn a_child_that_asks_and_does_not_read_waits_for_itself() {
     while turns < 20 {
         play.link.put(asked, CONFIG.as_bytes(), None).unwrap();
         asked += 1;
+        assert!(asked < 100_000, "the parent reads without an end");
         while !play.link.push().unwrap() && turns < 20 {
             turns += 1;
             std::thread::sleep(Duration::from_millis(5));
