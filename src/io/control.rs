@@ -23,6 +23,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::clock::Clock;
 use super::files::Entry;
+use super::log::Trouble;
 use super::sys::{self, Polled};
 use crate::control::{Access, Listing};
 use crate::counters::ControlCounters;
@@ -36,6 +37,8 @@ pub const MAX_LINE: usize = 4096;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often bounds of time are looked at.
 const TURN: Duration = Duration::from_secs(5);
+/// How often it is looked whether an answer has come that nobody could be woken for.
+const LOOK: Duration = Duration::from_millis(200);
 /// How long nobody is let in after the system had no descriptor for a client.
 const REST: Duration = Duration::from_secs(1);
 /// Connections waiting to be let in.
@@ -71,6 +74,8 @@ pub enum Ask {
         /// Its connection, which blocks.
         stream: UnixStream,
     },
+    /// A line for the log.
+    Log(String),
 }
 
 /// What a client gets.
@@ -185,6 +190,8 @@ impl Control {
             counters: Arc::clone(&counters),
             clock: Clock::new(None),
             rests_until: Uptime::default(),
+            waits: Trouble::new("control sockets: poll"),
+            accepts: Trouble::new("control sockets: accept"),
         };
         std::thread::Builder::new()
             .name("control".to_owned())
@@ -208,8 +215,11 @@ impl Control {
     pub fn answer(&self, answer: Answer) {
         // There is room for one of each client; a thread that is gone has none.
         let _ = self.answers.try_send(answer);
-        // A full pipe wakes, too.
-        let _ = (&self.waker).write(&[0]);
+        // A full pipe wakes, too, and where the system has no room for an octet the thread looks
+        // by itself soon.
+        while let Err(error) = (&self.waker).write(&[0])
+            && error.kind() == io::ErrorKind::Interrupted
+        {}
     }
 
     /// What was counted.
@@ -378,6 +388,8 @@ struct Server {
     clock: Clock,
     /// Nobody is let in before this.
     rests_until: Uptime,
+    waits: Trouble,
+    accepts: Trouble,
 }
 
 impl Server {
@@ -386,33 +398,61 @@ impl Server {
         loop {
             let is_resting = self.clock.now().uptime < self.rests_until;
             let mut polled = self.polled(is_resting);
-            let turn = if is_resting { REST } else { TURN };
-            if sys::poll(&mut polled, turn).is_err() {
-                return;
-            }
+            let mut clients = self.clients.iter();
+            let is_asked = clients.any(|client| matches!(client.stage, Stage::Asked));
+            let turn = match is_asked {
+                true => LOOK,
+                false if is_resting => REST,
+                false => TURN,
+            };
+            let is_known = self.wait(&mut polled, turn);
             let now = self.clock.now().uptime;
             let (own, theirs) = polled.split_at(1 + self.listeners.len());
             let mut clients = std::mem::take(&mut self.clients);
             for (client, polled) in clients.iter_mut().zip(theirs) {
                 client.is_gone |= polled.is_dead() && !polled.is_readable();
-                if polled.is_readable() {
+                if polled.is_readable() || (!is_known && client.may_speak()) {
                     client.read(now);
                 }
-                if polled.is_writable() {
+                if polled.is_writable() || (!is_known && client.is_written_to()) {
                     self.write(client, now);
                 }
             }
             self.clients = clients;
-            if own.first().is_some_and(Polled::is_readable) && !self.hear_loop(now) {
+            let is_woken = !is_known || own.first().is_some_and(Polled::is_readable);
+            if (is_woken || is_asked) && !self.hear_loop(now) {
                 return;
             }
             self.look_at_lines(now);
             self.close(now);
             for (at, polled) in own.iter().skip(1).enumerate() {
-                if polled.is_readable() {
+                if polled.is_readable() || (!is_known && !is_resting) {
                     self.accept(at, now);
                 }
             }
+        }
+    }
+
+    /// Waits for any of them; false if nothing is known of them. Nothing here blocks, so all can be
+    /// looked at then.
+    fn wait(&mut self, polled: &mut [Polled], turn: Duration) -> bool {
+        let outcome = sys::poll(polled, turn);
+        let now = self.clock.now().uptime;
+        let line = match &outcome {
+            Ok(_) => self.waits.end(now),
+            Err(error) => self.waits.begin(now, error),
+        };
+        self.tell(line);
+        if outcome.is_err() {
+            sys::pause();
+        }
+        outcome.is_ok()
+    }
+
+    /// Has the export loop log a line. If it has no room for it, it has more to do.
+    fn tell(&self, line: Option<String>) {
+        if let Some(line) = line {
+            let _ = self.asks.try_send(Ask::Log(line));
         }
     }
 
@@ -421,11 +461,11 @@ impl Server {
         let mut polled = vec![Polled::new(&self.woken, true, false)];
         let listeners = self.listeners.iter();
         polled.extend(listeners.map(|(listener, _)| Polled::new(listener, !is_resting, false)));
-        polled.extend(self.clients.iter().map(|client| {
-            let reads = matches!(client.stage, Stage::Listening) && !client.is_ended;
-            let writes = matches!(client.stage, Stage::Writing(_));
-            Polled::new(&client.stream, reads, writes)
-        }));
+        polled.extend(
+            self.clients.iter().map(|client| {
+                Polled::new(&client.stream, client.may_speak(), client.is_written_to())
+            }),
+        );
         polled
     }
 
@@ -523,10 +563,13 @@ impl Server {
                     stream.set_nonblocking(false)?;
                     Ok(stream)
                 });
-                if let Ok(stream) = stream {
-                    // If the loop has no room for it, the connection ends.
-                    let _ = self.asks.try_send(Ask::Stream { unit, stream });
-                }
+                // If the loop has no room for it, the connection ends.
+                let _ = match stream {
+                    Ok(stream) => self.asks.try_send(Ask::Stream { unit, stream }),
+                    Err(error) => self.asks.try_send(Ask::Log(format!(
+                        "tap of pflow{unit} for a client: {error}"
+                    ))),
+                };
             }
         }
     }
@@ -590,7 +633,11 @@ impl Server {
         };
         let access = *access;
         let stream = match listener.accept() {
-            Ok((stream, _)) => stream,
+            Ok((stream, _)) => {
+                let line = self.accepts.end(now);
+                self.tell(line);
+                stream
+            }
             Err(error) => {
                 let is_passing = [
                     io::ErrorKind::WouldBlock,
@@ -600,12 +647,15 @@ impl Server {
                 if !is_passing.contains(&error.kind()) {
                     // It would be ready at once again.
                     self.rests_until = now.after(REST);
+                    let line = self.accepts.begin(now, &error);
+                    self.tell(line);
                 }
                 return;
             }
         };
-        if stream.set_nonblocking(true).is_err() {
-            return;
+        if let Err(error) = stream.set_nonblocking(true) {
+            let line = self.accepts.begin(now, &error);
+            return self.tell(line);
         }
         let same = self.clients.iter().filter(|client| client.access == access);
         if same.count() >= MAX_CLIENTS {
@@ -641,6 +691,14 @@ impl Client {
     fn start_writing(&mut self, after: After, now: Uptime) {
         self.since = now;
         self.stage = Stage::Writing(after);
+    }
+
+    fn may_speak(&self) -> bool {
+        matches!(self.stage, Stage::Listening) && !self.is_ended
+    }
+
+    fn is_written_to(&self) -> bool {
+        matches!(self.stage, Stage::Writing(_))
     }
 
     /// Takes what came, no more than a line may be long.
@@ -769,6 +827,8 @@ mod tests {
             counters: Arc::default(),
             clock: Clock::new(None),
             rests_until: Uptime::default(),
+            waits: Trouble::new("control sockets: poll"),
+            accepts: Trouble::new("control sockets: accept"),
         };
         server.close(Uptime::default().after(PATIENCE - Duration::from_nanos(1)));
         assert_eq!(server.clients.len(), 4);

@@ -144,6 +144,14 @@ impl Log {
         Ok(())
     }
 
+    /// A log to `to`.
+    #[cfg(test)]
+    pub fn written_to<W: Write + Send + 'static>(to: W) -> Self {
+        let mut log = Self::stderr(false);
+        log.write_behind_to(to).unwrap();
+        log
+    }
+
     fn write_behind_to<W: Write + Send + 'static>(&mut self, to: W) -> io::Result<()> {
         let output = Output::start_on("log", to)?;
         self.backend = Backend::Behind(Behind { output, lost: 0 });
@@ -282,6 +290,41 @@ impl Limiter {
     }
 }
 
+/// Something that fails again and again: told once when it begins and once when it is over.
+#[derive(Debug)]
+pub struct Trouble {
+    what: &'static str,
+    since: Option<Uptime>,
+}
+
+impl Trouble {
+    /// One of `what`, which works so far.
+    pub fn new(what: &'static str) -> Self {
+        Self { what, since: None }
+    }
+
+    /// It failed: the line to write, if it worked before.
+    pub fn begin(&mut self, now: Uptime, problem: &impl std::fmt::Display) -> Option<String> {
+        if self.since.is_some() {
+            return None;
+        }
+        self.since = Some(now);
+        Some(format!("{}: {problem}; tried again", self.what))
+    }
+
+    /// How long it has failed.
+    pub fn lasts(&self, now: Uptime) -> Duration {
+        self.since.map_or(Duration::ZERO, |since| now.since(since))
+    }
+
+    /// It worked: the line to write, if it failed before.
+    pub fn end(&mut self, now: Uptime) -> Option<String> {
+        let since = self.since.take()?;
+        let millis = now.since(since).as_millis();
+        Some(format!("{}: works again after {millis} ms", self.what))
+    }
+}
+
 /// Adds to a line how many of other causes were left out.
 fn tell_others(others: &mut u64, line: &mut String) {
     if *others > 0 {
@@ -296,6 +339,23 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use super::*;
+
+    #[test]
+    fn a_trouble_is_told_once_when_it_begins_and_once_when_it_is_over() {
+        let at = |secs| Uptime::new(secs, 0);
+        let mut trouble = Trouble::new("poll");
+        assert_eq!(trouble.end(at(1)), None);
+        let line = "poll: no memory; tried again";
+        assert_eq!(trouble.begin(at(2), &"no memory").as_deref(), Some(line));
+        assert_eq!(trouble.begin(at(3), &"no memory"), None);
+        assert_eq!(trouble.lasts(at(4)), Duration::from_secs(2));
+        let line = "poll: works again after 3000 ms";
+        assert_eq!(trouble.end(at(5)).as_deref(), Some(line));
+        assert_eq!(
+            (trouble.end(at(6)), trouble.lasts(at(6))),
+            (None, Duration::ZERO)
+        );
+    }
 
     #[test]
     fn a_reader_that_does_not_read_holds_nobody_up_and_is_told_what_it_missed() {

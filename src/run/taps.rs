@@ -127,14 +127,16 @@ impl Taps {
     }
 
     /// Lets a client follow interface `unit`. If it cannot, its connection ends.
-    pub(super) fn add_stream(&mut self, unit: u32, stream: UnixStream) {
-        if self.check_streams().is_err() {
-            return;
-        }
-        if let Ok(mut tap) = Tap::to_stream(stream, &format!("pflow{unit}")) {
-            tap.begin();
-            self.streams.push((unit, tap));
-        }
+    ///
+    /// # Errors
+    /// There are too many, or the system refuses what it takes.
+    pub(super) fn add_stream(&mut self, unit: u32, stream: UnixStream) -> Result<(), String> {
+        self.check_streams()?;
+        let tap = Tap::to_stream(stream, &format!("pflow{unit}"));
+        let mut tap = tap.map_err(|error| error.to_string())?;
+        tap.begin();
+        self.streams.push((unit, tap));
+        Ok(())
     }
 
     /// Whether somebody wants what interface `unit` sends.
