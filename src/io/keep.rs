@@ -16,12 +16,13 @@ use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crc32fast::Hasher;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use nix::fcntl::OFlag;
 
 use super::files::Entry;
 use crate::time::Wall;
-use crate::wire::keep::{Crc, HEADER_LEN, Header};
+use crate::wire::keep::{HEADER_LEN, Header};
 
 /// Pieces that may wait to be written.
 const PIECES: usize = 16;
@@ -266,7 +267,7 @@ impl Drop for KeepFile {
 /// A file on its way.
 struct Writing {
     file: File,
-    crc: Crc,
+    crc: Hasher,
     length: u64,
 }
 
@@ -276,7 +277,7 @@ impl Writing {
         file.write_all(&[0; HEADER_LEN])?;
         Ok(Self {
             file,
-            crc: Crc::default(),
+            crc: Hasher::new(),
             length: 0,
         })
     }
@@ -290,7 +291,7 @@ impl Writing {
     fn end(mut self, place: &dyn Place, is_clean: bool, written: Wall) -> io::Result<u64> {
         let header = Header {
             is_clean,
-            checksum: self.crc.value(),
+            checksum: self.crc.finalize(),
             length: self.length,
             written,
         };
