@@ -184,6 +184,7 @@ def flaps(run):
     # The second time is within a minute of the first: told at the end.
     again = [line for line in log.splitlines() if 'pfc0: capturing again' in line]
     assert len(again) == 2 and '(' not in again[0] and again[1].endswith('(1 times more since the last line)'), log
+    assert log.count('pfc0: capture lost: the interface is down') >= 1, log
     assert log.count('pfc0: capture lost: ') >= 2, log
 
 
@@ -230,6 +231,7 @@ def the_same(run):
 def one_of_two(run):
     ip('link del pfs0')
     until('loss', lambda: run.lost(0))
+    assert 'pfc0: capture lost: the interface has gone' in open(run.log).read()
     run.is_complete(1)
     assert run.is_whole() and run.lost(0) and not run.lost(1)
     assert run.end() < 2

@@ -90,6 +90,7 @@ WRAP(off64_t, LSEEK, lseek64, (int fd, off64_t n, int w), (fd, n, w))
 WRAP(int, LSTAT, lstat64, (const char *restrict p, struct stat64 *restrict s), (p, s))
 WRAP(int, STAT, stat64, (const char *restrict p, struct stat64 *restrict s), (p, s))
 WRAP(int, STAT, fstatat64, (int fd, const char *restrict p, struct stat64 *restrict s, int f), (fd, p, s, f))
+WRAP(int, STAT, fstatat, (int fd, const char *restrict p, struct stat *restrict s, int f), (fd, p, s, f))
 WRAP(int, POLL, poll, (struct pollfd *p, nfds_t n, int t), (p, n, t))
 WRAP(ssize_t, PWRITE, pwrite64, (int fd, const void *b, size_t n, off64_t o), (fd, b, n, o))
 WRAP(ssize_t, READ, read, (int fd, void *b, size_t n), (fd, b, n))
@@ -114,7 +115,7 @@ WRAP(pid_t, WAITPID, waitpid, (pid_t p, int *s, int o), (p, s, o))
 WRAP(ssize_t, WRITE, write, (int fd, const void *b, size_t n), (fd, b, n))
 WRAP(ssize_t, WRITEV, writev, (int fd, const struct iovec *v, int n), (fd, v, n))
 
-static void *real_fork, *real_open64, *real_openat64, *real_fcntl, *real_ioctl, *real_recvmsg, *real_pthread_create;
+static void *real_fork, *real_open64, *real_openat64, *real_openat, *real_fcntl, *real_ioctl, *real_recvmsg, *real_pthread_create;
 
 pid_t fork(void)
 {
@@ -150,6 +151,18 @@ int openat64(int fd, const char *path, int flags, ...)
 	if (e)
 		return errno = e, -1;
 	return REAL(openat64)(fd, path, flags, mode);
+}
+
+int openat(int fd, const char *path, int flags, ...)
+{
+	va_list v;
+	va_start(v, flags);
+	mode_t mode = va_arg(v, mode_t);
+	va_end(v);
+	int e = fails(OPEN);
+	if (e)
+		return errno = e, -1;
+	return REAL(openat)(fd, path, flags, mode);
 }
 
 int fcntl(int fd, int command, ...)
@@ -210,7 +223,7 @@ __attribute__((constructor)) static void begin(void)
 		shared = at;
 	close(fd);
 	/* Found now, because the dynamic linker may need what the sandbox refuses. */
-	(void)REAL(fork), (void)REAL(open64), (void)REAL(openat64), (void)REAL(fcntl), (void)REAL(ioctl), (void)REAL(recvmsg);
+	(void)REAL(fork), (void)REAL(open64), (void)REAL(openat64), (void)REAL(openat), (void)REAL(fcntl), (void)REAL(ioctl), (void)REAL(recvmsg);
 	(void)REAL(pthread_create), (void)REAL(poll), (void)REAL(read), (void)REAL(write), (void)REAL(send), (void)REAL(sendmsg);
 	memset(shared->counts, 0, sizeof shared->counts);
 }

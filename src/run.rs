@@ -260,15 +260,15 @@ impl Outside {
         })
     }
 
-    /// A socket to send to `to` from. If this process may not bind it, the parent is asked.
+    /// A socket to send to `to` from. A process that has a parent binds nothing: where bind(2) is
+    /// allowed, a socket of any family can be bound.
     fn open_udp(&self, settings: &Settings, to: SocketAddr) -> Result<Udp, String> {
-        match (Udp::open(settings, to, self.when_full), &self.parent) {
-            (Ok(udp), _) => Ok(udp),
-            (Err(error), Some(parent)) if error.kind() == io::ErrorKind::PermissionDenied => {
-                let from = source_address(settings.flowsrc, to.is_ipv6());
+        match (&self.parent, settings.flowsrc) {
+            (Some(parent), Some(source)) => {
+                let from = source_address(Some(source), to.is_ipv6());
                 Ok(Udp::new(parent.bind(from)?, to))
             }
-            (Err(error), _) => Err(error.to_string()),
+            _ => Udp::open(settings, to, self.when_full).map_err(|error| error.to_string()),
         }
     }
 

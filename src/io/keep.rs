@@ -21,6 +21,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use nix::fcntl::OFlag;
 
 use super::files::Entry;
+use super::sys;
 use crate::time::Wall;
 use crate::wire::keep::{HEADER_LEN, Header};
 
@@ -135,14 +136,13 @@ impl Place for Files {
 /// # Errors
 /// Why it cannot be read.
 pub fn read(file: &mut File) -> io::Result<Vec<u8>> {
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
+    let Some(len) = sys::regular_len(file)? else {
         return Err(io::Error::other("not a regular file"));
-    }
-    if metadata.len() > MAX_FILE {
+    };
+    if len > MAX_FILE {
         return Err(io::Error::other("larger than any that pflow reads"));
     }
-    let mut octets = Vec::new();
+    let mut octets = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
     file.read_to_end(&mut octets)?;
     Ok(octets)
 }

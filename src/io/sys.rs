@@ -210,6 +210,37 @@ pub(super) fn set_octet_option(
     }
 }
 
+/// What `file` is. Not by the C library: some of its versions ask stat(2) with an empty path, which
+/// a sandbox cannot tell from one with a path.
+///
+/// # Errors
+/// What fstat(2) reports.
+pub(super) fn fstat(file: &impl AsRawFd) -> io::Result<libc::stat> {
+    let mut stat = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the kernel fills a struct stat, which on 64-bit machines is the C library's; `stat` is
+    // read only if the call succeeded.
+    unsafe {
+        #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+        let outcome = libc::syscall(libc::SYS_fstat, file.as_raw_fd(), stat.as_mut_ptr());
+        #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+        let outcome = libc::fstat(file.as_raw_fd(), stat.as_mut_ptr());
+        match outcome {
+            0 => Ok(stat.assume_init()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
+/// Whether `file` is a regular file; its octets, if it is.
+///
+/// # Errors
+/// What fstat(2) reports.
+pub(super) fn regular_len(file: &impl AsRawFd) -> io::Result<Option<u64>> {
+    let stat = fstat(file)?;
+    let is_regular = stat.st_mode & libc::S_IFMT == libc::S_IFREG;
+    Ok(is_regular.then(|| u64::try_from(stat.st_size).unwrap_or(0)))
+}
+
 /// The index of interface `name`.
 ///
 /// # Errors
@@ -370,6 +401,28 @@ pub(super) fn forbid_checksums(fd: &impl AsRawFd) -> io::Result<()> {
     match outcome {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Has signals about `fd` sent to this process.
+#[cfg(all(test, target_os = "linux"))]
+pub(super) fn set_owner(fd: &impl AsRawFd) -> io::Result<()> {
+    // SAFETY: fcntl(2) with plain numbers.
+    match unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETOWN, libc::getpid()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Maps a page of `file`, which stays there.
+#[cfg(all(test, target_os = "linux"))]
+pub(super) fn map(file: &impl AsRawFd) -> io::Result<()> {
+    let at = std::ptr::null_mut();
+    let (access, flags) = (libc::PROT_READ, libc::MAP_SHARED);
+    // SAFETY: the kernel chooses a place that nobody uses, and nobody reads it.
+    match unsafe { libc::mmap(at, 4096, access, flags, file.as_raw_fd(), 0) } {
+        libc::MAP_FAILED => Err(io::Error::last_os_error()),
+        _ => Ok(()),
     }
 }
 

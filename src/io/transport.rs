@@ -101,9 +101,14 @@ impl Udp {
         if !bound.ip().is_unspecified() {
             return Ok(bound);
         }
-        let probe = UdpSocket::bind(SocketAddr::new(bound.ip(), 0))?;
+        let probe = Socket::new(
+            Domain::for_address(self.to),
+            Type::DGRAM,
+            Some(Protocol::UDP),
+        )?;
         // Connecting a UDP socket sends nothing.
-        probe.connect(self.to)?;
+        probe.connect(&self.to.into())?;
+        let probe = UdpSocket::from(probe);
         Ok(SocketAddr::new(probe.local_addr()?.ip(), bound.port()))
     }
 }
@@ -119,7 +124,8 @@ pub fn source_address(flowsrc: Option<Source>, is_ipv6: bool) -> SocketAddr {
     })
 }
 
-/// A socket for datagrams that leave from `from`.
+/// A socket for datagrams that leave from `from`. One that may leave from anywhere is not bound: it
+/// gets its port with its first datagram.
 ///
 /// # Errors
 /// The system refuses the socket or the address.
@@ -127,7 +133,9 @@ pub fn bind(from: SocketAddr, when_full: WhenFull) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(from), Type::DGRAM, Some(Protocol::UDP))?;
     // A smaller buffer than asked for works, too.
     let _ = socket.set_send_buffer_size(SEND_BUFFER);
-    socket.bind(&from.into())?;
+    if !from.ip().is_unspecified() || from.port() != 0 {
+        socket.bind(&from.into())?;
+    }
     socket.set_nonblocking(when_full == WhenFull::Drop)?;
     Ok(socket.into())
 }
@@ -185,7 +193,12 @@ mod tests {
         // A socket may not be connected to it without SO_BROADCAST.
         let to = SocketAddr::from(([255; 4], 9));
         let socket = bind(source_address(None, false), WhenFull::Drop).unwrap();
+        socket.send_to(b"x", "127.0.0.1:9").unwrap();
         let port = socket.local_addr().unwrap().port();
+        assert_ne!(
+            port, 0,
+            "it was not bound, and has one with its first datagram"
+        );
         let mut udp = Udp::new(socket, to);
         let at = |secs| Uptime::default().after(Duration::from_secs(secs));
         assert_eq!(udp.ends(at(1)), (([0; 4], port).into(), to));

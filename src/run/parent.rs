@@ -4,7 +4,10 @@
 //! ```text
 //! child  --config--------> parent    reads the configuration's files, answers with its lines
 //!        --tap FILE------>           if the configuration names it: opens it, passes the descriptor
-//!        --bind ADDRESS--->          if it is a flowsrc of the configuration: the same
+//!        --bind ADDRESS--->          if anybody may bind its port, or it is a flowsrc of the
+//!                                    configuration: a UDP socket
+//!        --addresses------>          this host's addresses
+//!        --trouble NAME--->          if the configuration captures there: what is wrong with it
 //!        --raw4, raw6 IF->           if the configuration solicits there: the same, with the
 //!                                    number of the interface for raw6
 //!        --capture NAME--->          if the configuration names it: a process that reads it, and
@@ -23,7 +26,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::process::ExitCode;
@@ -35,7 +38,7 @@ use nix::unistd::Pid;
 
 use super::{live_config, start, taps};
 use crate::config::{Config, apply_text};
-use crate::io::capture::{Relay, Relayed};
+use crate::io::capture::{self, Relay, Relayed, local_addresses};
 use crate::io::clock::Clock;
 use crate::io::daemon::{self, Ended, Null, Waiting, status_of};
 use crate::io::keep::{Files, Place};
@@ -53,6 +56,8 @@ const LOG: &str = "log";
 const READY: &str = "ready";
 const TAP: &str = "tap ";
 const BIND: &str = "bind ";
+const ADDRESSES: &str = "addresses";
+const TROUBLE: &str = "trouble ";
 const RAW4: &str = "raw4 ";
 const RAW6: &str = "raw6 ";
 const CAPTURE: &str = "capture ";
@@ -61,6 +66,8 @@ const KEEP_READ: &str = "keep read";
 const KEEP_NEW: &str = "keep new";
 const KEEP_INSTALL: &str = "keep install";
 const KEEP_DISCARD: &str = "keep discard";
+/// Ports below are root's (IPPORT_RESERVED of netinet/in.h).
+const RESERVED: u16 = 1024;
 /// How long an answer is waited for that a disk has to give.
 const DISK: Duration = Duration::from_secs(20);
 /// First octet of an answer, before what was asked for or what is wrong.
@@ -111,6 +118,31 @@ impl Parent {
             .map(UdpSocket::from)
     }
 
+    /// This host's addresses.
+    pub(super) fn addresses(&self) -> Result<Vec<IpAddr>, String> {
+        let (text, _) = self.asking_now()?.ask(ADDRESSES)?;
+        let addresses = text.split_whitespace().map(str::parse);
+        addresses
+            .collect::<Result<_, _>>()
+            .map_err(|error| format!("parent process: {error}"))
+    }
+
+    /// What is wrong with the interface `name`, if something is and can be learned now.
+    pub(super) fn trouble(&self, name: &str) -> Option<String> {
+        let (text, _) = self
+            .asking_now()
+            .ok()?
+            .ask(&format!("{TROUBLE}{name}"))
+            .ok()?;
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// For what is asked again later: the disk of the keep file may keep the parent busy.
+    fn asking_now(&self) -> Result<MutexGuard<'_, Asking>, String> {
+        let asking = self.0.try_lock();
+        asking.map_err(|_| "the parent process is busy".to_owned())
+    }
+
     /// Sockets to ask firewalls by.
     pub(super) fn open_raw(&self, name: &str) -> Result<Raw, String> {
         let mut asking = self.asking();
@@ -125,12 +157,7 @@ impl Parent {
 
     /// A capture that was lost, read by another process.
     pub(super) fn open_capture(&self, name: &str) -> Result<Relayed, String> {
-        // The disk of the keep file may keep it busy; there will be another try.
-        let mut asking = self
-            .0
-            .try_lock()
-            .map_err(|_| "the parent process is busy")?;
-        let stream = asking.open(&format!("{CAPTURE}{name}"))?;
+        let stream = self.asking_now()?.open(&format!("{CAPTURE}{name}"))?;
         Relayed::new(UnixStream::from(stream)).map_err(|error| error.to_string())
     }
 
@@ -569,9 +596,7 @@ impl Guardian<'_> {
 
     /// Starts a process that opens the capture, gives up its rights, and reads.
     fn open_capture(&mut self, name: &str) -> Result<OwnedFd, String> {
-        if !self.captures.names.iter().any(|other| other == name) {
-            return Err("only captures that the configuration names can be opened".to_owned());
-        }
+        self.captures.check(name)?;
         if !self.captures.is_free(name) {
             return Err("the process that read it has not ended yet".to_owned());
         }
@@ -608,6 +633,16 @@ impl Guardian<'_> {
         }
         if let Some(name) = request.strip_prefix(CAPTURE) {
             return self.open_capture(name).map(Opened::Descriptor);
+        }
+        if request == ADDRESSES {
+            let addresses = local_addresses().map_err(|error| error.to_string())?;
+            let texts: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+            return Ok(Opened::Text(texts.join(" ")));
+        }
+        if let Some(name) = request.strip_prefix(TROUBLE) {
+            self.captures.check(name)?;
+            let trouble = capture::problem_of(name).map(|problem| problem.to_string());
+            return Ok(Opened::Text(trouble.unwrap_or_default()));
         }
         let opened = if request == LOG {
             log::connect().ok_or("syslogd is not there")?.into()
@@ -656,6 +691,13 @@ impl Captures {
             joins: !config.is_join_off,
             user,
             readers: BTreeMap::new(),
+        }
+    }
+
+    fn check(&self, name: &str) -> Result<(), String> {
+        match self.names.iter().any(|other| other == name) {
+            true => Ok(()),
+            false => Err("only captures that the configuration names can be opened".to_owned()),
         }
     }
 
@@ -713,15 +755,19 @@ fn check_solicit(config: &Config, name: &str) -> Result<(), String> {
     }
 }
 
+/// A UDP socket may be bound as whoever runs the child could bind it; a port below 1024 only as the
+/// configuration has it.
 fn check_source(config: &Config, address: &str) -> Result<SocketAddr, String> {
     let address: SocketAddr = address.parse().map_err(|_| "not an address")?;
     let mut sources = config
         .interfaces
         .values()
         .filter_map(|settings| settings.flowsrc);
-    match sources.any(|source| source_address(Some(source), address.is_ipv6()) == address) {
+    let is_anybodys = address.port() == 0 || address.port() >= RESERVED;
+    let is = |source| source_address(Some(source), address.is_ipv6()) == address;
+    match is_anybodys || sources.any(is) {
         true => Ok(address),
-        false => Err("only a port that the configuration names can be bound".to_owned()),
+        false => Err("only a port below 1024 that the configuration names can be bound".to_owned()),
     }
 }
 

@@ -41,7 +41,6 @@ const MAX_FRAMES: usize = 4096;
 
 /// A capture handle.
 pub struct Live {
-    name: String,
     capture: Capture<Active>,
     link: LinkType,
     is_nanoseconds: bool,
@@ -88,7 +87,6 @@ impl Live {
             None
         };
         Ok(Self {
-            name: name.to_owned(),
             capture,
             link,
             is_nanoseconds,
@@ -156,10 +154,7 @@ impl Source for Live {
                 Ok(packet) => packet,
                 Err(pcap::Error::TimeoutExpired) => break,
                 Err(pcap::Error::NoMorePackets) => return Ok(More::No),
-                Err(error) => {
-                    let problem = group::problem_of(&self.name);
-                    return Err(problem.map_or(Error::Pcap(error), Error::Io));
-                }
+                Err(error) => return Err(Error::Pcap(error)),
             };
             let Some(room) = batch.octets.get_mut(used..used + packet.data.len()) else {
                 break;

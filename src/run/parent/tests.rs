@@ -26,7 +26,7 @@ fn the_parent_opens_what_its_own_configuration_names_and_nothing_else() {
     ] {
         assert!(check_tap(&config, name).is_err(), "{name:?}");
     }
-    for address in ["10.0.0.1:500", "[::1]:7"] {
+    for address in ["10.0.0.1:500", "[::1]:7", "10.0.0.2:1024", "[::1]:0"] {
         assert!(check_source(&config, address).is_ok(), "{address}");
     }
     for address in [
