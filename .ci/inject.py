@@ -244,6 +244,8 @@ class Life:
 
     def ended_early(self):
         text = self.text()
+        if self.at is None:
+            raise Wrong('ended early: ' + text)
         if self.process.returncode not in (0, 1):
             raise Wrong('ended with status %d' % self.process.returncode)
         if self.process.returncode == 0 or not text.strip():
