@@ -536,6 +536,21 @@ mod tests {
     }
 
     #[test]
+    fn a_parent_whose_answer_is_not_taken_is_not_woken_by_the_next_request() {
+        let (mut parent, mut child) = Link::pair().unwrap();
+        parent.put(1, &vec![0; 4 << 20], None).unwrap();
+        assert!(!parent.push().unwrap());
+        child.put(2, b"config", None).unwrap();
+        assert!(child.push().unwrap());
+        let mut polled = [parent.polled()];
+        assert_eq!(sys::poll(&mut polled, SOON).unwrap(), 0);
+        while !matches!(child.pull().unwrap(), Pulled::Message(_)) {
+            parent.push().unwrap();
+        }
+        assert_eq!(sys::poll(&mut [parent.polled()], SOON).unwrap(), 1);
+    }
+
+    #[test]
     fn only_an_end_or_nonsense_is_fatal() {
         for code in [
             libc::EINTR,

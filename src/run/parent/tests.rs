@@ -324,7 +324,11 @@ fn a_fifo_in_the_place_of_the_configuration_keeps_nobody_waiting() {
 fn a_capture_has_one_reader() {
     let mut captures = Captures::new(&Config::default(), None);
     assert!(captures.is_free("em0"));
-    let process = std::process::Command::new("sleep").arg("1000").spawn();
+    let mut process = std::process::Command::new("sleep");
+    let process = process
+        .arg("1000")
+        .stdout(std::process::Stdio::null())
+        .spawn();
     let reader = Pid::from_raw(i32::try_from(process.unwrap().id()).unwrap());
     captures.readers.insert("em0".to_owned(), reader);
     assert!(captures.is_free("em1"), "another capture");
