@@ -750,11 +750,16 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+    use std::sync::{Mutex, PoisonError};
 
     use super::*;
 
+    /// umask(2) is of the whole process: tests that bind take turns.
+    static MASK: Mutex<()> = Mutex::new(());
+
     #[test]
     fn a_socket_has_its_mode_when_it_is_bound_and_the_mask_stays() {
+        let _turn = MASK.lock().unwrap_or_else(PoisonError::into_inner);
         let mask = umask(Mode::from_bits_truncate(0o022));
         for access in [Access::Full, Access::ReadOnly] {
             let name = format!("pflow-bound-{}-{access:?}", std::process::id());
@@ -770,6 +775,7 @@ mod tests {
 
     #[test]
     fn a_link_at_a_sockets_place_is_neither_followed_nor_replaced() {
+        let _turn = MASK.lock().unwrap_or_else(PoisonError::into_inner);
         let name = format!("pflow-listen-{}", std::process::id());
         let path = std::env::temp_dir().join(name);
         symlink("/nowhere", &path).unwrap();

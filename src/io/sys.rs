@@ -272,7 +272,7 @@ pub(super) fn bpf_buffer_len(fd: &impl AsRawFd) -> io::Result<usize> {
 }
 
 /// Makes a bpf device readable when its oldest packet has waited for `millis` milliseconds, where
-/// the system can (OpenBSD 7.0 and later). Asked before pledge(2), which refuses it.
+/// the system can. Asked before pledge(2), which refuses it.
 ///
 /// # Errors
 /// What ioctl(2) reports: ENOTTY where it is not known.
