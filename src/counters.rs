@@ -168,8 +168,9 @@ counters! {
         octets: "octets of UDP payload sent",
         send_errors: "datagrams that could not be sent",
         no_memory: "datagrams that could not be sent for want of buffers",
-        tapped: "datagrams handed to taps",
+        tapped: "datagrams handed to taps and not lost there",
         tap_dropped: "datagrams that taps lost, their reader or disk was too slow or full",
+        tap_sourceless: "datagrams tapped with source address 0.0.0.0 or ::, the system did not tell it",
     }
 }
 

@@ -446,7 +446,10 @@ impl Engine {
     /// true, and there may be more to do.
     #[must_use]
     pub fn handle_some_timeouts(&mut self, now: Now, horizon: Uptime) -> bool {
-        self.catch_up();
+        if self.is_behind() {
+            self.go_on();
+            return true;
+        }
         let latest = self.latest.replace(now);
         if latest.is_some_and(|then| horizon > then.uptime.after(GAP)) {
             self.gap_until = Some(horizon);
@@ -492,10 +495,12 @@ impl Engine {
     }
 
     /// Takes a packet in. A CLR in it may end more states than should wait to be sent at once: then
-    /// [`Self::is_behind`], and the caller sends and calls [`Self::go_on`]. Whatever else is called
-    /// first finishes the packet, whatever that takes.
+    /// [`Self::is_behind`], and the caller sends and calls [`Self::go_on`]. The next packet, the
+    /// next timers and the end wait until this one is read.
     pub fn handle_packet(&mut self, now: Now, packet: &Packet<'_>) {
-        self.catch_up();
+        while self.is_behind() {
+            self.go_on();
+        }
         let datagram = match link::datagram(packet.link, packet.frame, packet.wire_len) {
             Ok(datagram) => datagram,
             Err(skip) => {
@@ -588,12 +593,6 @@ impl Engine {
     fn take_events(&mut self, now: Now) {
         if let Some(solicitor) = &mut self.solicitor {
             solicitor.take(now, &mut self.table);
-        }
-    }
-
-    fn catch_up(&mut self) {
-        while self.is_behind() {
-            self.go_on();
         }
     }
 
@@ -798,7 +797,10 @@ impl Engine {
     /// [`Self::finish`] until there is much to send: then true, and there is more to do.
     #[must_use]
     pub fn finish_some(&mut self, now: Now) -> bool {
-        self.catch_up();
+        if self.is_behind() {
+            self.go_on();
+            return true;
+        }
         let Self {
             table, exporter, ..
         } = self;
@@ -853,7 +855,8 @@ impl Engine {
         counters.records_refused += records;
     }
 
-    /// Notes how many datagrams of interface `unit` were handed to a tap, and how many taps lost.
+    /// Notes how many datagrams of interface `unit` were handed to taps, and how many found no room
+    /// there.
     pub fn handle_tapped(&mut self, unit: u32, taken: u64, dropped: u64) {
         if let Some(counters) = self.interface_counters(unit) {
             counters.tapped += taken;
@@ -867,6 +870,23 @@ impl Engine {
         let own = datagrams.filter(|(unit, _)| *unit == interface.unit());
         own.map(|(_, datagram)| interface.records_in(datagram))
             .sum()
+    }
+
+    /// Notes how many datagrams that taps of interface `unit` had taken were lost there: they count
+    /// as dropped, and not as tapped any more.
+    pub fn handle_tap_lost(&mut self, unit: u32, lost: u64) {
+        if let Some(counters) = self.interface_counters(unit) {
+            let lost = lost.min(counters.tapped);
+            counters.tapped -= lost;
+            counters.tap_dropped += lost;
+        }
+    }
+
+    /// Notes that a datagram of interface `unit` was tapped without its source address.
+    pub fn handle_sourceless(&mut self, unit: u32) {
+        if let Some(counters) = self.interface_counters(unit) {
+            counters.tap_sourceless += 1;
+        }
     }
 
     fn interface_counters(&mut self, unit: u32) -> Option<&mut InterfaceCounters> {

@@ -106,7 +106,13 @@ impl Commands {
                     then,
                 });
             }
-            Ask::Stream { unit, stream } => desk.outside.taps.add_stream(unit, stream),
+            Ask::Stream { unit, stream } => {
+                if let Err(problem) = desk.outside.taps.add_stream(unit, stream) {
+                    let line = format!("tap of pflow{unit} for a client: {problem}");
+                    desk.outside.log.warn(&line);
+                }
+            }
+            Ask::Log(line) => desk.outside.log.warn(&line),
         }
         self.longest_step = self.longest_step.max(thread_cpu().saturating_sub(begin));
     }

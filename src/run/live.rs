@@ -15,7 +15,7 @@ use crate::control::Source;
 use crate::counters::SourceCounters;
 use crate::engine::{Engine, Packet};
 use crate::flow::Boot;
-use crate::io::capture::{Adder, Batch, Readers, local_addresses};
+use crate::io::capture::{Adder, Batch, Readers};
 use crate::io::clock::Clock;
 use crate::io::control::Ask;
 use crate::io::output::{self, Output};
@@ -57,7 +57,8 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, String> {
     log.write_behind().map_err(thread)?;
     let names = config.captures.clone();
     let signals = signals::listen(Some(lifeline)).map_err(|error| format!("signals: {error}"))?;
-    let addresses = local_addresses().map_err(|error| format!("this host's addresses: {error}"))?;
+    let addresses = parent.addresses();
+    let addresses = addresses.map_err(|problem| format!("this host's addresses: {problem}"))?;
     let outside = Outside::open(&config, WhenFull::Drop, log, Some(parent.clone()))?;
     let commands = Commands::start(listening)?;
     let form = options.form.unwrap_or(Form::None);
@@ -264,7 +265,13 @@ impl LiveRun {
         match &batch.end {
             None => {}
             Some(Ok(())) => self.lose(batch.source, "it ended", now),
-            Some(Err(error)) => self.lose(batch.source, &error.to_string(), now),
+            Some(Err(error)) => {
+                // libpcap's words are about the sandbox, in which it could not ask.
+                let source = self.sources.get(batch.source);
+                let trouble = source.and_then(|source| self.parent.trouble(&source.name));
+                let problem = trouble.unwrap_or_else(|| error.to_string());
+                self.lose(batch.source, &problem, now);
+            }
         }
     }
 
@@ -352,7 +359,7 @@ impl LiveRun {
     fn watch_addresses(&mut self, now: Now) {
         if now.uptime.since(self.addresses_read) >= ADDRESSES {
             self.addresses_read = now.uptime;
-            if let Ok(addresses) = local_addresses() {
+            if let Ok(addresses) = self.parent.addresses() {
                 self.engine.set_local_addresses(addresses);
             }
         }
@@ -388,10 +395,7 @@ impl LiveRun {
             self.drain();
         }
         self.drain();
-        let Outside {
-            taps, log, clock, ..
-        } = &mut self.outside;
-        taps.finish(log, clock);
+        self.outside.finish_taps(&mut self.engine);
         let dropped = self.output.finish(output::LAST);
         self.outside.log_rest();
         self.log_statistics();

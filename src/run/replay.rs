@@ -418,10 +418,7 @@ impl Replay {
             }
         }
         let printed = self.outside.drain(&mut self.engine)?;
-        let Outside {
-            taps, log, clock, ..
-        } = &mut self.outside;
-        taps.finish(log, clock);
+        self.outside.finish_taps(&mut self.engine);
         self.outside.log_rest();
         if matches!(ending, Ending::BrokenPipe) || printed == Printed::BrokenPipe {
             return Ok(ExitCode::SUCCESS);
