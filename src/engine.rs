@@ -236,6 +236,7 @@ struct Reception<'a> {
     stamp: Wall,
     /// Which packet it is, if messages are printed.
     number: u64,
+    is_printing: bool,
     source: Option<IpAddr>,
     sender: SenderId,
     /// Whose states the latest messages were about, and how many there were: they come in runs.
@@ -286,8 +287,10 @@ impl Listener for Reception<'_> {
             exporter,
             ..
         } = self;
-        let printer = &mut exporter.printer;
-        printer.message(self.stamp, self.number, self.source, dialect, &message);
+        if self.is_printing {
+            let printer = &mut exporter.printer;
+            printer.message(self.stamp, self.number, self.source, dialect, &message);
+        }
         table.apply(arrival, &message, &mut |now, flow| exporter.flow(now, flow));
     }
 
@@ -445,6 +448,7 @@ impl Engine {
     /// [`Self::handle_timeout`] until there is much to send or some milliseconds were worked: then
     /// true, and there may be more to do.
     #[must_use]
+    #[inline]
     pub fn handle_some_timeouts(&mut self, now: Now, horizon: Uptime) -> bool {
         if self.is_behind() {
             self.go_on();
@@ -454,6 +458,13 @@ impl Engine {
         if latest.is_some_and(|then| horizon > then.uptime.after(GAP)) {
             self.gap_until = Some(horizon);
         }
+        let is_due = self.poll_timeout().is_some_and(|due| due <= now.uptime);
+        is_due && self.handle_due(now, horizon)
+    }
+
+    /// Does some of what is due: whether there may be more to do.
+    #[inline(never)]
+    fn handle_due(&mut self, now: Now, horizon: Uptime) -> bool {
         let mut pieces = 0;
         while let Some(due) = self.poll_timeout().filter(|due| *due <= now.uptime) {
             pieces += 1;
@@ -534,6 +545,7 @@ impl Engine {
             arrival,
             stamp: packet.stamp,
             number,
+            is_printing: number > 0,
             source: datagram.source,
             sender: id,
             run: (creatorid, 0),
@@ -604,6 +616,7 @@ impl Engine {
             arrival: reading.arrival,
             stamp: reading.stamp,
             number: reading.number,
+            is_printing: reading.number > 0,
             source: reading.source,
             sender: id,
             run: (creatorid, 0),
