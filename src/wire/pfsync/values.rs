@@ -6,7 +6,7 @@
 
 use super::layout::State;
 use super::peer::Peer;
-use super::{Dialect, Invalid, freebsd, old, openbsd};
+use super::{Dialect, Invalid, dragonfly, freebsd, old, openbsd};
 use crate::state::{Direction, StateId, StateKey, WireName};
 
 /// Values of a full state.
@@ -76,7 +76,8 @@ impl<'a> State<'a> {
         if self.af(0).is_none() || self.af(1).is_none() {
             return Err(Invalid::Af);
         }
-        if !self.src().is_valid() || !self.dst().is_valid() {
+        let proto = self.proto();
+        if !self.src().is_valid(proto) || !self.dst().is_valid(proto) {
             return Err(Invalid::PeerState);
         }
         Ok(())
@@ -167,6 +168,8 @@ impl<'a> State<'a> {
             Dialect::FreeBsd1400 => read_by!(FreeBsd1400, freebsd::V1400),
             Dialect::FreeBsd1500 => read_by!(FreeBsd1500, freebsd::V1500),
             Dialect::OpenBsd47 => read_by!(OpenBsd47, openbsd::V6),
+            Dialect::DragonFly2 => read_by!(DragonFly2, openbsd::V4),
+            Dialect::DragonFly4 => read_by!(DragonFly4, dragonfly::V4),
         }
     }
 }
