@@ -84,6 +84,10 @@ pub struct Engine {
     notices: Vec<String>,
     /// Keep files written.
     keep: KeepCounters,
+    /// The packet that is being read, while a CLR in it has states to end.
+    paused: Option<Box<Paused>>,
+    /// Where [`Self::finish_some`] goes on.
+    flushed: u32,
 }
 
 /// What a flow goes through once it is made.
@@ -112,7 +116,18 @@ pub enum Sent {
     Failed,
 }
 
+/// Pieces of [`table::PIECE`] states that take some milliseconds.
+const PIECES: u32 = 16;
+
+/// So many octets to send and to print are much.
+const MUCH: usize = 1 << 20;
+
 impl Exporter {
+    /// Whether it is time to send and to print.
+    fn has_much(&mut self) -> bool {
+        self.outbox.len() + self.printer.buffer().len() >= MUCH
+    }
+
     fn begin_turn(&mut self) {
         for interface in &mut self.interfaces {
             interface.begin_turn();
@@ -189,6 +204,32 @@ impl Exporter {
     }
 }
 
+/// What is known of a packet beside its messages.
+#[derive(Clone, Copy)]
+struct Reading {
+    now: Now,
+    arrival: Arrival,
+    stamp: Wall,
+    /// Which packet it is, if messages are printed.
+    number: u64,
+    source: Option<IpAddr>,
+    sender: SenderId,
+    /// Octets that the capture cut off.
+    missing: usize,
+    /// What its sender's earlier packets were written in.
+    remembered: Option<Dialect>,
+    /// The first error in it.
+    error: Option<Error>,
+    /// Where to go on.
+    from: pfsync::Position,
+}
+
+/// A packet of which some messages wait for a CLR before them.
+struct Paused {
+    reading: Reading,
+    payload: Vec<u8>,
+}
+
 /// A packet on its way into the table.
 struct Reception<'a> {
     arrival: Arrival,
@@ -250,6 +291,10 @@ impl Listener for Reception<'_> {
         table.apply(arrival, &message, &mut |now, flow| exporter.flow(now, flow));
     }
 
+    fn is_paused(&self) -> bool {
+        self.table.is_clearing()
+    }
+
     fn end(&mut self, action: Action) {
         let (creatorid, messages) = self.run;
         self.run.1 = 0;
@@ -306,6 +351,8 @@ impl Engine {
             packets: PacketCounters::default(),
             notices: Vec::new(),
             keep: KeepCounters::default(),
+            paused: None,
+            flushed: 0,
         }
     }
 
@@ -392,6 +439,14 @@ impl Engine {
     /// Does what is due up to `now`, in order, each at its own due time. Nothing will be heard
     /// before `horizon`, which is `now` unless the future is known, as in a replay.
     pub fn handle_timeout(&mut self, now: Now, horizon: Uptime) {
+        while self.handle_some_timeouts(now, horizon) {}
+    }
+
+    /// [`Self::handle_timeout`] until there is much to send or some milliseconds were worked: then
+    /// true, and there may be more to do.
+    #[must_use]
+    pub fn handle_some_timeouts(&mut self, now: Now, horizon: Uptime) -> bool {
+        self.catch_up();
         if self
             .latest
             .is_some_and(|then| horizon > then.uptime.after(GAP))
@@ -400,13 +455,23 @@ impl Engine {
         }
         self.latest = Some(now);
         let is_gap = self.gap_until.is_some_and(|until| until >= horizon);
+        let mut pieces = 0;
         while let Some(due) = self.poll_timeout().filter(|due| *due <= now.uptime) {
+            pieces += 1;
             let then = now.at(due);
             self.exporter.begin_turn();
             let Self {
                 table, exporter, ..
             } = self;
             table.handle_timeout(then, horizon, &mut |now, flow| exporter.flow(now, flow));
+            // What is due at one time goes before the timers of the interfaces at that time.
+            while table.poll_timeout().is_some_and(|next| next <= due) {
+                if exporter.has_much() || pieces >= PIECES {
+                    return true;
+                }
+                pieces += 1;
+                table.handle_timeout(then, horizon, &mut |now, flow| exporter.flow(now, flow));
+            }
             let Exporter {
                 interfaces, outbox, ..
             } = exporter;
@@ -421,11 +486,18 @@ impl Engine {
                 solicitor.take(then, &mut self.table);
                 solicitor.handle_timeout(then, &self.table);
             }
+            if self.exporter.has_much() || pieces >= PIECES {
+                return true;
+            }
         }
+        false
     }
 
-    /// Takes a packet in.
+    /// Takes a packet in. A CLR in it may end more states than should wait to be sent at once: then
+    /// [`Self::is_behind`], and the caller sends and calls [`Self::go_on`]. Whatever else is called
+    /// first finishes the packet, whatever that takes.
     pub fn handle_packet(&mut self, now: Now, packet: &Packet<'_>) {
+        self.catch_up();
         let datagram = match link::datagram(packet.link, packet.frame, packet.wire_len) {
             Ok(datagram) => datagram,
             Err(skip) => {
@@ -450,14 +522,15 @@ impl Engine {
         exporter.printer.begin_packet(false);
         let at = now.uptime_at(packet.stamp);
         let arrival = table.arrival(now, at, id, datagram.source.is_none());
+        let number = if exporter.printer.prints_messages() {
+            packets.packets() + 1
+        } else {
+            0
+        };
         let mut reception = Reception {
             arrival,
             stamp: packet.stamp,
-            number: if exporter.printer.prints_messages() {
-                packets.packets() + 1
-            } else {
-                0
-            },
+            number,
             source: datagram.source,
             sender: id,
             run: (creatorid, 0),
@@ -466,7 +539,102 @@ impl Engine {
             exporter,
         };
         let (payload, missing) = (datagram.payload, datagram.missing);
-        let outcome = pfsync::decode_to(payload, missing, remembered, &mut reception);
+        let from = pfsync::Position::default();
+        let outcome = pfsync::decode_to(payload, missing, remembered, from, &mut reception);
+        if let Some(from) = outcome.paused {
+            let reading = Reading {
+                now,
+                arrival,
+                stamp: packet.stamp,
+                number,
+                source: datagram.source,
+                sender: id,
+                missing,
+                remembered,
+                error: outcome.result.err(),
+                from,
+            };
+            self.pause(reading, payload);
+            return;
+        }
+        self.note_outcome(now, packet.stamp, id, outcome);
+    }
+
+    /// Whether a packet is half read: [`Self::go_on`].
+    #[inline]
+    pub fn is_behind(&self) -> bool {
+        self.paused.is_some()
+    }
+
+    /// Ends the next states of the CLR that a packet paused for, or reads what follows it.
+    pub fn go_on(&mut self) {
+        let Some(paused) = self.paused.take() else {
+            return;
+        };
+        let Self {
+            table, exporter, ..
+        } = self;
+        table.continue_clear(paused.reading.now, &mut |now, flow| {
+            exporter.flow(now, flow)
+        });
+        if table.is_clearing() {
+            self.paused = Some(paused);
+        } else {
+            let Paused { reading, payload } = *paused;
+            self.read_on(reading, &payload);
+        }
+    }
+
+    fn catch_up(&mut self) {
+        while self.is_behind() {
+            self.go_on();
+        }
+    }
+
+    /// Reads the rest of a packet of pfsync, from where [`Reading::from`] says.
+    fn read_on(&mut self, mut reading: Reading, payload: &[u8]) {
+        let id = reading.sender;
+        let creatorid = self.table.sender_record(id).latest_creator();
+        let mut reception = Reception {
+            arrival: reading.arrival,
+            stamp: reading.stamp,
+            number: reading.number,
+            source: reading.source,
+            sender: id,
+            run: (creatorid, 0),
+            packets: &mut self.packets,
+            table: &mut self.table,
+            exporter: &mut self.exporter,
+        };
+        let mut outcome = pfsync::decode_to(
+            payload,
+            reading.missing,
+            reading.remembered,
+            reading.from,
+            &mut reception,
+        );
+        if let Some(error) = reading.error {
+            outcome.result = Err(error);
+        }
+        if let Some(from) = outcome.paused {
+            reading.from = from;
+            reading.error = outcome.result.err();
+            self.pause(reading, payload);
+            return;
+        }
+        self.note_outcome(reading.now, reading.stamp, id, outcome);
+    }
+
+    #[cold]
+    fn pause(&mut self, reading: Reading, payload: &[u8]) {
+        let payload = payload.to_vec();
+        self.paused = Some(Box::new(Paused { reading, payload }));
+    }
+
+    /// Notes how a packet was read, whose messages are all taken in.
+    #[inline(always)]
+    fn note_outcome(&mut self, now: Now, stamp: Wall, id: SenderId, outcome: pfsync::Outcome) {
+        let Self { table, packets, .. } = self;
         let record = table.sender_record(id);
         for counters in [packets, &mut record.packets] {
             match outcome.result {
@@ -474,7 +642,7 @@ impl Engine {
                 Err(error) => counters.note(Reason::from(error)),
             }
         }
-        record.last = packet.stamp;
+        record.last = stamp;
         if outcome.is_certain {
             record.dialect = outcome.dialect;
         }
@@ -482,6 +650,7 @@ impl Engine {
             && !record.is_version_logged
         {
             record.is_version_logged = true;
+            let sender = record.sender;
             self.notice(format!("pfsync from {sender}: {error}"));
         }
         if let Some(solicitor) = &mut self.solicitor {
@@ -617,19 +786,30 @@ impl Engine {
     /// Ends what the end of the program ends: states that are overdue, those alive if `flush active`
     /// asks for them, then records held.
     pub fn finish(&mut self, now: Now) {
+        while self.finish_some(now) {}
+    }
+
+    /// [`Self::finish`] until there is much to send: then true, and there is more to do.
+    #[must_use]
+    pub fn finish_some(&mut self, now: Now) -> bool {
+        self.catch_up();
         let Self {
             table, exporter, ..
         } = self;
         exporter.begin_turn();
-        table.flush(now, self.is_flush_active, &mut |now, flow| {
-            exporter.flow(now, flow)
-        });
+        let is_active = self.is_flush_active;
+        let done = &mut |now, flow: &Flow| exporter.flow(now, flow);
+        if table.flush(now, is_active, &mut self.flushed, done) {
+            return true;
+        }
+        self.flushed = 0;
         let Exporter {
             interfaces, outbox, ..
         } = exporter;
         for interface in interfaces {
             interface.flush(now, outbox);
         }
+        false
     }
 
     /// The interfaces, in the order of their numbers.

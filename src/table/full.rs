@@ -283,15 +283,17 @@ impl Table {
         if self.index.len() >= self.ceiling {
             self.make_room(arrival.now, done);
         }
-        if self.index.may_take_chunk_for(id) {
-            self.make_page_room(id, arrival.now, done);
-        }
         let Values {
             wire,
             stack,
             ifname,
             ..
         } = values();
+        // Before its keys, which name the place that is free next.
+        let ifname = self.names.acquire(id.creatorid, ifname);
+        if self.index.may_take_chunk_for(id, ifname) {
+            self.make_page_room(id, ifname, arrival.now, done);
+        }
         let keys = if is_plain(&wire, stack.as_ref()) {
             NONE
         } else {
@@ -300,7 +302,6 @@ impl Table {
             }
             self.add_keys(&wire, stack.as_ref())
         };
-        let ifname = self.names.acquire(id.creatorid, ifname);
         if ifname == names::FORGOTTEN {
             self.counters.names_refused += 1;
         }
@@ -324,7 +325,7 @@ impl Table {
             slot.last = arrival.second;
         }
         let place = self.place(slot);
-        self.index.insert(id, place);
+        self.index.insert(id, ifname, place);
         self.newest.note(id);
         self.active.enlist(place, arrival.now.uptime);
         count(&mut self.counters.inserted, 1);

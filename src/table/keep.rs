@@ -356,11 +356,13 @@ impl Table {
             self.counters.restored = self.counters.restored.saturating_sub(1);
         }
         let is_plain = is_plain(&state.wire, state.stack.as_ref());
+        let ifname = self.restored_name(state.id.creatorid, state.ifname);
         // As an insert asks: asking counts a chunk more, which others might have had.
         let has_room = (self.index.len() < self.ceiling || self.has_room_for_state())
-            && self.has_room_for_page(state.id)
+            && self.has_room_for_page(state.id, ifname)
             && (is_plain || self.has_room_for_keys());
         if !has_room {
+            self.names.release(ifname);
             self.counters.not_restored += 1;
             return;
         }
@@ -369,7 +371,6 @@ impl Table {
         } else {
             self.add_keys(&state.wire, state.stack.as_ref())
         };
-        let ifname = self.restored_name(state.id.creatorid, state.ifname);
         let seen = restore.now.uptime_at(state.seen);
         let mut slot = Slot::new(Birth {
             id: state.id,
@@ -401,7 +402,7 @@ impl Table {
             slot.marks |= UNSETTLED;
         }
         let place = self.slots.insert(slot);
-        self.index.insert(state.id, place);
+        self.index.insert(state.id, ifname, place);
         if !restore.is_clean || state.is_doubtful {
             self.doubtful.set(place);
         }

@@ -111,6 +111,17 @@ pub struct Arrival {
     is_pfsync0: bool,
 }
 
+/// States that are ended at a time: what they make is then sent, and others have their turn.
+pub const PIECE: u32 = 256;
+
+/// What a CLR ends.
+#[derive(Clone, Copy, Debug)]
+struct Clearing {
+    creatorid: u32,
+    /// The number of its interface's name, if it has one.
+    only: Option<u16>,
+}
+
 /// The states.
 pub struct Table {
     settings: Settings,
@@ -131,6 +142,8 @@ pub struct Table {
     active: Active,
     /// States read back after a crash that nothing was heard of yet.
     doubtful: Doubtful,
+    /// The last CLR, while it has states to end.
+    clearing: Option<Clearing>,
     /// Uptime in seconds that slots count from: when the first state was learned.
     epoch: Option<i64>,
     /// What happened lately, if somebody watches.
@@ -158,6 +171,7 @@ impl Table {
             newest: Newest::default(),
             active: Active::default(),
             doubtful: Doubtful::default(),
+            clearing: None,
             epoch: None,
             events: None,
             counters: TableCounters::default(),
@@ -253,9 +267,10 @@ impl Table {
     /// `horizon` is how far the clock is about to move with nothing to be heard in between: a
     /// state that will not be heard of for an hour has ended when it was due, any other is kept
     /// back for that long.
+    /// At most [`PIECE`] states are looked at; then [`Self::poll_timeout`] is still not later than `now`.
     pub fn handle_timeout(&mut self, now: Now, horizon: Uptime, done: &mut impl FnMut(Now, &Flow)) {
         self.handle_active(now, done);
-        loop {
+        for _ in 0..PIECE {
             let Self {
                 queues,
                 slots,
@@ -299,7 +314,7 @@ impl Table {
                         count(&mut self.counters.deleted, 1);
                         self.finish_confirmed(place, arrival.now, End::Deleted, done);
                     } else {
-                        self.index.insert(*id, place);
+                        self.index.insert(*id, self.slots[place].ifname, place);
                     }
                 }
                 None => {
@@ -319,10 +334,18 @@ impl Table {
         }
     }
 
-    /// Ends the states that are deleted or overdue, for nothing more will be heard of them, and with
-    /// `is_active` all others, too; in the order of their places.
-    pub fn flush(&mut self, now: Now, is_active: bool, done: &mut impl FnMut(Now, &Flow)) {
-        for place in 0..self.slots.places() {
+    /// Ends the states that are deleted or overdue, because nothing more will be heard of them, and
+    /// with `is_active` all others, too; in the order of their places. Looks at the next [`PIECE`]
+    /// places only; true if there are more, for which `cursor` stands.
+    pub fn flush(
+        &mut self,
+        now: Now,
+        is_active: bool,
+        cursor: &mut u32,
+        done: &mut impl FnMut(Now, &Flow),
+    ) -> bool {
+        let end = cursor.saturating_add(PIECE).min(self.slots.places());
+        for place in std::mem::replace(cursor, end)..end {
             if !self.is_held(place) {
                 continue;
             }
@@ -333,6 +356,7 @@ impl Table {
             };
             self.end(place, now, end, done);
         }
+        *cursor < self.slots.places()
     }
 
     fn update_compressed(&mut self, arrival: &Arrival, update: &Compressed<'_>) {
@@ -370,11 +394,9 @@ impl Table {
     }
 
     /// CLR ends the states of its creator, bound to its interface if it names one
-    /// (pf_ioctl.c, `pf_states_clr` on the sender).
+    /// (pf_ioctl.c, `pf_states_clr` on the sender). It ends a piece of them, see
+    /// [`Self::continue_clear`].
     fn clear(&mut self, now: Now, clear: &Clear, done: &mut impl FnMut(Now, &Flow)) {
-        if !self.names.has_states(clear.creatorid) {
-            return;
-        }
         let only = if clear.ifname.is_empty() {
             None
         } else {
@@ -383,15 +405,43 @@ impl Table {
                 only => only,
             }
         };
-        for place in 0..self.slots.places() {
-            let slot = &self.slots[place];
-            if slot.creatorid == clear.creatorid
-                && only.is_none_or(|only| slot.ifname == only)
-                && self.is_held(place)
-            {
+        self.clearing = Some(Clearing {
+            creatorid: clear.creatorid,
+            only,
+        });
+        self.continue_clear(now, done);
+    }
+
+    /// Whether the last CLR has more states to end. No further message may be taken in before.
+    #[inline]
+    pub fn is_clearing(&self) -> bool {
+        self.clearing.is_some()
+    }
+
+    /// Ends the next states of the last CLR: about [`PIECE`], so that what waits to be sent has a
+    /// bound. The oldest page of states comes first, one interface after the other.
+    pub fn continue_clear(&mut self, now: Now, done: &mut impl FnMut(Now, &Flow)) {
+        let Some(Clearing { creatorid, only }) = self.clearing else {
+            return;
+        };
+        let mut ended = 0;
+        while ended < PIECE {
+            let ifname = only.unwrap_or_else(|| self.names.first_of(creatorid));
+            let before = ended;
+            for place in self.index.oldest_of(creatorid, ifname) {
                 self.counters.cleared += 1;
                 let end = self.end_of(place, End::Cleared);
                 self.end(place, now, end, done);
+                ended += 1;
+            }
+            if ended == before {
+                self.clearing = None;
+                return;
+            }
+            // With its last state a name goes, and its number may soon be another's.
+            if only.is_some_and(|only| self.names.is_unused(only)) {
+                self.clearing = None;
+                return;
             }
         }
     }
@@ -547,12 +597,11 @@ impl Table {
     #[inline(always)]
     fn free(&mut self, place: u32, belongings: &Belongings) {
         let Belongings {
-            creatorid,
             ifname,
             keys,
             mut shares,
         } = *belongings;
-        self.names.release(creatorid, ifname);
+        self.names.release(ifname);
         if keys != NONE {
             self.keys.free(keys);
         }
@@ -599,7 +648,6 @@ impl Table {
 
 /// What a state has elsewhere than in its slot.
 struct Belongings {
-    creatorid: u32,
     ifname: u16,
     keys: u32,
     shares: u32,
@@ -609,7 +657,6 @@ impl Belongings {
     #[inline(always)]
     fn of(slot: &Slot) -> Self {
         Self {
-            creatorid: slot.creatorid,
             ifname: slot.ifname,
             keys: slot.keys,
             shares: slot.shares,

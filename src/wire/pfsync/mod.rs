@@ -47,7 +47,7 @@ pub use values::Values;
 
 use crate::state::StateId;
 use layout::Layout;
-use section::Section;
+use section::{Section, Walked};
 
 /// Octets of the header of v2.
 const HEADER_V2: usize = 4;
@@ -305,6 +305,37 @@ pub struct Outcome {
     pub is_certain: bool,
     /// Whether all of it was read.
     pub result: Result<(), Error>,
+    /// Where to go on, if the listener [paused](Listener::is_paused).
+    pub paused: Option<Position>,
+}
+
+/// A place between two messages of a packet.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Position {
+    /// Octets before the subheader of the section; 0 is the beginning of the packet.
+    section: u32,
+    /// Messages of the section that were handed out.
+    messages: u32,
+}
+
+impl Position {
+    /// After so many messages of the section whose subheader stands at `section`.
+    fn new(section: usize, messages: usize) -> Self {
+        // A packet has 65535 octets at most.
+        let narrow = |number| u32::try_from(number).unwrap_or(u32::MAX);
+        Self {
+            section: narrow(section),
+            messages: narrow(messages),
+        }
+    }
+
+    fn section(self) -> usize {
+        usize::try_from(self.section).unwrap_or(usize::MAX)
+    }
+
+    fn messages(self) -> usize {
+        usize::try_from(self.messages).unwrap_or(usize::MAX)
+    }
 }
 
 impl Outcome {
@@ -313,6 +344,7 @@ impl Outcome {
             dialect: None,
             is_certain: false,
             result: Err(error),
+            paused: None,
         }
     }
 }
@@ -339,6 +371,12 @@ pub trait Listener {
     /// A message that makes sense.
     fn message(&mut self, dialect: Dialect, message: Message<'_>);
 
+    /// Whether the message that just came must be dealt with before the next: asked after a CLR,
+    /// which may end any number of states.
+    fn is_paused(&self) -> bool {
+        false
+    }
+
     /// The messages since [`Self::begin`], which were of `action`, are over.
     fn end(&mut self, action: Action) {
         let _ = action;
@@ -364,16 +402,19 @@ pub fn decode(
     remembered: Option<Dialect>,
     each: &mut impl FnMut(Dialect, Message<'_>),
 ) -> Outcome {
-    decode_to(packet, missing, remembered, &mut Each(each))
+    let from = Position::default();
+    decode_to(packet, missing, remembered, from, &mut Each(each))
 }
 
 /// Reads `packet`, from the pfsync header on, of which the capture cut `missing` octets off, and
 /// tells `each` of every message that makes sense. `remembered` is what this sender's earlier v4 or
-/// v5 packets turned out to be.
+/// v5 packets turned out to be. It begins at `from`: the beginning, or where it paused.
+#[inline(always)] // there is one hot caller
 pub fn decode_to(
     packet: &[u8],
     missing: usize,
     remembered: Option<Dialect>,
+    from: Position,
     each: &mut impl Listener,
 ) -> Outcome {
     let Some(&version) = packet.first() else {
@@ -381,8 +422,8 @@ pub fn decode_to(
     };
     match version {
         1 => Outcome::failed(Error::OldVersion),
-        2..=4 => decode_flat(version, packet, missing, remembered, each),
-        5 | 6 => decode_sections(version, packet, missing, remembered, each),
+        2..=4 => decode_flat(version, packet, missing, remembered, from, each),
+        5 | 6 => decode_sections(version, packet, missing, remembered, from, each),
         _ => Outcome::failed(Error::Version(version)),
     }
 }
@@ -408,6 +449,7 @@ fn decode_flat(
     packet: &[u8],
     missing: usize,
     remembered: Option<Dialect>,
+    from: Position,
     each: &mut impl Listener,
 ) -> Outcome {
     let (dialect, header) = match version {
@@ -419,6 +461,7 @@ fn decode_flat(
         dialect: Some(dialect),
         is_certain: true,
         result,
+        paused: None,
     };
     if packet.len() < header {
         let have = packet.len();
@@ -448,16 +491,30 @@ fn decode_flat(
         size: action.size_in(dialect),
         count,
     };
-    section.messages(dialect, packet, missing, &mut errors, each);
-    outcome(errors.result())
+    // What may pause, CLR, is alone in its packet.
+    let section = if from == Position::default() {
+        section
+    } else {
+        section.after(from.messages())
+    };
+    let walked = section.messages(dialect, packet, missing, &mut errors, each);
+    Outcome {
+        paused: match walked {
+            Walked::Paused { messages } => Some(Position::new(0, messages)),
+            Walked::Whole | Walked::Cut => None,
+        },
+        ..outcome(errors.result())
+    }
 }
 
 /// v5 and v6: subheaders and their messages until `len` is used up.
+#[inline(always)]
 fn decode_sections(
     version: u8,
     packet: &[u8],
     missing: usize,
     remembered: Option<Dialect>,
+    from: Position,
     each: &mut impl Listener,
 ) -> Outcome {
     if packet.len() < HEADER {
@@ -484,14 +541,26 @@ fn decode_sections(
         each.any_v5();
     }
     let mut errors = FirstError::default();
-    let mut offset = HEADER;
+    let mut offset = from.section().max(HEADER);
+    let mut done = from.messages();
+    let mut paused = None;
     while offset < len {
         match Section::at(dialect, packet, missing, offset) {
             Ok(Some(section)) => {
-                if !section.messages(dialect, packet, missing, &mut errors, each) {
-                    break;
+                let done = std::mem::take(&mut done);
+                let section = if done > 0 {
+                    section.after(done)
+                } else {
+                    section
+                };
+                match section.messages(dialect, packet, missing, &mut errors, each) {
+                    Walked::Whole => offset = section.end(),
+                    Walked::Cut => break,
+                    Walked::Paused { messages } => {
+                        paused = Some(Position::new(offset, done + messages));
+                        break;
+                    }
                 }
-                offset = section.end();
             }
             Ok(None) => break, // EOF
             Err(error) => {
@@ -504,5 +573,6 @@ fn decode_sections(
         dialect: Some(dialect),
         is_certain: evidence == Evidence::Packet,
         result: errors.result(),
+        paused,
     }
 }

@@ -422,7 +422,7 @@ impl Listener for Told {
 fn a_state_is_told_of_before_its_message_and_not_long_before() {
     for (packet, dialect, _) in packets() {
         let mut told = Told::default();
-        decode_to(&packet, 0, None, &mut told);
+        decode_to(&packet, 0, None, Position::default(), &mut told);
         let coming: Vec<_> = told.0.iter().filter_map(|id| id.err()).collect();
         let came: Vec<_> = told.0.iter().filter_map(|id| id.ok()).collect();
         assert_eq!(coming, came, "{dialect:?}");
@@ -438,7 +438,10 @@ fn a_state_is_told_of_before_its_message_and_not_long_before() {
     let len = u16::try_from(packet.len()).unwrap();
     packet[2..4].copy_from_slice(&len.to_be_bytes());
     let mut told = Told::default();
-    assert_eq!(decode_to(&packet, 0, None, &mut told).result, Ok(()));
+    assert_eq!(
+        decode_to(&packet, 0, None, Position::default(), &mut told).result,
+        Ok(())
+    );
     let (mut coming, mut came) = (0, 0);
     for id in told.0 {
         match id {

@@ -25,7 +25,7 @@ fn only_a_packet_that_nothing_tells_of_could_be_any_v5() {
         (&with_state, None, false),
     ] {
         let mut any = Any::default();
-        decode_to(packet, 0, remembered, &mut any);
+        decode_to(packet, 0, remembered, Position::default(), &mut any);
         assert_eq!(any.0, is_any, "{remembered:?}");
     }
 }
