@@ -68,6 +68,8 @@ counters! {
         shares_refused: "counters of further senders of a state and estimates, left out for a bound",
         senders_refused: "senders beyond the bound, counted as one",
         names_refused: "interface names beyond the bound, forgotten",
+        host_ids_shared: "host ids that two firewalls use, their states told apart by sender",
+        host_ids_refused: "states with the id of another firewall's, beyond the bound not told apart",
         restored: "states read back from the keep file",
         not_restored: "states in the keep file for which there was no room",
         unconfirmed: "states read back after a crash and not heard of again, dropped",

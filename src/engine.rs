@@ -246,12 +246,23 @@ struct Reception<'a> {
 }
 
 impl Reception<'_> {
-    /// Counts the latest messages, which were of `action`; the next are about the states of
-    /// `creatorid`.
+    /// Counts the latest messages, which were of the action of `message`; the next are about the
+    /// states of `creatorid`. If those are kept by sender, `message` is taken in here, and true.
     #[cold]
-    fn begin_run(&mut self, creatorid: Option<u32>, action: Action) {
-        self.end(action);
+    fn begin_run(&mut self, creatorid: Option<u32>, message: &Message<'_>) -> bool {
+        self.end(message.action());
         self.run.0 = creatorid;
+        let is_by_sender = creatorid.is_some_and(|creatorid| self.table.is_by_sender(creatorid));
+        if is_by_sender {
+            self.run.1 = 1;
+            self.end(message.action());
+            // So that the next one comes here, too.
+            self.run.0 = None;
+            let exporter = &mut *self.exporter;
+            let done = &mut |now, flow: &Flow| exporter.flow(now, flow);
+            self.table.apply_by_sender(&self.arrival, message, done);
+        }
+        is_by_sender
     }
 }
 
@@ -264,6 +275,9 @@ impl Listener for Reception<'_> {
     #[inline(always)]
     fn begin(&mut self, dialect: Dialect) -> bool {
         self.arrival.dialect = dialect;
+        if self.table.tells_senders_apart() {
+            self.run.0 = None;
+        }
         self.table.is_large()
     }
 
@@ -275,9 +289,11 @@ impl Listener for Reception<'_> {
     /// Inlined into the loops over messages, each of which knows which kind they are.
     #[inline(always)]
     fn message(&mut self, dialect: Dialect, message: Message<'_>) {
+        let printer = &mut self.exporter.printer;
+        printer.message(self.stamp, self.number, self.source, dialect, &message);
         let creatorid = message.creatorid();
-        if creatorid != self.run.0 {
-            self.begin_run(creatorid, message.action());
+        if creatorid != self.run.0 && self.begin_run(creatorid, &message) {
+            return;
         }
         count(&mut self.run.1, 1);
         let Self {
@@ -286,8 +302,6 @@ impl Listener for Reception<'_> {
             exporter,
             ..
         } = self;
-        let printer = &mut exporter.printer;
-        printer.message(self.stamp, self.number, self.source, dialect, &message);
         table.apply(arrival, &message, &mut |now, flow| exporter.flow(now, flow));
     }
 
@@ -653,9 +667,24 @@ impl Engine {
             let sender = record.sender;
             self.notice(format!("pfsync from {sender}: {error}"));
         }
+        if self.table.tells_senders_apart() {
+            self.log_shared_host_ids();
+        }
         if let Some(solicitor) = &mut self.solicitor {
             solicitor.take(now, &mut self.table);
             solicitor.heard(now, self.table.record_of(id));
+        }
+    }
+
+    /// Says which host ids were found to be used twice.
+    #[cold]
+    fn log_shared_host_ids(&mut self) {
+        for shared in self.table.take_shared_host_ids() {
+            let [one, other] = shared.senders.map(|id| self.table.record_of(id).sender);
+            self.notice(format!(
+                "{one} and {other} both use host id {:08x}: its states are told apart by sender",
+                shared.creatorid
+            ));
         }
     }
 

@@ -112,6 +112,8 @@ impl Icmp {
             (false, true) => (dst, src),
             _ if is_type(dst) => (src, dst),
             _ if is_type(src) => (dst, src),
+            // OpenBSD 3.8 to 4.3 have the id on one side only.
+            _ if src == 0 || dst == 0 => return Some(Self::of_id(src.max(dst))),
             _ => return None,
         };
         Some(Self {
@@ -161,6 +163,7 @@ mod tests {
             assert_eq!(told(proto, src, dst), Some(expected), "{proto} {src} {dst}");
         }
         assert_eq!(told(ICMP, 4660, 4661), None);
-        assert_eq!(told(ICMP, 0, 0), None);
+        assert_eq!(told(ICMP, 0, 0), Some((0, 0)));
+        assert_eq!(Icmp::of_query(ICMP, 0, 4660), Some(Icmp::of_id(4660)));
     }
 }

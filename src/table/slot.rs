@@ -370,10 +370,11 @@ impl Slot {
         self.shape = position.shape;
     }
 
-    /// The flow it makes.
+    /// The flow it makes, whose identity is `sent`.
     #[inline]
     pub(super) fn flow(
         &self,
+        sent: StateId,
         keys: &Slab<KeyPair>,
         ifname: crate::state::IfName,
         total: Counts,
@@ -383,7 +384,7 @@ impl Slot {
     ) -> Flow {
         let (tuple, translated) = self.tuples(keys);
         Flow {
-            id: self.state_id(),
+            id: sent,
             direction: self.direction,
             ifname,
             pflow: self.is_pflow(),
