@@ -24,7 +24,6 @@ use super::ending::DELETED;
 use super::full::Kind;
 use super::slot::{KeyPair, Moment};
 use super::{Arrival, Clearing, Sender, SenderId, Table};
-use crate::counters::count;
 use crate::flow::Flow;
 use crate::state::StateId;
 use crate::time::{Now, Uptime};
@@ -93,6 +92,12 @@ impl HostIds {
             .collect();
         kept.sort_unstable();
         kept
+    }
+
+    /// Whether there is no room for one more creator. Of those, aliases are none.
+    fn is_full(&self) -> bool {
+        let creators = self.creators.len();
+        creators.saturating_sub(self.aliases.len()) >= MAX_CREATORS
     }
 
     fn stage(&self, creatorid: u32) -> Option<Stage> {
@@ -194,10 +199,14 @@ impl Table {
         if now.since(since) <= SUSPICION || creator.aliases.iter().any(is_used) {
             return;
         }
-        for (_, alias) in &creator.aliases {
-            self.host_ids.aliases.remove(alias);
+        let HostIds {
+            creators, aliases, ..
+        } = &mut self.host_ids;
+        let forgotten = creators.remove(&creatorid).map(|creator| creator.aliases);
+        for (_, alias) in forgotten.unwrap_or_default() {
+            creators.remove(&alias);
+            aliases.remove(&alias);
         }
-        self.host_ids.creators.remove(&creatorid);
         self.host_ids.changes += 1;
     }
 
@@ -352,9 +361,7 @@ impl Table {
             }
             Some(_) => {}
             None => {
-                let is_alias = |creatorid: &&u32| !self.host_ids.aliases.contains_key(creatorid);
-                let creators = self.host_ids.creators.keys().filter(is_alias).count();
-                if creators >= MAX_CREATORS {
+                if self.host_ids.is_full() {
                     self.counters.host_ids_refused += 1;
                     return None;
                 }
@@ -474,16 +481,17 @@ impl Table {
             true => Stage::ToldApart,
             false => Stage::Suspected { since: now },
         };
-        let is_new = !self.is_by_sender(creatorid);
-        if is_new && self.host_ids.creators.len() < MAX_CREATORS || !is_new {
-            let creator = self.host_ids.creators.entry(creatorid);
-            let creator = creator.or_insert(Creator {
-                stage,
-                aliases: Vec::new(),
-            });
-            creator.stage = stage;
-            count(&mut self.counters.host_ids_shared, is_told_apart.into());
+        let is_known = self.is_by_sender(creatorid);
+        if !is_known && self.host_ids.is_full() {
+            return;
         }
+        let creator = self.host_ids.creators.entry(creatorid);
+        let creator = creator.or_insert(Creator {
+            stage,
+            aliases: Vec::new(),
+        });
+        creator.stage = stage;
+        self.counters.host_ids_shared += u64::from(is_told_apart);
     }
 
     /// What a state is to be known as that is read back and was first told by `sender`.

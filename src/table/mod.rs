@@ -613,15 +613,15 @@ impl Table {
             slot.creation.uptime(epoch),
             slot.last_packet().uptime(epoch),
         );
-        slot.flow(
-            sent,
+        let flow = slot.flow(
             &self.keys,
             self.names.name(slot.ifname),
             counts,
             Times::new(creation, last, now, self.settings.boot),
             end,
             self.quality(slot, end),
-        )
+        );
+        Flow { id: sent, ..flow }
     }
 
     #[inline(always)]

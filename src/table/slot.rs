@@ -370,11 +370,10 @@ impl Slot {
         self.shape = position.shape;
     }
 
-    /// The flow it makes, whose identity is `sent`.
+    /// The flow it makes.
     #[inline]
     pub(super) fn flow(
         &self,
-        sent: StateId,
         keys: &Slab<KeyPair>,
         ifname: crate::state::IfName,
         total: Counts,
@@ -384,7 +383,7 @@ impl Slot {
     ) -> Flow {
         let (tuple, translated) = self.tuples(keys);
         Flow {
-            id: sent,
+            id: self.state_id(),
             direction: self.direction,
             ifname,
             pflow: self.is_pflow(),
