@@ -15,10 +15,11 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::counters::{
-    FlowCounters, InterfaceCounters, KeepCounters, PacketCounters, Reason, SolicitCounters, count,
+    FlowCounters, InterfaceCounters, KeepCounters, PacketCounters, ProtocolCounters, Reason,
+    SolicitCounters, count,
 };
 use crate::export::Outbox;
-use crate::flow::{Boot, End, Flow, Quality};
+use crate::flow::{Boot, End, Flow};
 use crate::interface::Interface;
 use crate::output::{Output, Printer};
 use crate::solicit::{self, Solicitor};
@@ -98,7 +99,10 @@ struct Exporter {
     interfaces: Vec<Interface>,
     outbox: Outbox,
     printer: Printer,
+    /// Records, and flows left out. Those exported are counted below.
     counters: FlowCounters,
+    /// Flows exported by protocol and quality.
+    protocols: ProtocolCounters,
     /// What interfaces that are gone counted.
     gone: InterfaceCounters,
     /// Interfaces that exported parts of the flow that comes next, and the rest of it just now.
@@ -185,9 +189,8 @@ impl Exporter {
         }
         let [octets, octets_back] = flow.octets;
         let all_octets = octets.saturating_add(octets_back);
-        note_quality(counters, flow.quality, all_octets);
-        count(&mut counters.exported, 1);
-        counters.octets = counters.octets.saturating_add(all_octets);
+        let quality = flow.quality as usize;
+        self.protocols.add(flow.tuple.proto, quality, all_octets);
         // A record for each direction with octets, of which one has some.
         let is_both = octets > 0 && octets_back > 0;
         count(&mut counters.records, 1 + u64::from(is_both));
@@ -246,23 +249,33 @@ struct Reception<'a> {
 }
 
 impl Reception<'_> {
-    /// Counts the latest messages, which were of the action of `message`; the next are about the
-    /// states of `creatorid`. If those are kept by sender, `message` is taken in here, and true.
+    /// Counts the latest messages, which were of `action`; the next are about the states of
+    /// `creatorid`.
     #[cold]
-    fn begin_run(&mut self, creatorid: Option<u32>, message: &Message<'_>) -> bool {
-        self.end(message.action());
+    fn begin_run(&mut self, creatorid: Option<u32>, action: Action) {
+        self.end(action);
         self.run.0 = creatorid;
-        let is_by_sender = creatorid.is_some_and(|creatorid| self.table.is_by_sender(creatorid));
-        if is_by_sender {
-            self.run.1 = 1;
-            self.end(message.action());
-            // So that the next one comes here, too.
-            self.run.0 = None;
-            let exporter = &mut *self.exporter;
-            let done = &mut |now, flow: &Flow| exporter.flow(now, flow);
-            self.table.apply_by_sender(&self.arrival, message, done);
+    }
+
+    /// Takes in a message about the states of a creator that are kept by sender; false if it is of
+    /// another.
+    #[cold]
+    #[inline(never)]
+    fn take_by_sender(&mut self, dialect: Dialect, message: &Message<'_>) -> bool {
+        let creatorid = message.creatorid();
+        if !creatorid.is_some_and(|creatorid| self.table.is_by_sender(creatorid)) {
+            return false;
         }
-        is_by_sender
+        self.begin_run(creatorid, message.action());
+        self.run.1 = 1;
+        // No run: the next one comes here, too.
+        self.begin_run(None, message.action());
+        let exporter = &mut *self.exporter;
+        let printer = &mut exporter.printer;
+        printer.message(self.stamp, self.number, self.source, dialect, message);
+        let done = &mut |now, flow: &Flow| exporter.flow(now, flow);
+        self.table.apply_by_sender(&self.arrival, message, done);
+        true
     }
 }
 
@@ -289,11 +302,12 @@ impl Listener for Reception<'_> {
     /// Inlined into the loops over messages, each of which knows which kind they are.
     #[inline(always)]
     fn message(&mut self, dialect: Dialect, message: Message<'_>) {
-        let printer = &mut self.exporter.printer;
-        printer.message(self.stamp, self.number, self.source, dialect, &message);
         let creatorid = message.creatorid();
-        if creatorid != self.run.0 && self.begin_run(creatorid, &message) {
-            return;
+        if creatorid != self.run.0 {
+            if self.table.tells_senders_apart() && self.take_by_sender(dialect, &message) {
+                return;
+            }
+            self.begin_run(creatorid, message.action());
         }
         count(&mut self.run.1, 1);
         let Self {
@@ -302,6 +316,8 @@ impl Listener for Reception<'_> {
             exporter,
             ..
         } = self;
+        let printer = &mut exporter.printer;
+        printer.message(self.stamp, self.number, self.source, dialect, &message);
         table.apply(arrival, &message, &mut |now, flow| exporter.flow(now, flow));
     }
 
@@ -316,17 +332,6 @@ impl Listener for Reception<'_> {
         let sender = self.table.sender_record(self.sender);
         sender.add_messages(creatorid, action, messages);
     }
-}
-
-/// Counts a flow of so many octets by what its counters are worth.
-fn note_quality(counters: &mut FlowCounters, quality: Quality, octets: u64) {
-    let (flows, sum) = match quality {
-        Quality::Exact => (&mut counters.exact, &mut counters.exact_octets),
-        Quality::Estimated => (&mut counters.estimated, &mut counters.estimated_octets),
-        Quality::Partial => (&mut counters.partial, &mut counters.partial_octets),
-    };
-    count(flows, 1);
-    *sum = sum.saturating_add(octets);
 }
 
 impl Engine {
@@ -356,6 +361,7 @@ impl Engine {
                 outbox: Outbox::default(),
                 printer: Printer::new(settings.output),
                 counters: FlowCounters::default(),
+                protocols: ProtocolCounters::default(),
                 gone: InterfaceCounters::default(),
                 served: Vec::new(),
             },
@@ -917,7 +923,23 @@ impl Engine {
     }
 
     /// Flows on their way out.
-    pub fn flow_counters(&self) -> &FlowCounters {
-        &self.exporter.counters
+    pub fn flow_counters(&self) -> FlowCounters {
+        let all = self.exporter.protocols.all();
+        FlowCounters {
+            exported: all.flows(),
+            octets: all.octets(),
+            exact: all.exact,
+            exact_octets: all.exact_octets,
+            estimated: all.estimated,
+            estimated_octets: all.estimated_octets,
+            partial: all.partial,
+            partial_octets: all.partial_octets,
+            ..self.exporter.counters
+        }
+    }
+
+    /// The flows exported, by protocol and quality.
+    pub fn protocol_counters(&self) -> &ProtocolCounters {
+        &self.exporter.protocols
     }
 }

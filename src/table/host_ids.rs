@@ -175,7 +175,7 @@ impl Table {
             }
             Message::DeleteCompressed(sent) => {
                 let id = self.id_by_sender(arrival, *sent, done);
-                self.delete_compressed(arrival, id, *sent, done);
+                self.delete_compressed(arrival, id, |_| *sent, done);
             }
             Message::Clear(clear) => self.clear_by_sender(arrival, clear, done),
             message => self.apply(arrival, message, done),

@@ -322,7 +322,9 @@ impl Table {
             Message::Update(state) => self.full_state(arrival, state, Kind::Update, done),
             Message::Delete(state) => self.full_state(arrival, state, Kind::Delete, done),
             Message::UpdateCompressed(update) => self.update_compressed(arrival, update),
-            Message::DeleteCompressed(id) => self.delete_compressed(arrival, *id, *id, done),
+            Message::DeleteCompressed(id) => {
+                self.delete_compressed(arrival, *id, Slot::state_id, done);
+            }
             Message::Clear(clear) => self.clear(arrival.now, clear, done),
             Message::Bus(bus) => {
                 let stamp = arrival.now.at(arrival.at).wall;
@@ -335,13 +337,13 @@ impl Table {
         }
     }
 
-    /// Takes a DEL_C of the state `id` in, whose identity is `sent`.
+    /// Takes a DEL_C of the state `id` in, whose identity as it was sent `sent` tells.
     #[inline(always)]
     fn delete_compressed(
         &mut self,
         arrival: &Arrival,
         id: StateId,
-        sent: StateId,
+        sent: impl Fn(&Slot) -> StateId,
         done: &mut impl FnMut(Now, &Flow),
     ) {
         match self.index.take(id) {
@@ -571,21 +573,21 @@ impl Table {
             return;
         }
         let sent = self.wire_id(self.slots[place].state_id());
-        self.finish_confirmed(place, sent, now, end, done);
+        self.finish_confirmed(place, |_| sent, now, end, done);
     }
 
-    /// [`Self::finish`] of a state that is not doubtful, whose identity is `sent`.
+    /// [`Self::finish`] of a state that is not doubtful, whose identity `sent` tells.
     #[inline(always)]
     fn finish_confirmed(
         &mut self,
         place: u32,
-        sent: StateId,
+        sent: impl Fn(&Slot) -> StateId,
         now: Now,
         end: End,
         done: &mut impl FnMut(Now, &Flow),
     ) {
         let slot = &self.slots[place];
-        let flow = self.flow(slot, sent, now, end, self.unexported(slot));
+        let flow = self.flow(slot, sent(slot), now, end, self.unexported(slot));
         let identity = slot.identity(&self.keys);
         if matches!(end, End::Deleted | End::Cleared | End::Replaced) {
             self.departed
@@ -613,15 +615,14 @@ impl Table {
             slot.creation.uptime(epoch),
             slot.last_packet().uptime(epoch),
         );
-        let flow = slot.flow(
+        slot.flow(
             &self.keys,
-            self.names.name(slot.ifname),
+            (sent, self.names.name(slot.ifname)),
             counts,
             Times::new(creation, last, now, self.settings.boot),
             end,
             self.quality(slot, end),
-        );
-        Flow { id: sent, ..flow }
+        )
     }
 
     #[inline(always)]

@@ -363,7 +363,8 @@ impl<'a> Compressed<'a> {
     pub(super) fn read(dialect: Dialect, octets: &'a [u8]) -> Result<Self, Invalid> {
         let peer = |at: usize| Peer::new(&octets[at..at + Peer::LEN], dialect);
         let (src, dst, timeout) = (peer(8), peer(40), octets[80]);
-        if !src.is_valid_in(timeout) || !dst.is_valid_in(timeout) {
+        let is_common = src.is_common() && dst.is_common();
+        if !(is_common || src.is_valid_in(timeout) && dst.is_valid_in(timeout)) {
             return Err(Invalid::PeerState);
         }
         let state = StateId {

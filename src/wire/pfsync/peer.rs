@@ -91,37 +91,31 @@ impl<'a> Peer<'a> {
         Self { octets, dialect }
     }
 
+    /// Whether every protocol has the state, in every dialect.
+    #[inline(always)]
+    pub fn is_common(&self) -> bool {
+        self.state() <= STATE_MAX
+    }
+
     /// Whether the state is one that a peer of IP protocol `proto` can have in its dialect.
-    #[inline(always)]
     pub fn is_valid(&self, proto: u8) -> bool {
-        self.state() <= STATE_MAX || self.is_valid_beyond(proto)
+        self.is_common()
+            || match proto {
+                TCP => self.dialect.is_dragonfly() && self.state() <= DRAGONFLY_STATE_MAX,
+                SCTP => self.dialect.is_freebsd() && self.sctp_name().is_some(),
+                _ => false,
+            }
     }
 
-    /// [`Self::is_valid`] of a state that most systems do not have.
-    #[inline(never)]
-    fn is_valid_beyond(&self, proto: u8) -> bool {
-        match proto {
-            TCP => self.dialect.is_dragonfly() && self.state() <= DRAGONFLY_STATE_MAX,
-            SCTP => self.dialect.is_freebsd() && self.sctp_name().is_some(),
-            _ => false,
-        }
-    }
-
-    /// [`Self::is_valid`] where PFTM number `timeout` is all that tells the protocol, as in UPD_C.
-    #[inline(always)]
+    /// [`Self::is_valid`] where PFTM number `timeout` is all that tells the protocol, as in UPD_C. A
+    /// dead state may be of any.
     pub fn is_valid_in(&self, timeout: u8) -> bool {
-        self.state() <= STATE_MAX || self.is_valid_beyond(self.proto_of(timeout))
-    }
-
-    /// The protocol with states beyond [`STATE_MAX`] that a timeout leaves possible. A dead state
-    /// may be of any.
-    fn proto_of(&self, timeout: u8) -> u8 {
-        match timeout {
+        self.is_valid(match timeout {
             0..=5 => TCP,
             6..SCTP_FIRST => 0,
             _ if self.dialect.is_dragonfly() => TCP,
             _ => SCTP,
-        }
+        })
     }
 
     /// `seqlo`: the highest sequence number sent, plus one.

@@ -76,11 +76,20 @@ impl<'a> State<'a> {
         if self.af(0).is_none() || self.af(1).is_none() {
             return Err(Invalid::Af);
         }
-        let proto = self.proto();
-        if !self.src().is_valid(proto) || !self.dst().is_valid(proto) {
-            return Err(Invalid::PeerState);
+        if !self.src().is_common() || !self.dst().is_common() {
+            return self.check_peers();
         }
         Ok(())
+    }
+
+    /// Whether peer states that not all protocols have in all dialects are this one's.
+    #[cold]
+    fn check_peers(self) -> Result<(), Invalid> {
+        let proto = self.proto();
+        match self.src().is_valid(proto) && self.dst().is_valid(proto) {
+            true => Ok(()),
+            false => Err(Invalid::PeerState),
+        }
     }
 
     /// Whose it is: its creatorid.
