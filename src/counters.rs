@@ -64,6 +64,7 @@ counters! {
         unknown_delete: "DEL_C of states not known",
         late: "full states older than what was known",
         restarted: "counters that began again at their sender",
+        steps: "steps that senders' clocks made",
         ended_too_early: "overdue states heard of again",
         shares_refused: "counters of further senders of a state and estimates, left out for a bound",
         senders_refused: "senders beyond the bound, counted as one",

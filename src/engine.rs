@@ -359,6 +359,7 @@ impl Engine {
     /// Configures every interface; templates go out at `now`.
     pub fn start(&mut self, now: Now) {
         self.latest = Some(now);
+        self.table.note_horizon(now.uptime);
         let Exporter {
             interfaces,
             config,
@@ -453,24 +454,32 @@ impl Engine {
         {
             self.gap_until = Some(horizon);
         }
+        // What waited to be due is sent at the clock, which does not go back.
+        let earliest = self.latest.map_or(now.uptime, |then| then.uptime);
         self.latest = Some(now);
+        self.table.note_horizon(horizon);
         let is_gap = self.gap_until.is_some_and(|until| until >= horizon);
         let mut pieces = 0;
         while let Some(due) = self.poll_timeout().filter(|due| *due <= now.uptime) {
             pieces += 1;
-            let then = now.at(due);
+            let then = now.at(due.max(earliest.min(now.uptime)));
             self.exporter.begin_turn();
             let Self {
                 table, exporter, ..
             } = self;
-            table.handle_timeout(then, horizon, &mut |now, flow| exporter.flow(now, flow));
+            let later = |now: Now| if now.uptime < then.uptime { then } else { now };
+            table.handle_timeout(then, horizon, &mut |now, flow| {
+                exporter.flow(later(now), flow);
+            });
             // What is due at one time goes before the timers of the interfaces at that time.
             while table.poll_timeout().is_some_and(|next| next <= due) {
                 if exporter.has_much() || pieces >= PIECES {
                     return true;
                 }
                 pieces += 1;
-                table.handle_timeout(then, horizon, &mut |now, flow| exporter.flow(now, flow));
+                table.handle_timeout(then, horizon, &mut |now, flow| {
+                    exporter.flow(later(now), flow);
+                });
             }
             let Exporter {
                 interfaces, outbox, ..
@@ -653,9 +662,21 @@ impl Engine {
             let sender = record.sender;
             self.notice(format!("pfsync from {sender}: {error}"));
         }
+        if self.table.has_steps() {
+            self.tell_steps();
+        }
         if let Some(solicitor) = &mut self.solicitor {
             solicitor.take(now, &mut self.table);
             solicitor.heard(now, self.table.record_of(id));
+        }
+    }
+
+    /// Tells of the steps that senders' clocks made.
+    #[cold]
+    fn tell_steps(&mut self) {
+        for (id, by) in self.table.take_steps() {
+            let sender = self.table.record_of(id).sender;
+            self.notice(format!("clock of {sender} moved by {by} s"));
         }
     }
 
@@ -793,6 +814,12 @@ impl Engine {
     #[must_use]
     pub fn finish_some(&mut self, now: Now) -> bool {
         self.catch_up();
+        if self.flushed == 0 {
+            self.table.release();
+            if self.handle_some_timeouts(now, now.uptime) {
+                return true;
+            }
+        }
         let Self {
             table, exporter, ..
         } = self;

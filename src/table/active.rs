@@ -280,6 +280,16 @@ impl Active {
         }
     }
 
+    /// The times of a state moved by so many seconds.
+    pub(super) fn move_shown(&mut self, place: u32, by: i64) {
+        for lane in &mut self.lanes {
+            if let Some(shown) = lane.shown(place) {
+                let last = shown.last.moved(by);
+                lane.set_shown(place, Shown { last, ..shown });
+            }
+        }
+    }
+
     /// A state is gone.
     pub(super) fn forget(&mut self, place: u32) {
         for lane in &mut self.lanes {
@@ -348,7 +358,7 @@ impl Table {
             let flow = self.flow(&self.slots[place], now.at(due), End::Active, counts);
             let (last, epoch, boot) = (
                 self.slots[place].last_packet(),
-                self.epoch.unwrap_or(0),
+                self.epoch_of(self.slots[place].sender),
                 self.settings.boot,
             );
             let Some(lane) = self.active.lanes.get_mut(n) else {
@@ -385,7 +395,7 @@ impl Table {
     ) {
         let (last, epoch, boot) = (
             self.slots[place].last_packet(),
-            self.epoch.unwrap_or(0),
+            self.epoch_of(self.slots[place].sender),
             self.settings.boot,
         );
         for lane in &self.active.lanes {

@@ -44,10 +44,10 @@ impl Table {
         let now = arrival.now.uptime;
         let slot = &self.slots[place];
         let is_recent = if slot.counted_by == sender {
-            slot.full.until(Moment::new(now)) <= LATE
+            slot.full.until(Moment::new(now)) <= LATE + arrival.unaged
         } else {
             let share = self.find_share(place, sender);
-            share.is_some_and(|at| now.since(self.shares[at].full) <= LATE)
+            share.is_some_and(|at| now.since(self.shares[at].full) <= LATE + arrival.unaged)
         };
         let counts = Counts {
             packets: state.packets,
@@ -274,7 +274,13 @@ impl Table {
         };
         let is_early = idle + DELETE_LEAD < i64::from(least) && slot.pftm != TCP_CLOSED;
         let is_late = idle > i64::from(configured.max(seen)) + DELETE_SLACK;
-        is_early || is_late && !was_told_within(slot, arrival.moment, least)
+        let is_late = is_late && !was_told_within(slot, arrival.moment, least);
+        if !is_early && !is_late {
+            return false;
+        }
+        let early = is_early.then(|| i64::from(least) - DELETE_LEAD - idle);
+        let late = is_late.then(|| idle - i64::from(configured.max(seen)) - DELETE_SLACK);
+        !self.is_doubtful_time(slot.sender, slot.last, early, late)
     }
 
     /// What a state's counters are worth if it ends so.

@@ -8,19 +8,18 @@
 //! way: 50 instructions fewer, and none of them waits for what another just wrote. They are read
 //! again where they are used, for registers are few: 30 fewer still, and a twentieth of the time.
 
-use super::departed::{Departure, Identity};
-use super::slot::{Birth, EXPORTED, KeyPair, Second, Share, Slot, is_plain};
+use super::clocks::{AGE_SLACK, DRIFT};
+use super::departed::{self, Departure, Identity};
+use super::slot::{Birth, Counts, EXPORTED, KeyPair, Second, Share, Slot, is_plain};
 use super::{Arrival, Table, names};
+use std::time::Duration;
+
 use crate::counters::count;
 use crate::flow::{End, Flow};
 use crate::slab::NONE;
 use crate::state::{StateId, StateKey};
 use crate::time::Now;
 use crate::wire::pfsync::{Dialect, State, Values};
-
-/// Ages of one state may differ by this between messages, seconds: they are cut to seconds on one
-/// machine and put on another clock here.
-const AGE_SLACK: u64 = 2;
 
 /// How long before a state's creation its last packet may seem to have been, seconds: a state that
 /// was imported may be given so (pflow(4), BUGS).
@@ -48,12 +47,34 @@ fn is_dead(state: &Values<'_>, kind: Kind) -> bool {
     kind != Kind::Delete && state.dialect.is_dead(state.timeout, state.wire.proto)
 }
 
+/// Whether a creation `by` seconds later than the one known is no longer explained: by cutting to
+/// seconds, by drift over the `age` of the state known, or by a step that may reach so far.
+fn is_age_anew(by: i64, age: i64, reach: i64) -> bool {
+    by > AGE_SLACK + age.max(0) / DRIFT + reach
+}
+
+/// Whether a full state counts less than its sender counted before, or is an INS that never counts
+/// anything, so that one that came again tells nothing else.
+fn began_anew(state: &Values<'_>, kind: Kind, before: Option<Counts>) -> bool {
+    if kind == Kind::Insert && !state.dialect.is_modern() {
+        return true;
+    }
+    let counts = Counts {
+        packets: state.packets,
+        octets: state.octets,
+    };
+    before.is_some_and(|before| match state.dialect {
+        Dialect::V2 => counts.unwrapped(&before).went_down(&before),
+        _ => counts.went_down(&before),
+    })
+}
+
 impl Table {
     /// Takes an INS in: [`Self::full_state`] of what there is most of, apart.
     #[inline(never)]
     pub(super) fn insert_state(
         &mut self,
-        arrival: &Arrival,
+        arrival: &mut Arrival,
         state: &State<'_>,
         done: &mut impl FnMut(Now, &Flow),
     ) {
@@ -63,7 +84,7 @@ impl Table {
     #[inline(always)]
     pub(super) fn full_state(
         &mut self,
-        arrival: &Arrival,
+        arrival: &mut Arrival,
         state: &State<'_>,
         kind: Kind,
         done: &mut impl FnMut(Now, &Flow),
@@ -106,7 +127,7 @@ impl Table {
         }
         if kind == Kind::Delete {
             self.counters.deleted += 1;
-            self.end(place, arrival.now, End::Deleted, done);
+            self.end(place, arrival.clock, End::Deleted, done);
         }
     }
 
@@ -137,8 +158,7 @@ impl Table {
         }
         let creation = arrival.second.before(age(state).unwrap_or(0));
         if !is_new
-            && let Some(departure) =
-                self.departure(arrival.now, state.id, || values().wire, creation)
+            && let Some(departure) = self.departure(arrival, state.id, &values, kind, creation)
         {
             return self.full_departed(arrival, &values(), kind, creation, departure, done);
         }
@@ -180,7 +200,7 @@ impl Table {
     fn full_held(
         &mut self,
         place: u32,
-        arrival: &Arrival,
+        arrival: &mut Arrival,
         state: &State<'_>,
         kind: Kind,
         done: &mut impl FnMut(Now, &Flow),
@@ -190,17 +210,27 @@ impl Table {
             self.counters.dead += 1;
             return None;
         }
+        self.adopt(place, arrival);
         let age = age(state);
         let creation = arrival.second.before(age.unwrap_or(0));
-        if self.is_same_state(place, state, age.map(|_| creation)) {
-            self.full_again(place, arrival, state, kind)
-                .then_some(place)
+        let is_another = || age.is_some() && self.is_another(place, arrival, state, kind, creation);
+        if self.has_key(place, state) && !is_another() {
+            arrival.unaged = Duration::ZERO;
+            if let Some(age) = age {
+                self.follow(place, arrival, age);
+            }
+            let was_anothers = self.slots[place].sender != arrival.sender.0;
+            let is_taken = self.full_again(place, arrival, state, kind);
+            if was_anothers && is_taken {
+                self.told_by_another.take(place);
+            }
+            is_taken.then_some(place)
         } else {
-            let departure = self.departure(arrival.now, state.id, || state.wire, creation);
+            let departure = self.departure(arrival, state.id, || *state, kind, creation);
             if departure != Some(Departure::Late) {
                 self.counters.replaced += 1;
                 let end = self.end_of(place, End::Replaced);
-                self.end(place, arrival.now, end, done);
+                self.end(place, arrival.clock, end, done);
             }
             match departure {
                 None => Some(self.insert(arrival, || *state, kind, creation, done)),
@@ -237,29 +267,78 @@ impl Table {
 
     /// What became of the very state that a full message is about, if that is remembered.
     #[inline(always)]
-    fn departure(
+    fn departure<'a>(
         &self,
-        now: Now,
+        arrival: &Arrival,
         id: StateId,
-        wire: impl Fn() -> StateKey,
+        values: impl Fn() -> Values<'a>,
+        kind: Kind,
         creation: Second,
     ) -> Option<Departure> {
-        let identity = || Identity::new(id, &wire());
-        let is_same_age = |then| self.is_same_age(then, creation);
-        let now = now.seconds().uptime;
-        self.departed.find(id, identity, now, is_same_age)
+        let identity = || Identity::new(id, &values().wire);
+        let now = arrival.clock.seconds().uptime;
+        let is_late = |then, elapsed| self.is_late(arrival, creation, then, elapsed);
+        let goes_on = |then, exported: &Counts| {
+            let state = &values();
+            self.goes_on(arrival, state, kind, creation, then, exported)
+        };
+        self.departed.find(id, identity, now, is_late, goes_on)
     }
 
-    fn is_same_age(&self, one: Second, other: Second) -> bool {
+    /// Whether a full state of `creation` is old news of the one made at `then` that was deleted
+    /// `elapsed` seconds ago. It is another if it was made after that, whatever step a clock made
+    /// meanwhile; and as far as a step explains its creation no time has passed.
+    fn is_late(&self, arrival: &Arrival, creation: Second, then: Second, elapsed: u32) -> bool {
+        let deleted = arrival.clock.seconds().uptime - i64::from(elapsed);
+        let reach = self.reach_since(arrival.sender, deleted);
+        let told = creation.uptime(self.epoch_of(arrival.sender.0));
+        let by = told.saturating_sub(then.uptime(self.epoch.unwrap_or(0)));
+        let is_anew = by > AGE_SLACK && told.saturating_sub(reach) >= deleted - 1;
+        !is_anew && i64::from(elapsed) - by.clamp(0, reach) <= i64::from(departed::LATE)
+    }
+
+    /// Whether a full state of `creation` is the one made at `then` that was given up when so much
+    /// of it was exported: its age or its counters would have begun anew.
+    fn goes_on(
+        &self,
+        arrival: &Arrival,
+        state: &Values<'_>,
+        kind: Kind,
+        creation: Second,
+        then: Second,
+        exported: &Counts,
+    ) -> bool {
         let epoch = self.epoch.unwrap_or(0);
-        one.uptime(epoch).abs_diff(other.uptime(epoch)) <= AGE_SLACK
+        let (told, then) = (
+            creation.uptime(self.epoch_of(arrival.sender.0)),
+            then.uptime(epoch),
+        );
+        let now = arrival.clock.seconds().uptime;
+        let reach = self.reach_since(arrival.sender, then);
+        let is_anew = is_age_anew(told - then, now - then, reach);
+        !(is_anew && began_anew(state, kind, Some(*exported)))
     }
 
-    /// Whether a full state is the one held: the same key and, if it tells one, the same age.
-    fn is_same_state(&self, place: u32, state: &Values<'_>, creation: Option<Second>) -> bool {
+    /// Whether a full state with the key of the one held is another, by its creation: its age began
+    /// anew, more than drift and a step of a clock would explain, and so did its counters.
+    fn is_another(
+        &self,
+        place: u32,
+        arrival: &Arrival,
+        state: &Values<'_>,
+        kind: Kind,
+        creation: Second,
+    ) -> bool {
+        let (by, reach) = self.shift(place, arrival, creation);
+        let age = arrival.second.since(self.slots[place].creation);
+        is_age_anew(by, age, reach)
+            && began_anew(state, kind, self.counts_of(place, arrival.sender.0))
+    }
+
+    /// Whether a full state has the keys of the one held.
+    fn has_key(&self, place: u32, state: &Values<'_>) -> bool {
         let slot = &self.slots[place];
-        let is_same_age = creation.is_none_or(|new| self.is_same_age(slot.creation, new));
-        if !is_same_age || state.direction != slot.direction {
+        if state.direction != slot.direction {
             return false;
         }
         let KeyPair { wire, stack, .. } = slot.key_pair(&self.keys);
@@ -281,7 +360,7 @@ impl Table {
         let id = values().id;
         self.epoch.get_or_insert(arrival.secs);
         if self.index.len() >= self.ceiling {
-            self.make_room(arrival.now, done);
+            self.make_room(arrival.clock, done);
         }
         let Values {
             wire,
@@ -292,13 +371,13 @@ impl Table {
         // Before its keys, which name the place that is free next.
         let ifname = self.names.acquire(id.creatorid, ifname);
         if self.index.may_take_chunk_for(id, ifname) {
-            self.make_page_room(id, ifname, arrival.now, done);
+            self.make_page_room(id, ifname, arrival.clock, done);
         }
         let keys = if is_plain(&wire, stack.as_ref()) {
             NONE
         } else {
             if self.keys.is_short() {
-                self.make_key_room(arrival.now, done);
+                self.make_key_room(arrival.clock, done);
             }
             self.add_keys(&wire, stack.as_ref())
         };
@@ -327,7 +406,7 @@ impl Table {
         let place = self.place(slot);
         self.index.insert(id, ifname, place);
         self.newest.note(id);
-        self.active.enlist(place, arrival.now.uptime);
+        self.active.enlist(place, arrival.clock.uptime);
         count(&mut self.counters.inserted, 1);
         match kind {
             Kind::Insert => {

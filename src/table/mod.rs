@@ -21,6 +21,7 @@
 //! their arguments in memory, it took a fifth more time.
 
 mod active;
+mod clocks;
 mod counting;
 mod departed;
 mod ending;
@@ -32,6 +33,7 @@ mod keep;
 mod memory;
 mod names;
 mod newest;
+mod places;
 mod queues;
 mod senders;
 mod slot;
@@ -55,13 +57,14 @@ use crate::state::{StateId, Timeouts};
 use crate::time::{Now, Uptime};
 use crate::wire::pfsync::{Clear, Compressed, Dialect, Message};
 use active::Active;
+use clocks::Clock;
 use departed::Departed;
 use full::Kind;
 use index::Index;
-use keep::Doubtful;
 use memory::Memory;
 use names::Names;
 use newest::Newest;
+use places::Places;
 use queues::{Class, Links, Queues};
 use senders::Senders;
 use slot::{Counts, KeyPair, LEFT_OUT, Moment, Second, Share, Slot, Slots};
@@ -94,16 +97,22 @@ pub struct Settings {
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival {
     /// The clock, which never goes back.
+    clock: Now,
+    /// The same, with the uptime on the clock of its sender's states.
     now: Now,
     /// Uptime that belongs to the packet's own stamp.
     at: Uptime,
-    /// The same in whole seconds: each message of the packet asks.
+    /// The same in whole seconds on the clock of its sender's states: each message of the packet
+    /// asks.
     secs: i64,
     /// And as states keep them.
     second: Second,
     /// `now` as states keep it.
     moment: Moment,
     sender: SenderId,
+    /// Of the time since the state's last full message, what its age did not grow by: a step of a
+    /// clock that is not learned yet.
+    unaged: Duration,
     /// What the messages that come now are written in.
     pub dialect: Dialect,
     /// Whether it was seen on pfsync0 itself, without an IP header: there v2 to v4 show a full
@@ -141,7 +150,15 @@ pub struct Table {
     newest: Newest,
     active: Active,
     /// States read back after a crash that nothing was heard of yet.
-    doubtful: Doubtful,
+    doubtful: Places,
+    /// States whose creation another sender told than their last.
+    told_by_another: Places,
+    /// All packets' stamps, as a sender's.
+    stamps: Clock,
+    /// Up to when it was known last that nothing was heard.
+    horizon: Option<Uptime>,
+    /// Steps of senders' clocks that were not told of yet, seconds.
+    steps: Vec<(SenderId, i64)>,
     /// The last CLR, while it has states to end.
     clearing: Option<Clearing>,
     /// Uptime in seconds that slots count from: when the first state was learned.
@@ -170,7 +187,11 @@ impl Table {
             departed: Departed::default(),
             newest: Newest::default(),
             active: Active::default(),
-            doubtful: Doubtful::default(),
+            doubtful: Places::default(),
+            told_by_another: Places::default(),
+            stamps: Clock::default(),
+            horizon: None,
+            steps: Vec::new(),
             clearing: None,
             epoch: None,
             events: None,
@@ -192,22 +213,6 @@ impl Table {
 
     /// Octets of memory a state takes in the table itself, beside its share of the index.
     pub const SLOT_OCTETS: usize = size_of::<Slot>();
-
-    /// What the messages of a packet of `sender` come with: its stamp is the uptime `at`, and the
-    /// clock, which never goes back, says `now`.
-    pub fn arrival(&self, now: Now, at: Uptime, sender: SenderId, is_pfsync0: bool) -> Arrival {
-        let secs = at.secs();
-        Arrival {
-            now,
-            at,
-            secs,
-            second: Second::new(secs, self.epoch.unwrap_or(secs)),
-            moment: Moment::new(now.uptime),
-            sender,
-            dialect: Dialect::OpenBsd47,
-            is_pfsync0,
-        }
-    }
 
     /// The number of `sender`.
     pub fn sender(&mut self, sender: Sender) -> SenderId {
@@ -298,7 +303,7 @@ impl Table {
     #[inline(always)]
     pub fn apply(
         &mut self,
-        arrival: &Arrival,
+        arrival: &mut Arrival,
         message: &Message<'_>,
         done: &mut impl FnMut(Now, &Flow),
     ) {
@@ -310,9 +315,10 @@ impl Table {
             Message::DeleteCompressed(id) => match self.index.take(*id) {
                 Some(place) => {
                     self.confirm(place);
+                    self.adopt(place, arrival);
                     if self.is_ended_by(place, arrival) {
                         count(&mut self.counters.deleted, 1);
-                        self.finish_confirmed(place, arrival.now, End::Deleted, done);
+                        self.finish_confirmed(place, arrival.clock, End::Deleted, done);
                     } else {
                         self.index.insert(*id, self.slots[place].ifname, place);
                     }
@@ -322,9 +328,9 @@ impl Table {
                     self.tell(Event::UnknownEnded { id: *id });
                 }
             },
-            Message::Clear(clear) => self.clear(arrival.now, clear, done),
+            Message::Clear(clear) => self.clear(arrival.clock, clear, done),
             Message::Bus(bus) => {
-                let stamp = arrival.now.at(arrival.at).wall;
+                let stamp = arrival.clock.at(arrival.at).wall;
                 self.senders[arrival.sender.0].bus = Some((*bus, stamp));
                 let (sender, status) = (arrival.sender, bus.status);
                 self.tell(Event::Bus { sender, status });
@@ -382,6 +388,7 @@ impl Table {
             }
             return;
         }
+        self.adopt(place, arrival);
         self.note_compressed(place, arrival, update);
         let slot = &mut self.slots[place];
         slot.last = slot.last.max(arrival.second);
@@ -457,7 +464,7 @@ impl Table {
     /// Notes that a message about the state came, which now is in `pftm`.
     fn refresh(&mut self, place: u32, arrival: &Arrival, pftm: u8) {
         self.confirm(place);
-        self.active.enlist(place, arrival.now.uptime);
+        self.active.enlist(place, arrival.clock.uptime);
         let slot = &mut self.slots[place];
         let was_overdue = slot.is_overdue;
         let stays = slot.sender == arrival.sender.0 && slot.pftm == pftm && !was_overdue;
@@ -470,6 +477,9 @@ impl Table {
         }
         self.queues.unlink(&mut self.slots, place);
         let slot = &mut self.slots[place];
+        if slot.sender != arrival.sender.0 {
+            self.told_by_another.set(place);
+        }
         (slot.sender, slot.pftm, slot.seen) = (arrival.sender.0, pftm, arrival.now.uptime);
         slot.is_overdue = false;
         self.counters.ended_too_early += u64::from(was_overdue);
@@ -543,16 +553,17 @@ impl Table {
         let slot = &self.slots[place];
         let flow = self.flow(slot, now, end, self.unexported(slot));
         let identity = slot.identity(&self.keys);
+        let creation = slot.creation.moved(self.offset(slot.sender));
         if matches!(end, End::Deleted | End::Cleared | End::Replaced) {
             self.departed
-                .deleted(identity, slot.creation, now.seconds().uptime);
+                .deleted(identity, creation, now.seconds().uptime);
         }
         // A CLR may overtake what was said of states before it (pfsync.md 1.8).
         if matches!(end, End::Expired | End::Evicted | End::Cleared) {
             let slot = &self.slots[place];
             let (total, exported) = self.total(slot);
             let exported = total.at_least(&exported);
-            self.departed.dropped(identity, slot.creation, exported);
+            self.departed.dropped(identity, creation, exported);
         }
         if self.active.is_any() {
             self.end_parts(place, now, &flow, done);
@@ -564,7 +575,7 @@ impl Table {
     /// The flow that a state makes, as of `now`, with these counters.
     #[inline(always)]
     fn flow(&self, slot: &Slot, now: Now, end: End, counts: Counts) -> Flow {
-        let epoch = self.epoch.unwrap_or(0);
+        let epoch = self.epoch_of(slot.sender);
         let (creation, last) = (
             slot.creation.uptime(epoch),
             slot.last_packet().uptime(epoch),
@@ -611,6 +622,9 @@ impl Table {
             shares = next;
         }
         self.slots.free(place);
+        if !self.told_by_another.is_empty() {
+            self.told_by_another.take(place);
+        }
         self.tell(Event::Ended { place });
     }
 
@@ -667,15 +681,16 @@ impl Belongings {
 /// When a state of `class` last heard of at `seen` is given up. Its timeout is the greater of ours
 /// and the largest `expire` its sender showed.
 fn deadline(timeouts: &Timeouts, senders: &Senders, class: Class, seen: Uptime) -> Uptime {
+    let record = &senders[class.sender];
     if class.pftm == DELETED {
-        return seen.after(ending::HELD_BACK);
+        return record.clock.due(seen.after(ending::HELD_BACK));
     }
-    let largest = senders[class.sender].largest_expire(usize::from(class.pftm));
+    let largest = record.largest_expire(usize::from(class.pftm));
     let timeout = Duration::from_secs(timeouts.seconds(class.pftm).max(largest).into());
     let doubt = if class.is_overdue {
         DOUBT
     } else {
         Duration::ZERO
     };
-    seen.after(timeout + GRACE + doubt)
+    record.clock.due(seen.after(timeout + GRACE + doubt))
 }

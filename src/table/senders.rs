@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 
+use super::clocks::Clock;
 use crate::counters::{MessageCounters, PacketCounters};
 use crate::state::PFTM_COUNT;
 use crate::time::Wall;
@@ -86,6 +87,8 @@ pub struct SenderRecord {
     pub is_version_logged: bool,
     /// The largest `expire` seen in each PFTM, seconds: a timeout is at least that.
     pub(super) largest_expire: [u32; PFTM_COUNT],
+    /// Its clock against ours.
+    pub(super) clock: Clock,
 }
 
 impl SenderRecord {
@@ -100,6 +103,7 @@ impl SenderRecord {
             bus: None,
             is_version_logged: false,
             largest_expire: [0; PFTM_COUNT],
+            clock: Clock::default(),
         }
     }
 
@@ -213,6 +217,10 @@ impl Senders {
 
     pub(super) fn all(&self) -> &[SenderRecord] {
         &self.records
+    }
+
+    pub(super) fn all_mut(&mut self) -> &mut [SenderRecord] {
+        &mut self.records
     }
 }
 
