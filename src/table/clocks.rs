@@ -164,6 +164,21 @@ impl Clock {
         }
     }
 
+    /// Whether a time of its states was noted between the last step and when that was learned.
+    #[inline(never)]
+    fn is_unsure(&self, secs: i64) -> bool {
+        self.unsure
+            .is_some_and(|(from, to)| (from..=to).contains(&secs))
+    }
+
+    /// How far its clock stepped since a time of its states if the only jump since was a step.
+    #[inline(never)]
+    fn only_step_since(&self, secs: i64) -> Option<i64> {
+        let mut jumps = self.jumps.since(secs.saturating_add(self.offset));
+        let only = jumps.next().map(|jump| jump.step);
+        only.filter(|_| jumps.next().is_none())
+    }
+
     /// A state last told at uptime `told` is off by `by` seconds, more than drift and rounding
     /// make: the step that its sender's clock made, if this shows it. `all` are the jumps between
     /// packets of all senders, which are less far apart.
@@ -238,7 +253,12 @@ impl Table {
     /// Seconds that uptime is ahead of the times in a slot whose last sender this is.
     #[inline(always)]
     pub(super) fn offset(&self, sender: u16) -> i64 {
-        self.senders[sender].clock.offset
+        // Mostly no clock made a step, and nothing is looked up.
+        if self.is_any_off {
+            self.senders[sender].clock.offset
+        } else {
+            0
+        }
     }
 
     /// Likewise of the times in a share.
@@ -252,7 +272,7 @@ impl Table {
     /// Uptime in seconds that the times in slots of a sender's states count from.
     #[inline(always)]
     pub(super) fn epoch_of(&self, sender: u16) -> i64 {
-        self.epoch.unwrap_or(0).saturating_add(self.offset(sender))
+        self.epoch.unwrap_or(0) + self.offset(sender)
     }
 
     /// Notes that nothing is heard before `horizon`. If that is long, no state ends by it for a
@@ -304,7 +324,7 @@ impl Table {
     /// the clock of that one.
     #[inline(always)]
     pub(super) fn adopt(&mut self, place: u32, arrival: &Arrival) {
-        if self.slots[place].sender != arrival.sender.0 {
+        if self.is_any_off && self.slots[place].sender != arrival.sender.0 {
             self.adopt_from(place, arrival.sender.0);
         }
     }
@@ -430,6 +450,7 @@ impl Table {
             .clamp(-MAX_OFFSET, MAX_OFFSET);
         clock.jumps.0.clear();
         clock.hold = None;
+        self.is_any_off = true;
         self.counters.steps += 1;
         self.steps.push((arrival.sender, by));
         arrival.step(by, self.epoch.unwrap_or(0));
@@ -437,25 +458,21 @@ impl Table {
         self.requeue();
     }
 
-    /// Whether the time of a state's last packet is too uncertain for a DEL_C to be called early or
-    /// late by it: `early` and `late` say by how many seconds it is.
-    #[cold]
+    /// Whether the time of a state's last packet is too uncertain to call a DEL_C early or late by
+    /// it: it was noted before a step was learned, or the only jump since then, if it was a step,
+    /// makes the DEL_C timely.
+    #[inline(always)]
     pub(super) fn is_doubtful_time(
         &self,
         sender: u16,
         last: Second,
-        early: Option<i64>,
-        late: Option<i64>,
+        is_timely_after: impl Fn(i64) -> bool,
     ) -> bool {
         let clock = &self.senders[sender].clock;
-        let secs = last.uptime(self.epoch.unwrap_or(0));
-        if clock
-            .unsure
-            .is_some_and(|(from, to)| (from..=to).contains(&secs))
-        {
-            return true;
+        if clock.jumps.0.is_empty() && clock.unsure.is_none() {
+            return false;
         }
-        let (forward, backward) = clock.jumps.reach_since(secs.saturating_add(clock.offset));
-        early.is_some_and(|early| early <= backward) || late.is_some_and(|late| late <= forward)
+        let secs = last.uptime(self.epoch.unwrap_or(0));
+        clock.is_unsure(secs) || clock.only_step_since(secs).is_some_and(is_timely_after)
     }
 }

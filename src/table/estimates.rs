@@ -274,13 +274,13 @@ impl Table {
         };
         let is_early = idle + DELETE_LEAD < i64::from(least) && slot.pftm != TCP_CLOSED;
         let is_late = idle > i64::from(configured.max(seen)) + DELETE_SLACK;
-        let is_late = is_late && !was_told_within(slot, arrival.moment, least);
-        if !is_early && !is_late {
-            return false;
-        }
-        let early = is_early.then(|| i64::from(least) - DELETE_LEAD - idle);
-        let late = is_late.then(|| idle - i64::from(configured.max(seen)) - DELETE_SLACK);
-        !self.is_doubtful_time(slot.sender, slot.last, early, late)
+        let is_untimely = is_early || is_late && !was_told_within(slot, arrival.moment, least);
+        let timely =
+            i64::from(least) - DELETE_LEAD..=i64::from(configured.max(seen)) + DELETE_SLACK;
+        is_untimely
+            && !self.is_doubtful_time(slot.sender, slot.last, |step| {
+                timely.contains(&(idle - step))
+            })
     }
 
     /// What a state's counters are worth if it ends so.

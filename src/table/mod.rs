@@ -155,6 +155,8 @@ pub struct Table {
     told_by_another: Places,
     /// All packets' stamps, as a sender's.
     stamps: Clock,
+    /// Whether any sender's clock made a step.
+    is_any_off: bool,
     /// Up to when it was known last that nothing was heard.
     horizon: Option<Uptime>,
     /// Steps of senders' clocks that were not told of yet, seconds.
@@ -190,6 +192,7 @@ impl Table {
             doubtful: Places::default(),
             told_by_another: Places::default(),
             stamps: Clock::default(),
+            is_any_off: false,
             horizon: None,
             steps: Vec::new(),
             clearing: None,
