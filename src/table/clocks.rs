@@ -31,6 +31,9 @@ use crate::time::{NANOS, Now, Uptime};
 /// machine and put on another clock here.
 pub(super) const AGE_SLACK: i64 = 2;
 
+/// What cutting to seconds alone makes.
+pub(super) const CUT: i64 = 1;
+
 /// An age of so many seconds may be a second off by drift: 500 parts in a million.
 pub(super) const DRIFT: i64 = 2000;
 
@@ -385,17 +388,30 @@ impl Table {
         let unaged = u64::try_from(by.min(reach)).unwrap_or(0);
         arrival.unaged = Duration::from_secs(unaged);
         if self.slots[place].sender != arrival.sender.0 || self.told_by_another.take(place) {
-            self.slots[place].creation = creation;
+            self.set_creation(place, creation);
             return;
         }
         let is_off = by.abs() > AGE_SLACK;
         let clock = &self.senders[arrival.sender.0].clock;
         if !is_off && clock.jumps.0.is_empty() && clock.hold.is_none() {
-            self.slots[place].creation = creation;
+            self.set_creation(place, creation);
             return;
         }
         self.learn(place, arrival, by);
-        self.slots[place].creation = arrival.second.before(age);
+        self.set_creation(place, arrival.second.before(age));
+    }
+
+    /// No packet was before the first.
+    fn set_creation(&mut self, place: u32, creation: Second) {
+        let slot = &mut self.slots[place];
+        // Cutting to seconds makes one of difference: the first is as good as the latest.
+        if creation.since(slot.creation).abs() <= CUT {
+            return;
+        }
+        slot.creation = creation;
+        if slot.last != Second::NEVER {
+            slot.last = slot.last.max(creation);
+        }
     }
 
     #[inline(never)]
@@ -406,7 +422,7 @@ impl Table {
         let id = self.slots[place].state_id();
         let elapsed = arrival.clock.seconds().uptime.saturating_sub(told);
         let clock = &mut self.senders[arrival.sender.0].clock;
-        if by.unsigned_abs() <= 1 {
+        if by.abs() <= CUT {
             let was_held = clock.hold.is_some();
             let is_before = |hold: Hold| told.saturating_add(1) < hold.to.secs();
             clock.jumps.forget_since(told);

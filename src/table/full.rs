@@ -8,7 +8,7 @@
 //! way: 50 instructions fewer, and none of them waits for what another just wrote. They are read
 //! again where they are used, for registers are few: 30 fewer still, and a twentieth of the time.
 
-use super::clocks::{AGE_SLACK, DRIFT};
+use super::clocks::{AGE_SLACK, CUT, DRIFT};
 use super::departed::{self, Departure, Identity};
 use super::slot::{Birth, Counts, EXPORTED, KeyPair, Second, Share, Slot, is_plain};
 use super::{Arrival, Table, names};
@@ -21,9 +21,14 @@ use crate::state::{StateId, StateKey};
 use crate::time::Now;
 use crate::wire::pfsync::{Dialect, State, Values};
 
-/// How long before a state's creation its last packet may seem to have been, seconds: a state that
-/// was imported may be given so (pflow(4), BUGS).
-const MAX_HEAD_START: i64 = 3600;
+/// How long after a packet its message may come, seconds: one in the sender's queue, one for times
+/// cut to seconds. What a full state tells of the last packet may be so much earlier than the
+/// arrival that was taken for it.
+const TOLD_LATE: i64 = 2;
+
+/// How long after a state's last packet it may be asked for, seconds: the `expire` of an answer is so
+/// much less than its timeout.
+const ASKED_LATE: i64 = 10;
 
 /// Largest `expire` believed, seconds: thirty days.
 const MAX_EXPIRE: u32 = 30 * 86400;
@@ -401,18 +406,18 @@ impl Table {
         slot.count_first(state, kind);
         slot.note_first(arrival, state, kind);
         if kind == Kind::Insert {
-            slot.last = arrival.second;
+            let expire = self.note_expire(arrival, state);
+            let told = expire
+                .and_then(|expire| self.last_told(arrival, state.timeout, expire, creation));
+            slot.last = told.map_or(arrival.second, |told| told.at);
         }
         let place = self.place(slot);
         self.index.insert(id, ifname, place);
         self.newest.note(id);
         self.active.enlist(place, arrival.clock.uptime);
         count(&mut self.counters.inserted, 1);
-        match kind {
-            Kind::Insert => {
-                self.note_expire(arrival, state);
-            }
-            Kind::Update | Kind::Delete => self.note_activity(place, arrival, state, kind),
+        if kind != Kind::Insert {
+            self.note_activity(place, arrival, state, kind);
         }
         place
     }
@@ -448,39 +453,66 @@ impl Table {
         Some(expire)
     }
 
-    /// When the state's last packet was, as far as a full state tells (spec 3.8).
+    /// When the state's last packet was, as far as a full state tells: its timeout less what is left
+    /// of it ago. Only activity not known yet can have been later, and it came in a message up to
+    /// [`TOLD_LATE`] after its packet.
     #[inline(always)]
     fn note_activity(&mut self, place: u32, arrival: &Arrival, state: &Values<'_>, kind: Kind) {
         let arrived = arrival.second;
-        let expire = self.note_expire(arrival, state);
         let is_activity = match kind {
             Kind::Insert => true,
             Kind::Update => !state.dialect.is_modern() && arrival.is_pfsync0,
             Kind::Delete => false,
         };
+        let expire = self.note_expire(arrival, state);
+        let slot = &self.slots[place];
+        let (creation, last) = (slot.creation, slot.last);
+        let earliest = creation.max(last.moved(-TOLD_LATE));
+        let told = expire.and_then(|expire| {
+            let told = self.last_told(arrival, state.timeout, expire, earliest)?;
+            // By a timeout that is not sure to be all of it: only if more was missed.
+            let is_news = told.is_sure || last == Second::NEVER || told.at.since(last) > ASKED_LATE;
+            // What cutting to seconds made of the creation it made of this, too.
+            let cut = age(state).map_or(0, |age| arrived.before(age).since(creation));
+            let cut = if cut.abs() <= CUT { cut } else { 0 };
+            is_news.then(|| told.at.moved(-cut).max(creation))
+        });
         let slot = &mut self.slots[place];
-        if is_activity {
-            slot.last = slot.last.max(arrived);
-            return;
-        }
-        let Some(expire) = expire else { return };
-        let pftm = state.timeout;
-        let configured = self.settings.timeouts.seconds(pftm);
-        // Nothing else known, a timeout longer than ours is better than none.
-        let lifetime = if slot.last == Second::NEVER {
-            let sender = &self.senders[arrival.sender.0];
-            configured.max(sender.largest_expire(usize::from(pftm)))
-        } else {
-            configured
-        };
-        let told = arrival.secs - i64::from(lifetime) + i64::from(expire);
-        // With nothing known of its packets, one long before its first is no packet of its but a
-        // sign that the firewall's timeout is shorter than ours.
-        let epoch = self.epoch.unwrap_or(0);
-        let earliest = slot.creation.uptime(epoch).saturating_sub(MAX_HEAD_START);
-        let told_second = Second::new(told, epoch);
-        if told >= earliest && (slot.last..=arrived).contains(&told_second) {
-            slot.last = told_second;
+        match told {
+            Some(told) => slot.last = told,
+            None if is_activity => slot.last = slot.last.max(arrived),
+            None => {}
         }
     }
+
+    /// When the last packet of a state was that has `expire` seconds left of the timeout `pftm`: by
+    /// the timeout configured or, where it would have been before `earliest` or after the arrival,
+    /// by what is seen of its sender's. `None` if both are wrong.
+    #[inline(always)]
+    fn last_told(
+        &self,
+        arrival: &Arrival,
+        pftm: u8,
+        expire: u32,
+        earliest: Second,
+    ) -> Option<Told> {
+        let before = |timeout: u32| {
+            let at = arrival.second.before(timeout.checked_sub(expire)?);
+            (at >= earliest).then_some(at)
+        };
+        if let Some(at) = before(self.settings.timeouts.seconds(pftm)) {
+            return Some(Told { at, is_sure: true });
+        }
+        let seen = self.senders[arrival.sender.0].largest_expire(usize::from(pftm));
+        let at = before(seen)?;
+        Some(Told { at, is_sure: false })
+    }
+}
+
+/// What a full state tells of its last packet.
+#[derive(Clone, Copy)]
+struct Told {
+    at: Second,
+    /// Whether it is by a timeout configured.
+    is_sure: bool,
 }
