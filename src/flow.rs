@@ -284,6 +284,27 @@ impl Flow {
         (record.octets > 0).then_some(record)
     }
 
+    /// Numbers of the interfaces that the record of one direction came in on and left through, where
+    /// the state's has `ifindex`. pf notes each when the first packet passes that way, so that of a
+    /// state whose packets went one way only the other is 0 (pf.c, `pf_test`: `if_index_in`,
+    /// `if_index_out`).
+    #[inline]
+    pub fn interfaces(&self, ifindex: u16, reverse: bool) -> [u16; 2] {
+        // Mostly none is known.
+        if ifindex == 0 {
+            return [0, 0];
+        }
+        let [forth, back] = self.octets.map(|octets| if octets > 0 { ifindex } else { 0 });
+        // What goes the state's own way comes in on an in state's interface.
+        let is_in = matches!(self.direction, Direction::In);
+        let (input, output) = if is_in { (forth, back) } else { (back, forth) };
+        if reverse {
+            [output, input]
+        } else {
+            [input, output]
+        }
+    }
+
     /// Whether it makes no record.
     pub fn is_empty(&self) -> bool {
         self.octets == [0, 0]
@@ -310,6 +331,38 @@ mod tests {
             addr: [address(far), address(near)],
             port,
         }
+    }
+
+    #[test]
+    fn the_interface_of_a_direction_that_no_packet_went_is_not_known() {
+        let wire = key(Af::Inet, 17, 1, 2, [10, 20]);
+        let flow = |direction, octets| Flow {
+            id: StateId {
+                id: 1,
+                creatorid: 1,
+            },
+            direction,
+            ifname: IfName::from("em0"),
+            pflow: true,
+            tuple: Tuple::of(&wire, 0),
+            translated: None,
+            packets: [1, 1],
+            octets,
+            times: Times::new(1, 2, at(3), Boot::Known),
+            end: End::Deleted,
+            quality: Quality::Exact,
+            only: None,
+        };
+        let both = |direction, octets| {
+            let flow = flow(direction, octets);
+            [false, true].map(|reverse| flow.interfaces(7, reverse))
+        };
+        assert_eq!(both(Direction::In, [60, 60]), [[7, 7], [7, 7]]);
+        assert_eq!(both(Direction::In, [60, 0])[0], [7, 0]);
+        assert_eq!(both(Direction::In, [0, 60])[1], [7, 0]);
+        assert_eq!(both(Direction::Out, [60, 0])[0], [0, 7]);
+        assert_eq!(both(Direction::Out, [0, 60])[1], [0, 7]);
+        assert_eq!(flow(Direction::In, [60, 60]).interfaces(0, false), [0, 0]);
     }
 
     #[test]
