@@ -122,6 +122,7 @@ counters! {
         unflagged: "flows left out: their rule does not say pflow (-a exports them)",
         direction: "flows left out by -S",
         empty: "flows left out: no octets either way",
+        clamped: "flows with times clamped: before boot, or the first packet after the last",
     }
 }
 
@@ -134,6 +135,7 @@ counters! {
         direction: "flows passed over, of the other direction",
         ipv6: "IPv6 flows that NetFlow v5 cannot carry",
         clipped: "flows with more octets than can be split over v5 records",
+        clamped: "flows with times earlier than v5's 32 bits can tell",
         records: "records packed",
         datagrams: "datagrams sent, templates included",
         templates: "template messages made",

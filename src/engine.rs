@@ -187,6 +187,7 @@ impl Exporter {
         let all_octets = octets.saturating_add(octets_back);
         note_quality(counters, flow.quality, all_octets);
         count(&mut counters.exported, 1);
+        count(&mut counters.clamped, flow.times.is_clamped().into());
         counters.octets = counters.octets.saturating_add(all_octets);
         // A record for each direction with octets, of which one has some.
         let is_both = octets > 0 && octets_back > 0;
@@ -842,6 +843,11 @@ impl Engine {
     /// The interfaces, in the order of their numbers.
     pub fn interfaces(&self) -> &[Interface] {
         &self.exporter.interfaces
+    }
+
+    /// What comes from this host is of a machine whose boot is known so.
+    pub fn set_local_boot(&mut self, boot: Boot) {
+        self.table.set_local_boot(boot);
     }
 
     /// Changes which addresses are this host's.

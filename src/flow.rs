@@ -81,13 +81,28 @@ pub fn tuples(direction: Direction, wire: &StateKey, stack: &StateKey) -> (Tuple
     (Tuple::of(before, source), translated)
 }
 
-/// Whether it is known when the machine came up. A replay without -b does not know.
+/// Whether it is known when the machine came up. A replay without -b does not know, and live only
+/// this host's own boot is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Boot {
     /// Uptime 0 is when it came up; nothing can have happened before.
     Known,
+    /// It came up when this second of uptime began.
+    At(i64),
     /// Uptime counts from an instant of our own choice.
     Unknown,
+}
+
+impl Boot {
+    /// Uptime in whole seconds when the machine came up.
+    #[inline]
+    const fn second(self) -> Option<i64> {
+        match self {
+            Self::Known => Some(0),
+            Self::At(second) => Some(second),
+            Self::Unknown => None,
+        }
+    }
 }
 
 /// Why a state ended.
@@ -144,6 +159,8 @@ pub struct Times {
     /// When the flow ended.
     now: Seconds,
     boot: Boot,
+    /// Whether a time was put at boot, or the first packet's at the last's.
+    is_clamped: bool,
 }
 
 impl Times {
@@ -157,20 +174,23 @@ impl Times {
         let now = now.seconds();
         let mut end = last.min(now.uptime);
         let mut start = creation;
-        match boot {
-            Boot::Known => {
-                end = end.max(0);
-                if start < 0 || start > end {
-                    start = 0;
+        let mut is_clamped = start > end;
+        match boot.second() {
+            Some(boot) => {
+                is_clamped |= start < boot;
+                end = end.max(boot);
+                if start < boot || start > end {
+                    start = boot;
                 }
             }
-            Boot::Unknown => start = start.min(end),
+            None => start = start.min(end),
         }
         Self {
             start,
             end,
             now,
             boot,
+            is_clamped,
         }
     }
 
@@ -178,14 +198,33 @@ impl Times {
     /// boot no earlier than its 32 bits hold.
     #[inline]
     pub fn uptimes(&self) -> (i64, i64) {
-        let oldest = match self.boot {
+        let oldest = self.oldest();
+        (self.start.max(oldest), self.end.max(oldest))
+    }
+
+    /// The earliest that v5 can tell.
+    #[inline]
+    fn oldest(&self) -> i64 {
+        match self.boot {
             Boot::Known => 0,
-            Boot::Unknown => {
+            Boot::At(_) | Boot::Unknown => {
                 let oldest = self.now.uptime.saturating_sub(V5_SECONDS);
                 oldest.saturating_add(1).max(0)
             }
-        };
-        (self.start.max(oldest), self.end.max(oldest))
+        }
+    }
+
+    /// Whether the first packet's or the last's is not what the state told: it was before boot, or
+    /// the first after the last.
+    #[inline]
+    pub fn is_clamped(&self) -> bool {
+        self.is_clamped
+    }
+
+    /// Whether [`Self::uptimes`] are later than the flow's times.
+    #[inline]
+    pub fn is_cut(&self) -> bool {
+        self.start < self.oldest()
     }
 
     /// Milliseconds since the epoch of the first packet, a multiple of 1000, as IPFIX has it.
@@ -294,7 +333,9 @@ impl Flow {
         if ifindex == 0 {
             return [0, 0];
         }
-        let [forth, back] = self.octets.map(|octets| if octets > 0 { ifindex } else { 0 });
+        let [forth, back] = self
+            .octets
+            .map(|octets| if octets > 0 { ifindex } else { 0 });
         // What goes the state's own way comes in on an in state's interface.
         let is_in = matches!(self.direction, Direction::In);
         let (input, output) = if is_in { (forth, back) } else { (back, forth) };
@@ -383,6 +424,18 @@ mod tests {
             (times.start_ms(), times.end_ms()),
             (1_700_000_000_000, 1_700_000_000_000)
         );
+    }
+
+    #[test]
+    fn a_boot_at_another_uptime_clamps_likewise() {
+        let times = |creation, last| {
+            let times = Times::new(creation, last, at(100), Boot::At(20));
+            (times.uptimes(), times.is_clamped())
+        };
+        assert_eq!(times(30, 40), ((30, 40), false));
+        assert_eq!(times(10, 40), ((20, 40), true));
+        assert_eq!(times(10, 15), ((20, 20), true));
+        assert_eq!(times(40, 30), ((20, 30), true));
     }
 
     #[test]

@@ -359,7 +359,7 @@ impl Table {
             let (last, epoch, boot) = (
                 self.slots[place].last_packet(),
                 self.epoch_of(self.slots[place].sender),
-                self.settings.boot,
+                self.boot_of(self.slots[place].sender),
             );
             let Some(lane) = self.active.lanes.get_mut(n) else {
                 continue;
@@ -396,7 +396,7 @@ impl Table {
         let (last, epoch, boot) = (
             self.slots[place].last_packet(),
             self.epoch_of(self.slots[place].sender),
-            self.settings.boot,
+            self.boot_of(self.slots[place].sender),
         );
         for lane in &self.active.lanes {
             if let Some(shown) = lane.shown(place) {

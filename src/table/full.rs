@@ -407,8 +407,8 @@ impl Table {
         slot.note_first(arrival, state, kind);
         if kind == Kind::Insert {
             let expire = self.note_expire(arrival, state);
-            let told = expire
-                .and_then(|expire| self.last_told(arrival, state.timeout, expire, creation));
+            let told =
+                expire.and_then(|expire| self.last_told(arrival, state.timeout, expire, creation));
             slot.last = told.map_or(arrival.second, |told| told.at);
         }
         let place = self.place(slot);

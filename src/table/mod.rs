@@ -66,7 +66,7 @@ use names::Names;
 use newest::Newest;
 use places::Places;
 use queues::{Class, Links, Queues};
-use senders::Senders;
+use senders::{LOCAL, Senders};
 use slot::{Counts, KeyPair, LEFT_OUT, Moment, Second, Share, Slot, Slots};
 
 /// How long after its timeout a state may still be deleted: one purge pass of 10 s, a second in
@@ -87,7 +87,7 @@ pub struct Settings {
     pub states: Bound,
     /// pf's timeouts.
     pub timeouts: Timeouts,
-    /// Whether uptime 0 means anything.
+    /// Whether it is known when firewalls came up.
     pub boot: Boot,
     /// Which counters flows get.
     pub counting: Counting,
@@ -134,6 +134,8 @@ struct Clearing {
 /// The states.
 pub struct Table {
     settings: Settings,
+    /// Whether it is known when this host came up.
+    local_boot: Boot,
     slots: Slots,
     index: Index,
     queues: Queues,
@@ -176,6 +178,7 @@ impl Table {
     pub fn new(settings: Settings) -> Self {
         let mut table = Self {
             settings,
+            local_boot: settings.boot,
             ceiling: 0,
             memory: Memory::default(),
             key_hand: 0,
@@ -244,6 +247,21 @@ impl Table {
                 .or_default() += 1;
         }
         states
+    }
+
+    /// Whether it is known when this host came up.
+    pub fn set_local_boot(&mut self, boot: Boot) {
+        self.local_boot = boot;
+    }
+
+    /// The boot of the machine that a sender is.
+    #[inline(always)]
+    fn boot_of(&self, sender: u16) -> Boot {
+        if sender == LOCAL {
+            self.local_boot
+        } else {
+            self.settings.boot
+        }
     }
 
     /// Changes pf's timeouts.
@@ -587,7 +605,7 @@ impl Table {
             &self.keys,
             self.names.name(slot.ifname),
             counts,
-            Times::new(creation, last, now, self.settings.boot),
+            Times::new(creation, last, now, self.boot_of(slot.sender)),
             end,
             self.quality(slot, end),
         )

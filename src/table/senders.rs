@@ -19,6 +19,9 @@ pub const MAX_SENDERS: usize = 1024;
 /// no firewall has.
 pub const MAX_CREATORS: usize = 64;
 
+/// The number of [`Sender::Local`].
+pub(super) const LOCAL: u16 = 0;
+
 /// What a sender said about the states of one creator.
 #[derive(Clone, Debug)]
 pub struct CreatorRecord {
@@ -179,8 +182,8 @@ impl Default for Senders {
     fn default() -> Self {
         Self {
             records: vec![SenderRecord::new(Sender::Local)],
-            numbers: HashMap::from([(Sender::Local, 0)]),
-            latest: (Sender::Local, 0),
+            numbers: HashMap::from([(Sender::Local, LOCAL)]),
+            latest: (Sender::Local, LOCAL),
         }
     }
 }
