@@ -448,7 +448,10 @@ impl Engine {
     /// true, and there may be more to do.
     #[must_use]
     pub fn handle_some_timeouts(&mut self, now: Now, horizon: Uptime) -> bool {
-        self.catch_up();
+        if self.is_behind() {
+            self.go_on();
+            return true;
+        }
         if self
             .latest
             .is_some_and(|then| horizon > then.uptime.after(GAP))
@@ -504,10 +507,12 @@ impl Engine {
     }
 
     /// Takes a packet in. A CLR in it may end more states than should wait to be sent at once: then
-    /// [`Self::is_behind`], and the caller sends and calls [`Self::go_on`]. Whatever else is called
-    /// first finishes the packet, whatever that takes.
+    /// [`Self::is_behind`], and the caller sends and calls [`Self::go_on`]. The next packet, the
+    /// next timers and the end wait until this one is read.
     pub fn handle_packet(&mut self, now: Now, packet: &Packet<'_>) {
-        self.catch_up();
+        while self.is_behind() {
+            self.go_on();
+        }
         let datagram = match link::datagram(packet.link, packet.frame, packet.wire_len) {
             Ok(datagram) => datagram,
             Err(skip) => {
@@ -592,12 +597,6 @@ impl Engine {
         } else {
             let Paused { reading, payload } = *paused;
             self.read_on(reading, &payload);
-        }
-    }
-
-    fn catch_up(&mut self) {
-        while self.is_behind() {
-            self.go_on();
         }
     }
 
@@ -814,7 +813,10 @@ impl Engine {
     /// [`Self::finish`] until there is much to send: then true, and there is more to do.
     #[must_use]
     pub fn finish_some(&mut self, now: Now) -> bool {
-        self.catch_up();
+        if self.is_behind() {
+            self.go_on();
+            return true;
+        }
         if self.flushed == 0 {
             self.table.release();
             if self.handle_some_timeouts(now, now.uptime) {

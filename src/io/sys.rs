@@ -189,7 +189,7 @@ pub(super) fn bpf_buffer_len(fd: &impl AsRawFd) -> io::Result<usize> {
 }
 
 /// Makes a bpf device readable when its oldest packet has waited for `millis` milliseconds, where
-/// the system can (OpenBSD 7.0 and later). Asked before pledge(2), which refuses it.
+/// the system can. Asked before pledge(2), which refuses it.
 ///
 /// # Errors
 /// What ioctl(2) reports: ENOTTY where it is not known.
@@ -503,8 +503,7 @@ pub(super) fn receive(
         }
     };
     let mut received = None;
-    // A descriptor that this process had no number for is not there (MSG_CTRUNC); the octets are.
-    for part in message.cmsgs().into_iter().flatten() {
+    for part in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(descriptors) = part {
             for descriptor in descriptors {
                 // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.

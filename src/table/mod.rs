@@ -362,8 +362,8 @@ impl Table {
     }
 
     /// Ends the states that are deleted or overdue, because nothing more will be heard of them, and
-    /// with `is_active` all others, too; in the order of their places. Looks at the next [`PIECE`]
-    /// places only; true if there are more, for which `cursor` stands.
+    /// with `is_active` all others, too; in the order of their places. Looks at [`PIECE`] places
+    /// from `cursor` on and moves it behind them; true if there are more.
     pub fn flush(
         &mut self,
         now: Now,

@@ -59,7 +59,7 @@ impl Live {
             capture.filter(filter, true)?;
         }
         let buffer_len = sys::bpf_buffer_len(&capture)?;
-        // Before 7.0 the ioctl is not known; then `turn` sees to it that packets are read in time.
+        // An older system does not know the ioctl; then `turn` sees to it that packets are read in time.
         let _ = sys::set_bpf_write_timeout(&capture, BUFFER_MS);
         let group = if joins && link == LinkType::EN10MB {
             Some(group::Membership::join(name)?)

@@ -4,8 +4,8 @@
 //!
 //! | system | poll(2) says readable |
 //! |---|---|
-//! | OpenBSD since 7.0, with BIOCSWTIMEOUT | the buffer is full, or its oldest packet has waited so long |
-//! | OpenBSD otherwise | the buffer is full; BIOCSRTIMEOUT ends blocking reads only (bpf.c, `filt_bpfread`) |
+//! | OpenBSD with BIOCSWTIMEOUT | the buffer is full, or its oldest packet has waited so long |
+//! | OpenBSD without | the buffer is full; BIOCSRTIMEOUT ends blocking reads only (bpf.c, `filt_bpfread`) |
 //! | FreeBSD, NetBSD, DragonFly | the buffer is full, or BIOCSRTIMEOUT is over |
 //! | Linux | a block of the ring is full or old enough |
 //!
