@@ -13,8 +13,9 @@ PFLOW, GOLDEN = sys.argv[1], sys.argv[2].rstrip('/')
 CASES = ('mix300-1811.openbsd-v6', 'mix300-1811.freebsd-1400', 'mix300-1811.freebsd-1500', 'mix300-1811.openbsd45-v5',
          'real3k-2207-solicited.openbsd-v6', 'real3k-2207.openbsd-v6')
 STEPS = 3, -3, 45, -45, 3600
-# Of the octets, of the flows of a quality, and of the flows as long as before.
-NEAR, MOST, LONG = 0.005, 0.01, 0.98
+# Of all octets those that may come or go, also from one quality to another; and of the flows those as long as before:
+# what began between a step and the first age that tells of it is as much too long or too short.
+NEAR, LONG = 0.005, 0.94
 failed = 0
 
 
@@ -42,7 +43,7 @@ def replay(packets):
         for at, p in packets:
             f.write(struct.pack('<IIII', *divmod(at, 10**9), len(p), len(p)) + p)
         f.flush()
-        run = subprocess.run([PFLOW, '-a', '-o', 'json', '-v', '-r', f.name], capture_output=True, text=True, check=True)
+        run = subprocess.run([PFLOW, '-a', '-e', 'flush active', '-o', 'json', '-v', '-r', f.name], capture_output=True, text=True, check=True)
     flows = collections.defaultdict(list)
     for line in run.stdout.splitlines():
         r = json.loads(line)
@@ -56,18 +57,19 @@ def learned(log):
 
 
 def by_quality(flows):
-    """Records and octets of each quality."""
-    out = collections.defaultdict(lambda: [0, 0])
+    """Octets of each quality."""
+    out = collections.Counter()
     for octets, quality, _ in (flow for of in flows.values() for flow in of):
-        out[quality][0] += 1
-        out[quality][1] += octets
+        out[quality] += octets
     return out
 
 
 def problem(before, after, steps):
     """What is wrong with a replay beside the one of stamps not moved."""
     lines = re.findall(r'clock of (\S+) moved by (-?\d+) s', after[0])
-    if sorted(s for s, _ in lines) != sorted(steps):
+    # A state that is told of once only says nothing of a clock.
+    is_told = ' UPD,' in before[0]
+    if sorted(s for s, _ in lines) != (sorted(steps) if is_told else []):
         return 'steps told: %r' % lines
     wrong = [line for line in lines if abs(int(line[1]) - steps[line[0]]) > 1]
     if wrong:
@@ -81,8 +83,8 @@ def problem(before, after, steps):
         return '%d octets, not %d' % (sums[1], sums[0])
     was, now = by_quality(before[1]), by_quality(after[1])
     for quality in sorted(set(was) | set(now)):
-        if abs(was[quality][0] - now[quality][0]) > max(2, MOST * was[quality][0]):
-            return '%s: %r records and octets, not %r' % (quality, now[quality], was[quality])
+        if abs(was[quality] - now[quality]) > NEAR * sums[0]:
+            return '%s: %d octets, not %d' % (quality, now[quality], was[quality])
     pairs = [(a, b) for k in before[1] for a, b in zip(before[1][k], after[1][k])]
     same = sum(abs(a[2] - b[2]) <= 2000 for a, b in pairs)
     if same < LONG * len(pairs):

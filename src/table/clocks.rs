@@ -40,8 +40,11 @@ pub(super) const DRIFT: i64 = 2000;
 /// Stamps of a sender that are so many nanoseconds apart, or go back, have jumped.
 const USUAL_GAP: std::ops::Range<i64> = 0..3 * NANOS / 2;
 
-/// Most jumps remembered of a sender; older ones count as one.
+/// Most jumps remembered of a sender; of more, those least like a step count as one with the next.
 const MAX_JUMPS: usize = 8;
+
+/// A sender says something every so many seconds, mostly.
+const MAX_PASSED: i64 = 60;
 
 /// A silence of more than this may be a step of the capture's clock: no state ends by it before
 /// the ages tell. Shorter than [`super::DOUBT`], for which an overdue state is kept.
@@ -67,6 +70,45 @@ struct Jump {
     backward: i64,
 }
 
+impl Jump {
+    /// Whether it was after uptime `secs`, which may be a second off. While stamps are behind, the
+    /// clock stands.
+    fn is_since(&self, secs: i64) -> bool {
+        let high = self.high;
+        secs < if self.step < 0 {
+            high + AGE_SLACK
+        } else {
+            high
+        }
+    }
+
+    /// Whether it must have been a step: time goes back by a clock only, but packets may come a
+    /// little late.
+    fn is_certain(&self) -> bool {
+        self.step < -AGE_SLACK
+    }
+
+    /// How much like a step it is.
+    fn likeness(&self) -> i64 {
+        if self.is_certain() {
+            i64::MAX
+        } else {
+            self.step
+        }
+    }
+
+    /// How far the clock stepped if a state is off by `by` seconds for it. Time passed between the
+    /// two packets, too.
+    fn step_of(&self, by: i64) -> Option<i64> {
+        let passed = self.step.saturating_sub(by);
+        match passed {
+            -1..=1 => Some(self.step),
+            2..=MAX_PASSED if self.is_certain() => Some(by),
+            _ => None,
+        }
+    }
+}
+
 /// Jumps of which it is not known what they were, the oldest first.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Jumps(Vec<Jump>);
@@ -75,12 +117,7 @@ impl Jumps {
     #[cold]
     fn note(&mut self, from: Uptime, to: Uptime) {
         if self.0.len() >= MAX_JUMPS {
-            let oldest = self.0.remove(0);
-            if let Some(next) = self.0.first_mut() {
-                next.low = next.low.min(oldest.low);
-                next.forward = next.forward.saturating_add(oldest.forward);
-                next.backward = next.backward.saturating_add(oldest.backward);
-            }
+            self.merge();
         }
         let step = to.nanos().saturating_sub(from.nanos()).div_euclid(NANOS);
         self.0.push(Jump {
@@ -92,9 +129,24 @@ impl Jumps {
         });
     }
 
+    /// Makes one of that which is least a step and the next.
+    fn merge(&mut self) {
+        let places = 0..self.0.len().saturating_sub(1);
+        let likeness = |place: &usize| self.0.get(*place).map(Jump::likeness);
+        let Some(place) = places.min_by_key(likeness) else {
+            return;
+        };
+        let least = self.0.remove(place);
+        if let Some(next) = self.0.get_mut(place) {
+            next.low = next.low.min(least.low);
+            next.forward = next.forward.saturating_add(least.forward);
+            next.backward = next.backward.saturating_add(least.backward);
+        }
+    }
+
     /// Those after uptime `secs`.
     fn since(&self, secs: i64) -> impl Iterator<Item = &Jump> {
-        self.0.iter().filter(move |jump| secs < jump.high)
+        self.0.iter().filter(move |jump| jump.is_since(secs))
     }
 
     /// How far a clock may have stepped forward since, and back, seconds.
@@ -128,6 +180,15 @@ struct Hold {
     until: Uptime,
 }
 
+/// Times of states that were noted between the last step and when it was learned: they moved with
+/// the others, but should not have.
+#[derive(Clone, Copy, Debug)]
+struct Unsure {
+    from: i64,
+    to: i64,
+    by: i64,
+}
+
 /// What is known of a sender's clock.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Clock {
@@ -138,8 +199,7 @@ pub(super) struct Clock {
     jumps: Jumps,
     suspect: Option<Suspect>,
     hold: Option<Hold>,
-    /// Times of states that were noted between the last step and when it was learned.
-    unsure: Option<(i64, i64)>,
+    unsure: Option<Unsure>,
 }
 
 impl Clock {
@@ -171,7 +231,7 @@ impl Clock {
     #[inline(never)]
     fn is_unsure(&self, secs: i64) -> bool {
         self.unsure
-            .is_some_and(|(from, to)| (from..=to).contains(&secs))
+            .is_some_and(|unsure| (unsure.from..=unsure.to).contains(&secs))
     }
 
     /// How far its clock stepped since a time of its states if the only jump since was a step.
@@ -186,13 +246,23 @@ impl Clock {
     /// make: the step that its sender's clock made, if this shows it. `all` are the jumps between
     /// packets of all senders, which are less far apart.
     fn learn(&mut self, id: StateId, told: i64, by: i64, all: &Jumps) -> Option<i64> {
-        let (forward, backward) = self.jumps.reach_since(told);
-        if by > forward.saturating_add(AGE_SLACK) || by < -backward.saturating_add(AGE_SLACK) {
+        // It was told after the step: no other one puts it right.
+        if self.is_unsure(told.saturating_sub(self.offset))
+            && self
+                .unsure
+                .is_some_and(|unsure| unsure.by.saturating_add(by).abs() <= AGE_SLACK)
+        {
             return None;
         }
         let mut jumps = all.since(told).chain(self.jumps.since(told));
-        if let Some(jump) = jumps.find(|jump| jump.step.abs_diff(by) <= 1) {
-            return Some(jump.step);
+        if let Some(by) = jumps.find_map(|jump| jump.step_of(by)) {
+            return Some(by);
+        }
+        // A step back may hide in a pause, a step forward only lengthens it.
+        let hides = |jump: &Jump| (1..=MAX_PASSED).contains(&jump.step.saturating_sub(by));
+        let is_hidden = (-MAX_PASSED..0).contains(&by) || self.jumps.since(told).any(hides);
+        if !is_hidden {
+            return None;
         }
         let other = self.suspect.filter(|other| other.id != id);
         if other.is_some_and(|other| other.by.abs_diff(by) <= AGE_SLACK.unsigned_abs()) {
@@ -440,18 +510,21 @@ impl Table {
             return;
         }
         if let Some(by) = clock.learn(id, told, by, &self.stamps.jumps) {
-            self.step(arrival, by);
+            self.step(arrival, told, by);
         }
     }
 
-    /// A sender's clock made a step.
+    /// A sender's clock made a step after uptime `told`.
     #[cold]
-    fn step(&mut self, arrival: &mut Arrival, by: i64) {
+    fn step(&mut self, arrival: &mut Arrival, told: i64, by: i64) {
         let now = arrival.clock.seconds().uptime;
         let clock = &mut self.senders[arrival.sender.0].clock;
         let from = clock.jumps.0.iter().map(|jump| jump.low).min();
-        let unsure = |secs: i64| secs.saturating_sub(clock.offset);
-        clock.unsure = Some((unsure(from.unwrap_or(now)), unsure(now)));
+        clock.unsure = Some(Unsure {
+            from: from.unwrap_or(told).saturating_sub(clock.offset),
+            to: now.saturating_sub(clock.offset).saturating_add(AGE_SLACK),
+            by,
+        });
         if let Some(suspect) = clock.suspect.take()
             && let Some(place) = self.index.find(suspect.id)
             && self.slots[place].sender == arrival.sender.0
