@@ -65,6 +65,7 @@ counters! {
         unknown_delete: "DEL_C of states not known",
         late: "full states older than what was known",
         restarted: "counters that began again at their sender",
+        steps: "steps that senders' clocks made",
         ended_too_early: "overdue states heard of again",
         shares_refused: "counters of further senders of a state and estimates, left out for a bound",
         senders_refused: "senders beyond the bound, counted as one",
@@ -143,6 +144,7 @@ counters! {
         unflagged: "flows left out: their rule does not say pflow (-a exports them)",
         direction: "flows left out by -S",
         empty: "flows left out: no octets either way",
+        clamped: "flows with times clamped: before boot, or the first packet after the last",
     }
 }
 
@@ -281,6 +283,7 @@ counters! {
         direction: "flows passed over, of the other direction",
         ipv6: "IPv6 flows that NetFlow v5 cannot carry",
         clipped: "flows with more octets than can be split over v5 records",
+        clamped: "flows with times earlier than v5's 32 bits can tell",
         records: "records packed: sent, refused or held",
         records_sent: "records in datagrams sent",
         records_refused: "records in datagrams that could not be sent",

@@ -191,6 +191,7 @@ impl Exporter {
         let all_octets = octets.saturating_add(octets_back);
         let quality = flow.quality as usize;
         self.protocols.add(flow.tuple.proto, quality, all_octets);
+        count(&mut counters.clamped, flow.times.is_clamped().into());
         // A record for each direction with octets, of which one has some.
         let is_both = octets > 0 && octets_back > 0;
         count(&mut counters.records, 1 + u64::from(is_both));
@@ -275,7 +276,7 @@ impl Reception<'_> {
         let printer = &mut exporter.printer;
         printer.message(self.stamp, self.number, self.source, dialect, message);
         let done = &mut |now, flow: &Flow| exporter.flow(now, flow);
-        self.table.apply_by_sender(&self.arrival, message, done);
+        self.table.apply_by_sender(&mut self.arrival, message, done);
         true
     }
 }
@@ -382,6 +383,7 @@ impl Engine {
     /// Configures every interface; templates go out at `now`.
     pub fn start(&mut self, now: Now) {
         self.latest = Some(now);
+        self.table.note_horizon(now.uptime);
         let Exporter {
             interfaces,
             config,
@@ -478,23 +480,29 @@ impl Engine {
         if latest.is_some_and(|then| horizon > then.uptime.after(GAP)) {
             self.gap_until = Some(horizon);
         }
+        // What waited to be due is sent at the clock, which does not go back.
+        let earliest = latest.map_or(now.uptime, |then| then.uptime);
+        self.table.note_horizon(horizon);
         let is_due = self.poll_timeout().is_some_and(|due| due <= now.uptime);
-        is_due && self.handle_due(now, horizon)
+        is_due && self.handle_due(now, horizon, earliest.min(now.uptime))
     }
 
-    /// Does some of what is due: whether there may be more to do.
+    /// Does some of what is due, nothing before `earliest`: whether there may be more to do.
     #[inline(never)]
-    fn handle_due(&mut self, now: Now, horizon: Uptime) -> bool {
+    fn handle_due(&mut self, now: Now, horizon: Uptime, earliest: Uptime) -> bool {
         let mut pieces = 0;
         while let Some(due) = self.poll_timeout().filter(|due| *due <= now.uptime) {
             pieces += 1;
             let is_gap = self.gap_until.is_some_and(|until| until >= horizon);
-            let then = now.at(due);
+            let then = now.at(due.max(earliest));
             self.exporter.begin_turn();
             let Self {
                 table, exporter, ..
             } = self;
-            table.handle_timeout(then, horizon, &mut |now, flow| exporter.flow(now, flow));
+            let later = |now: Now| if now.uptime < then.uptime { then } else { now };
+            table.handle_timeout(then, horizon, &mut |now, flow| {
+                exporter.flow(later(now), flow);
+            });
             // What is due at one time goes before the timers of the interfaces at that time.
             while table.poll_timeout().is_some_and(|next| next <= due) {
                 if exporter.has_much() || pieces >= PIECES {
@@ -502,7 +510,9 @@ impl Engine {
                     return true;
                 }
                 pieces += 1;
-                table.handle_timeout(then, horizon, &mut |now, flow| exporter.flow(now, flow));
+                table.handle_timeout(then, horizon, &mut |now, flow| {
+                    exporter.flow(later(now), flow);
+                });
             }
             let Exporter {
                 interfaces, outbox, ..
@@ -694,6 +704,9 @@ impl Engine {
         if self.table.tells_senders_apart() {
             self.log_shared_host_ids();
         }
+        if self.table.has_steps() {
+            self.tell_steps();
+        }
         if let Some(solicitor) = &mut self.solicitor {
             solicitor.take(now, &mut self.table);
             solicitor.heard(now, self.table.record_of(id));
@@ -709,6 +722,15 @@ impl Engine {
                 "{one} and {other} both use host id {:08x}: its states are told apart by sender",
                 shared.creatorid
             ));
+        }
+    }
+
+    /// Tells of the steps that senders' clocks made.
+    #[cold]
+    fn tell_steps(&mut self) {
+        for (id, by) in self.table.take_steps() {
+            let sender = self.table.record_of(id).sender;
+            self.notice(format!("clock of {sender} moved by {by} s"));
         }
     }
 
@@ -849,6 +871,12 @@ impl Engine {
             self.go_on();
             return true;
         }
+        if self.flushed == 0 {
+            self.table.release();
+            if self.handle_some_timeouts(now, now.uptime) {
+                return true;
+            }
+        }
         let Self {
             table, exporter, ..
         } = self;
@@ -871,6 +899,11 @@ impl Engine {
     /// The interfaces, in the order of their numbers.
     pub fn interfaces(&self) -> &[Interface] {
         &self.exporter.interfaces
+    }
+
+    /// What comes from this host is of a machine whose boot is known so.
+    pub fn set_local_boot(&mut self, boot: Boot) {
+        self.table.set_local_boot(boot);
     }
 
     /// Changes which addresses are this host's.

@@ -81,13 +81,28 @@ pub fn tuples(direction: Direction, wire: &StateKey, stack: &StateKey) -> (Tuple
     (Tuple::of(before, source), translated)
 }
 
-/// Whether it is known when the machine came up. A replay without -b does not know.
+/// Whether it is known when the machine came up. A replay without -b does not know, and live only
+/// this host's own boot is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Boot {
     /// Uptime 0 is when it came up; nothing can have happened before.
     Known,
+    /// It came up when this second of uptime began.
+    At(i64),
     /// Uptime counts from an instant of our own choice.
     Unknown,
+}
+
+impl Boot {
+    /// Uptime in whole seconds when the machine came up.
+    #[inline]
+    const fn second(self) -> Option<i64> {
+        match self {
+            Self::Known => Some(0),
+            Self::At(second) => Some(second),
+            Self::Unknown => None,
+        }
+    }
 }
 
 /// Why a state ended.
@@ -144,6 +159,8 @@ pub struct Times {
     /// When the flow ended.
     now: Seconds,
     boot: Boot,
+    /// Whether a time was put at boot, or the first packet's at the last's.
+    is_clamped: bool,
 }
 
 impl Times {
@@ -157,20 +174,23 @@ impl Times {
         let now = now.seconds();
         let mut end = last.min(now.uptime);
         let mut start = creation;
-        match boot {
-            Boot::Known => {
-                end = end.max(0);
-                if start < 0 || start > end {
-                    start = 0;
+        let mut is_clamped = start > end;
+        match boot.second() {
+            Some(boot) => {
+                is_clamped |= start < boot;
+                end = end.max(boot);
+                if start < boot || start > end {
+                    start = boot;
                 }
             }
-            Boot::Unknown => start = start.min(end),
+            None => start = start.min(end),
         }
         Self {
             start,
             end,
             now,
             boot,
+            is_clamped,
         }
     }
 
@@ -178,14 +198,33 @@ impl Times {
     /// boot no earlier than its 32 bits hold.
     #[inline]
     pub fn uptimes(&self) -> (i64, i64) {
-        let oldest = match self.boot {
+        let oldest = self.oldest();
+        (self.start.max(oldest), self.end.max(oldest))
+    }
+
+    /// The earliest that v5 can tell.
+    #[inline]
+    fn oldest(&self) -> i64 {
+        match self.boot {
             Boot::Known => 0,
-            Boot::Unknown => {
+            Boot::At(_) | Boot::Unknown => {
                 let oldest = self.now.uptime.saturating_sub(V5_SECONDS);
                 oldest.saturating_add(1).max(0)
             }
-        };
-        (self.start.max(oldest), self.end.max(oldest))
+        }
+    }
+
+    /// Whether the first packet's or the last's is not what the state told: it was before boot, or
+    /// the first after the last.
+    #[inline]
+    pub fn is_clamped(&self) -> bool {
+        self.is_clamped
+    }
+
+    /// Whether [`Self::uptimes`] are later than the flow's times.
+    #[inline]
+    pub fn is_cut(&self) -> bool {
+        self.start < self.oldest()
     }
 
     /// Milliseconds since the epoch of the first packet, a multiple of 1000, as IPFIX has it.
@@ -284,6 +323,29 @@ impl Flow {
         (record.octets > 0).then_some(record)
     }
 
+    /// Numbers of the interfaces that the record of one direction came in on and left through, where
+    /// the state's has `ifindex`. pf notes each when the first packet passes that way, so that of a
+    /// state whose packets went one way only the other is 0 (pf.c, `pf_test`: `if_index_in`,
+    /// `if_index_out`).
+    #[inline]
+    pub fn interfaces(&self, ifindex: u16, reverse: bool) -> [u16; 2] {
+        // Mostly none is known.
+        if ifindex == 0 {
+            return [0, 0];
+        }
+        let [forth, back] = self
+            .octets
+            .map(|octets| if octets > 0 { ifindex } else { 0 });
+        // What goes the state's own way comes in on an in state's interface.
+        let is_in = matches!(self.direction, Direction::In);
+        let (input, output) = if is_in { (forth, back) } else { (back, forth) };
+        if reverse {
+            [output, input]
+        } else {
+            [input, output]
+        }
+    }
+
     /// Whether it makes no record.
     pub fn is_empty(&self) -> bool {
         self.octets == [0, 0]
@@ -313,6 +375,38 @@ mod tests {
     }
 
     #[test]
+    fn the_interface_of_a_direction_that_no_packet_went_is_not_known() {
+        let wire = key(Af::Inet, 17, 1, 2, [10, 20]);
+        let flow = |direction, octets| Flow {
+            id: StateId {
+                id: 1,
+                creatorid: 1,
+            },
+            direction,
+            ifname: IfName::from("em0"),
+            pflow: true,
+            tuple: Tuple::of(&wire, 0),
+            translated: None,
+            packets: [1, 1],
+            octets,
+            times: Times::new(1, 2, at(3), Boot::Known),
+            end: End::Deleted,
+            quality: Quality::Exact,
+            only: None,
+        };
+        let both = |direction, octets| {
+            let flow = flow(direction, octets);
+            [false, true].map(|reverse| flow.interfaces(7, reverse))
+        };
+        assert_eq!(both(Direction::In, [60, 60]), [[7, 7], [7, 7]]);
+        assert_eq!(both(Direction::In, [60, 0])[0], [7, 0]);
+        assert_eq!(both(Direction::In, [0, 60])[1], [7, 0]);
+        assert_eq!(both(Direction::Out, [60, 0])[0], [0, 7]);
+        assert_eq!(both(Direction::Out, [0, 60])[1], [0, 7]);
+        assert_eq!(flow(Direction::In, [60, 60]).interfaces(0, false), [0, 0]);
+    }
+
+    #[test]
     fn created_before_boot_is_boot_if_boot_is_known() {
         let times = Times::new(-50, 10, at(100), Boot::Known);
         assert_eq!(times.uptimes(), (0, 10));
@@ -330,6 +424,18 @@ mod tests {
             (times.start_ms(), times.end_ms()),
             (1_700_000_000_000, 1_700_000_000_000)
         );
+    }
+
+    #[test]
+    fn a_boot_at_another_uptime_clamps_likewise() {
+        let times = |creation, last| {
+            let times = Times::new(creation, last, at(100), Boot::At(20));
+            (times.uptimes(), times.is_clamped())
+        };
+        assert_eq!(times(30, 40), ((30, 40), false));
+        assert_eq!(times(10, 40), ((20, 40), true));
+        assert_eq!(times(10, 15), ((20, 20), true));
+        assert_eq!(times(40, 30), ((20, 30), true));
     }
 
     #[test]

@@ -243,6 +243,7 @@ impl Interface {
             Format::NetFlow5 => {
                 let is_clipped = netflow5.push(now, export, flow, ifindex, &mut sink);
                 counters.clipped += u64::from(is_clipped);
+                counters.clamped += u64::from(flow.times.is_cut());
             }
             Format::Ipfix => ipfix.push(now, export, flow, ifindex, &mut sink),
         }

@@ -119,6 +119,10 @@ fn flows(engine: &Engine) -> String {
     if !left_out.is_empty() {
         let _ = write!(line, "; {left_out}");
     }
+    let clamped = nonzero(counters.iter().filter(|counter| counter.name == "clamped"));
+    if !clamped.is_empty() {
+        let _ = write!(line, "; {clamped}");
+    }
     line
 }
 
@@ -167,6 +171,7 @@ fn interfaces(engine: &Engine) -> impl Iterator<Item = String> + '_ {
                     | "direction"
                     | "ipv6"
                     | "clipped"
+                    | "clamped"
                     | "send_errors"
                     | "no_memory"
                     | "tap_dropped"

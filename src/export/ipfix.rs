@@ -175,7 +175,7 @@ impl Ipfix {
         let ([packets, packets_back], [octets, octets_back]) = (flow.packets, flow.octets);
         let record = RecordOctets {
             flow,
-            ifindex,
+            ifindexes: flow.interfaces(ifindex, REVERSE),
             times,
             packets: if REVERSE { packets_back } else { packets },
             octets: if REVERSE { octets_back } else { octets },
@@ -479,7 +479,8 @@ impl<const LEN: usize> Ends<LEN> {
 /// A record about to be written, in the order of its layout's elements.
 struct RecordOctets<'a> {
     flow: &'a Flow,
-    ifindex: u16,
+    /// Where it came in and where it left.
+    ifindexes: [u16; 2],
     /// Of its first packet and its last, milliseconds since the epoch.
     times: [u64; 2],
     packets: u64,
@@ -526,8 +527,9 @@ impl RecordOctets<'_> {
     #[inline(always)]
     fn middle(&self, to: &mut Fields<'_>) {
         let [start, end] = self.times;
-        to.put(u32::from(self.ifindex).to_be_bytes());
-        to.put(u32::from(self.ifindex).to_be_bytes());
+        let [input, output] = self.ifindexes.map(u32::from);
+        to.put(input.to_be_bytes());
+        to.put(output.to_be_bytes());
         for value in [self.packets, self.octets, start, end] {
             to.put(value.to_be_bytes());
         }

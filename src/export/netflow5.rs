@@ -111,7 +111,8 @@ impl NetFlow5 {
         else {
             return self.push_large(now, settings, flow, ifindex, sink);
         };
-        let forward = wire_record(flow, &flow.tuple, ifindex, (packets, octets));
+        let ifindexes = flow.interfaces(ifindex, false);
+        let forward = wire_record(flow, &flow.tuple, ifindexes, (packets, octets));
         if octets > 0 {
             self.pack(now, settings, &forward, sink);
         }
@@ -137,6 +138,7 @@ impl NetFlow5 {
         // The kernel's order: full pieces forward, full pieces back, then what is left of both.
         for (record, last) in flow.records().zip(&mut last) {
             let pieces = Pieces::new(&record, sink.pieces);
+            let ifindexes = flow.interfaces(ifindex, record.reverse);
             is_clipped |= pieces.octets < record.octets;
             let each = pieces.packets_of_full();
             let mut packets = pieces.packets;
@@ -144,11 +146,11 @@ impl NetFlow5 {
                 let some = each.min(packets);
                 packets -= some;
                 let counts = (some, u32::MAX);
-                let piece = wire_record(flow, &record.tuple, ifindex, counts);
+                let piece = wire_record(flow, &record.tuple, ifindexes, counts);
                 self.pack(now, settings, &piece, sink);
             }
             let counts = (packets, clamped(pieces.rest));
-            *last = Some(wire_record(flow, &record.tuple, ifindex, counts));
+            *last = Some(wire_record(flow, &record.tuple, ifindexes, counts));
         }
         for record in last.iter().flatten() {
             self.pack(now, settings, record, sink);
@@ -223,13 +225,18 @@ impl NetFlow5 {
 
 /// A record of `flow` with the ends of `tuple`, packets and octets.
 #[inline]
-fn wire_record(flow: &Flow, tuple: &Tuple, ifindex: u16, counts: (u64, u32)) -> wire::Record {
+fn wire_record(
+    flow: &Flow,
+    tuple: &Tuple,
+    ifindexes: [u16; 2],
+    counts: (u64, u32),
+) -> wire::Record {
     let (packets, octets) = counts;
     let (first, last) = flow.times.uptimes();
     wire::Record {
         src: tuple.src.v4(),
         dst: tuple.dst.v4(),
-        ifindex,
+        ifindexes,
         packets: clamped(packets),
         octets,
         first: millis_mod_32(first),

@@ -3,14 +3,19 @@
 use std::time::Duration;
 
 use super::sys;
-use crate::time::{Now, Uptime, Wall};
+use crate::time::{NANOS, Now, Uptime, Wall};
 
 /// The live clocks: the wall clock, and the uptime of "the machine".
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
-    /// What the machine's uptime is ahead of this host's, nanoseconds: not 0 with -b.
+    /// What the machine's uptime is ahead of this host's, nanoseconds: not 0 with -b, or where no
+    /// machine's boot is meant.
     ahead: i64,
 }
+
+/// Uptime at the start, whole seconds, where no machine's boot is meant: the middle of what v5's 32
+/// bits of milliseconds hold.
+const UNKNOWN: i64 = (1 << 31) / 1000;
 
 impl Clock {
     /// This host's clocks, or those of a machine that came up at `boot`.
@@ -26,6 +31,20 @@ impl Clock {
                 }
             }
         }
+    }
+
+    /// This host's clocks with an uptime that is no machine's. It is whole seconds off this host's,
+    /// whose boot may still be known.
+    pub fn of_no_machine() -> Self {
+        let ahead = UNKNOWN.saturating_sub(Self { ahead: 0 }.now().uptime.secs());
+        Self {
+            ahead: ahead.saturating_mul(NANOS),
+        }
+    }
+
+    /// Uptime in whole seconds when this host came up.
+    pub fn host_boot(&self) -> i64 {
+        self.ahead.div_euclid(NANOS)
     }
 
     /// Both, read once.

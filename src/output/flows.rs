@@ -95,8 +95,9 @@ fn object(out: &mut Vec<u8>, flow: &Flow, record: &Record, ifindex: u16) {
     object.number("ipClassOfService", 0u8);
     object.number("packetDeltaCount", record.packets);
     object.number("octetDeltaCount", record.octets);
-    object.number("ingressInterface", ifindex);
-    object.number("egressInterface", ifindex);
+    let [input, output] = flow.interfaces(ifindex, record.reverse);
+    object.number("ingressInterface", input);
+    object.number("egressInterface", output);
     if let Some(icmp) = icmp(flow) {
         if let Some(kind) = icmp.kind {
             let name = if tuple.proto == ICMP {

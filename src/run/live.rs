@@ -64,11 +64,17 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, String> {
     let form = options.form.unwrap_or(Form::None);
     let (readers, adder) = Readers::start_open(captures).map_err(thread)?;
     let now = clock.now();
+    let (boot, local) = match config.boottime {
+        Some(_) => (Boot::Known, Boot::Known),
+        None => (Boot::Unknown, Boot::At(clock.host_boot())),
+    };
+    let mut engine = super::engine(options, config, form, boot, addresses);
+    engine.set_local_boot(local);
     let mut live = LiveRun {
         options: options.clone(),
         output: Output::start().map_err(thread)?,
         addresses_read: now.uptime,
-        engine: super::engine(options, config, form, Boot::Known, addresses),
+        engine,
         outside,
         clock,
         signals,

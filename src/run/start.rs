@@ -56,10 +56,20 @@ pub(super) struct Child {
     pub(super) null: Option<Null>,
 }
 
+/// Whether only this host's own packets are captured: pfsync(4) shows nobody else's.
+fn is_all_local(config: &Config) -> bool {
+    let mut names = config.captures.iter();
+    names.all(|name| name.starts_with("pfsync"))
+}
+
 /// Starts.
 pub(super) fn start(options: &Options) -> Result<Started, String> {
     let config = live_config(options)?;
-    let clock = Clock::new(config.boottime);
+    // A header has one uptime: of the firewall that all comes from, if it is one and known.
+    let clock = match config.boottime {
+        None if !is_all_local(&config) => Clock::of_no_machine(),
+        boot => Clock::new(boot),
+    };
     if clock.now().uptime < Uptime::default() {
         return Err("the boot time lies in the future".to_owned());
     }

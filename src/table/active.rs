@@ -293,6 +293,16 @@ impl Active {
         }
     }
 
+    /// The times of a state moved by so many seconds.
+    pub(super) fn move_shown(&mut self, place: u32, by: i64) {
+        for lane in &mut self.lanes {
+            if let Some(shown) = lane.shown(place) {
+                let last = shown.last.moved(by);
+                lane.set_shown(place, Shown { last, ..shown });
+            }
+        }
+    }
+
     /// A state is gone.
     pub(super) fn forget(&mut self, place: u32) {
         for lane in &mut self.lanes {
@@ -387,8 +397,8 @@ impl Table {
             let flow = self.flow(slot, sent, now.at(due), End::Active, counts);
             let (last, epoch, boot) = (
                 self.slots[place].last_packet(),
-                self.epoch.unwrap_or(0),
-                self.settings.boot,
+                self.epoch_of(self.slots[place].sender),
+                self.boot_of(self.slots[place].sender),
             );
             let Some(lane) = self.active.lanes.get_mut(n) else {
                 continue;
@@ -425,8 +435,8 @@ impl Table {
     ) {
         let (last, epoch, boot) = (
             self.slots[place].last_packet(),
-            self.epoch.unwrap_or(0),
-            self.settings.boot,
+            self.epoch_of(self.slots[place].sender),
+            self.boot_of(self.slots[place].sender),
         );
         for lane in &self.active.lanes {
             if let Some(shown) = lane.shown(place) {

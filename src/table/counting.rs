@@ -47,7 +47,7 @@ impl Table {
         let slot = &mut self.slots[place];
         if slot.counted_by == sender {
             if counts.went_down(&slot.counts) {
-                if slot.full.until(Moment::new(now)) <= LATE {
+                if slot.full.until(Moment::new(now)) <= LATE + arrival.unaged {
                     return false;
                 }
                 let settled = slot.counts;
@@ -60,7 +60,7 @@ impl Table {
             (slot.counts, slot.full) = (counts, Moment::new(now));
             return true;
         }
-        self.count_share(place, sender, counts, now)
+        self.count_share(place, arrival, counts)
     }
 
     /// What `sender` last counted for a state.
@@ -74,7 +74,8 @@ impl Table {
     }
 
     /// [`Self::count`] for a state that another sender was counted for first.
-    fn count_share(&mut self, place: u32, sender: u16, counts: Counts, now: Uptime) -> bool {
+    fn count_share(&mut self, place: u32, arrival: &Arrival, counts: Counts) -> bool {
+        let (sender, now) = (arrival.sender.0, arrival.now.uptime);
         let Some(at) = self.find_share(place, sender) else {
             if self.is_full_of_shares(place) {
                 self.counters.shares_refused += 1;
@@ -86,7 +87,7 @@ impl Table {
         };
         let share = &mut self.shares[at];
         if counts.went_down(&share.counts) {
-            if now.since(share.full) <= LATE {
+            if now.since(share.full) <= LATE + arrival.unaged {
                 return false;
             }
             let settled = share.counts;

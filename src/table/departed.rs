@@ -20,7 +20,7 @@ const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 const WAYS: usize = 4;
 
 /// A full state that comes so many seconds after its state was deleted was under way then.
-const LATE: u32 = 10;
+pub(super) const LATE: u32 = 10;
 
 /// What tells one state with an id from another.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -165,16 +165,18 @@ impl Departed {
         );
     }
 
-    /// What became of the state of `identity`, which has this `id`, if it is remembered and
-    /// `is_same_age` says that it is the same one. Of most states nothing is, which shows without
-    /// a look at what else they are.
+    /// What became of the state of `identity`, which has this `id`, if it is remembered. Whether it
+    /// is the same one and old news, `is_late` says by its creation and the seconds since it was
+    /// deleted; whether it goes on, `goes_on` by its creation and what was exported. Of most states
+    /// nothing is remembered, which shows without a look at what else they are.
     #[inline(always)]
     pub(super) fn find(
         &self,
         id: StateId,
         identity: impl FnOnce() -> Identity,
         now: i64,
-        is_same_age: impl Fn(Second) -> bool,
+        is_late: impl Fn(Second, u32) -> bool,
+        goes_on: impl Fn(Second, &Counts) -> bool,
     ) -> Option<Departure> {
         let brief = self.briefs.get(place(id)).copied().unwrap_or_default();
         let is_listed = brief.has(short_of(spread(id)));
@@ -182,10 +184,10 @@ impl Departed {
             return None;
         }
         let identity = identity();
-        if is_listed && self.was_deleted(identity, now, &is_same_age) {
+        if is_listed && self.was_deleted(identity, now, is_late) {
             return Some(Departure::Late);
         }
-        self.find_dropped(identity, is_same_age)
+        self.find_dropped(identity, goes_on)
     }
 
     #[inline(never)]
@@ -193,15 +195,14 @@ impl Departed {
         &self,
         identity: Identity,
         now: i64,
-        is_same_age: impl Fn(Second) -> bool,
+        is_late: impl Fn(Second, u32) -> bool,
     ) -> bool {
         let tag = identity.tag();
-        let is_late = |deleted: &Deleted| {
-            deleted.tag == tag
-                && modulo(now).wrapping_sub(deleted.at) <= LATE
-                && is_same_age(deleted.creation)
-        };
-        self.set(place(identity.id), 0).any(is_late)
+        let mut deleted = self.set(place(identity.id), 0);
+        deleted.any(|deleted| {
+            let elapsed = modulo(now).wrapping_sub(deleted.at);
+            deleted.tag == tag && is_late(deleted.creation, elapsed)
+        })
     }
 
     /// A set of deletes, from the `first` on.
@@ -215,10 +216,12 @@ impl Departed {
     fn find_dropped(
         &self,
         identity: Identity,
-        is_same_age: impl Fn(Second) -> bool,
+        goes_on: impl Fn(Second, &Counts) -> bool,
     ) -> Option<Departure> {
         dropped(&self.dropped, identity.id)
-            .find(|dropped| dropped.identity == identity && is_same_age(dropped.creation))
+            .find(|dropped| {
+                dropped.identity == identity && goes_on(dropped.creation, &dropped.exported)
+            })
             .map(|dropped| Departure::Exported(dropped.exported))
     }
 }
@@ -311,7 +314,11 @@ mod tests {
         let mut departed = Departed::default();
         let (then, age) = (10, Second::new(0, 0));
         departed.deleted(identity(1), age, then);
-        let find = |at, id| departed.find(identity(id).id, || identity(id), at, |c| c == age);
+        let is_late = |then, elapsed| then == age && elapsed <= LATE;
+        let find = |at, id| {
+            let identity = identity(id);
+            departed.find(identity.id, || identity, at, is_late, |_, _| true)
+        };
         assert_eq!(find(20, 1), Some(Departure::Late));
         assert_eq!(find(21, 1), None);
         assert_eq!(find(12, 2), None);
@@ -342,7 +349,11 @@ mod tests {
         for id in &same_set {
             departed.dropped(identity(*id), age, Counts::default());
         }
-        let find = |id: u64| departed.find(identity(id).id, || identity(id), 0, |c| c == age);
+        let find = |id: u64| {
+            let identity = identity(id);
+            let is_age = |then, _| then == age;
+            departed.find(identity.id, || identity, 0, is_age, |then, _| then == age)
+        };
         assert_eq!(find(same_set[0]), None);
         for id in &same_set[1..] {
             assert_eq!(find(*id), Some(Departure::Exported(Counts::default())));
@@ -350,7 +361,11 @@ mod tests {
         for id in &same_set {
             departed.deleted(identity(*id), age, 0);
         }
-        let find = |id: u64| departed.find(identity(id).id, || identity(id), 0, |c| c == age);
+        let find = |id: u64| {
+            let identity = identity(id);
+            let is_age = |then, _| then == age;
+            departed.find(identity.id, || identity, 0, is_age, |then, _| then == age)
+        };
         assert_eq!(find(same_set[0]), None);
         for id in &same_set[1..] {
             assert_eq!(find(*id), Some(Departure::Late));

@@ -44,10 +44,10 @@ impl Table {
         let now = arrival.now.uptime;
         let slot = &self.slots[place];
         let is_recent = if slot.counted_by == sender {
-            slot.full.until(Moment::new(now)) <= LATE
+            slot.full.until(Moment::new(now)) <= LATE + arrival.unaged
         } else {
             let share = self.find_share(place, sender);
-            share.is_some_and(|at| now.since(self.shares[at].full) <= LATE)
+            share.is_some_and(|at| now.since(self.shares[at].full) <= LATE + arrival.unaged)
         };
         let counts = Counts {
             packets: state.packets,
@@ -278,7 +278,13 @@ impl Table {
         };
         let is_early = idle + DELETE_LEAD < i64::from(least) && slot.pftm != TCP_CLOSED;
         let is_late = idle > i64::from(configured.max(seen)) + DELETE_SLACK;
-        is_early || is_late && !was_told_within(slot, arrival.moment, least)
+        let is_untimely = is_early || is_late && !was_told_within(slot, arrival.moment, least);
+        let timely =
+            i64::from(least) - DELETE_LEAD..=i64::from(configured.max(seen)) + DELETE_SLACK;
+        is_untimely
+            && !self.is_doubtful_time(slot.sender, slot.last, |step| {
+                timely.contains(&(idle - step))
+            })
     }
 
     /// What a state's counters are worth if it ends so.

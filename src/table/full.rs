@@ -8,9 +8,12 @@
 //! way: 50 instructions fewer, and none of them waits for what another just wrote. They are read
 //! again where they are used, for registers are few: 30 fewer still, and a twentieth of the time.
 
-use super::departed::{Departure, Identity};
-use super::slot::{Birth, EXPORTED, KeyPair, Second, Share, Slot, is_plain};
+use super::clocks::{AGE_SLACK, CUT, DRIFT};
+use super::departed::{self, Departure, Identity};
+use super::slot::{Birth, Counts, EXPORTED, KeyPair, Second, Share, Slot, is_plain};
 use super::{Arrival, Table, names};
+use std::time::Duration;
+
 use crate::counters::count;
 use crate::flow::{End, Flow};
 use crate::slab::NONE;
@@ -18,13 +21,14 @@ use crate::state::{StateId, StateKey};
 use crate::time::Now;
 use crate::wire::pfsync::{Dialect, State, Values};
 
-/// Ages of one state may differ by this between messages, seconds: they are cut to seconds on one
-/// machine and put on another clock here.
-const AGE_SLACK: u64 = 2;
+/// How long after a packet its message may come, seconds: one in the sender's queue, one for times
+/// cut to seconds. What a full state tells of the last packet may be so much earlier than the
+/// arrival that was taken for it.
+const TOLD_LATE: i64 = 2;
 
-/// How long before a state's creation its last packet may seem to have been, seconds: a state that
-/// was imported may be given so (pflow(4), BUGS).
-const MAX_HEAD_START: i64 = 3600;
+/// How long after a state's last packet it may be asked for, seconds: the `expire` of an answer is so
+/// much less than its timeout.
+const ASKED_LATE: i64 = 10;
 
 /// Largest `expire` believed, seconds: thirty days.
 const MAX_EXPIRE: u32 = 30 * 86400;
@@ -48,12 +52,34 @@ fn is_dead(state: &Values<'_>, kind: Kind) -> bool {
     kind != Kind::Delete && state.dialect.is_dead(state.timeout, state.wire.proto)
 }
 
+/// Whether a creation `by` seconds later than the one known is no longer explained: by cutting to
+/// seconds, by drift over the `age` of the state known, or by a step that may reach so far.
+fn is_age_anew(by: i64, age: i64, reach: i64) -> bool {
+    by > AGE_SLACK + age.max(0) / DRIFT + reach
+}
+
+/// Whether a full state counts less than its sender counted before, or is an INS that never counts
+/// anything, so that one that came again tells nothing else.
+fn began_anew(state: &Values<'_>, kind: Kind, before: Option<Counts>) -> bool {
+    if kind == Kind::Insert && !state.dialect.is_modern() {
+        return true;
+    }
+    let counts = Counts {
+        packets: state.packets,
+        octets: state.octets,
+    };
+    before.is_some_and(|before| match state.dialect {
+        Dialect::V2 => counts.unwrapped(&before).went_down(&before),
+        _ => counts.went_down(&before),
+    })
+}
+
 impl Table {
     /// Takes an INS in: [`Self::full_state`] of what there is most of, apart.
     #[inline(never)]
     pub(super) fn insert_state(
         &mut self,
-        arrival: &Arrival,
+        arrival: &mut Arrival,
         state: &State<'_>,
         done: &mut impl FnMut(Now, &Flow),
     ) {
@@ -63,7 +89,7 @@ impl Table {
     #[inline(always)]
     pub(super) fn full_state(
         &mut self,
-        arrival: &Arrival,
+        arrival: &mut Arrival,
         state: &State<'_>,
         kind: Kind,
         done: &mut impl FnMut(Now, &Flow),
@@ -107,7 +133,7 @@ impl Table {
     /// that of its `values`.
     pub(super) fn full_as(
         &mut self,
-        arrival: &Arrival,
+        arrival: &mut Arrival,
         state: &State<'_>,
         values: Values<'_>,
         kind: Kind,
@@ -135,7 +161,7 @@ impl Table {
             self.tell_full(place, arrival, state, kind);
         }
         if kind == Kind::Delete {
-            self.end(place, arrival.now, End::Deleted, done);
+            self.end(place, arrival.clock, End::Deleted, done);
         }
     }
 
@@ -166,8 +192,7 @@ impl Table {
         }
         let creation = arrival.second.before(age(state).unwrap_or(0));
         if !is_new
-            && let Some(departure) =
-                self.departure(arrival.now, state.id, || values().wire, creation)
+            && let Some(departure) = self.departure(arrival, state.id, &values, kind, creation)
         {
             return self.full_departed(arrival, &values(), kind, creation, departure, done);
         }
@@ -209,7 +234,7 @@ impl Table {
     fn full_held(
         &mut self,
         place: u32,
-        arrival: &Arrival,
+        arrival: &mut Arrival,
         state: &State<'_>,
         kind: Kind,
         done: &mut impl FnMut(Now, &Flow),
@@ -222,7 +247,7 @@ impl Table {
     fn values_held(
         &mut self,
         place: u32,
-        arrival: &Arrival,
+        arrival: &mut Arrival,
         state: &Values<'_>,
         kind: Kind,
         done: &mut impl FnMut(Now, &Flow),
@@ -233,23 +258,34 @@ impl Table {
         }
         let age = age(state);
         let creation = arrival.second.before(age.unwrap_or(0));
-        if self.is_same_state(place, state, age.map(|_| creation)) {
-            self.full_again(place, arrival, state, kind)
-                .then_some(place)
-        } else if self.is_anothers(place, arrival, state, kind)
+        if self.is_anothers(place, arrival, state, kind)
             && let Some(id) = self.suspect(place, arrival, state.id)
         {
             let values = Values { id, ..*state };
-            match self.index.find(id) {
+            return match self.index.find(id) {
                 Some(place) => self
                     .full_again(place, arrival, &values, kind)
                     .then_some(place),
                 None => Some(self.insert(arrival, || values, kind, creation, done)),
+            };
+        }
+        self.adopt(place, arrival);
+        let is_another = || age.is_some() && self.is_another(place, arrival, state, kind, creation);
+        if self.has_key(place, state) && !is_another() {
+            arrival.unaged = Duration::ZERO;
+            if let Some(age) = age {
+                self.follow(place, arrival, age);
             }
+            let was_anothers = self.slots[place].sender != arrival.sender.0;
+            let is_taken = self.full_again(place, arrival, state, kind);
+            if was_anothers && is_taken {
+                self.told_by_another.take(place);
+            }
+            is_taken.then_some(place)
         } else {
-            let departure = self.departure(arrival.now, state.id, || state.wire, creation);
+            let departure = self.departure(arrival, state.id, || *state, kind, creation);
             if departure != Some(Departure::Late) {
-                self.end(place, arrival.now, End::Replaced, done);
+                self.end(place, arrival.clock, End::Replaced, done);
             }
             match departure {
                 None => Some(self.insert(arrival, || *state, kind, creation, done)),
@@ -286,33 +322,72 @@ impl Table {
 
     /// What became of the very state that a full message is about, if that is remembered.
     #[inline(always)]
-    fn departure(
+    fn departure<'a>(
         &self,
-        now: Now,
+        arrival: &Arrival,
         id: StateId,
-        wire: impl Fn() -> StateKey,
+        values: impl Fn() -> Values<'a>,
+        kind: Kind,
         creation: Second,
     ) -> Option<Departure> {
-        let identity = || Identity::new(id, &wire());
-        let is_same_age = |then| self.is_same_age(then, creation);
-        let now = now.seconds().uptime;
-        self.departed.find(id, identity, now, is_same_age)
+        let identity = || Identity::new(id, &values().wire);
+        let now = arrival.clock.seconds().uptime;
+        let is_late = |then, elapsed| self.is_late(arrival, creation, then, elapsed);
+        let goes_on = |then, exported: &Counts| {
+            let state = &values();
+            self.goes_on(arrival, state, kind, creation, then, exported)
+        };
+        self.departed.find(id, identity, now, is_late, goes_on)
     }
 
-    fn is_same_age(&self, one: Second, other: Second) -> bool {
+    /// Whether a full state of `creation` is old news of the one made at `then` that was deleted
+    /// `elapsed` seconds ago. It is another if it was made after that, whatever step a clock made
+    /// meanwhile; and as far as a step explains its creation no time has passed.
+    fn is_late(&self, arrival: &Arrival, creation: Second, then: Second, elapsed: u32) -> bool {
+        let deleted = arrival.clock.seconds().uptime - i64::from(elapsed);
+        let reach = self.reach_since(arrival.sender, deleted);
+        let told = creation.uptime(self.epoch_of(arrival.sender.0));
+        let by = told.saturating_sub(then.uptime(self.epoch.unwrap_or(0)));
+        let is_anew = by > AGE_SLACK && told.saturating_sub(reach) >= deleted - 1;
+        !is_anew && i64::from(elapsed) - by.clamp(0, reach) <= i64::from(departed::LATE)
+    }
+
+    /// Whether a full state of `creation` is the one made at `then` that was given up when so much
+    /// of it was exported: its age or its counters would have begun anew.
+    fn goes_on(
+        &self,
+        arrival: &Arrival,
+        state: &Values<'_>,
+        kind: Kind,
+        creation: Second,
+        then: Second,
+        exported: &Counts,
+    ) -> bool {
         let epoch = self.epoch.unwrap_or(0);
-        one.uptime(epoch).abs_diff(other.uptime(epoch)) <= AGE_SLACK
+        let (told, then) = (
+            creation.uptime(self.epoch_of(arrival.sender.0)),
+            then.uptime(epoch),
+        );
+        let now = arrival.clock.seconds().uptime;
+        let reach = self.reach_since(arrival.sender, then);
+        let is_anew = is_age_anew(told - then, now - then, reach);
+        !(is_anew && began_anew(state, kind, Some(*exported)))
     }
 
-    /// Whether a full state is the one held: the same key and, if it tells one, the same age.
-    fn is_same_state(&self, place: u32, state: &Values<'_>, creation: Option<Second>) -> bool {
-        let slot = &self.slots[place];
-        let is_same_age = creation.is_none_or(|new| self.is_same_age(slot.creation, new));
-        if !is_same_age || state.direction != slot.direction {
-            return false;
-        }
-        let KeyPair { wire, stack, .. } = slot.key_pair(&self.keys);
-        state.wire == wire && state.stack.unwrap_or(state.wire) == stack
+    /// Whether a full state with the key of the one held is another, by its creation: its age began
+    /// anew, more than drift and a step of a clock would explain, and so did its counters.
+    fn is_another(
+        &self,
+        place: u32,
+        arrival: &Arrival,
+        state: &Values<'_>,
+        kind: Kind,
+        creation: Second,
+    ) -> bool {
+        let (by, reach) = self.shift(place, arrival, creation);
+        let age = arrival.second.since(self.slots[place].creation);
+        is_age_anew(by, age, reach)
+            && began_anew(state, kind, self.counts_of(place, arrival.sender.0))
     }
 
     /// Puts a state in as its first full message tells of it. What [`Self::count`] and
@@ -330,7 +405,7 @@ impl Table {
         let id = values().id;
         self.epoch.get_or_insert(arrival.secs);
         if self.index.len() >= self.ceiling {
-            self.make_room(arrival.now, done);
+            self.make_room(arrival.clock, done);
         }
         let Values {
             wire,
@@ -341,13 +416,13 @@ impl Table {
         // Before its keys, which name the place that is free next.
         let ifname = self.names.acquire(id.creatorid, ifname);
         if self.index.may_take_chunk_for(id, ifname) {
-            self.make_page_room(id, ifname, arrival.now, done);
+            self.make_page_room(id, ifname, arrival.clock, done);
         }
         let keys = if is_plain(&wire, stack.as_ref()) {
             NONE
         } else {
             if self.keys.is_short() {
-                self.make_key_room(arrival.now, done);
+                self.make_key_room(arrival.clock, done);
             }
             self.add_keys(&wire, stack.as_ref())
         };
@@ -371,18 +446,18 @@ impl Table {
         slot.count_first(state, kind);
         slot.note_first(arrival, state, kind);
         if kind == Kind::Insert {
-            slot.last = arrival.second;
+            let expire = self.note_expire(arrival, state);
+            let told =
+                expire.and_then(|expire| self.last_told(arrival, state.timeout, expire, creation));
+            slot.last = told.map_or(arrival.second, |told| told.at);
         }
         let place = self.place(slot);
         self.index.insert(id, ifname, place);
         self.newest.note(id);
-        self.active.enlist(place, arrival.now.uptime);
+        self.active.enlist(place, arrival.clock.uptime);
         count(&mut self.counters.inserted, 1);
-        match kind {
-            Kind::Insert => {
-                self.note_expire(arrival, state);
-            }
-            Kind::Update | Kind::Delete => self.note_activity(place, arrival, state, kind),
+        if kind != Kind::Insert {
+            self.note_activity(place, arrival, state, kind);
         }
         place
     }
@@ -418,39 +493,66 @@ impl Table {
         Some(expire)
     }
 
-    /// When the state's last packet was, as far as a full state tells (spec 3.8).
+    /// When the state's last packet was, as far as a full state tells: its timeout less what is left
+    /// of it ago. Only activity not known yet can have been later, and it came in a message up to
+    /// [`TOLD_LATE`] after its packet.
     #[inline(always)]
     fn note_activity(&mut self, place: u32, arrival: &Arrival, state: &Values<'_>, kind: Kind) {
         let arrived = arrival.second;
-        let expire = self.note_expire(arrival, state);
         let is_activity = match kind {
             Kind::Insert => true,
             Kind::Update => !state.dialect.is_modern() && arrival.is_pfsync0,
             Kind::Delete => false,
         };
+        let expire = self.note_expire(arrival, state);
+        let slot = &self.slots[place];
+        let (creation, last) = (slot.creation, slot.last);
+        let earliest = creation.max(last.moved(-TOLD_LATE));
+        let told = expire.and_then(|expire| {
+            let told = self.last_told(arrival, state.timeout, expire, earliest)?;
+            // By a timeout that is not sure to be all of it: only if more was missed.
+            let is_news = told.is_sure || last == Second::NEVER || told.at.since(last) > ASKED_LATE;
+            // What cutting to seconds made of the creation it made of this, too.
+            let cut = age(state).map_or(0, |age| arrived.before(age).since(creation));
+            let cut = if cut.abs() <= CUT { cut } else { 0 };
+            is_news.then(|| told.at.moved(-cut).max(creation))
+        });
         let slot = &mut self.slots[place];
-        if is_activity {
-            slot.last = slot.last.max(arrived);
-            return;
-        }
-        let Some(expire) = expire else { return };
-        let pftm = state.timeout;
-        let configured = self.settings.timeouts.seconds(pftm);
-        // Nothing else known, a timeout longer than ours is better than none.
-        let lifetime = if slot.last == Second::NEVER {
-            let sender = &self.senders[arrival.sender.0];
-            configured.max(sender.largest_expire(usize::from(pftm)))
-        } else {
-            configured
-        };
-        let told = arrival.secs - i64::from(lifetime) + i64::from(expire);
-        // With nothing known of its packets, one long before its first is no packet of its but a
-        // sign that the firewall's timeout is shorter than ours.
-        let epoch = self.epoch.unwrap_or(0);
-        let earliest = slot.creation.uptime(epoch).saturating_sub(MAX_HEAD_START);
-        let told_second = Second::new(told, epoch);
-        if told >= earliest && (slot.last..=arrived).contains(&told_second) {
-            slot.last = told_second;
+        match told {
+            Some(told) => slot.last = told,
+            None if is_activity => slot.last = slot.last.max(arrived),
+            None => {}
         }
     }
+
+    /// When the last packet of a state was that has `expire` seconds left of the timeout `pftm`: by
+    /// the timeout configured or, where it would have been before `earliest` or after the arrival,
+    /// by what is seen of its sender's. `None` if both are wrong.
+    #[inline(always)]
+    fn last_told(
+        &self,
+        arrival: &Arrival,
+        pftm: u8,
+        expire: u32,
+        earliest: Second,
+    ) -> Option<Told> {
+        let before = |timeout: u32| {
+            let at = arrival.second.before(timeout.checked_sub(expire)?);
+            (at >= earliest).then_some(at)
+        };
+        if let Some(at) = before(self.settings.timeouts.seconds(pftm)) {
+            return Some(Told { at, is_sure: true });
+        }
+        let seen = self.senders[arrival.sender.0].largest_expire(usize::from(pftm));
+        let at = before(seen)?;
+        Some(Told { at, is_sure: false })
+    }
+}
+
+/// What a full state tells of its last packet.
+#[derive(Clone, Copy)]
+struct Told {
+    at: Second,
+    /// Whether it is by a timeout configured.
+    is_sure: bool,
 }

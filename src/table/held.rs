@@ -53,7 +53,7 @@ impl Table {
             return None;
         }
         let slot = &self.slots[place];
-        let epoch = self.epoch.unwrap_or(0);
+        let epoch = self.epoch_of(slot.sender);
         let keys = slot.key_pair(&self.keys);
         let (total, exported) = self.total(&self.slots[place]);
         let counts = total.minus(&exported);
@@ -72,7 +72,7 @@ impl Table {
             octets: counts.octets,
             creation: slot.creation.uptime(epoch),
             last: (slot.last != Second::NEVER).then(|| slot.last.uptime(epoch)),
-            seen: slot.seen,
+            seen: slot.seen.moved(self.offset(slot.sender)),
             due: deadline(&self.settings.timeouts, &self.senders, class, slot.seen),
             pftm: slot.pftm,
             sender: &self.senders[slot.sender],

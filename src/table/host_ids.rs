@@ -157,7 +157,7 @@ impl Table {
     #[cold]
     pub fn apply_by_sender(
         &mut self,
-        arrival: &Arrival,
+        arrival: &mut Arrival,
         message: &Message<'_>,
         done: &mut impl FnMut(Now, &Flow),
     ) {
@@ -232,7 +232,7 @@ impl Table {
         if let Some(place) = self.index.find(id)
             && self.slots[place].counted_by == sender
         {
-            self.move_to_alias(place, arrival.now, done);
+            self.move_to_alias(place, arrival.clock, done);
         }
         own
     }
@@ -273,7 +273,7 @@ impl Table {
 
     fn full_by_sender(
         &mut self,
-        arrival: &Arrival,
+        arrival: &mut Arrival,
         state: &State<'_>,
         kind: Kind,
         done: &mut impl FnMut(Now, &Flow),
@@ -312,7 +312,7 @@ impl Table {
     }
 
     /// Whether a full state has the key of the one held at `place`.
-    fn has_key(&self, place: u32, state: &Values<'_>) -> bool {
+    pub(super) fn has_key(&self, place: u32, state: &Values<'_>) -> bool {
         let slot = &self.slots[place];
         let KeyPair { wire, stack, .. } = slot.key_pair(&self.keys);
         state.direction == slot.direction
@@ -449,7 +449,7 @@ impl Table {
         clear: &Clear,
         done: &mut impl FnMut(Now, &Flow),
     ) {
-        let now = arrival.now;
+        let now = arrival.clock;
         let alias = self.host_ids.alias(clear.creatorid, arrival.sender.0);
         let own = |creatorid| Clear {
             creatorid,

@@ -43,45 +43,6 @@ pub struct KeepCursor {
     set: usize,
 }
 
-/// Which states of a table may be doubtful; empty unless it was read back after a crash.
-#[derive(Debug, Default)]
-pub(super) struct Doubtful(Vec<u64>);
-
-impl Doubtful {
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Octets of memory taken.
-    pub(super) fn octets(&self) -> usize {
-        self.0.capacity() * size_of::<u64>()
-    }
-
-    fn set(&mut self, place: u32) {
-        let word = place as usize / 64;
-        if word >= self.0.len() {
-            self.0.resize(word + 1, 0);
-        }
-        if let Some(bits) = self.0.get_mut(word) {
-            *bits |= 1 << (place % 64);
-        }
-    }
-
-    fn has(&self, place: u32) -> bool {
-        let bits = self.0.get(place as usize / 64);
-        bits.is_some_and(|bits| bits >> (place % 64) & 1 == 1)
-    }
-
-    /// Whether it was.
-    pub(super) fn take(&mut self, place: u32) -> bool {
-        let was = self.has(place);
-        if let Some(bits) = self.0.get_mut(place as usize / 64) {
-            *bits &= !(1 << (place % 64));
-        }
-        was
-    }
-}
-
 /// A table that is being read back.
 #[derive(Debug)]
 pub struct Restore {
@@ -180,9 +141,11 @@ impl Table {
 
     fn keep_state(&self, place: u32, now: Now, out: &mut Vec<u8>) {
         let slot = &self.slots[place];
-        let epoch = self.epoch.unwrap_or(0);
+        let offset = self.offset(slot.sender);
+        let epoch = self.epoch_of(slot.sender);
         let keys = slot.key_pair(&self.keys);
-        let full_age = slot.full.until(Moment::new(now.uptime)).as_millis();
+        let full_now = now.uptime.moved(-self.offset(slot.counted_by));
+        let full_age = slot.full.until(Moment::new(full_now)).as_millis();
         let full_age = i64::try_from(full_age).unwrap_or(0);
         let millis = now.uptime.nanos().div_euclid(NANOS / 1000) - full_age;
         wire::Record::State(wire::KeptState {
@@ -198,7 +161,7 @@ impl Table {
             sender: slot.sender,
             counted_by: slot.counted_by,
             ifname: self.names.name(slot.ifname),
-            seen: now.at(slot.seen).wall,
+            seen: now.at(slot.seen.moved(offset)).wall,
             full: now
                 .at(Uptime::from_nanos(millis.saturating_mul(NANOS / 1000)))
                 .wall,
@@ -217,7 +180,7 @@ impl Table {
                 is_estimate: share.is_estimate,
                 head: share.head.bits(),
                 counts: share.counts.into(),
-                full: now.at(share.full).wall,
+                full: now.at(share.full.moved(self.share_offset(share))).wall,
             })
             .encode(out);
         }
@@ -228,7 +191,7 @@ impl Table {
                 is_estimate: true,
                 head: Head::default().bits(),
                 counts: Counts::default().into(),
-                full: now.at(slot.seen).wall,
+                full: now.at(slot.seen.moved(offset)).wall,
             })
             .encode(out);
         }

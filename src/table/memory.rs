@@ -122,7 +122,8 @@ impl Table {
             + self.shares.octets()
             + self.index.octets()
             + self.active.octets()
-            + self.doubtful.octets();
+            + self.doubtful.octets()
+            + self.told_by_another.octets();
         octets as u64
     }
 
@@ -184,8 +185,8 @@ impl Table {
             }
             false => 0,
         };
-        // A bit for each that may be doubtful, in a list that doubles.
-        let doubtful = places / 2;
+        // Two bits for each that may be doubtful, or told by another sender, in lists that double.
+        let doubtful = places;
         let octets = Slab::<Slot>::octets_of(slots)
             + Slab::<KeyPair>::octets_of(keys)
             + Slab::<Share>::octets_of(shares)

@@ -21,6 +21,7 @@
 //! their arguments in memory, it took a fifth more time.
 
 mod active;
+mod clocks;
 mod counting;
 mod departed;
 mod ending;
@@ -33,6 +34,7 @@ mod keep;
 mod memory;
 mod names;
 mod newest;
+mod places;
 mod queues;
 mod senders;
 mod slot;
@@ -57,16 +59,17 @@ use crate::state::{StateId, Timeouts};
 use crate::time::{Now, Uptime};
 use crate::wire::pfsync::{Clear, Compressed, Dialect, Message};
 use active::Active;
+use clocks::Clock;
 use departed::Departed;
 use full::Kind;
 use host_ids::HostIds;
 use index::Index;
-use keep::Doubtful;
 use memory::Memory;
 use names::Names;
 use newest::Newest;
+use places::Places;
 use queues::{Class, Links, Queues};
-use senders::Senders;
+use senders::{LOCAL, Senders};
 use slot::{Counts, KeyPair, LEFT_OUT, Moment, Second, Share, Slot, Slots};
 
 /// How long after its timeout a state may still be deleted: one purge pass of 10 s, a second in
@@ -87,7 +90,7 @@ pub struct Settings {
     pub states: Bound,
     /// pf's timeouts.
     pub timeouts: Timeouts,
-    /// Whether uptime 0 means anything.
+    /// Whether it is known when firewalls came up.
     pub boot: Boot,
     /// Which counters flows get.
     pub counting: Counting,
@@ -97,16 +100,22 @@ pub struct Settings {
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival {
     /// The clock, which never goes back.
+    clock: Now,
+    /// The same, with the uptime on the clock of its sender's states.
     now: Now,
     /// Uptime that belongs to the packet's own stamp.
     at: Uptime,
-    /// The same in whole seconds: each message of the packet asks.
+    /// The same in whole seconds on the clock of its sender's states: each message of the packet
+    /// asks.
     secs: i64,
     /// And as states keep them.
     second: Second,
     /// `now` as states keep it.
     moment: Moment,
     sender: SenderId,
+    /// Of the time since the state's last full message, what its age did not grow by: a step of a
+    /// clock that is not learned yet.
+    unaged: Duration,
     /// What the messages that come now are written in.
     pub dialect: Dialect,
     /// Whether it was seen on pfsync0 itself, without an IP header: there v2 to v4 show a full
@@ -133,6 +142,8 @@ enum Clearing {
 /// The states.
 pub struct Table {
     settings: Settings,
+    /// Whether it is known when this host came up.
+    local_boot: Boot,
     slots: Slots,
     index: Index,
     queues: Queues,
@@ -149,7 +160,17 @@ pub struct Table {
     newest: Newest,
     active: Active,
     /// States read back after a crash that nothing was heard of yet.
-    doubtful: Doubtful,
+    doubtful: Places,
+    /// States whose creation another sender told than their last.
+    told_by_another: Places,
+    /// All packets' stamps, as a sender's.
+    stamps: Clock,
+    /// Whether any sender's clock made a step.
+    is_any_off: bool,
+    /// Up to when it was known last that nothing was heard.
+    horizon: Option<Uptime>,
+    /// Steps of senders' clocks that were not told of yet, seconds.
+    steps: Vec<(SenderId, i64)>,
     /// The last CLR, while it has states to end.
     clearing: Option<Clearing>,
     /// What is to be cleared after that.
@@ -169,6 +190,7 @@ impl Table {
     pub fn new(settings: Settings) -> Self {
         let mut table = Self {
             settings,
+            local_boot: settings.boot,
             ceiling: 0,
             memory: Memory::default(),
             key_hand: 0,
@@ -182,7 +204,12 @@ impl Table {
             departed: Departed::default(),
             newest: Newest::default(),
             active: Active::default(),
-            doubtful: Doubtful::default(),
+            doubtful: Places::default(),
+            told_by_another: Places::default(),
+            stamps: Clock::default(),
+            is_any_off: false,
+            horizon: None,
+            steps: Vec::new(),
             clearing: None,
             next_clear: None,
             host_ids: HostIds::default(),
@@ -206,22 +233,6 @@ impl Table {
 
     /// Octets of memory a state takes in the table itself, beside its share of the index.
     pub const SLOT_OCTETS: usize = size_of::<Slot>();
-
-    /// What the messages of a packet of `sender` come with: its stamp is the uptime `at`, and the
-    /// clock, which never goes back, says `now`.
-    pub fn arrival(&self, now: Now, at: Uptime, sender: SenderId, is_pfsync0: bool) -> Arrival {
-        let secs = at.secs();
-        Arrival {
-            now,
-            at,
-            secs,
-            second: Second::new(secs, self.epoch.unwrap_or(secs)),
-            moment: Moment::new(now.uptime),
-            sender,
-            dialect: Dialect::OpenBsd47,
-            is_pfsync0,
-        }
-    }
 
     /// The number of `sender`.
     pub fn sender(&mut self, sender: Sender) -> SenderId {
@@ -251,6 +262,21 @@ impl Table {
                 .or_default() += 1;
         }
         states
+    }
+
+    /// Whether it is known when this host came up.
+    pub fn set_local_boot(&mut self, boot: Boot) {
+        self.local_boot = boot;
+    }
+
+    /// The boot of the machine that a sender is.
+    #[inline(always)]
+    fn boot_of(&self, sender: u16) -> Boot {
+        if sender == LOCAL {
+            self.local_boot
+        } else {
+            self.settings.boot
+        }
     }
 
     /// Changes pf's timeouts.
@@ -314,7 +340,7 @@ impl Table {
     #[inline(always)]
     pub fn apply(
         &mut self,
-        arrival: &Arrival,
+        arrival: &mut Arrival,
         message: &Message<'_>,
         done: &mut impl FnMut(Now, &Flow),
     ) {
@@ -326,9 +352,9 @@ impl Table {
             Message::DeleteCompressed(id) => {
                 self.delete_compressed(arrival, *id, Slot::state_id, done);
             }
-            Message::Clear(clear) => self.clear(arrival.now, clear, done),
+            Message::Clear(clear) => self.clear(arrival.clock, clear, done),
             Message::Bus(bus) => {
-                let stamp = arrival.now.at(arrival.at).wall;
+                let stamp = arrival.clock.at(arrival.at).wall;
                 self.senders[arrival.sender.0].bus = Some((*bus, stamp));
                 let (sender, status) = (arrival.sender, bus.status);
                 self.tell(Event::Bus { sender, status });
@@ -350,9 +376,10 @@ impl Table {
         match self.index.take(id) {
             Some(place) => {
                 self.confirm(place);
+                self.adopt(place, arrival);
                 if self.is_ended_by(place, arrival) {
                     count(&mut self.counters.deleted, 1);
-                    self.finish_confirmed(place, sent, arrival.now, End::Deleted, done);
+                    self.finish_confirmed(place, sent, arrival.clock, End::Deleted, done);
                 } else {
                     let ifname = self.slots[place].ifname;
                     self.index.insert(id, ifname, place);
@@ -413,6 +440,7 @@ impl Table {
             }
             return;
         }
+        self.adopt(place, arrival);
         self.note_compressed(place, arrival, update);
         let slot = &mut self.slots[place];
         slot.last = slot.last.max(arrival.second);
@@ -498,7 +526,7 @@ impl Table {
     /// Notes that a message about the state came, which now is in `pftm`.
     fn refresh(&mut self, place: u32, arrival: &Arrival, pftm: u8) {
         self.confirm(place);
-        self.active.enlist(place, arrival.now.uptime);
+        self.active.enlist(place, arrival.clock.uptime);
         let slot = &mut self.slots[place];
         let was_overdue = slot.is_overdue;
         let stays = slot.sender == arrival.sender.0 && slot.pftm == pftm && !was_overdue;
@@ -511,6 +539,9 @@ impl Table {
         }
         self.queues.unlink(&mut self.slots, place);
         let slot = &mut self.slots[place];
+        if slot.sender != arrival.sender.0 {
+            self.told_by_another.set(place);
+        }
         (slot.sender, slot.pftm, slot.seen) = (arrival.sender.0, pftm, arrival.now.uptime);
         slot.is_overdue = false;
         self.counters.ended_too_early += u64::from(was_overdue);
@@ -584,16 +615,17 @@ impl Table {
         let slot = &self.slots[place];
         let flow = self.flow(slot, sent(slot), now, end, self.unexported(slot));
         let identity = slot.identity(&self.keys);
+        let creation = slot.creation.moved(self.offset(slot.sender));
         if matches!(end, End::Deleted | End::Cleared | End::Replaced) {
             self.departed
-                .deleted(identity, slot.creation, now.seconds().uptime);
+                .deleted(identity, creation, now.seconds().uptime);
         }
         // A CLR may overtake what was said of states before it (pfsync.md 1.8).
         if matches!(end, End::Expired | End::Evicted | End::Cleared) {
             let slot = &self.slots[place];
             let (total, exported) = self.total(slot);
             let exported = total.at_least(&exported);
-            self.departed.dropped(identity, slot.creation, exported);
+            self.departed.dropped(identity, creation, exported);
         }
         if self.active.is_any() {
             self.end_parts(place, now, &flow, done);
@@ -605,7 +637,7 @@ impl Table {
     /// The flow that a state makes whose identity is `sent`, as of `now`, with these counters.
     #[inline(always)]
     fn flow(&self, slot: &Slot, sent: StateId, now: Now, end: End, counts: Counts) -> Flow {
-        let epoch = self.epoch.unwrap_or(0);
+        let epoch = self.epoch_of(slot.sender);
         let (creation, last) = (
             slot.creation.uptime(epoch),
             slot.last_packet().uptime(epoch),
@@ -614,7 +646,7 @@ impl Table {
             &self.keys,
             (sent, self.names.name(slot.ifname)),
             counts,
-            Times::new(creation, last, now, self.settings.boot),
+            Times::new(creation, last, now, self.boot_of(slot.sender)),
             end,
             self.quality(slot, end),
         )
@@ -652,6 +684,9 @@ impl Table {
             shares = next;
         }
         self.slots.free(place);
+        if !self.told_by_another.is_empty() {
+            self.told_by_another.take(place);
+        }
         self.tell(Event::Ended { place });
     }
 
@@ -708,15 +743,16 @@ impl Belongings {
 /// When a state of `class` last heard of at `seen` is given up. Its timeout is the greater of ours
 /// and the largest `expire` its sender showed.
 fn deadline(timeouts: &Timeouts, senders: &Senders, class: Class, seen: Uptime) -> Uptime {
+    let record = &senders[class.sender];
     if class.pftm == DELETED {
-        return seen.after(ending::HELD_BACK);
+        return record.clock.due(seen.after(ending::HELD_BACK));
     }
-    let largest = senders[class.sender].largest_expire(usize::from(class.pftm));
+    let largest = record.largest_expire(usize::from(class.pftm));
     let timeout = Duration::from_secs(timeouts.seconds(class.pftm).max(largest).into());
     let doubt = if class.is_overdue {
         DOUBT
     } else {
         Duration::ZERO
     };
-    seen.after(timeout + GRACE + doubt)
+    record.clock.due(seen.after(timeout + GRACE + doubt))
 }

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 
+use super::clocks::Clock;
 use crate::counters::{MessageCounters, PacketCounters};
 use crate::state::PFTM_COUNT;
 use crate::time::Wall;
@@ -17,6 +18,9 @@ pub const MAX_SENDERS: usize = 1024;
 /// Most creators told apart for one sender; messages about further ones count for creator 0, which
 /// no firewall has.
 pub const MAX_CREATORS: usize = 64;
+
+/// The number of [`Sender::Local`].
+pub(super) const LOCAL: u16 = 0;
 
 /// What a sender said about the states of one creator.
 #[derive(Clone, Debug)]
@@ -86,6 +90,8 @@ pub struct SenderRecord {
     pub is_version_logged: bool,
     /// The largest `expire` seen in each PFTM, seconds: a timeout is at least that.
     pub(super) largest_expire: [u32; PFTM_COUNT],
+    /// Its clock against ours.
+    pub(super) clock: Clock,
 }
 
 impl SenderRecord {
@@ -100,6 +106,7 @@ impl SenderRecord {
             bus: None,
             is_version_logged: false,
             largest_expire: [0; PFTM_COUNT],
+            clock: Clock::default(),
         }
     }
 
@@ -175,8 +182,8 @@ impl Default for Senders {
     fn default() -> Self {
         Self {
             records: vec![SenderRecord::new(Sender::Local)],
-            numbers: HashMap::from([(Sender::Local, 0)]),
-            latest: (Sender::Local, 0),
+            numbers: HashMap::from([(Sender::Local, LOCAL)]),
+            latest: (Sender::Local, LOCAL),
         }
     }
 }
@@ -213,6 +220,10 @@ impl Senders {
 
     pub(super) fn all(&self) -> &[SenderRecord] {
         &self.records
+    }
+
+    pub(super) fn all_mut(&mut self) -> &mut [SenderRecord] {
+        &mut self.records
     }
 }
 

@@ -35,6 +35,15 @@ impl Second {
         Self(self.0.saturating_sub_unsigned(secs).max(i32::MIN + 1))
     }
 
+    /// So many seconds later or, if less than 0, earlier, cut likewise; what is not known stays so.
+    #[inline(always)]
+    pub(super) fn moved(self, secs: i64) -> Self {
+        if secs == 0 || self == Self::NEVER {
+            return self;
+        }
+        Self::new(i64::from(self.0).saturating_add(secs), 0)
+    }
+
     /// Seconds since `earlier`, less than 0 if that was later.
     #[inline(always)]
     pub(super) fn since(self, earlier: Self) -> i64 {

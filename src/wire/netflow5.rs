@@ -64,8 +64,8 @@ pub struct Record {
     pub src: [u8; 4],
     /// Destination address.
     pub dst: [u8; 4],
-    /// Index of the interface in and out.
-    pub ifindex: u16,
+    /// Indexes of the interfaces in and out.
+    pub ifindexes: [u16; 2],
     /// Packets.
     pub packets: u32,
     /// IP octets.
@@ -92,7 +92,8 @@ impl Record {
         b[0..4].copy_from_slice(&self.src);
         b[4..8].copy_from_slice(&self.dst);
         // The rest eight octets at a time, which is half the writes. No next hop; in and out.
-        BigEndian::write_u64(&mut b[8..], u64::from(self.ifindex) * 0x1_0001);
+        let [input, output] = self.ifindexes.map(u64::from);
+        BigEndian::write_u64(&mut b[8..], input << 16 | output);
         BigEndian::write_u64(&mut b[16..], pair(self.packets, self.octets));
         BigEndian::write_u64(&mut b[24..], pair(self.first, self.last));
         let ports = u32::from(self.sport) << 16 | u32::from(self.dport);
@@ -110,6 +111,10 @@ impl Record {
             dst: self.src,
             sport: self.dport,
             dport: self.sport,
+            ifindexes: {
+                let [input, output] = self.ifindexes;
+                [output, input]
+            },
             packets,
             octets,
             ..self
@@ -148,7 +153,7 @@ mod tests {
         let record = Record {
             src: [1, 2, 3, 4],
             dst: [5, 6, 7, 8],
-            ifindex: 0x090a,
+            ifindexes: [0x090a, 0x0b0c],
             packets: 0x1011_1213,
             octets: 0x2021_2223,
             first: 0x3031_3233,
@@ -158,7 +163,7 @@ mod tests {
             proto: 17,
         };
         let expected = [
-            1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0, 9, 10, 9, 10, 0x10, 0x11, 0x12, 0x13, 0x20, 0x21,
+            1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0, 9, 10, 11, 12, 0x10, 0x11, 0x12, 0x13, 0x20, 0x21,
             0x22, 0x23, 0x30, 0x31, 0x32, 0x33, 0x40, 0x41, 0x42, 0x43, 0x50, 0x51, 0x60, 0x61, 0,
             0, 17, 0, 0, 0, 0, 0, 0, 0, 0, 0,
         ];

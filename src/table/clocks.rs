@@ -1,0 +1,567 @@
+//! Each sender's clock against ours.
+//!
+//! A state's age is told by its sender's uptime clock, the stamp of the packet by the clock of the
+//! machine that captured it. Their difference drifts, and it steps: a clock is set, a virtual
+//! machine stands still, two captures are joined.
+//!
+//! ```text
+//! uptime (the stamps')      = time of a sender's states + its offset
+//! creation told by a state  = uptime - age
+//!
+//! stamps of a sender jump        the jump is remembered: a pause or a step
+//! a state told before fits       it was a pause: the jump is forgotten
+//! a state told before is off     by as much as the jump: it was a step. By less: it was one if
+//!                                another state is off alike
+//! a step                         moves the offset, and so all times of the sender's states at once
+//! ```
+//! The times in the slots are of the clock of the state's last sender; nothing is walked when that
+//! moves. Drift is not learned: each state's creation is what its latest full message says.
+//!
+//! Nothing here decides what a state counts. An age alone never makes another state: see
+//! [`Table::is_another`].
+
+use std::time::Duration;
+
+use super::slot::{EXPORTED, Second, Share};
+use super::{Arrival, SenderId, Table};
+use crate::state::StateId;
+use crate::time::{NANOS, Now, Uptime};
+
+/// Ages of one state may differ by this between messages, seconds: they are cut to seconds on one
+/// machine and put on another clock here.
+pub(super) const AGE_SLACK: i64 = 2;
+
+/// What cutting to seconds alone makes.
+pub(super) const CUT: i64 = 1;
+
+/// An age of so many seconds may be a second off by drift: 500 parts in a million.
+pub(super) const DRIFT: i64 = 2000;
+
+/// Stamps of a sender that are so many nanoseconds apart, or go back, have jumped.
+const USUAL_GAP: std::ops::Range<i64> = 0..3 * NANOS / 2;
+
+/// Most jumps remembered of a sender; of more, those least like a step count as one with the next.
+const MAX_JUMPS: usize = 8;
+
+/// A sender says something every so many seconds, mostly.
+const MAX_PASSED: i64 = 60;
+
+/// A silence of more than this may be a step of the capture's clock: no state ends by it before
+/// the ages tell. Shorter than [`super::DOUBT`], for which an overdue state is kept.
+const HOLD: Duration = Duration::from_secs(1800);
+
+/// How long expiry waits after such a silence.
+const WAIT: Duration = Duration::from_secs(60);
+
+/// Largest offset, seconds: the stamps believed span less.
+const MAX_OFFSET: i64 = 1 << 33;
+
+/// Stamps that were further apart than usual, or went back. Seconds of uptime.
+#[derive(Clone, Copy, Debug)]
+struct Jump {
+    /// The lower and the higher stamp.
+    low: i64,
+    high: i64,
+    /// How far apart they are, and so how far a clock may have stepped, in whole seconds: what
+    /// passed between two packets besides is mostly less than one.
+    step: i64,
+    /// The same of all that this stands for, forward and back.
+    forward: i64,
+    backward: i64,
+}
+
+impl Jump {
+    /// Whether it was after uptime `secs`, which may be a second off. While stamps are behind, the
+    /// clock stands.
+    fn is_since(&self, secs: i64) -> bool {
+        let high = self.high;
+        secs < if self.step < 0 {
+            high + AGE_SLACK
+        } else {
+            high
+        }
+    }
+
+    /// Whether it must have been a step: time goes back by a clock only, but packets may come a
+    /// little late.
+    fn is_certain(&self) -> bool {
+        self.step < -AGE_SLACK
+    }
+
+    /// How much like a step it is.
+    fn likeness(&self) -> i64 {
+        if self.is_certain() {
+            i64::MAX
+        } else {
+            self.step
+        }
+    }
+
+    /// How far the clock stepped if a state is off by `by` seconds for it. Time passed between the
+    /// two packets, too.
+    fn step_of(&self, by: i64) -> Option<i64> {
+        let passed = self.step.saturating_sub(by);
+        match passed {
+            -1..=1 => Some(self.step),
+            2..=MAX_PASSED if self.is_certain() => Some(by),
+            _ => None,
+        }
+    }
+}
+
+/// Jumps of which it is not known what they were, the oldest first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Jumps(Vec<Jump>);
+
+impl Jumps {
+    #[cold]
+    fn note(&mut self, from: Uptime, to: Uptime) {
+        if self.0.len() >= MAX_JUMPS {
+            self.merge();
+        }
+        let step = to.nanos().saturating_sub(from.nanos()).div_euclid(NANOS);
+        self.0.push(Jump {
+            low: from.min(to).secs(),
+            high: from.max(to).secs(),
+            step,
+            forward: step.max(0),
+            backward: step.saturating_neg().max(0),
+        });
+    }
+
+    /// Makes one of that which is least a step and the next.
+    fn merge(&mut self) {
+        let places = 0..self.0.len().saturating_sub(1);
+        let likeness = |place: &usize| self.0.get(*place).map(Jump::likeness);
+        let Some(place) = places.min_by_key(likeness) else {
+            return;
+        };
+        let least = self.0.remove(place);
+        if let Some(next) = self.0.get_mut(place) {
+            next.low = next.low.min(least.low);
+            next.forward = next.forward.saturating_add(least.forward);
+            next.backward = next.backward.saturating_add(least.backward);
+        }
+    }
+
+    /// Those after uptime `secs`.
+    fn since(&self, secs: i64) -> impl Iterator<Item = &Jump> {
+        self.0.iter().filter(move |jump| jump.is_since(secs))
+    }
+
+    /// How far a clock may have stepped forward since, and back, seconds.
+    fn reach_since(&self, secs: i64) -> (i64, i64) {
+        self.since(secs).fold((0, 0), |(forward, backward), jump| {
+            (
+                forward.saturating_add(jump.forward),
+                backward.saturating_add(jump.backward),
+            )
+        })
+    }
+
+    /// Forgets those that a state told at `told` shows to have been pauses.
+    fn forget_since(&mut self, told: i64) {
+        self.0.retain(|jump| told.saturating_add(1) >= jump.high);
+    }
+}
+
+/// A state that is off by less than a jump: one more that is off alike makes it a step.
+#[derive(Clone, Copy, Debug)]
+struct Suspect {
+    id: StateId,
+    by: i64,
+}
+
+/// Expiry waits: what is due between the two is due at the later.
+#[derive(Clone, Copy, Debug)]
+struct Hold {
+    from: Uptime,
+    to: Uptime,
+    until: Uptime,
+}
+
+/// Times of states that were noted between the last step and when it was learned: they moved with
+/// the others, but should not have.
+#[derive(Clone, Copy, Debug)]
+struct Unsure {
+    from: i64,
+    to: i64,
+    by: i64,
+}
+
+/// What is known of a sender's clock.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Clock {
+    /// Seconds that uptime is ahead of the times of its states.
+    pub(super) offset: i64,
+    /// Its last packet's stamp.
+    last: Option<Uptime>,
+    jumps: Jumps,
+    suspect: Option<Suspect>,
+    hold: Option<Hold>,
+    unsure: Option<Unsure>,
+}
+
+impl Clock {
+    /// Notes a packet stamped `at`.
+    #[inline(always)]
+    fn note_packet(&mut self, at: Uptime) {
+        let Some(last) = self.last.replace(at) else {
+            return;
+        };
+        if !USUAL_GAP.contains(&at.nanos().wrapping_sub(last.nanos())) {
+            self.jumps.note(last, at);
+        }
+    }
+
+    /// When what is due at `due` of its states' time is due.
+    #[inline(always)]
+    pub(super) fn due(&self, due: Uptime) -> Uptime {
+        if self.offset == 0 && self.hold.is_none() {
+            return due;
+        }
+        let due = due.moved(self.offset);
+        match self.hold {
+            Some(hold) if hold.from < due && due < hold.until => hold.until,
+            _ => due,
+        }
+    }
+
+    /// Whether a time of its states was noted between the last step and when that was learned.
+    #[inline(never)]
+    fn is_unsure(&self, secs: i64) -> bool {
+        self.unsure
+            .is_some_and(|unsure| (unsure.from..=unsure.to).contains(&secs))
+    }
+
+    /// How far its clock stepped since a time of its states if the only jump since was a step.
+    #[inline(never)]
+    fn only_step_since(&self, secs: i64) -> Option<i64> {
+        let mut jumps = self.jumps.since(secs.saturating_add(self.offset));
+        let only = jumps.next().map(|jump| jump.step);
+        only.filter(|_| jumps.next().is_none())
+    }
+
+    /// A state last told at uptime `told` is off by `by` seconds, more than drift and rounding
+    /// make: the step that its sender's clock made, if this shows it. `all` are the jumps between
+    /// packets of all senders, which are less far apart.
+    fn learn(&mut self, id: StateId, told: i64, by: i64, all: &Jumps) -> Option<i64> {
+        // It was told after the step: no other one puts it right.
+        if self.is_unsure(told.saturating_sub(self.offset))
+            && self
+                .unsure
+                .is_some_and(|unsure| unsure.by.saturating_add(by).abs() <= AGE_SLACK)
+        {
+            return None;
+        }
+        let mut jumps = all.since(told).chain(self.jumps.since(told));
+        if let Some(by) = jumps.find_map(|jump| jump.step_of(by)) {
+            return Some(by);
+        }
+        // A step back may hide in a pause, a step forward only lengthens it.
+        let hides = |jump: &Jump| (1..=MAX_PASSED).contains(&jump.step.saturating_sub(by));
+        let is_hidden = (-MAX_PASSED..0).contains(&by) || self.jumps.since(told).any(hides);
+        if !is_hidden {
+            return None;
+        }
+        let other = self.suspect.filter(|other| other.id != id);
+        if other.is_some_and(|other| other.by.abs_diff(by) <= AGE_SLACK.unsigned_abs()) {
+            return Some(by);
+        }
+        self.suspect = Some(Suspect { id, by });
+        None
+    }
+}
+
+impl Uptime {
+    /// So many seconds later, or earlier.
+    pub(super) fn moved(self, secs: i64) -> Self {
+        Self::from_nanos(self.nanos().saturating_add(secs.saturating_mul(NANOS)))
+    }
+}
+
+/// `now` with the uptime so many seconds later.
+fn moved(now: Now, secs: i64) -> Now {
+    Now::new(now.wall, now.uptime.moved(secs))
+}
+
+impl Arrival {
+    /// Moves what it says to the clock of its sender after that made a step.
+    fn step(&mut self, by: i64, epoch: i64) {
+        self.secs = self.secs.saturating_sub(by);
+        self.second = Second::new(self.secs, epoch);
+        self.now = moved(self.now, by.saturating_neg());
+        self.moment = super::slot::Moment::new(self.now.uptime);
+    }
+}
+
+impl Table {
+    /// What the messages of a packet of `sender` come with: its stamp is the uptime `at`, and the
+    /// clock, which never goes back, says `now`.
+    #[inline]
+    pub fn arrival(&mut self, now: Now, at: Uptime, sender: SenderId, is_pfsync0: bool) -> Arrival {
+        let secs = at.secs();
+        let clock = &mut self.senders[sender.0].clock;
+        clock.note_packet(at);
+        self.stamps.note_packet(now.uptime);
+        let offset = clock.offset;
+        let mut arrival = Arrival {
+            clock: now,
+            now,
+            at,
+            secs,
+            second: Second::new(secs, self.epoch.unwrap_or(secs)),
+            moment: super::slot::Moment::new(now.uptime),
+            sender,
+            unaged: Duration::ZERO,
+            dialect: crate::wire::pfsync::Dialect::OpenBsd47,
+            is_pfsync0,
+        };
+        if offset != 0 {
+            arrival.step(offset, self.epoch.unwrap_or(secs));
+        }
+        arrival
+    }
+
+    /// Seconds that uptime is ahead of the times in a slot whose last sender this is.
+    #[inline(always)]
+    pub(super) fn offset(&self, sender: u16) -> i64 {
+        // Mostly no clock made a step, and nothing is looked up.
+        if self.is_any_off {
+            self.senders[sender].clock.offset
+        } else {
+            0
+        }
+    }
+
+    /// Likewise of the times in a share.
+    pub(super) fn share_offset(&self, share: &Share) -> i64 {
+        match share.sender {
+            EXPORTED.. => 0,
+            sender => self.offset(sender),
+        }
+    }
+
+    /// Uptime in seconds that the times in slots of a sender's states count from.
+    #[inline(always)]
+    pub(super) fn epoch_of(&self, sender: u16) -> i64 {
+        self.epoch.unwrap_or(0) + self.offset(sender)
+    }
+
+    /// Notes that nothing is heard before `horizon`. If that is long, no state ends by it for a
+    /// minute, unless the ages tell before what it was.
+    #[inline]
+    pub fn note_horizon(&mut self, horizon: Uptime) {
+        let last = self.horizon.replace(horizon);
+        if last.is_some_and(|last| horizon.since(last) > HOLD) {
+            self.hold(last.unwrap_or(horizon), horizon);
+        }
+    }
+
+    #[cold]
+    fn hold(&mut self, from: Uptime, to: Uptime) {
+        let until = to.after(WAIT);
+        for record in self.senders.all_mut() {
+            record.clock.hold = Some(Hold { from, to, until });
+        }
+        // What waited for the ages after a silence before this has waited long enough.
+        self.requeue();
+    }
+
+    /// Nothing more is heard: what waits for ages is due.
+    pub fn release(&mut self) {
+        for record in self.senders.all_mut() {
+            record.clock.hold = None;
+        }
+        self.requeue();
+    }
+
+    /// Works out again what is due first, after deadlines became earlier.
+    fn requeue(&mut self) {
+        let timeouts = self.settings.timeouts;
+        self.set_timeouts(timeouts);
+    }
+
+    /// Steps of senders' clocks since the last call, seconds.
+    pub fn take_steps(&mut self) -> Vec<(SenderId, i64)> {
+        std::mem::take(&mut self.steps)
+    }
+
+    /// Whether there are any.
+    #[inline(always)]
+    pub fn has_steps(&self) -> bool {
+        !self.steps.is_empty()
+    }
+
+    /// A message of another sender than the last comes about the state at `place`: its times go on
+    /// the clock of that one.
+    #[inline(always)]
+    pub(super) fn adopt(&mut self, place: u32, arrival: &Arrival) {
+        if self.is_any_off && self.slots[place].sender != arrival.sender.0 {
+            self.adopt_from(place, arrival.sender.0);
+        }
+    }
+
+    #[cold]
+    fn adopt_from(&mut self, place: u32, sender: u16) {
+        let by = self.offset(self.slots[place].sender) - self.offset(sender);
+        if by == 0 {
+            return;
+        }
+        self.queues.unlink(&mut self.slots, place);
+        let slot = &mut self.slots[place];
+        slot.creation = slot.creation.moved(by);
+        slot.last = slot.last.moved(by);
+        slot.seen = slot.seen.moved(by);
+        slot.sender = sender;
+        self.active.move_shown(place, by);
+        self.told_by_another.set(place);
+        self.push(place);
+    }
+
+    /// When the state was told last in full, seconds of uptime, if that is known of its last
+    /// sender.
+    fn told(&self, place: u32, arrival: &Arrival) -> Option<i64> {
+        let slot = &self.slots[place];
+        let is_known = slot.counted_by == arrival.sender.0;
+        let ago = || i64::try_from(slot.full.until(arrival.moment).as_secs()).unwrap_or(i64::MAX);
+        is_known.then(|| arrival.clock.seconds().uptime.saturating_sub(ago()))
+    }
+
+    /// How far ahead of the creation known that told now is, seconds, and how much of that a step
+    /// of a clock not learned yet may explain.
+    pub(super) fn shift(&self, place: u32, arrival: &Arrival, creation: Second) -> (i64, i64) {
+        let slot = &self.slots[place];
+        let by = creation.since(slot.creation);
+        if by <= AGE_SLACK {
+            return (by, 0);
+        }
+        let told = self.told(place, arrival);
+        let told = told.unwrap_or_else(|| slot.creation.uptime(self.epoch_of(slot.sender)));
+        (by, self.reach_since(arrival.sender, told))
+    }
+
+    /// How far a clock may have stepped forward since uptime `secs` for a sender, with nobody
+    /// having told yet.
+    pub(super) fn reach_since(&self, sender: SenderId, secs: i64) -> i64 {
+        let (own, _) = self.senders[sender.0].clock.jumps.reach_since(secs);
+        let (all, _) = self.stamps.jumps.reach_since(secs);
+        own.max(all)
+    }
+
+    /// Holds the creation that a full message tells against that known: what the difference says of
+    /// the sender's clock is learned, and the creation follows. Only a state whose creation the same
+    /// sender told before says anything.
+    pub(super) fn follow(&mut self, place: u32, arrival: &mut Arrival, age: u32) {
+        let creation = arrival.second.before(age);
+        let (by, reach) = self.shift(place, arrival, creation);
+        let unaged = u64::try_from(by.min(reach)).unwrap_or(0);
+        arrival.unaged = Duration::from_secs(unaged);
+        if self.slots[place].sender != arrival.sender.0 || self.told_by_another.take(place) {
+            self.set_creation(place, creation);
+            return;
+        }
+        let is_off = by.abs() > AGE_SLACK;
+        let clock = &self.senders[arrival.sender.0].clock;
+        if !is_off && clock.jumps.0.is_empty() && clock.hold.is_none() {
+            self.set_creation(place, creation);
+            return;
+        }
+        self.learn(place, arrival, by);
+        self.set_creation(place, arrival.second.before(age));
+    }
+
+    /// No packet was before the first.
+    fn set_creation(&mut self, place: u32, creation: Second) {
+        let slot = &mut self.slots[place];
+        // Cutting to seconds makes one of difference: the first is as good as the latest.
+        if creation.since(slot.creation).abs() <= CUT {
+            return;
+        }
+        slot.creation = creation;
+        if slot.last != Second::NEVER {
+            slot.last = slot.last.max(creation);
+        }
+    }
+
+    #[inline(never)]
+    fn learn(&mut self, place: u32, arrival: &mut Arrival, by: i64) {
+        let Some(told) = self.told(place, arrival) else {
+            return;
+        };
+        let id = self.slots[place].state_id();
+        let elapsed = arrival.clock.seconds().uptime.saturating_sub(told);
+        let clock = &mut self.senders[arrival.sender.0].clock;
+        if by.abs() <= CUT {
+            let was_held = clock.hold.is_some();
+            let is_before = |hold: Hold| told.saturating_add(1) < hold.to.secs();
+            clock.jumps.forget_since(told);
+            self.stamps.jumps.forget_since(told);
+            if clock.suspect.is_some_and(|suspect| suspect.id != id) && clock.jumps.0.is_empty() {
+                clock.suspect = None;
+            }
+            if was_held && clock.hold.is_some_and(is_before) {
+                clock.hold = None;
+                self.requeue();
+            }
+            return;
+        }
+        if by.abs() <= AGE_SLACK + elapsed / DRIFT {
+            return;
+        }
+        if let Some(by) = clock.learn(id, told, by, &self.stamps.jumps) {
+            self.step(arrival, told, by);
+        }
+    }
+
+    /// A sender's clock made a step after uptime `told`.
+    #[cold]
+    fn step(&mut self, arrival: &mut Arrival, told: i64, by: i64) {
+        let now = arrival.clock.seconds().uptime;
+        let clock = &mut self.senders[arrival.sender.0].clock;
+        let from = clock.jumps.0.iter().map(|jump| jump.low).min();
+        clock.unsure = Some(Unsure {
+            from: from.unwrap_or(told).saturating_sub(clock.offset),
+            to: now.saturating_sub(clock.offset).saturating_add(AGE_SLACK),
+            by,
+        });
+        if let Some(suspect) = clock.suspect.take()
+            && let Some(place) = self.index.find(suspect.id)
+            && self.slots[place].sender == arrival.sender.0
+        {
+            // It followed before it was known to be a step.
+            let slot = &mut self.slots[place];
+            slot.creation = slot.creation.moved(by.saturating_neg());
+        }
+        clock.offset = clock
+            .offset
+            .saturating_add(by)
+            .clamp(-MAX_OFFSET, MAX_OFFSET);
+        clock.jumps.0.clear();
+        clock.hold = None;
+        self.is_any_off = true;
+        self.counters.steps += 1;
+        self.steps.push((arrival.sender, by));
+        arrival.step(by, self.epoch.unwrap_or(0));
+        arrival.unaged = Duration::ZERO;
+        self.requeue();
+    }
+
+    /// Whether the time of a state's last packet is too uncertain to call a DEL_C early or late by
+    /// it: it was noted before a step was learned, or the only jump since then, if it was a step,
+    /// makes the DEL_C timely.
+    #[inline(always)]
+    pub(super) fn is_doubtful_time(
+        &self,
+        sender: u16,
+        last: Second,
+        is_timely_after: impl Fn(i64) -> bool,
+    ) -> bool {
+        let clock = &self.senders[sender].clock;
+        if clock.jumps.0.is_empty() && clock.unsure.is_none() {
+            return false;
+        }
+        let secs = last.uptime(self.epoch.unwrap_or(0));
+        clock.is_unsure(secs) || clock.only_step_since(secs).is_some_and(is_timely_after)
+    }
+}
