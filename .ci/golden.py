@@ -338,7 +338,7 @@ def kernel():
         capture = unpacked('%s/kernel/%s.wire.pcap.gz' % (GOLDEN, run))
         words = [w for t in TIMEOUTS for w in ('-e', 'timeout ' + t)]
         text = subprocess.run([PFLOW, '-b', KERNEL_BOOT, *words, '-r', capture, '-o', 'json'], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True).stdout
-        right = exact = same_time = unexpected = 0
+        right = exact = same_time = same_length = unexpected = 0
         octets, wrong = collections.defaultdict(lambda: [0, 0]), []
         # The two states of a connection have one tuple. Those that count alike on the same side first: what passes
         # through comes in on one side and goes out on the other, what the firewall itself sends does not.
@@ -364,14 +364,16 @@ def kernel():
                     exact += 1
                     right += equal
                     same_time += best[2:4] == (r['flowStartMilliseconds'], r['flowEndMilliseconds'])
+                    same_length += best[3] - best[2] == r['flowEndMilliseconds'] - r['flowStartMilliseconds']
                     wrong += [] if equal else [(key, best)]
             rows = rest
         # What the kernel still had in its buffer when the capture ended.
         unexpected = [r for _, r in rows if r['flowEndMilliseconds'] < last - 35000]
         verdict('kernel/%s exact' % run, (wrong or exact < least) and '%d of %d right, %r' % (right, exact, wrong[:1]))
+        verdict('kernel/%s durations' % run, same_length < 0.95 * exact and '%d of %d are the kernel\'s' % (same_length, exact))
         verdict('kernel/%s unexpected' % run, unexpected and '%d, %r' % (len(unexpected), unexpected[:1]))
-        print('kernel/%s: %d of %d exact records right, times of %.3f the kernel\'s; octets of the kernel\'s: %s' % (
-            run, right, exact, same_time / exact, ', '.join('%s %s %.3f' % (q, p, o / t) for (q, p), (o, t) in sorted(octets.items()))))
+        print('kernel/%s: %d of %d exact records right, times of %.3f the kernel\'s, durations of %.3f; octets of the kernel\'s: %s' % (
+            run, right, exact, same_time / exact, same_length / exact, ', '.join('%s %s %.3f' % (q, p, o / t) for (q, p), (o, t) in sorted(octets.items()))))
 
 
 def malformed():

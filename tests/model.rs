@@ -356,6 +356,22 @@ fn config() -> ProptestConfig {
     }
 }
 
+/// A step forward that the clock of the capture makes: before which packet, and by how many ms.
+fn step() -> impl Strategy<Value = (usize, i64)> {
+    prop_oneof![
+        (0..150_usize, 0..7_200_000_i64),
+        (0..150_usize, 0..10_000_i64)
+    ]
+}
+
+/// Puts the stamps of what arrives on a clock that drifts by `ppm` and makes steps.
+fn distort(arriving: &mut [(i64, usize, M)], ppm: i64, steps: &[(usize, i64)]) {
+    for (number, (at, ..)) in arriving.iter_mut().enumerate() {
+        let before = steps.iter().filter(|(first, _)| *first <= number);
+        *at += *at * ppm / 1_000_000 + before.map(|(_, ms)| ms).sum::<i64>();
+    }
+}
+
 /// Longer than the end of a state of two firewalls is held back.
 const HELD_BACK: i64 = 4000;
 
@@ -470,6 +486,46 @@ proptest! {
         prop_assert_eq!(run.alive(), 0);
         flows.extend(run.finish());
         none_twice(&model, &flows)?;
+    }
+
+    #[test]
+    fn no_octet_is_counted_twice_whatever_the_clock_of_the_capture_does(
+        d in dialect(),
+        ops in prop::collection::vec(op(), 1..80),
+        lost in prop::collection::vec(prop::bool::weighted(0.15), 1..40),
+        ppm in -500..=500_i64,
+        steps in prop::collection::vec(step(), 1..10),
+    ) {
+        let fates: Vec<Fate> = lost.into_iter().map(|is_lost| Fate { is_lost, ..KIND }).collect();
+        let model = play(d, &ops);
+        let mut run = Run::new();
+        let mut arriving = deliver(&model, &fates);
+        distort(&mut arriving, ppm, &steps);
+        let last = arriving.last().map_or(0, |(at, ..)| *at);
+        let mut flows = feed(&mut run, d, &arriving, usize::MAX);
+        pass_long(&mut run, last);
+        prop_assert_eq!(run.alive(), 0);
+        flows.extend(run.finish());
+        none_twice(&model, &flows)?;
+    }
+
+    #[test]
+    fn without_losses_totals_are_exact_whatever_the_clock_of_the_capture_does(
+        d in dialect(),
+        ops in prop::collection::vec(op(), 1..80),
+        ppm in -500..=500_i64,
+        steps in prop::collection::vec(step(), 1..10),
+    ) {
+        let model = play(d, &ops);
+        let mut run = Run::new();
+        let mut arriving = deliver(&model, &[]);
+        distort(&mut arriving, ppm, &steps);
+        let last = arriving.last().map_or(0, |(at, ..)| *at);
+        let mut flows = feed(&mut run, d, &arriving, usize::MAX);
+        pass_long(&mut run, last);
+        flows.extend(run.flows());
+        prop_assert_eq!(run.alive(), 0);
+        prop_assert_eq!(sums(&flows), without_empty(&model.truth));
     }
 
     #[test]

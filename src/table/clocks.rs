@@ -433,7 +433,7 @@ impl Table {
     pub(super) fn shift(&self, place: u32, arrival: &Arrival, creation: Second) -> (i64, i64) {
         let slot = &self.slots[place];
         let by = creation.since(slot.creation);
-        if by <= AGE_SLACK {
+        if by <= CUT {
             return (by, 0);
         }
         let told = self.told(place, arrival);
