@@ -278,6 +278,9 @@ def passive():
         verdict('%s TCP octets' % case, abs(total - 1) > 0.05 and '%.4f of the truth' % total)
         near = [abs(o / t - 1) <= 0.1 for o, t in tcp if t > 100000]
         verdict('%s TCP flows' % case, sum(near) < 0.95 * len(near) and '%d of %d within a tenth' % (sum(near), len(near)))
+        small = [(o[n], t['octets'][n]) for t, _, o, _ in flows for n in (0, 1) if t['octets'][n] < 256 << 20]
+        share = sum(o for o, _ in small) / sum(t for _, t in small)
+        verdict('%s records below 256 MiB' % case, share < 0.88 and '%.4f of their octets' % share)
         most = max(sum(o) / sum(t['octets']) for t, _, o, _ in flows)
         verdict('%s most' % case, most > 1.5 and '%.2f times the truth' % most)
         guessed = [t['id'] for t, *_, quality in flows if quality == 'estimated' and t['proto'] != 6]

@@ -11,9 +11,10 @@
 //! matter to differences. What is assumed of the packets:
 //!
 //! - a packet has an IP header without options, a TCP header, and time stamps if pf's scrub saw
-//!   some;
+//!   some or if no way's packets were counted too small for them;
 //! - data comes in segments as large as the exact counters show, once they cover
-//!   [`LEARNED_PACKETS`] of them; else as `max_mss` or the peers' `mss` allow, else as Ethernet
+//!   [`LEARNED_PACKETS`] of them, but a transfer larger than all that so few showed comes in full
+//!   ones; else as `max_mss` or the peers' `mss` allow, else as Ethernet
 //!   does. Headers are held to a quarter of the data: what is sent in smaller segments, such as
 //!   keystrokes, is short of headers, but nothing comes out half as large again as it was;
 //! - whoever has nothing to send acknowledges every second segment (RFC 9293, 3.8.6.3);
@@ -78,6 +79,11 @@ const ETHERNET_MTU: u64 = 1500;
 const LEAST_MSS: u16 = 64;
 /// Packets with data that exact counters must cover to show the size of segments.
 pub const LEARNED_PACKETS: u64 = 4;
+/// Packets with data behind which their size holds whatever comes. Of fewer, such as a handshake's, a
+/// transfer that is larger than all of them tells nothing, and comes in full segments.
+const SETTLED_PACKETS: u64 = 16;
+/// Packets that exact counters must cover to show time stamps: more than two SYN.
+const STAMPED_PACKETS: u64 = 2;
 /// A segment is this many times its headers at least.
 const SEGMENT_HEADERS: u64 = 4;
 /// Segments acknowledged by one packet.
@@ -432,8 +438,19 @@ fn window(peer: Peer<'_>) -> u32 {
 pub struct Model {
     /// Octets of IP and TCP headers.
     header: u64,
-    /// Octets of data in a packet, from initiator to responder and back.
-    segment: [u64; 2],
+    /// Octets of data in a full segment.
+    mss: u64,
+    /// What counters show of the segments from initiator to responder and back.
+    learned: [Learned; 2],
+}
+
+/// What exact counters show of one way's segments.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Learned {
+    /// Octets of data in a packet.
+    size: u64,
+    /// Most octets of data that are taken to come in such packets.
+    most: u64,
 }
 
 impl Model {
@@ -449,12 +466,13 @@ impl Model {
             Af::Inet => 20,
             Af::Inet6 => 40,
         };
-        let options = if shape.has_timestamps() {
+        let bare = ip + TCP_HEADER;
+        let options = if shape.has_timestamps() || are_stamped(bare, packets, octets) {
             TIMESTAMPS
         } else {
             0
         };
-        let header = ip + TCP_HEADER + options;
+        let header = bare + options;
         let offers = peers
             .map(|peer| peer.mss())
             .into_iter()
@@ -465,15 +483,23 @@ impl Model {
             .fold(ETHERNET_MTU - header, u64::min);
         Self {
             header,
-            segment: segments(header, mss, packets, octets),
+            mss,
+            learned: segments(header, mss, packets, octets),
         }
     }
 
     /// Packets and octets that it takes to send what initiator and responder sent.
     pub fn traffic(&self, [ahead, back]: [Sent; 2]) -> ([u64; 2], [u64; 2]) {
-        let data = |sent: Sent, size: u64| sent.payload.div_ceil(size).saturating_add(sent.control);
-        let [size, size_back] = self.segment;
-        let (data, data_back) = (data(ahead, size), data(back, size_back));
+        let data = |sent: Sent, learned: Learned| {
+            let size = if sent.payload > learned.most {
+                self.mss
+            } else {
+                learned.size
+            };
+            sent.payload.div_ceil(size).saturating_add(sent.control)
+        };
+        let [there, here] = self.learned;
+        let (data, data_back) = (data(ahead, there), data(back, here));
         let acks = |data: u64| data.div_ceil(SEGMENTS_AN_ACK);
         let packets = [
             data.max(acks(data_back)).saturating_add(ahead.refusals),
@@ -493,8 +519,21 @@ impl Model {
     }
 }
 
+/// Whether exact counters show time stamps: no way's packets are too small for them. A SYN alone
+/// does not tell whether the other end agrees.
+fn are_stamped(bare: u64, packets: [u64; 2], octets: [u64; 2]) -> bool {
+    let [ahead, back] = packets;
+    let [octets_ahead, octets_back] = octets;
+    let least = |packets: u64| packets.saturating_mul(bare + TIMESTAMPS);
+    ahead.saturating_add(back) > STAMPED_PACKETS
+        && ahead > 0
+        && back > 0
+        && octets_ahead >= least(ahead)
+        && octets_back >= least(back)
+}
+
 /// The size of segments that exact counters show, or `mss`.
-fn segments(header: u64, mss: u64, packets: [u64; 2], octets: [u64; 2]) -> [u64; 2] {
+fn segments(header: u64, mss: u64, packets: [u64; 2], octets: [u64; 2]) -> [Learned; 2] {
     let [ahead, back] = packets;
     let data = |octets: u64, packets: u64| {
         let headers = packets.saturating_mul(header);
@@ -504,11 +543,14 @@ fn segments(header: u64, mss: u64, packets: [u64; 2], octets: [u64; 2]) -> [u64;
     let (payload, payload_back) = (data(octets_ahead, ahead), data(octets_back, back));
     let least = (SEGMENT_HEADERS * header).min(mss);
     let size = |payload: u64, packets: u64| {
-        if payload == 0 || packets < LEARNED_PACKETS {
+        let size = if payload == 0 || packets < LEARNED_PACKETS {
             mss
         } else {
             (payload / packets).clamp(least, mss)
-        }
+        };
+        let is_enough = packets >= SETTLED_PACKETS;
+        let most = if is_enough { u64::MAX } else { payload };
+        Learned { size, most }
     };
     // Without the SYN, and without what only acknowledges the other way's.
     let (ahead, back) = (ahead.saturating_sub(1), back.saturating_sub(1));

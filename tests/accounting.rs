@@ -236,6 +236,36 @@ fn modulated_sequence_numbers_change_nothing() {
     );
 }
 
+/// What is estimated of a state that counted `packets` and `octets` and then sent `down` octets.
+fn estimated_of(packets: [u64; 2], octets: [u64; 2], payload: u32) -> [(u64, u64); 2] {
+    let st = connection(1).count(packets, octets);
+    let mut run = Run::new();
+    run.send(0, A, D::Obsd74, &[M::Ins(st)]);
+    let later = down(st, payload);
+    run.send(1000, A, D::Obsd74, &[M::upd_c(&later)]);
+    run.send(1000 + 86_400_000, A, D::Obsd74, &[M::del_c(&later)]);
+    let (out, _) = ended(&mut run);
+    let more = |n: usize| (out.packets[n] - packets[n], out.octets[n] - octets[n]);
+    [more(0), more(1)]
+}
+
+#[test]
+fn counted_packets_show_whether_they_have_time_stamps() {
+    // Ten segments; the other way acknowledges five times.
+    let stamped = estimated_of([20, 3], [20 * 52 + 8, 60 + 52 * 2], 14_480);
+    assert_eq!(stamped, [(5, 5 * 52), (10, 14_480 + 10 * 52)]);
+    let bare = estimated_of([20, 3], [20 * H + 20, 60 + 2 * H], 14_600);
+    assert_eq!(bare, [(5, 5 * H), (10, 14_600 + 10 * H)]);
+}
+
+#[test]
+fn a_handshake_does_not_show_how_long_the_segments_of_a_transfer_are() {
+    // Ten packets back with 50 octets each, then a hundred full segments.
+    let [ahead, back] = estimated_of([10, 11], [10 * H + 20, 11 * H + 20 + 500], 146_000);
+    assert_eq!(back, (100, 146_000 + 100 * H));
+    assert_eq!(ahead, (50, 50 * H));
+}
+
 #[test]
 fn segments_are_as_long_as_the_counted_ones() {
     let mut run = Run::new();
