@@ -215,6 +215,11 @@ impl Shape {
         Self(bits)
     }
 
+    /// Makes windows tell nothing from now on.
+    pub fn loosen(&mut self) {
+        self.0 |= Self::LOOSE;
+    }
+
     /// `max_mss` of the rule, rounded down; `None` if it has none.
     fn max_mss(self) -> Option<u16> {
         Some(u16::from(self.0 & 0x3f) * Self::UNIT).filter(|mss| *mss > 0)
@@ -358,6 +363,14 @@ impl Position {
         None
     }
 
+    /// Whether [`Self::follow`] takes nothing of a message because its numbers make no sense.
+    pub fn refuses(&self, [src, dst]: [Peer<'_>; 2]) -> bool {
+        self.marks & Self::UNTRACKED == 0
+            && (is_unheard_of(src)
+                || is_unheard_of(dst)
+                || !self.shape.is_loose() && !windows_fit(src, dst))
+    }
+
     /// Follows end `n`, 0 the initiator, from `lo` to `peer`: where it is now and what it sent;
     /// `None` if the message is behind.
     fn follow_end(&mut self, n: u8, lo: u32, peer: Peer<'_>, expected: u64) -> (u32, Option<Sent>) {
@@ -397,6 +410,12 @@ impl Position {
 /// Whether a step of more than half the sequence numbers is one forward after all.
 fn is_expected(step: u32, expected: u64) -> bool {
     u64::from(step).abs_diff(expected) <= expected / 2
+}
+
+/// Adds to `step`, which is modulo 2^32, the rounds that bring it nearest to `expected`.
+pub fn with_rounds(step: u64, expected: u64) -> u64 {
+    let rounds = (expected.saturating_sub(step).saturating_add(1 << 31)) >> 32;
+    step.saturating_add(rounds << 32)
 }
 
 /// Whether a peer's end of the connection is closed, by a FIN that is in its `seqlo`.

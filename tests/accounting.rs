@@ -354,6 +354,39 @@ fn no_damaged_octet_of_a_sequence_number_adds_more_than_a_window() {
     }
 }
 
+/// A download of `steps` seconds whose windows make no sense in those that `is_odd` names.
+fn with_odd_windows(steps: i64, is_odd: impl Fn(i64) -> bool) -> (Out, String) {
+    let mut run = Run::new();
+    let mut st = connection(1);
+    run.send(0, A, D::Obsd74, &[M::Ins(st)]);
+    for s in 1..=steps {
+        st = down(st, 1_000_000);
+        let mut told = st;
+        if is_odd(s) {
+            told.dst.seqhi = told.dst.seqlo.wrapping_add(1 << 30);
+        }
+        run.send(s * 1000, A, D::Obsd74, &[M::upd_c(&told)]);
+    }
+    run.send(steps * 1000 + 86_400_000, A, D::Obsd74, &[M::del_c(&st)]);
+    ended(&mut run)
+}
+
+#[test]
+fn what_refused_messages_told_of_shows_in_the_quality() {
+    assert_eq!(with_odd_windows(40, |s| s == 20).1, "estimated");
+    assert_eq!(with_odd_windows(40, |s| (20..25).contains(&s)).1, "partial");
+}
+
+#[test]
+fn windows_that_never_make_sense_are_not_looked_at_for_long() {
+    let (flow, quality) = with_odd_windows(40, |_| true);
+    assert!(flow.octets[1] > 40_000_000, "{flow:?}");
+    assert_eq!(quality, "partial");
+    let (flow, quality) = with_odd_windows(100, |s| s > 10);
+    assert!(flow.octets[1] > 100_000_000, "{flow:?}");
+    assert_eq!(quality, "estimated");
+}
+
 #[test]
 fn a_responder_first_heard_of_in_an_update_makes_its_flow_partial() {
     let mut first = connection(1).count([1, 0], [60, 0]);

@@ -300,15 +300,17 @@ impl Active {
 }
 
 /// What is left of `total` when `shown` went out, by direction: there is no record of packets
-/// without octets, so those stay.
-fn rest(total: &Counts, shown: Option<Shown>) -> Counts {
+/// without octets, so those stay. So do octets without packets while the flow goes on.
+fn rest(total: &Counts, shown: Option<Shown>, end: End) -> Counts {
     let mut rest = match shown {
         Some(shown) => total.minus(&shown.counts),
         None => *total,
     };
-    for (packets, octets) in rest.packets.iter_mut().zip(rest.octets) {
-        if octets == 0 {
+    for (packets, octets) in rest.packets.iter_mut().zip(&mut rest.octets) {
+        if *octets == 0 {
             *packets = 0;
+        } else if *packets == 0 && shown.is_some() && end == End::Active {
+            *octets = 0;
         }
     }
     rest
@@ -407,7 +409,7 @@ fn part(flow: &Flow, unit: u32, shown: Option<Shown>, times: impl Fn(Shown) -> T
         packets: flow.packets,
         octets: flow.octets,
     };
-    let Counts { packets, octets } = rest(&total, shown);
+    let Counts { packets, octets } = rest(&total, shown, flow.end);
     let times = shown.map_or(flow.times, times);
     Flow {
         packets,
@@ -439,7 +441,26 @@ mod tests {
             packets: [2, 0],
             octets: [400, 0],
         };
-        assert_eq!(rest(&total, Some(shown)), left);
-        assert_eq!(rest(&total, None), total);
+        assert_eq!(rest(&total, Some(shown), End::Active), left);
+        assert_eq!(rest(&total, None, End::Active), total);
+    }
+
+    #[test]
+    fn octets_without_packets_wait_for_a_part_that_has_some_or_for_the_end() {
+        let counts = |octets: u64| Counts {
+            packets: [3, 4],
+            octets: [octets, 400],
+        };
+        let shown = Some(Shown {
+            counts: counts(500),
+            last: Second::NEVER,
+        });
+        let nothing = Counts::default();
+        assert_eq!(rest(&counts(900), shown, End::Active), nothing);
+        let left = Counts {
+            octets: [400, 0],
+            ..nothing
+        };
+        assert_eq!(rest(&counts(900), shown, End::Deleted), left);
     }
 }
