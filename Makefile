@@ -66,10 +66,14 @@ setup:
 		command -v pkg-config >/dev/null 2>&1 || need="$$need pkg-config"; \
 		pkg-config --exists libpcap 2>/dev/null || \
 			[ -f /usr/include/pcap/pcap.h ] || need="$$need libpcap-dev"; \
+		command -v $(CARGO) >/dev/null 2>&1 || need="$$need @rust"; \
 		how="apt-get install -y --no-install-recommends"; \
 		if [ -n "$$need" ] && ! command -v apt-get >/dev/null 2>&1; then \
 			echo "pflow needs libpcap with its headers, a C compiler and pkg-config:" >&2; \
-			echo "please install what Debian calls$$need" >&2; \
+			echo "please install what Debian calls$${need%@rust}" >&2; \
+			case "$$need" in *@rust) \
+				echo "and Rust $(RUST) or later: https://rustup.rs" >&2;; \
+			esac; \
 			exit 1; \
 		fi;; \
 	FreeBSD) \
@@ -88,11 +92,22 @@ setup:
 		elif command -v doas >/dev/null 2>&1; then as=doas; \
 		else \
 			echo "packages are missing; please run as root:" >&2; \
-			echo "    $$how$$need" >&2; \
+			echo "    $$how$${need%@rust}" >&2; \
+			case "$$need" in *@rust) \
+				echo "and install Rust $(RUST) or later: Debian 12's rustc-web and cargo-web, or https://rustup.rs" >&2;; \
+			esac; \
 			exit 1; \
 		fi; \
+		case "$$how" in apt-get*) \
+			$$as apt-get update -q || exit 1; \
+			: "Debian 12 keeps a newer Rust than its own beside it, for browsers."; \
+			case "$$need" in *@rust) \
+				rust="rustc cargo"; \
+				! apt-cache show cargo-web >/dev/null 2>&1 || rust="rustc-web cargo-web"; \
+				need="$${need%@rust}$$rust";; \
+			esac;; \
+		esac; \
 		echo "$$as $$how$$need"; \
-		case "$$how" in apt-get*) $$as apt-get update -q || exit 1;; esac; \
 		$$as $$how$$need || { \
 			echo "could not install$$need; please try by hand:" >&2; \
 			echo "    $$how$$need" >&2; \

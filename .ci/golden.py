@@ -9,7 +9,8 @@ is not on the wire: their packets after the last of at most six UPD_C are told b
 comes when they are due already (expire 0). Those may end earlier than the kernel says, never later. For GOLDEN/live:
 check_flows.py of ../tools must be content, what is marked exact must be, and what is only listened to must come near
 the truth. For GOLDEN/dialects: every message against the truth beside it. For GOLDEN/malformed: each of the 420 packets a file is read whole
-or counted under one reason. Two replays must give the same datagrams. pflow_decode.py must find no fault.
+or counted under one reason. For GOLDEN/reports: the files are those that tests/reports.rs checks. For GOLDEN/kernel: every flow marked exact against the one that a running kernel
+exported of the same state. Two replays must give the same datagrams. pflow_decode.py must find no fault.
 """
 import collections, gzip, ipaddress, json, os, socket, struct, subprocess, sys, tempfile, threading
 
@@ -308,6 +309,74 @@ def active():
     verdict('active adds up', whole != parts and '%d keys differ' % len((whole - parts) | (parts - whole)))
 
 
+TIMEOUTS = ('tcp.first 20', 'tcp.opening 10', 'tcp.established 60', 'tcp.closing 15', 'tcp.finwait 8', 'tcp.closed 5', 'udp.first 10',
+            'udp.single 6', 'udp.multiple 10', 'icmp.first 6', 'icmp.error 4')
+# Of the firewall of golden/kernel: when it came up, and its interface of the states that came in.
+KERNEL_BOOT, KERNEL_IN = '1796010501.968434', 5
+
+
+def kernel_records(path):
+    """What the kernel exported as IPFIX: by addresses, ports and protocol, a list of (packets, octets, start, end, side of the firewall)."""
+    b, p, found = open(path, 'rb').read(), 24, collections.defaultdict(list)
+    while p < len(b):
+        n = struct.unpack_from('<I', b, p + 8)[0]
+        frame, p = b[p + 16:p + 16 + n], p + 16 + n
+        if frame[12:14] != b'\x08\0' or frame[23] != 17 or struct.unpack_from('>H', frame, 36)[0] != 9995:
+            continue
+        message = frame[42:42 + struct.unpack_from('>H', frame, 38)[0] - 8]
+        set_id, length = struct.unpack_from('>HH', message, 16)
+        layout = {256: '>4s4sIIQQQQHHxB', 257: '>16s16sIIQQQQHHxB'}.get(set_id)
+        for at in range(20, 16 + length, struct.calcsize(layout)) if layout else ():
+            src, dst, into, out, packets, octets, start, end, sport, dport, proto = struct.unpack_from(layout, message, at)
+            side = 'in' if KERNEL_IN in (into, out) else 'out'
+            found[src, dst, sport, dport, proto].append((packets, octets, start, end, side))
+    return found
+
+
+def kernel():
+    """The flows of a running OpenBSD kernel, and what it exported itself of the same states."""
+    for run, least in (('runA.listen', 2049), ('runA.solicit', 2762)):
+        theirs = kernel_records(unpacked('%s/kernel/%s.kernel-pflow.pcap.gz' % (GOLDEN, run)))
+        last = max(r[3] for rs in theirs.values() for r in rs)
+        capture = unpacked('%s/kernel/%s.wire.pcap.gz' % (GOLDEN, run))
+        words = [w for t in TIMEOUTS for w in ('-e', 'timeout ' + t)]
+        text = subprocess.run([PFLOW, '-b', KERNEL_BOOT, *words, '-r', capture, '-o', 'json'], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True).stdout
+        right = exact = same_time = unexpected = 0
+        octets, wrong = collections.defaultdict(lambda: [0, 0]), []
+        # The two states of a connection have one tuple. Those that count alike on the same side first: what passes
+        # through comes in on one side and goes out on the other, what the firewall itself sends does not.
+        ours = [json.loads(line) for line in text.splitlines()]
+        rows = []
+        for r in ours:
+            v6 = 'sourceIPv6Address' in r
+            ends = [ipaddress.ip_address(r[end + ('IPv6Address' if v6 else 'IPv4Address')]).packed for end in ('source', 'destination')]
+            rows.append(((*ends, r['sourceTransportPort'], r['destinationTransportPort'], r['protocolIdentifier']), r))
+        for equal, beside in ((True, True), (True, False), (False, True), (False, False)):
+            rest = []
+            for key, r in rows:
+                near = [t for t in theirs[key] if abs(t[2] - r['flowStartMilliseconds']) <= 1000 and (not beside or t[4] == r['direction']) and
+                        (not equal or t[:2] == (r['packetDeltaCount'], r['octetDeltaCount']))]
+                if not near:
+                    rest.append((key, r))
+                    continue
+                best = min(near, key=lambda t: (abs(t[3] - r['flowEndMilliseconds']), abs(t[1] - r['octetDeltaCount'])))
+                theirs[key].remove(best)
+                sums = octets[r['quality'], r['protocolIdentifier']]
+                sums[0], sums[1] = sums[0] + r['octetDeltaCount'], sums[1] + best[1]
+                if r['quality'] == 'exact':
+                    exact += 1
+                    right += equal
+                    same_time += best[2:4] == (r['flowStartMilliseconds'], r['flowEndMilliseconds'])
+                    wrong += [] if equal else [(key, best)]
+            rows = rest
+        # What the kernel still had in its buffer when the capture ended.
+        unexpected = [r for _, r in rows if r['flowEndMilliseconds'] < last - 35000]
+        verdict('kernel/%s exact' % run, (wrong or exact < least) and '%d of %d right, %r' % (right, exact, wrong[:1]))
+        verdict('kernel/%s unexpected' % run, unexpected and '%d, %r' % (len(unexpected), unexpected[:1]))
+        print('kernel/%s: %d of %d exact records right, times of %.3f the kernel\'s; octets of the kernel\'s: %s' % (
+            run, right, exact, same_time / exact, ', '.join('%s %s %.3f' % (q, p, o / t) for (q, p), (o, t) in sorted(octets.items()))))
+
+
 def malformed():
     for name in sorted(os.listdir(GOLDEN + '/malformed')):
         if not name.endswith('.pcap.gz'):
@@ -342,6 +411,16 @@ def dialects():
             verdict('dialects/%s flows' % name, sorted(text.splitlines()) != flows.setdefault(dialect, sorted(text.splitlines())) and 'differ from another framing')
 
 
+def reports():
+    """tests/reports.rs checks the same files."""
+    copies = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../testdata/reports')
+    for name in sorted(os.listdir(GOLDEN + '/reports')):
+        if name.endswith('.pcap'):
+            copy = os.path.join(copies, name)
+            same = os.path.exists(copy) and open(copy, 'rb').read() == open(GOLDEN + '/reports/' + name, 'rb').read()
+            verdict('reports/' + name, not same and 'testdata/reports has another, or none')
+
+
 states()
 forms()
 dialects()
@@ -349,5 +428,9 @@ live()
 passive()
 active()
 malformed()
+if os.path.isdir(GOLDEN + '/reports'):
+    reports()
+if os.path.isdir(GOLDEN + '/kernel'):
+    kernel()
 print('golden: %d passed, %d failed' % (passed, failed))
 sys.exit(failed > 0)

@@ -15,10 +15,11 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::counters::{
-    FlowCounters, InterfaceCounters, KeepCounters, PacketCounters, Reason, SolicitCounters, count,
+    FlowCounters, InterfaceCounters, KeepCounters, PacketCounters, ProtocolCounters, Reason,
+    SolicitCounters, count,
 };
 use crate::export::Outbox;
-use crate::flow::{Boot, End, Flow, Quality};
+use crate::flow::{Boot, End, Flow};
 use crate::interface::Interface;
 use crate::output::{Output, Printer};
 use crate::solicit::{self, Solicitor};
@@ -84,6 +85,10 @@ pub struct Engine {
     notices: Vec<String>,
     /// Keep files written.
     keep: KeepCounters,
+    /// The packet that is being read, while a CLR in it has states to end.
+    paused: Option<Box<Paused>>,
+    /// Where [`Self::finish_some`] goes on.
+    flushed: u32,
 }
 
 /// What a flow goes through once it is made.
@@ -94,7 +99,10 @@ struct Exporter {
     interfaces: Vec<Interface>,
     outbox: Outbox,
     printer: Printer,
+    /// Records, and flows left out. Those exported are counted below.
     counters: FlowCounters,
+    /// Flows exported by protocol and quality.
+    protocols: ProtocolCounters,
     /// What interfaces that are gone counted.
     gone: InterfaceCounters,
     /// Interfaces that exported parts of the flow that comes next, and the rest of it just now.
@@ -112,7 +120,18 @@ pub enum Sent {
     Failed,
 }
 
+/// Pieces of [`table::PIECE`] states that take some milliseconds.
+const PIECES: u32 = 16;
+
+/// So many octets to send and to print are much.
+const MUCH: usize = 1 << 20;
+
 impl Exporter {
+    /// Whether it is time to send and to print.
+    fn has_much(&mut self) -> bool {
+        self.outbox.len() + self.printer.buffer().len() >= MUCH
+    }
+
     fn begin_turn(&mut self) {
         for interface in &mut self.interfaces {
             interface.begin_turn();
@@ -170,9 +189,8 @@ impl Exporter {
         }
         let [octets, octets_back] = flow.octets;
         let all_octets = octets.saturating_add(octets_back);
-        note_quality(counters, flow.quality, all_octets);
-        count(&mut counters.exported, 1);
-        counters.octets = counters.octets.saturating_add(all_octets);
+        let quality = flow.quality as usize;
+        self.protocols.add(flow.tuple.proto, quality, all_octets);
         // A record for each direction with octets, of which one has some.
         let is_both = octets > 0 && octets_back > 0;
         count(&mut counters.records, 1 + u64::from(is_both));
@@ -187,6 +205,32 @@ impl Exporter {
         }
         self.printer.flow(flow, ifindex);
     }
+}
+
+/// What is known of a packet beside its messages.
+#[derive(Clone, Copy)]
+struct Reading {
+    now: Now,
+    arrival: Arrival,
+    stamp: Wall,
+    /// Which packet it is, if messages are printed.
+    number: u64,
+    source: Option<IpAddr>,
+    sender: SenderId,
+    /// Octets that the capture cut off.
+    missing: usize,
+    /// What its sender's earlier packets were written in.
+    remembered: Option<Dialect>,
+    /// The first error in it.
+    error: Option<Error>,
+    /// Where to go on.
+    from: pfsync::Position,
+}
+
+/// A packet of which some messages wait for a CLR before them.
+struct Paused {
+    reading: Reading,
+    payload: Vec<u8>,
 }
 
 /// A packet on its way into the table.
@@ -212,12 +256,41 @@ impl Reception<'_> {
         self.end(action);
         self.run.0 = creatorid;
     }
+
+    /// Takes in a message about the states of a creator that are kept by sender; false if it is of
+    /// another.
+    #[cold]
+    #[inline(never)]
+    fn take_by_sender(&mut self, dialect: Dialect, message: &Message<'_>) -> bool {
+        let creatorid = message.creatorid();
+        if !creatorid.is_some_and(|creatorid| self.table.is_by_sender(creatorid)) {
+            return false;
+        }
+        self.begin_run(creatorid, message.action());
+        self.run.1 = 1;
+        // No run: the next one comes here, too.
+        self.begin_run(None, message.action());
+        let exporter = &mut *self.exporter;
+        let printer = &mut exporter.printer;
+        printer.message(self.stamp, self.number, self.source, dialect, message);
+        let done = &mut |now, flow: &Flow| exporter.flow(now, flow);
+        self.table.apply_by_sender(&self.arrival, message, done);
+        true
+    }
 }
 
 impl Listener for Reception<'_> {
+    #[cold]
+    fn any_v5(&mut self) {
+        self.exporter.printer.begin_packet(true);
+    }
+
     #[inline(always)]
     fn begin(&mut self, dialect: Dialect) -> bool {
         self.arrival.dialect = dialect;
+        if self.table.tells_senders_apart() {
+            self.run.0 = None;
+        }
         self.table.is_large()
     }
 
@@ -231,6 +304,9 @@ impl Listener for Reception<'_> {
     fn message(&mut self, dialect: Dialect, message: Message<'_>) {
         let creatorid = message.creatorid();
         if creatorid != self.run.0 {
+            if self.table.tells_senders_apart() && self.take_by_sender(dialect, &message) {
+                return;
+            }
             self.begin_run(creatorid, message.action());
         }
         count(&mut self.run.1, 1);
@@ -245,6 +321,10 @@ impl Listener for Reception<'_> {
         table.apply(arrival, &message, &mut |now, flow| exporter.flow(now, flow));
     }
 
+    fn is_paused(&self) -> bool {
+        self.table.is_clearing()
+    }
+
     fn end(&mut self, action: Action) {
         let (creatorid, messages) = self.run;
         self.run.1 = 0;
@@ -252,17 +332,6 @@ impl Listener for Reception<'_> {
         let sender = self.table.sender_record(self.sender);
         sender.add_messages(creatorid, action, messages);
     }
-}
-
-/// Counts a flow of so many octets by what its counters are worth.
-fn note_quality(counters: &mut FlowCounters, quality: Quality, octets: u64) {
-    let (flows, sum) = match quality {
-        Quality::Exact => (&mut counters.exact, &mut counters.exact_octets),
-        Quality::Estimated => (&mut counters.estimated, &mut counters.estimated_octets),
-        Quality::Partial => (&mut counters.partial, &mut counters.partial_octets),
-    };
-    count(flows, 1);
-    *sum = sum.saturating_add(octets);
 }
 
 impl Engine {
@@ -292,6 +361,7 @@ impl Engine {
                 outbox: Outbox::default(),
                 printer: Printer::new(settings.output),
                 counters: FlowCounters::default(),
+                protocols: ProtocolCounters::default(),
                 gone: InterfaceCounters::default(),
                 served: Vec::new(),
             },
@@ -301,6 +371,8 @@ impl Engine {
             packets: PacketCounters::default(),
             notices: Vec::new(),
             keep: KeepCounters::default(),
+            paused: None,
+            flushed: 0,
         }
     }
 
@@ -387,6 +459,17 @@ impl Engine {
     /// Does what is due up to `now`, in order, each at its own due time. Nothing will be heard
     /// before `horizon`, which is `now` unless the future is known, as in a replay.
     pub fn handle_timeout(&mut self, now: Now, horizon: Uptime) {
+        while self.handle_some_timeouts(now, horizon) {}
+    }
+
+    /// [`Self::handle_timeout`] until there is much to send or some milliseconds were worked: then
+    /// true, and there may be more to do.
+    #[must_use]
+    pub fn handle_some_timeouts(&mut self, now: Now, horizon: Uptime) -> bool {
+        if self.is_behind() {
+            self.go_on();
+            return true;
+        }
         if self
             .latest
             .is_some_and(|then| horizon > then.uptime.after(GAP))
@@ -395,13 +478,23 @@ impl Engine {
         }
         self.latest = Some(now);
         let is_gap = self.gap_until.is_some_and(|until| until >= horizon);
+        let mut pieces = 0;
         while let Some(due) = self.poll_timeout().filter(|due| *due <= now.uptime) {
+            pieces += 1;
             let then = now.at(due);
             self.exporter.begin_turn();
             let Self {
                 table, exporter, ..
             } = self;
             table.handle_timeout(then, horizon, &mut |now, flow| exporter.flow(now, flow));
+            // What is due at one time goes before the timers of the interfaces at that time.
+            while table.poll_timeout().is_some_and(|next| next <= due) {
+                if exporter.has_much() || pieces >= PIECES {
+                    return true;
+                }
+                pieces += 1;
+                table.handle_timeout(then, horizon, &mut |now, flow| exporter.flow(now, flow));
+            }
             let Exporter {
                 interfaces, outbox, ..
             } = exporter;
@@ -416,11 +509,20 @@ impl Engine {
                 solicitor.take(then, &mut self.table);
                 solicitor.handle_timeout(then, &self.table);
             }
+            if self.exporter.has_much() || pieces >= PIECES {
+                return true;
+            }
         }
+        false
     }
 
-    /// Takes a packet in.
+    /// Takes a packet in. A CLR in it may end more states than should wait to be sent at once: then
+    /// [`Self::is_behind`], and the caller sends and calls [`Self::go_on`]. The next packet, the
+    /// next timers and the end wait until this one is read.
     pub fn handle_packet(&mut self, now: Now, packet: &Packet<'_>) {
+        while self.is_behind() {
+            self.go_on();
+        }
         let datagram = match link::datagram(packet.link, packet.frame, packet.wire_len) {
             Ok(datagram) => datagram,
             Err(skip) => {
@@ -442,16 +544,18 @@ impl Engine {
             ..
         } = self;
         exporter.begin_turn();
+        exporter.printer.begin_packet(false);
         let at = now.uptime_at(packet.stamp);
         let arrival = table.arrival(now, at, id, datagram.source.is_none());
+        let number = if exporter.printer.prints_messages() {
+            packets.packets() + 1
+        } else {
+            0
+        };
         let mut reception = Reception {
             arrival,
             stamp: packet.stamp,
-            number: if exporter.printer.prints_messages() {
-                packets.packets() + 1
-            } else {
-                0
-            },
+            number,
             source: datagram.source,
             sender: id,
             run: (creatorid, 0),
@@ -460,7 +564,96 @@ impl Engine {
             exporter,
         };
         let (payload, missing) = (datagram.payload, datagram.missing);
-        let outcome = pfsync::decode_to(payload, missing, remembered, &mut reception);
+        let from = pfsync::Position::default();
+        let outcome = pfsync::decode_to(payload, missing, remembered, from, &mut reception);
+        if let Some(from) = outcome.paused {
+            let reading = Reading {
+                now,
+                arrival,
+                stamp: packet.stamp,
+                number,
+                source: datagram.source,
+                sender: id,
+                missing,
+                remembered,
+                error: outcome.result.err(),
+                from,
+            };
+            self.pause(reading, payload);
+            return;
+        }
+        self.note_outcome(now, packet.stamp, id, outcome);
+    }
+
+    /// Whether a packet is half read: [`Self::go_on`].
+    #[inline]
+    pub fn is_behind(&self) -> bool {
+        self.paused.is_some()
+    }
+
+    /// Ends the next states of the CLR that a packet paused for, or reads what follows it.
+    pub fn go_on(&mut self) {
+        let Some(paused) = self.paused.take() else {
+            return;
+        };
+        let Self {
+            table, exporter, ..
+        } = self;
+        table.continue_clear(paused.reading.now, &mut |now, flow| {
+            exporter.flow(now, flow)
+        });
+        if table.is_clearing() {
+            self.paused = Some(paused);
+        } else {
+            let Paused { reading, payload } = *paused;
+            self.read_on(reading, &payload);
+        }
+    }
+
+    /// Reads the rest of a packet of pfsync, from where [`Reading::from`] says.
+    fn read_on(&mut self, mut reading: Reading, payload: &[u8]) {
+        let id = reading.sender;
+        let creatorid = self.table.sender_record(id).latest_creator();
+        let mut reception = Reception {
+            arrival: reading.arrival,
+            stamp: reading.stamp,
+            number: reading.number,
+            source: reading.source,
+            sender: id,
+            run: (creatorid, 0),
+            packets: &mut self.packets,
+            table: &mut self.table,
+            exporter: &mut self.exporter,
+        };
+        let mut outcome = pfsync::decode_to(
+            payload,
+            reading.missing,
+            reading.remembered,
+            reading.from,
+            &mut reception,
+        );
+        if let Some(error) = reading.error {
+            outcome.result = Err(error);
+        }
+        if let Some(from) = outcome.paused {
+            reading.from = from;
+            reading.error = outcome.result.err();
+            self.pause(reading, payload);
+            return;
+        }
+        self.note_outcome(reading.now, reading.stamp, id, outcome);
+    }
+
+    #[cold]
+    fn pause(&mut self, reading: Reading, payload: &[u8]) {
+        let payload = payload.to_vec();
+        self.paused = Some(Box::new(Paused { reading, payload }));
+    }
+
+    /// Notes how a packet was read, whose messages are all taken in.
+    #[inline(always)]
+    fn note_outcome(&mut self, now: Now, stamp: Wall, id: SenderId, outcome: pfsync::Outcome) {
+        let Self { table, packets, .. } = self;
         let record = table.sender_record(id);
         for counters in [packets, &mut record.packets] {
             match outcome.result {
@@ -468,7 +661,7 @@ impl Engine {
                 Err(error) => counters.note(Reason::from(error)),
             }
         }
-        record.last = packet.stamp;
+        record.last = stamp;
         if outcome.is_certain {
             record.dialect = outcome.dialect;
         }
@@ -476,11 +669,27 @@ impl Engine {
             && !record.is_version_logged
         {
             record.is_version_logged = true;
+            let sender = record.sender;
             self.notice(format!("pfsync from {sender}: {error}"));
+        }
+        if self.table.tells_senders_apart() {
+            self.log_shared_host_ids();
         }
         if let Some(solicitor) = &mut self.solicitor {
             solicitor.take(now, &mut self.table);
             solicitor.heard(now, self.table.record_of(id));
+        }
+    }
+
+    /// Says which host ids were found to be used twice.
+    #[cold]
+    fn log_shared_host_ids(&mut self) {
+        for shared in self.table.take_shared_host_ids() {
+            let [one, other] = shared.senders.map(|id| self.table.record_of(id).sender);
+            self.notice(format!(
+                "{one} and {other} both use host id {:08x}: its states are told apart by sender",
+                shared.creatorid
+            ));
         }
     }
 
@@ -611,19 +820,33 @@ impl Engine {
     /// Ends what the end of the program ends: states that are overdue, those alive if `flush active`
     /// asks for them, then records held.
     pub fn finish(&mut self, now: Now) {
+        while self.finish_some(now) {}
+    }
+
+    /// [`Self::finish`] until there is much to send: then true, and there is more to do.
+    #[must_use]
+    pub fn finish_some(&mut self, now: Now) -> bool {
+        if self.is_behind() {
+            self.go_on();
+            return true;
+        }
         let Self {
             table, exporter, ..
         } = self;
         exporter.begin_turn();
-        table.flush(now, self.is_flush_active, &mut |now, flow| {
-            exporter.flow(now, flow)
-        });
+        let is_active = self.is_flush_active;
+        let done = &mut |now, flow: &Flow| exporter.flow(now, flow);
+        if table.flush(now, is_active, &mut self.flushed, done) {
+            return true;
+        }
+        self.flushed = 0;
         let Exporter {
             interfaces, outbox, ..
         } = exporter;
         for interface in interfaces {
             interface.flush(now, outbox);
         }
+        false
     }
 
     /// The interfaces, in the order of their numbers.
@@ -702,7 +925,23 @@ impl Engine {
     }
 
     /// Flows on their way out.
-    pub fn flow_counters(&self) -> &FlowCounters {
-        &self.exporter.counters
+    pub fn flow_counters(&self) -> FlowCounters {
+        let all = self.exporter.protocols.all();
+        FlowCounters {
+            exported: all.flows(),
+            octets: all.octets(),
+            exact: all.exact,
+            exact_octets: all.exact_octets,
+            estimated: all.estimated,
+            estimated_octets: all.estimated_octets,
+            partial: all.partial,
+            partial_octets: all.partial_octets,
+            ..self.exporter.counters
+        }
+    }
+
+    /// The flows exported, by protocol and quality.
+    pub fn protocol_counters(&self) -> &ProtocolCounters {
+        &self.exporter.protocols
     }
 }

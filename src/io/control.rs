@@ -133,6 +133,16 @@ impl Listening {
     pub fn into_files(self) -> Vec<SocketFile> {
         self.files
     }
+
+    /// Leaves the files to the other process and keeps the sockets. After this nothing here looks
+    /// at a file any more: a process that gave up its rights would be killed for it (pledge(2)).
+    #[must_use]
+    pub fn without_files(mut self) -> Self {
+        for file in &mut self.files {
+            file.remover = Remover::OtherProcess;
+        }
+        self
+    }
 }
 
 /// The control sockets, for as long as it lives.
@@ -217,10 +227,21 @@ impl Control {
 pub struct SocketFile {
     path: PathBuf,
     inode: u64,
+    remover: Remover,
+}
+
+/// Who removes a socket's file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Remover {
+    ThisProcess,
+    OtherProcess,
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
+        if self.remover == Remover::OtherProcess {
+            return;
+        }
         if fs::symlink_metadata(&self.path).is_ok_and(|data| data.ino() == self.inode) {
             // The program ends: there is nobody to tell.
             let _ = fs::remove_file(&self.path);
@@ -270,6 +291,7 @@ fn listen(path: &Path, access: Access) -> io::Result<(UnixListener, SocketFile)>
             SocketFile {
                 path: path.to_owned(),
                 inode,
+                remover: Remover::ThisProcess,
             },
         )),
         Err(error) => {

@@ -16,7 +16,7 @@ use crate::solicit::Destination;
 /// IPPROTO_PFSYNC.
 const PFSYNC: i32 = 240;
 /// PFSYNC_DFLTTL; receivers drop anything else.
-const TTL: u32 = 255;
+const TTL: u8 = 255;
 /// IPTOS_LOWDELAY.
 const TOS: u32 = 0x10;
 
@@ -43,11 +43,13 @@ impl Raw {
         Ok(Self::new(v4, open_v6(name).ok()))
     }
 
-    /// Takes sockets that [`open_v4`] and [`open_v6`] opened, maybe in another process.
-    pub fn new(v4: OwnedFd, v6: Option<OwnedFd>) -> Self {
-        let v6 = v6.map(Socket::from).map(|socket| SocketV6 {
-            index: socket.multicast_if_v6().unwrap_or_default(),
-            socket,
+    /// Takes sockets that [`open_v4`] and [`open_v6`] opened, maybe in another process, the second
+    /// with the number of its interface. The socket is not asked for that: a process under
+    /// pledge(2) "inet" would be killed for it.
+    pub fn new(v4: OwnedFd, v6: Option<(OwnedFd, u32)>) -> Self {
+        let v6 = v6.map(|(socket, index)| SocketV6 {
+            socket: Socket::from(socket),
+            index,
         });
         Self {
             v4: Socket::from(v4),
@@ -109,28 +111,30 @@ pub fn open_v4(name: &str) -> io::Result<OwnedFd> {
         })
         .ok_or_else(|| io::Error::other("no such interface with an IPv4 address"))?;
     let socket = open(Domain::IPV4, name)?;
-    socket.set_ttl_v4(TTL)?;
+    socket.set_ttl_v4(TTL.into())?;
     socket.set_tos_v4(TOS)?;
-    socket.set_multicast_ttl_v4(TTL)?;
-    socket.set_multicast_loop_v4(false)?;
+    // Not by socket2, which passes ints: OpenBSD takes one octet only (ip_output.c,
+    // ip_setmoptions), and every other system takes one octet, too.
+    sys::set_octet_option(&socket, libc::IPPROTO_IP, libc::IP_MULTICAST_TTL, TTL)?;
+    sys::set_octet_option(&socket, libc::IPPROTO_IP, libc::IP_MULTICAST_LOOP, 0)?;
     socket.set_multicast_if_v4(&address)?;
     socket.bind(&SocketAddr::from((address, 0)).into())?;
     Ok(socket.into())
 }
 
-/// Opens the IPv6 socket on the interface called `name`.
+/// Opens the IPv6 socket on the interface called `name`, and tells the interface's number.
 ///
 /// # Errors
 /// There is no such interface, or the system refuses the socket.
-pub fn open_v6(name: &str) -> io::Result<OwnedFd> {
+pub fn open_v6(name: &str) -> io::Result<(OwnedFd, u32)> {
     let index = sys::interface_index(name)?;
     let socket = open(Domain::IPV6, name)?;
-    socket.set_unicast_hops_v6(TTL)?;
-    socket.set_multicast_hops_v6(TTL)?;
+    socket.set_unicast_hops_v6(TTL.into())?;
+    socket.set_multicast_hops_v6(TTL.into())?;
     socket.set_multicast_loop_v6(false)?;
     socket.set_multicast_if_v6(index)?;
     socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)).into())?;
-    Ok(socket.into())
+    Ok((socket.into(), index))
 }
 
 /// Keeps a peer's packets on the interface, too. Elsewhere the routes decide.

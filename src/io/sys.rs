@@ -132,6 +132,32 @@ pub(super) fn wait_readable(fd: &impl AsRawFd, timeout: Duration) -> io::Result<
     Ok(poll(&mut [Polled::new(fd, true, false)], timeout)? > 0)
 }
 
+/// Sets a socket option whose value is one octet.
+///
+/// # Errors
+/// What setsockopt(2) reports.
+pub(super) fn set_octet_option(
+    socket: &impl AsRawFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: u8,
+) -> io::Result<()> {
+    // SAFETY: the kernel reads the one octet that the length names.
+    let outcome = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            option,
+            (&raw const value).cast(),
+            1,
+        )
+    };
+    match outcome {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// The index of interface `name`.
 ///
 /// # Errors
@@ -145,13 +171,14 @@ pub(super) fn interface_index(name: &str) -> io::Result<u32> {
     }
 }
 
-/// The size that reads of a bpf device must have. Asked before pledge(2), which refuses it.
+/// The size of a bpf device's buffer, which on OpenBSD is also what each read must ask for. Asked
+/// before pledge(2), which refuses it.
 ///
 /// # Errors
 /// What ioctl(2) reports.
-#[cfg(target_os = "openbsd")]
+#[cfg(not(target_os = "linux"))]
 pub(super) fn bpf_buffer_len(fd: &impl AsRawFd) -> io::Result<usize> {
-    /// `_IOR('B', 102, u_int)` of net/bpf.h.
+    /// `_IOR('B', 102, u_int)` of net/bpf.h, the same on all BSDs.
     const BIOCGBLEN: libc::c_ulong = 0x4004_4266;
     let mut len: libc::c_uint = 0;
     // SAFETY: BIOCGBLEN writes one u_int.
@@ -159,6 +186,27 @@ pub(super) fn bpf_buffer_len(fd: &impl AsRawFd) -> io::Result<usize> {
         return Err(io::Error::last_os_error());
     }
     Ok(usize::try_from(len).unwrap_or(usize::MAX))
+}
+
+/// Makes a bpf device readable when its oldest packet has waited for `millis` milliseconds, where
+/// the system can. Asked before pledge(2), which refuses it.
+///
+/// # Errors
+/// What ioctl(2) reports: ENOTTY where it is not known.
+#[cfg(target_os = "openbsd")]
+pub(super) fn set_bpf_write_timeout(fd: &impl AsRawFd, millis: i32) -> io::Result<()> {
+    /// `_IOW('B', 126, struct timeval)` of net/bpf.h.
+    const BIOCSWTIMEOUT: libc::c_ulong = 0x8010_427e;
+    const _: () = assert!(size_of::<libc::timeval>() == 16);
+    let timeout = libc::timeval {
+        tv_sec: 0,
+        tv_usec: libc::suseconds_t::from(millis) * 1000,
+    };
+    // SAFETY: BIOCSWTIMEOUT reads one struct timeval.
+    match unsafe { libc::ioctl(fd.as_raw_fd(), BIOCSWTIMEOUT, &raw const timeout) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Reads a bpf device: `buffer` is cut to `len`, just the size that bpf insists on.
@@ -448,7 +496,12 @@ pub(super) fn receive(
     let mut room = nix::cmsg_space!([std::os::fd::RawFd; 1]);
     let mut parts = [io::IoSliceMut::new(octets)];
     let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut room), flags)?;
+    let message = loop {
+        match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut room), flags) {
+            Err(nix::errno::Errno::EINTR) => {}
+            other => break other?,
+        }
+    };
     let mut received = None;
     for part in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(descriptors) = part {

@@ -54,6 +54,8 @@ pub struct Output {
 pub struct Printer {
     output: Output,
     buffer: Vec<u8>,
+    /// Whether the dialect of the messages that come is one of several.
+    is_any_v5: bool,
 }
 
 impl Printer {
@@ -62,7 +64,13 @@ impl Printer {
         Self {
             output,
             buffer: Vec::new(),
+            is_any_v5: false,
         }
+    }
+
+    /// A packet begins: whether nothing tells whose version 5 its messages are in.
+    pub fn begin_packet(&mut self, is_any_v5: bool) {
+        self.is_any_v5 = is_any_v5;
     }
 
     /// What was printed; the caller clears it.
@@ -98,6 +106,7 @@ impl Printer {
             packet,
             sender,
             dialect,
+            is_any: self.is_any_v5,
         };
         match self.output.form {
             Form::Messages => {

@@ -239,15 +239,17 @@ impl Outside {
     }
 
     /// Ends what the end of the program ends. With a keep file that is nothing: states live on in
-    /// it, and what the interfaces hold goes out.
-    pub(super) fn finish(&mut self, engine: &mut Engine, now: Now) {
+    /// it, and what the interfaces hold goes out. True: there is something to send, and more to do.
+    #[must_use]
+    pub(super) fn finish_some(&mut self, engine: &mut Engine, now: Now) -> bool {
         if self.keeper.is_on() {
             self.finish_making();
             self.keeper
                 .collect(engine, now.uptime, &mut self.limiter, &mut self.log);
             self.keep_all(engine, now, true);
+            false
         } else {
-            engine.finish(now);
+            engine.finish_some(now)
         }
     }
 

@@ -74,6 +74,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, String> {
         parent: parent.clone(),
         adder,
         comeback: Comeback::default(),
+        is_stopping: false,
     };
     live.outside
         .keeper
@@ -108,6 +109,8 @@ struct LiveRun {
     adder: Adder,
     /// Captures that are lost.
     comeback: Comeback,
+    /// Whether a signal came to stop while something was half done.
+    is_stopping: bool,
 }
 
 impl LiveRun {
@@ -124,7 +127,7 @@ impl LiveRun {
         let mut asks = self.commands.asks();
         loop {
             self.drain();
-            if self.output.is_broken() {
+            if self.is_stopping || self.output.is_broken() {
                 // Whoever read it has gone, and with it the reason to run.
                 break;
             }
@@ -162,7 +165,7 @@ impl LiveRun {
                 },
                 default(wait) => {
                     let now = self.clock.now();
-                    self.engine.handle_timeout(now, now.uptime);
+                    self.handle_timeouts(now);
                     self.watch_silence(now);
                     self.watch_addresses(now);
                 }
@@ -196,9 +199,31 @@ impl LiveRun {
         }
     }
 
+    /// Does what is due, with a look at what else there is whenever there is much to send.
+    fn handle_timeouts(&mut self, now: Now) {
+        while self.engine.handle_some_timeouts(now, now.uptime) {
+            self.look();
+        }
+    }
+
+    /// In the middle of long work: sends what there is, and serves a signal and a client.
+    fn look(&mut self) {
+        self.drain();
+        match self.signals.try_recv() {
+            // The packet that is half read is read first.
+            Ok(Request::Stop) => self.is_stopping = true,
+            Ok(Request::Statistics) => self.log_statistics(),
+            Ok(Request::Reload) => self.reload(),
+            Err(_) => {}
+        }
+        if let Ok(ask) = self.commands.asks().try_recv() {
+            self.answer(ask);
+        }
+    }
+
     fn handle_batch(&mut self, batch: &Batch) {
         let now = self.clock.now();
-        self.engine.handle_timeout(now, now.uptime);
+        self.handle_timeouts(now);
         let messages = self.engine.packet_counters().messages();
         for (frame, octets) in batch.packets() {
             let packet = Packet {
@@ -208,6 +233,10 @@ impl LiveRun {
                 wire_len: frame.wire_len,
             };
             self.engine.handle_packet(now, &packet);
+            while self.engine.is_behind() {
+                self.look();
+                self.engine.go_on();
+            }
             self.outside.send_much(&mut self.engine);
         }
         if self.engine.packet_counters().messages() != messages {
@@ -329,7 +358,9 @@ impl LiveRun {
             self.handle_batch(&batch);
         }
         let now = self.clock.now();
-        self.outside.finish(&mut self.engine, now);
+        while self.outside.finish_some(&mut self.engine, now) {
+            self.drain();
+        }
         self.drain();
         let Outside {
             taps, log, clock, ..

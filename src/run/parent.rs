@@ -5,7 +5,8 @@
 //! child  --config--------> parent    reads the configuration's files, answers with its lines
 //!        --tap FILE------>           if the configuration names it: opens it, passes the descriptor
 //!        --bind ADDRESS--->          if it is a flowsrc of the configuration: the same
-//!        --raw4, raw6 IF->           if the configuration solicits there: the same
+//!        --raw4, raw6 IF->           if the configuration solicits there: the same, with the
+//!                                    number of the interface for raw6
 //!        --capture NAME--->          if the configuration names it: a process that reads it, and
 //!                                    what that writes to
 //!        --keep read, new->          opens the keep file, or the one beside it: the same
@@ -110,7 +111,12 @@ impl Parent {
     pub(super) fn open_raw(&self, name: &str) -> Result<Raw, String> {
         let mut asking = self.asking();
         let v4 = asking.open(&format!("{RAW4}{name}"))?;
-        Ok(Raw::new(v4, asking.open(&format!("{RAW6}{name}")).ok()))
+        // The answer is the number of the interface.
+        let v6 = match asking.ask(&format!("{RAW6}{name}")) {
+            Ok((index, Some(socket))) => index.parse().ok().map(|index| (socket, index)),
+            Ok((_, None)) | Err(_) => None,
+        };
+        Ok(Raw::new(v4, v6))
     }
 
     /// A capture that was lost, read by another process.
@@ -339,6 +345,7 @@ impl Guardian<'_> {
         let (octets, descriptor) = match self.handle(&request) {
             Ok(Opened::Text(text)) => (text, None),
             Ok(Opened::Descriptor(descriptor)) => (String::new(), Some(descriptor)),
+            Ok(Opened::Both(text, descriptor)) => (text, Some(descriptor)),
             Ok(Opened::Nothing) => (String::new(), None),
             Err(problem) => {
                 let octets = [&[REFUSED], problem.as_bytes()].concat();
@@ -404,7 +411,8 @@ impl Guardian<'_> {
             raw::open_v4(name).map_err(|error| error.to_string())?
         } else if let Some(name) = request.strip_prefix(RAW6) {
             check_solicit(&self.config, name)?;
-            raw::open_v6(name).map_err(|error| error.to_string())?
+            let (socket, index) = raw::open_v6(name).map_err(|error| error.to_string())?;
+            return Ok(Opened::Both(index.to_string(), socket));
         } else {
             return Err("unknown request".to_owned());
         };
@@ -423,6 +431,7 @@ enum Stop {
 enum Opened {
     Text(String),
     Descriptor(OwnedFd),
+    Both(String, OwnedFd),
     /// It is done, or there is nothing.
     Nothing,
 }

@@ -241,6 +241,12 @@ impl Replay {
                 wire_len: frame.wire_len,
             };
             self.engine.handle_packet(now, &packet);
+            while self.engine.is_behind() {
+                if let Some(ending) = self.look()? {
+                    return Ok(Some(ending));
+                }
+                self.engine.go_on();
+            }
             match self.pace {
                 None => self.outside.send_much(&mut self.engine),
                 Some(_) => self.outside.send(&mut self.engine),
@@ -258,6 +264,24 @@ impl Replay {
         match self.outside.print(&mut self.engine)? {
             Printed::Yes => Ok(None),
             Printed::BrokenPipe => Ok(Some(Ending::BrokenPipe)),
+        }
+    }
+
+    /// In the middle of long work: sends and prints if there is much, and serves a signal and a
+    /// client. Why the loop ends, if it does.
+    fn look(&mut self) -> Result<Option<Ending>, String> {
+        self.outside.send_much(&mut self.engine);
+        if self.engine.printed().len() >= PRINT_BUFFER
+            && self.outside.print(&mut self.engine)? == Printed::BrokenPipe
+        {
+            return Ok(Some(Ending::BrokenPipe));
+        }
+        if let Ok(ask) = self.asks.try_recv() {
+            self.answer(Ok(ask));
+        }
+        match self.signals.try_recv() {
+            Ok(request) => Ok(self.handle_request(Ok(request))),
+            Err(_) => Ok(None),
         }
     }
 
@@ -287,7 +311,11 @@ impl Replay {
                 if let Some(ending) = self.wait_until(then.wall)? {
                     return Ok(Err(ending));
                 }
-                self.engine.handle_timeout(then, target.uptime);
+                while self.engine.handle_some_timeouts(then, target.uptime) {
+                    if let Some(ending) = self.look()? {
+                        return Ok(Err(ending));
+                    }
+                }
                 self.clock = Some((clock.max(then.wall), boot));
                 self.outside.send(&mut self.engine);
             }
@@ -296,7 +324,11 @@ impl Replay {
             }
         }
         self.clock = Some((stamp, boot));
-        self.engine.handle_timeout(target, target.uptime);
+        while self.engine.handle_some_timeouts(target, target.uptime) {
+            if let Some(ending) = self.look()? {
+                return Ok(Err(ending));
+            }
+        }
         Ok(Ok(target))
     }
 
@@ -370,7 +402,14 @@ impl Replay {
     fn finish(mut self, ending: &Ending) -> Result<ExitCode, String> {
         self.bar.finish_and_clear();
         if let Some(now) = self.now() {
-            self.outside.finish(&mut self.engine, now);
+            while self.outside.finish_some(&mut self.engine, now) {
+                self.outside.send_much(&mut self.engine);
+                if self.engine.printed().len() >= PRINT_BUFFER
+                    && self.outside.print(&mut self.engine)? == Printed::BrokenPipe
+                {
+                    break;
+                }
+            }
         }
         let printed = self.outside.drain(&mut self.engine)?;
         let Outside {

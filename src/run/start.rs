@@ -117,7 +117,7 @@ pub(super) fn start(options: &Options) -> Result<Started, String> {
         log,
         parent,
         lifeline,
-        listening,
+        listening: listening.without_files(),
         null,
     })))
 }
@@ -187,6 +187,12 @@ fn open_live(name: &str, joins: bool, log: &mut Log) -> Result<Live, String> {
     let live = Live::open(name, joins).map_err(|error| format!("{name}: {error}"))?;
     if let Some(problem) = live.join_problem() {
         log.warn(&format!("{name}: multicast group not joined: {problem}"));
+    }
+    #[cfg(not(target_os = "linux"))]
+    if let Some((given, asked)) = live.short_buffer() {
+        log.info(&format!(
+            "{name}: kernel buffer of {given} octets, not {asked}: net.bpf.maxbufsize is less"
+        ));
     }
     Ok(live)
 }

@@ -1,14 +1,19 @@
-//! Where each state is, by its id.
+//! Where each state is, by its id, and which states a CLR is about.
 //!
 //! ```text
 //! id, creatorid --> block of 16 ids --hash table--> page --> place of each of them
+//! number of an interface name of a creator --> list of its pages
 //! ```
+//! A page has states of one interface name only. A block whose states bear several has a page for
+//! each, in a ring. So a CLR, which names a creator and perhaps an interface, walks pages of states
+//! that it ends and no others, and what that needs is kept once a page, not once a state.
+//!
 //! Firewalls count their states up: what comes next mostly is of the block that came last, and states
 //! that came together mostly go together. So an insert and a delete each begin with the page that the
 //! last one was about, and one of 16 has to search; with a hash table of states it took 100
 //! instructions more to learn one and delete it, and with a million alive half as much time again. A
-//! page with one state left takes as much as with all of them, about 94 octets. Where states live as
-//! chance has it that comes to 20 a state.
+//! page with one state left takes as much as with all of them, about 110 octets. Where states live as
+//! chance has it that comes to 23 a state.
 //!
 //! A hash table has to grow from time to time, and then moves all it holds at once. So there are
 //! [`PARTS`] of them, each of which grows by itself in a few milliseconds, even if every state has a
@@ -20,12 +25,14 @@
 //! take half. What that comes to is known from their number ([`Index::octets_of`]), but for chance:
 //! an index that is larger will not be seen, as long as nobody knows what hashes are made of.
 
+use std::collections::HashMap;
 use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
+use super::names::FORGOTTEN;
 use crate::slab::{CHUNK, NONE, Slab};
 use crate::state::StateId;
 
@@ -63,8 +70,8 @@ impl Block {
     }
 }
 
-/// Where the states of a block are. The parts of that stand for themselves, and so `held` where it
-/// would be padded.
+/// Where the states of a block are that bear one interface name. The parts of the block stand for
+/// themselves, and so `held` where it would be padded.
 #[derive(Clone, Copy, Debug)]
 struct Page {
     number: u64,
@@ -73,9 +80,20 @@ struct Page {
     held: u32,
     /// Place of each, or NONE.
     places: [u32; IDS],
+    /// Neighbours in the list of its name, a ring; NONE: it is in none.
+    before: u32,
+    behind: u32,
+    /// The next page of the same block, a ring.
+    sibling: u32,
+    /// Number of the name.
+    ifname: u16,
 }
 
-const _: () = assert!(size_of::<Page>() == 80);
+const _: () = assert!(size_of::<Page>() == 96);
+
+/// Most creators of states whose name was forgotten that have a list; a CLR of a further one does
+/// not end such states.
+const MAX_FORGOTTEN: usize = 1 << 14;
 
 impl Page {
     #[inline(always)]
@@ -91,6 +109,7 @@ impl Page {
 #[derive(Clone, Copy)]
 struct Opened {
     block: Block,
+    ifname: u16,
     page: u32,
 }
 
@@ -101,6 +120,7 @@ impl Opened {
             number: u64::MAX,
             creatorid: 0,
         },
+        ifname: FORGOTTEN,
         page: NONE,
     };
 }
@@ -109,6 +129,10 @@ impl Opened {
 pub(super) struct Index {
     parts: Box<[HashTable<u32>; PARTS]>,
     pages: Slab<Page>,
+    /// The first page of each name, or NONE, by the name's number.
+    named: Vec<u32>,
+    /// The first page of the states whose name was forgotten, by creator.
+    forgotten: HashMap<u32, u32>,
     len: usize,
     hasher: RandomState,
     /// What the last insert was about.
@@ -122,6 +146,8 @@ impl Default for Index {
         Self {
             parts: Box::new([const { HashTable::new() }; PARTS]),
             pages: Slab::default(),
+            named: Vec::new(),
+            forgotten: HashMap::new(),
             len: 0,
             hasher: RandomState::default(),
             inserted: Opened::NONE,
@@ -182,23 +208,126 @@ impl Index {
         self.pages.chunks()
     }
 
-    /// Whether to insert `id` may take a new chunk of pages: unless it continues what came last or
-    /// another page is free.
+    /// Whether to insert `id` of `ifname` may take a new chunk of pages: unless it continues what came
+    /// last or another page is free.
     #[inline(always)]
-    pub(super) fn may_take_chunk_for(&self, id: StateId) -> bool {
-        self.inserted.block != Block::of(id).0 && self.pages.is_out()
+    pub(super) fn may_take_chunk_for(&self, id: StateId, ifname: u16) -> bool {
+        self.pages.is_out() && !self.continues(Block::of(id).0, ifname)
     }
 
-    /// Whether `id` has a page, whoever else is in it.
-    pub(super) fn has_page(&self, id: StateId) -> bool {
-        self.page(Block::of(id).0).is_some()
+    /// Whether a state of this block and name goes where the last one went.
+    #[inline(always)]
+    fn continues(&self, block: Block, ifname: u16) -> bool {
+        self.inserted.block == block && self.inserted.ifname == ifname
     }
 
-    /// The states in the page of `id`: their places.
+    /// Whether there is a page for `id` of `ifname`, whoever else is in it.
+    pub(super) fn has_page(&self, id: StateId, ifname: u16) -> bool {
+        let first = self.page(Block::of(id).0);
+        first.is_some_and(|first| self.sibling_of(first, ifname).is_some())
+    }
+
+    /// The page of `ifname` among the siblings of `first`.
+    fn sibling_of(&self, first: u32, ifname: u16) -> Option<u32> {
+        let mut siblings = self.siblings(first);
+        siblings.find(|page| self.pages[*page].ifname == ifname)
+    }
+
+    /// All pages of the block of `first`, `first` first.
+    fn siblings(&self, first: u32) -> impl Iterator<Item = u32> + '_ {
+        let next = move |page: &u32| Some(self.pages[*page].sibling).filter(|next| *next != first);
+        std::iter::successors(Some(first), next)
+    }
+
+    /// The states in the page where `id` is held: their places.
     pub(super) fn neighbours(&self, id: StateId) -> impl Iterator<Item = u32> + use<> {
-        let page = self.page(Block::of(id).0);
+        let (block, nth) = Block::of(id);
+        let mut siblings = self
+            .page(block)
+            .into_iter()
+            .flat_map(|first| self.siblings(first));
+        let page = siblings.find(|page| self.pages[*page].places[nth] != NONE);
+        self.held_of(page)
+    }
+
+    /// The places of the states in a page.
+    fn held_of(&self, page: Option<u32>) -> impl Iterator<Item = u32> + use<> {
         let places = page.map_or([NONE; IDS], |page| self.pages[page].places);
         places.into_iter().filter(|place| *place != NONE)
+    }
+
+    /// The states in the oldest page of `ifname`, a creator's; nothing if no state bears it.
+    pub(super) fn oldest_of(
+        &self,
+        creatorid: u32,
+        ifname: u16,
+    ) -> impl Iterator<Item = u32> + use<> {
+        let first = match ifname {
+            FORGOTTEN => self.forgotten.get(&creatorid),
+            _ => self.named.get(usize::from(ifname)),
+        };
+        self.held_of(first.copied().filter(|first| *first != NONE))
+    }
+
+    /// Where the first page of a list stands; `None`: there is no room for one more list.
+    fn first_of(&mut self, creatorid: u32, ifname: u16) -> Option<&mut u32> {
+        if ifname == FORGOTTEN {
+            if self.forgotten.len() >= MAX_FORGOTTEN && !self.forgotten.contains_key(&creatorid) {
+                return None;
+            }
+            return Some(self.forgotten.entry(creatorid).or_insert(NONE));
+        }
+        let number = usize::from(ifname);
+        if number >= self.named.len() {
+            self.named.resize(number + 1, NONE);
+        }
+        self.named.get_mut(number)
+    }
+
+    /// Appends a page to the list of its name.
+    fn enlist(&mut self, page: u32) {
+        let Page {
+            creatorid, ifname, ..
+        } = self.pages[page];
+        let Some(first) = self.first_of(creatorid, ifname) else {
+            return;
+        };
+        if *first == NONE {
+            *first = page;
+            let page_at = &mut self.pages[page];
+            (page_at.before, page_at.behind) = (page, page);
+            return;
+        }
+        let first = *first;
+        let last = self.pages[first].before;
+        let new = &mut self.pages[page];
+        (new.before, new.behind) = (last, first);
+        self.pages[last].behind = page;
+        self.pages[first].before = page;
+    }
+
+    /// Takes a page out of the list of its name.
+    fn delist(&mut self, page: u32) {
+        let Page {
+            creatorid,
+            ifname,
+            before,
+            behind,
+            ..
+        } = self.pages[page];
+        if before == NONE {
+            return;
+        }
+        self.pages[before].behind = behind;
+        self.pages[behind].before = before;
+        let is_last = behind == page;
+        if is_last && ifname == FORGOTTEN {
+            self.forgotten.remove(&creatorid);
+        } else if let Some(first) = self.first_of(creatorid, ifname)
+            && *first == page
+        {
+            *first = if is_last { NONE } else { behind };
+        }
     }
 
     /// The place of `id`.
@@ -215,19 +344,31 @@ impl Index {
         self.held(self.page(block)?, nth)
     }
 
-    /// The place that the `nth` id of a page has.
+    /// The place that the `nth` id of a page or of one of its siblings has.
     #[inline(always)]
     fn held(&self, page: u32, nth: usize) -> Option<u32> {
-        Some(self.pages[page].places[nth]).filter(|place| *place != NONE)
+        let Page {
+            places, sibling, ..
+        } = &self.pages[page];
+        match places[nth] {
+            NONE if *sibling == page => None,
+            NONE => self.held_by_sibling(page, nth),
+            place => Some(place),
+        }
     }
 
-    /// Adds a state that is not held yet.
+    #[cold]
+    fn held_by_sibling(&self, page: u32, nth: usize) -> Option<u32> {
+        let mut places = self.siblings(page).map(|page| self.pages[page].places[nth]);
+        places.find(|place| *place != NONE)
+    }
+
+    /// Adds a state that is not held yet and bears the name with number `ifname`.
     #[inline(always)]
-    pub(super) fn insert(&mut self, id: StateId, place: u32) {
+    pub(super) fn insert(&mut self, id: StateId, ifname: u16, place: u32) {
         let (block, nth) = Block::of(id);
-        if self.inserted.block != block {
-            let page = self.page_to_be(block);
-            self.inserted = Opened { block, page };
+        if !self.continues(block, ifname) {
+            self.inserted = self.page_to_be(block, ifname);
         }
         let page = &mut self.pages[self.inserted.page];
         page.places[nth] = place;
@@ -241,13 +382,12 @@ impl Index {
     pub(super) fn take(&mut self, id: StateId) -> Option<u32> {
         let (block, nth) = Block::of(id);
         if self.taken.block != block {
-            let page = self.page(block)?;
-            self.taken = Opened { block, page };
+            self.taken = self.opened(block, self.page(block)?);
         }
         let page = &mut self.pages[self.taken.page];
         let place = std::mem::replace(&mut page.places[nth], NONE);
         if place == NONE {
-            return None;
+            return self.take_from_sibling(id, nth);
         }
         // It was counted when it came.
         self.len = self.len.wrapping_sub(1);
@@ -258,7 +398,29 @@ impl Index {
         Some(place)
     }
 
-    /// The page of `block`, if it has one.
+    #[inline(always)]
+    fn opened(&self, block: Block, page: u32) -> Opened {
+        let ifname = self.pages[page].ifname;
+        Opened {
+            block,
+            ifname,
+            page,
+        }
+    }
+
+    /// [`Self::take`] of the `nth` id of its block that is not in the page that was looked at.
+    #[cold]
+    #[inline(never)]
+    fn take_from_sibling(&mut self, id: StateId, nth: usize) -> Option<u32> {
+        let Opened { block, page, .. } = self.taken;
+        let page = self
+            .siblings(page)
+            .find(|page| self.pages[*page].places[nth] != NONE)?;
+        self.taken = self.opened(block, page);
+        self.take(id)
+    }
+
+    /// A page of `block`, if it has one.
     #[inline(always)]
     fn page(&self, block: Block) -> Option<u32> {
         if self.inserted.block == block {
@@ -277,38 +439,73 @@ impl Index {
         self.parts[part(hash)].find(hash, is_it).copied()
     }
 
-    /// The page of `block`, a new one if it has none.
+    /// The page of `block` for `ifname`, a new one if it has none.
     #[inline(never)]
-    fn page_to_be(&mut self, block: Block) -> u32 {
+    fn page_to_be(&mut self, block: Block, ifname: u16) -> Opened {
+        let page = self.page_of_block(block, ifname);
+        Opened {
+            block,
+            ifname,
+            page,
+        }
+    }
+
+    fn page_of_block(&mut self, block: Block, ifname: u16) -> u32 {
+        let next = self.pages.upcoming();
+        let new = Page {
+            number: block.number,
+            creatorid: block.creatorid,
+            held: 0,
+            places: [NONE; IDS],
+            before: NONE,
+            behind: NONE,
+            sibling: next,
+            ifname,
+        };
         let (hasher, pages) = (&self.hasher, &self.pages);
         let is_it = |page: &u32| pages[*page].block() == block;
         let hash_of = |page: &u32| hash(hasher, pages[*page].block());
         let hash = hash(hasher, block);
         match self.parts[part(hash)].entry(hash, is_it, hash_of) {
-            Entry::Occupied(page) => *page.get(),
+            Entry::Occupied(first) => {
+                let first = *first.get();
+                if let Some(page) = self.sibling_of(first, ifname) {
+                    return page;
+                }
+                let sibling = std::mem::replace(&mut self.pages[first].sibling, next);
+                self.pages.insert(Page { sibling, ..new });
+            }
             Entry::Vacant(vacant) => {
-                let page = self.pages.insert(Page {
-                    number: block.number,
-                    creatorid: block.creatorid,
-                    held: 0,
-                    places: [NONE; IDS],
-                });
-                vacant.insert(page);
-                page
+                self.pages.insert(new);
+                vacant.insert(next);
             }
         }
+        self.enlist(next);
+        next
     }
 
     /// Frees a page in which no state is left.
     #[inline(never)]
-    fn free(&mut self, Opened { block, page }: Opened) {
+    fn free(&mut self, Opened { block, page, .. }: Opened) {
         let hash = hash(&self.hasher, block);
         let is_it = |other: &u32| *other == page;
-        let entry = self.parts[part(hash)].find_entry(hash, is_it);
-        debug_assert!(entry.is_ok());
-        if let Ok(entry) = entry {
-            entry.remove();
+        let sibling = self.pages[page].sibling;
+        let is_alone = sibling == page;
+        let before = self
+            .siblings(sibling)
+            .find(|one| self.pages[*one].sibling == page);
+        if let Some(before) = before {
+            self.pages[before].sibling = sibling;
         }
+        // Of several siblings one stands for all.
+        match self.parts[part(hash)].find_entry(hash, is_it) {
+            Ok(entry) if is_alone => {
+                entry.remove();
+            }
+            Ok(mut entry) => *entry.get_mut() = sibling,
+            Err(_) => debug_assert!(!is_alone),
+        }
+        self.delist(page);
         self.pages.free(page);
         for opened in [&mut self.inserted, &mut self.taken] {
             if opened.page == page {
@@ -352,6 +549,7 @@ mod tests {
     #[derive(Default)]
     struct Model {
         places: HashMap<(u32, u64), u32>,
+        names: HashMap<u32, u16>,
     }
 
     impl Model {
@@ -359,6 +557,26 @@ mod tests {
             let blocks = self.places.keys();
             let blocks = blocks.map(|(creatorid, id)| (*creatorid, id / IDS as u64));
             blocks.collect::<std::collections::HashSet<_>>().len()
+        }
+
+        /// Every list has just the states of its name.
+        fn check_lists(&self, index: &Index) {
+            let mut listed = 0;
+            for (number, &first) in index.named.iter().enumerate() {
+                let mut page = first;
+                while page != NONE {
+                    for place in index.held_of(Some(page)) {
+                        assert_eq!(usize::from(self.names[&place]), number);
+                        listed += 1;
+                    }
+                    page = index.pages[page].behind;
+                    assert_eq!(index.pages[index.pages[page].before].behind, page);
+                    if page == first {
+                        break;
+                    }
+                }
+            }
+            assert_eq!(listed, self.places.len());
         }
     }
 
@@ -377,6 +595,8 @@ mod tests {
                 creatorid: step / 7 % 5,
             };
             let key = (id.creatorid, id.id);
+            // Two names of each creator, in no order.
+            let name = u16::try_from(2 * id.creatorid + 1 + (step >> 3) % 2).unwrap();
             assert_eq!(index.find(id), model.places.get(&key).copied(), "{id}");
             assert_eq!(index.find_nearby(id), index.find(id), "{id}");
             if step % 5 == 4 || model.places.contains_key(&key) {
@@ -384,13 +604,15 @@ mod tests {
                 assert_eq!(index.take(id), None);
                 assert_eq!(index.find(id), None);
             } else {
-                index.insert(id, step);
+                index.insert(id, name, step);
                 model.places.insert(key, step);
+                model.names.insert(step, name);
             }
             assert_eq!(index.len(), model.places.len());
             if step % 1000 == 0 {
                 let pages: usize = index.parts.iter().map(HashTable::len).sum();
                 assert_eq!(pages, model.blocks());
+                model.check_lists(&index);
                 for (&(creatorid, id), &place) in &model.places {
                     assert_eq!(index.find(StateId { id, creatorid }), Some(place));
                 }
@@ -403,14 +625,14 @@ mod tests {
     fn a_page_that_was_freed_is_nobodys_until_it_is_used_again() {
         let mut index = Index::default();
         let id = |id| StateId { id, creatorid: 1 };
-        index.insert(id(3), 7);
+        index.insert(id(3), 1, 7);
         assert_eq!(index.take(id(3)), Some(7));
         // The same block, after its page went.
-        index.insert(id(4), 8);
+        index.insert(id(4), 1, 8);
         assert_eq!(index.find(id(4)), Some(8));
         assert_eq!(index.take(id(4)), Some(8));
         // Another block gets that page.
-        index.insert(id(20), 9);
+        index.insert(id(20), 1, 9);
         assert_eq!(index.find_nearby(id(4)), None);
         assert_eq!(index.take(id(4)), None);
         assert_eq!(index.find(id(20)), Some(9));
@@ -423,14 +645,33 @@ mod tests {
         let id = |id, creatorid| StateId { id, creatorid };
         let all = [(31, 1), (32, 1), (47, 1), (40, 1), (48, 1), (40, 2)];
         for (place, (number, creatorid)) in (0..).zip(all) {
-            index.insert(id(number, creatorid), place);
+            index.insert(
+                id(number, creatorid),
+                u16::try_from(creatorid).unwrap(),
+                place,
+            );
         }
         let of = |index: &Index, number| index.neighbours(id(number, 1)).collect::<Vec<_>>();
-        assert_eq!(of(&index, 35), [1, 3, 2]);
-        assert_eq!(of(&index, 16), [0]);
+        assert_eq!(of(&index, 32), [1, 3, 2]);
+        assert_eq!(of(&index, 31), [0]);
         index.take(id(32, 1));
         assert_eq!(of(&index, 40), [3, 2]);
-        assert!(of(&index, 64).is_empty());
+        assert!(of(&index, 64).is_empty() && of(&index, 35).is_empty());
+    }
+
+    #[test]
+    fn states_whose_name_was_forgotten_are_listed_by_creator() {
+        let mut index = Index::default();
+        let id = |id, creatorid| StateId { id, creatorid };
+        for (place, creatorid) in [(0, 1), (1, 2), (2, 1)] {
+            index.insert(id(100 * u64::from(place), creatorid), FORGOTTEN, place);
+        }
+        let of = |index: &Index, creator| index.oldest_of(creator, FORGOTTEN).collect::<Vec<_>>();
+        assert_eq!((of(&index, 1), of(&index, 2)), (vec![0], vec![1]));
+        index.take(id(0, 1));
+        assert_eq!(of(&index, 1), [2]);
+        index.take(id(200, 1));
+        assert!(of(&index, 1).is_empty() && index.forgotten.len() == 1);
     }
 
     #[test]
@@ -443,7 +684,7 @@ mod tests {
         };
         let held = 2 * CHUNK as u64;
         for n in 0..40 * held {
-            index.insert(id(n), 0);
+            index.insert(id(n), 1, 0);
             if let Some(old) = (n + 1).checked_sub(held) {
                 index.take(id(old));
             }

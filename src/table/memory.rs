@@ -231,10 +231,11 @@ impl Table {
     pub(super) fn make_page_room(
         &mut self,
         id: StateId,
+        ifname: u16,
         now: Now,
         done: &mut impl FnMut(Now, &Flow),
     ) {
-        if self.has_room_for_page(id) {
+        if self.has_room_for_page(id, ifname) {
             return;
         }
         let Some(longest) = self.queues.longest_idle(&self.slots) else {
@@ -247,9 +248,9 @@ impl Table {
         }
     }
 
-    /// Whether `id` has a page or there is room for one more, if need be in a new chunk.
-    pub(super) fn has_room_for_page(&mut self, id: StateId) -> bool {
-        if !self.index.may_take_chunk_for(id) || self.index.has_page(id) {
+    /// Whether `id` of `ifname` has a page or there is room for one more, if need be in a new chunk.
+    pub(super) fn has_room_for_page(&mut self, id: StateId, ifname: u16) -> bool {
+        if !self.index.may_take_chunk_for(id, ifname) || self.index.has_page(id, ifname) {
             return true;
         }
         let chunks = self.index.chunks();

@@ -27,6 +27,7 @@ mod ending;
 mod estimates;
 mod full;
 mod held;
+mod host_ids;
 mod index;
 mod keep;
 mod memory;
@@ -42,6 +43,7 @@ use std::time::Duration;
 
 pub use ending::DELETED;
 pub use held::Held;
+pub use host_ids::SharedHostId;
 pub use keep::{KeepCursor, Restore};
 pub use memory::{Bound, MIN_OCTETS};
 pub use senders::{CreatorRecord, MAX_CREATORS, MAX_SENDERS, Sender, SenderId, SenderRecord};
@@ -57,6 +59,7 @@ use crate::wire::pfsync::{Clear, Compressed, Dialect, Message};
 use active::Active;
 use departed::Departed;
 use full::Kind;
+use host_ids::HostIds;
 use index::Index;
 use keep::Doubtful;
 use memory::Memory;
@@ -111,6 +114,22 @@ pub struct Arrival {
     is_pfsync0: bool,
 }
 
+/// States that are ended at a time: what they make is then sent, and others have their turn.
+pub const PIECE: u32 = 256;
+
+/// What a CLR has to do.
+#[derive(Clone, Copy, Debug)]
+enum Clearing {
+    /// End states.
+    End {
+        creatorid: u32,
+        /// The number of its interface's name, if it has one.
+        only: Option<u16>,
+    },
+    /// Tell a creator's states apart by sender, then end its own sender's.
+    Separate { creatorid: u32, clear: Clear },
+}
+
 /// The states.
 pub struct Table {
     settings: Settings,
@@ -131,6 +150,12 @@ pub struct Table {
     active: Active,
     /// States read back after a crash that nothing was heard of yet.
     doubtful: Doubtful,
+    /// The last CLR, while it has states to end.
+    clearing: Option<Clearing>,
+    /// What is to be cleared after that.
+    next_clear: Option<Clear>,
+    /// Creators whose states are told apart by sender.
+    host_ids: HostIds,
     /// Uptime in seconds that slots count from: when the first state was learned.
     epoch: Option<i64>,
     /// What happened lately, if somebody watches.
@@ -158,6 +183,9 @@ impl Table {
             newest: Newest::default(),
             active: Active::default(),
             doubtful: Doubtful::default(),
+            clearing: None,
+            next_clear: None,
+            host_ids: HostIds::default(),
             epoch: None,
             events: None,
             counters: TableCounters::default(),
@@ -217,8 +245,9 @@ impl Table {
         let mut states = BTreeMap::new();
         for place in (0..self.slots.places()).filter(|place| self.is_held(*place)) {
             let slot = &self.slots[place];
+            let creatorid = self.wire_id(slot.state_id()).creatorid;
             *states
-                .entry((SenderId(slot.sender), slot.creatorid))
+                .entry((SenderId(slot.sender), creatorid))
                 .or_default() += 1;
         }
         states
@@ -253,9 +282,10 @@ impl Table {
     /// `horizon` is how far the clock is about to move with nothing to be heard in between: a
     /// state that will not be heard of for an hour has ended when it was due, any other is kept
     /// back for that long.
+    /// At most [`PIECE`] states are looked at; then [`Self::poll_timeout`] is still not later than `now`.
     pub fn handle_timeout(&mut self, now: Now, horizon: Uptime, done: &mut impl FnMut(Now, &Flow)) {
         self.handle_active(now, done);
-        loop {
+        for _ in 0..PIECE {
             let Self {
                 queues,
                 slots,
@@ -292,21 +322,9 @@ impl Table {
             Message::Update(state) => self.full_state(arrival, state, Kind::Update, done),
             Message::Delete(state) => self.full_state(arrival, state, Kind::Delete, done),
             Message::UpdateCompressed(update) => self.update_compressed(arrival, update),
-            Message::DeleteCompressed(id) => match self.index.take(*id) {
-                Some(place) => {
-                    self.confirm(place);
-                    if self.is_ended_by(place, arrival) {
-                        count(&mut self.counters.deleted, 1);
-                        self.finish_confirmed(place, arrival.now, End::Deleted, done);
-                    } else {
-                        self.index.insert(*id, place);
-                    }
-                }
-                None => {
-                    self.counters.unknown_delete += 1;
-                    self.tell(Event::UnknownEnded { id: *id });
-                }
-            },
+            Message::DeleteCompressed(id) => {
+                self.delete_compressed(arrival, *id, Slot::state_id, done);
+            }
             Message::Clear(clear) => self.clear(arrival.now, clear, done),
             Message::Bus(bus) => {
                 let stamp = arrival.now.at(arrival.at).wall;
@@ -319,10 +337,45 @@ impl Table {
         }
     }
 
-    /// Ends the states that are deleted or overdue, for nothing more will be heard of them, and with
-    /// `is_active` all others, too; in the order of their places.
-    pub fn flush(&mut self, now: Now, is_active: bool, done: &mut impl FnMut(Now, &Flow)) {
-        for place in 0..self.slots.places() {
+    /// Takes a DEL_C of the state `id` in, whose identity as it was sent `sent` tells.
+    #[inline(always)]
+    fn delete_compressed(
+        &mut self,
+        arrival: &Arrival,
+        id: StateId,
+        sent: impl Fn(&Slot) -> StateId,
+        done: &mut impl FnMut(Now, &Flow),
+    ) {
+        match self.index.take(id) {
+            Some(place) => {
+                self.confirm(place);
+                if self.is_ended_by(place, arrival) {
+                    count(&mut self.counters.deleted, 1);
+                    self.finish_confirmed(place, sent, arrival.now, End::Deleted, done);
+                } else {
+                    let ifname = self.slots[place].ifname;
+                    self.index.insert(id, ifname, place);
+                }
+            }
+            None => {
+                self.counters.unknown_delete += 1;
+                self.tell(Event::UnknownEnded { id });
+            }
+        }
+    }
+
+    /// Ends the states that are deleted or overdue, because nothing more will be heard of them, and
+    /// with `is_active` all others, too; in the order of their places. Looks at [`PIECE`] places
+    /// from `cursor` on and moves it behind them; true if there are more.
+    pub fn flush(
+        &mut self,
+        now: Now,
+        is_active: bool,
+        cursor: &mut u32,
+        done: &mut impl FnMut(Now, &Flow),
+    ) -> bool {
+        let end = cursor.saturating_add(PIECE).min(self.slots.places());
+        for place in std::mem::replace(cursor, end)..end {
             if !self.is_held(place) {
                 continue;
             }
@@ -333,6 +386,7 @@ impl Table {
             };
             self.end(place, now, end, done);
         }
+        *cursor < self.slots.places()
     }
 
     fn update_compressed(&mut self, arrival: &Arrival, update: &Compressed<'_>) {
@@ -370,11 +424,9 @@ impl Table {
     }
 
     /// CLR ends the states of its creator, bound to its interface if it names one
-    /// (pf_ioctl.c, `pf_states_clr` on the sender).
+    /// (pf_ioctl.c, `pf_states_clr` on the sender). It ends a piece of them, see
+    /// [`Self::continue_clear`].
     fn clear(&mut self, now: Now, clear: &Clear, done: &mut impl FnMut(Now, &Flow)) {
-        if !self.names.has_states(clear.creatorid) {
-            return;
-        }
         let only = if clear.ifname.is_empty() {
             None
         } else {
@@ -383,16 +435,58 @@ impl Table {
                 only => only,
             }
         };
-        for place in 0..self.slots.places() {
-            let slot = &self.slots[place];
-            if slot.creatorid == clear.creatorid
-                && only.is_none_or(|only| slot.ifname == only)
-                && self.is_held(place)
-            {
+        self.clearing = Some(Clearing::End {
+            creatorid: clear.creatorid,
+            only,
+        });
+        self.continue_clear(now, done);
+    }
+
+    /// Whether the last CLR has more states to end. No further message may be taken in before.
+    #[inline]
+    pub fn is_clearing(&self) -> bool {
+        self.clearing.is_some()
+    }
+
+    /// Ends the next states of the last CLR: about [`PIECE`], so that what waits to be sent has a
+    /// bound. The oldest page of states comes first, one interface after the other.
+    pub fn continue_clear(&mut self, now: Now, done: &mut impl FnMut(Now, &Flow)) {
+        let (creatorid, only) = match self.clearing {
+            Some(Clearing::End { creatorid, only }) => (creatorid, only),
+            Some(Clearing::Separate { creatorid, clear }) => {
+                if !self.separate_some(creatorid, PIECE, now, done) {
+                    self.clearing = None;
+                    self.clear(now, &clear, done);
+                }
+                return;
+            }
+            None => return,
+        };
+        let mut ended = 0;
+        while ended < PIECE {
+            let ifname = only.unwrap_or_else(|| self.names.first_of(creatorid));
+            let before = ended;
+            for place in self.index.oldest_of(creatorid, ifname) {
                 self.counters.cleared += 1;
                 let end = self.end_of(place, End::Cleared);
                 self.end(place, now, end, done);
+                ended += 1;
             }
+            if ended == before {
+                return self.end_clear(now, done);
+            }
+            // With its last state a name goes, and its number may soon be another's.
+            if only.is_some_and(|only| self.names.is_unused(only)) {
+                return self.end_clear(now, done);
+            }
+        }
+    }
+
+    /// Goes on with what is to be cleared next.
+    fn end_clear(&mut self, now: Now, done: &mut impl FnMut(Now, &Flow)) {
+        self.clearing = None;
+        if let Some(next) = self.next_clear.take() {
+            self.clear(now, &next, done);
         }
     }
 
@@ -478,20 +572,22 @@ impl Table {
             self.remove(place);
             return;
         }
-        self.finish_confirmed(place, now, end, done);
+        let sent = self.wire_id(self.slots[place].state_id());
+        self.finish_confirmed(place, |_| sent, now, end, done);
     }
 
-    /// [`Self::finish`] of a state that is not doubtful.
+    /// [`Self::finish`] of a state that is not doubtful, whose identity `sent` tells.
     #[inline(always)]
     fn finish_confirmed(
         &mut self,
         place: u32,
+        sent: impl Fn(&Slot) -> StateId,
         now: Now,
         end: End,
         done: &mut impl FnMut(Now, &Flow),
     ) {
         let slot = &self.slots[place];
-        let flow = self.flow(slot, now, end, self.unexported(slot));
+        let flow = self.flow(slot, sent(slot), now, end, self.unexported(slot));
         let identity = slot.identity(&self.keys);
         if matches!(end, End::Deleted | End::Cleared | End::Replaced) {
             self.departed
@@ -511,9 +607,9 @@ impl Table {
         done(now, &flow);
     }
 
-    /// The flow that a state makes, as of `now`, with these counters.
+    /// The flow that a state makes whose identity is `sent`, as of `now`, with these counters.
     #[inline(always)]
-    fn flow(&self, slot: &Slot, now: Now, end: End, counts: Counts) -> Flow {
+    fn flow(&self, slot: &Slot, sent: StateId, now: Now, end: End, counts: Counts) -> Flow {
         let epoch = self.epoch.unwrap_or(0);
         let (creation, last) = (
             slot.creation.uptime(epoch),
@@ -521,7 +617,7 @@ impl Table {
         );
         slot.flow(
             &self.keys,
-            self.names.name(slot.ifname),
+            (sent, self.names.name(slot.ifname)),
             counts,
             Times::new(creation, last, now, self.settings.boot),
             end,
@@ -547,12 +643,11 @@ impl Table {
     #[inline(always)]
     fn free(&mut self, place: u32, belongings: &Belongings) {
         let Belongings {
-            creatorid,
             ifname,
             keys,
             mut shares,
         } = *belongings;
-        self.names.release(creatorid, ifname);
+        self.names.release(ifname);
         if keys != NONE {
             self.keys.free(keys);
         }
@@ -599,7 +694,6 @@ impl Table {
 
 /// What a state has elsewhere than in its slot.
 struct Belongings {
-    creatorid: u32,
     ifname: u16,
     keys: u32,
     shares: u32,
@@ -609,7 +703,6 @@ impl Belongings {
     #[inline(always)]
     fn of(slot: &Slot) -> Self {
         Self {
-            creatorid: slot.creatorid,
             ifname: slot.ifname,
             keys: slot.keys,
             shares: slot.shares,

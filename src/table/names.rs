@@ -1,5 +1,5 @@
 //! Interface names, each creator's for itself, as small numbers. They are counted, so that unused
-//! ones make room and a CLR for none costs nothing.
+//! ones make room, and listed by creator, so that a CLR finds those of its creator.
 
 use std::collections::HashMap;
 
@@ -7,10 +7,6 @@ use crate::state::{IfName, WireName};
 
 /// Most names remembered, of all creators together; states with further ones lose theirs.
 pub(super) const MAX_NAMES: usize = 4096;
-
-/// Most creators whose states are counted while names are forgotten; a CLR of a further one ends
-/// nothing.
-const MAX_CREATORS: usize = 1 << 14;
 
 /// The number of a name that found no room; its name is empty.
 pub(super) const FORGOTTEN: u16 = 0;
@@ -26,14 +22,22 @@ struct Latest {
     number: u16,
 }
 
+/// A name.
+#[derive(Clone, Copy, Default)]
+struct Name {
+    bound: Bound,
+    /// How many states bear it.
+    states: u32,
+    /// Neighbours among the names of its creator; FORGOTTEN: none.
+    before: u16,
+    behind: u16,
+}
+
 /// Names by number.
 pub(super) struct Names {
-    /// With the number of states that bear each.
-    names: Vec<(Bound, u32)>,
-    /// By creator: its names, and its states whose name was forgotten. Changes with names, not with
-    /// states, and tells a CLR for none from others at once: one that walked the table would let
-    /// whoever sends it stop the export.
-    creators: HashMap<u32, u32>,
+    names: Vec<Name>,
+    /// The first name of each creator.
+    creators: HashMap<u32, u16>,
     numbers: HashMap<Bound, u16>,
     free: Vec<u16>,
     /// The one that a state bore last: they come in runs.
@@ -43,7 +47,7 @@ pub(super) struct Names {
 impl Default for Names {
     fn default() -> Self {
         Self {
-            names: vec![(Bound::default(), 0)],
+            names: vec![Name::default()],
             creators: HashMap::new(),
             numbers: HashMap::new(),
             free: Vec::new(),
@@ -60,11 +64,11 @@ impl Names {
         if latest.name == name
             && latest.creatorid == creatorid
             && latest.number != FORGOTTEN
-            && let Some((_, states)) = self.names.get_mut(usize::from(latest.number))
+            && let Some(latest) = self.names.get_mut(usize::from(latest.number))
         {
             // As many as there are places.
-            *states = states.wrapping_add(1);
-            return latest.number;
+            latest.states = latest.states.wrapping_add(1);
+            return self.latest.number;
         }
         self.acquire_other(creatorid, name)
     }
@@ -76,12 +80,10 @@ impl Names {
             .find(creatorid, name)
             .or_else(|| self.add((creatorid, name)))
             .unwrap_or(FORGOTTEN);
-        if number == FORGOTTEN {
-            if self.creators.len() < MAX_CREATORS || self.has_states(creatorid) {
-                *self.creators.entry(creatorid).or_default() += 1;
-            }
-        } else if let Some((_, states)) = self.names.get_mut(usize::from(number)) {
-            *states += 1;
+        if number != FORGOTTEN
+            && let Some(name) = self.names.get_mut(usize::from(number))
+        {
+            name.states += 1;
         }
         self.latest = Latest {
             creatorid,
@@ -96,9 +98,9 @@ impl Names {
         self.numbers.get(&(creatorid, name)).copied()
     }
 
-    /// Whether there are states of a creator.
-    pub(super) fn has_states(&self, creatorid: u32) -> bool {
-        self.creators.contains_key(&creatorid)
+    /// A name that states of a creator bear; [`FORGOTTEN`]: there is none.
+    pub(super) fn first_of(&self, creatorid: u32) -> u16 {
+        self.creators.get(&creatorid).copied().unwrap_or(FORGOTTEN)
     }
 
     fn add(&mut self, bound: Bound) -> Option<u16> {
@@ -106,44 +108,81 @@ impl Names {
             Some(number) => number,
             None if self.names.len() > MAX_NAMES => return None,
             None => {
-                self.names.push((bound, 0));
+                self.names.push(Name::default());
                 u16::try_from(self.names.len() - 1).ok()?
             }
         };
-        if let Some(entry) = self.names.get_mut(usize::from(number)) {
-            *entry = (bound, 0);
-        }
         self.numbers.insert(bound, number);
-        *self.creators.entry(bound.0).or_default() += 1;
+        let behind = self.creators.insert(bound.0, number).unwrap_or(FORGOTTEN);
+        if let Some(entry) = self.names.get_mut(usize::from(number)) {
+            *entry = Name {
+                bound,
+                states: 0,
+                before: FORGOTTEN,
+                behind,
+            };
+        }
+        if behind != FORGOTTEN
+            && let Some(entry) = self.names.get_mut(usize::from(behind))
+        {
+            entry.before = number;
+        }
         Some(number)
     }
 
-    /// One state of a creator less with `number`.
+    /// One state less with `number`.
     #[inline(always)]
-    pub(super) fn release(&mut self, creatorid: u32, number: u16) {
+    pub(super) fn release(&mut self, number: u16) {
         if number == FORGOTTEN {
-            self.count_down(creatorid);
             return;
         }
-        let Some((bound, states)) = self.names.get_mut(usize::from(number)) else {
+        let Some(name) = self.names.get_mut(usize::from(number)) else {
             return;
         };
-        *states = states.saturating_sub(1);
-        if *states == 0 {
-            self.numbers.remove(bound);
-            self.free.push(number);
-            self.latest = Latest::default();
-            self.count_down(creatorid);
+        name.states = name.states.saturating_sub(1);
+        if name.states == 0 {
+            self.remove(number);
         }
     }
 
-    fn count_down(&mut self, creatorid: u32) {
-        if let Some(count) = self.creators.get_mut(&creatorid) {
-            *count -= 1;
-            if *count == 0 {
+    #[cold]
+    fn remove(&mut self, number: u16) {
+        let Some(name) = self.names.get(usize::from(number)).copied() else {
+            return;
+        };
+        self.numbers.remove(&name.bound);
+        self.free.push(number);
+        self.latest = Latest::default();
+        let Name {
+            bound: (creatorid, _),
+            before,
+            behind,
+            ..
+        } = name;
+        match (before, behind) {
+            (FORGOTTEN, FORGOTTEN) => {
                 self.creators.remove(&creatorid);
             }
+            (FORGOTTEN, behind) => {
+                self.creators.insert(creatorid, behind);
+            }
+            (before, _) => {
+                if let Some(entry) = self.names.get_mut(usize::from(before)) {
+                    entry.behind = behind;
+                }
+            }
         }
+        if behind != FORGOTTEN
+            && let Some(entry) = self.names.get_mut(usize::from(behind))
+        {
+            entry.before = before;
+        }
+    }
+
+    /// Whether no state bears the name of `number` any more.
+    pub(super) fn is_unused(&self, number: u16) -> bool {
+        let name = self.names.get(usize::from(number));
+        name.is_none_or(|name| name.states == 0)
     }
 
     /// The name of `number`.
@@ -151,7 +190,7 @@ impl Names {
     pub(super) fn name(&self, number: u16) -> IfName {
         self.names
             .get(usize::from(number))
-            .map(|((_, name), _)| *name)
+            .map(|name| name.bound.1)
             .unwrap_or_default()
     }
 }
@@ -172,7 +211,7 @@ mod tests {
             .collect();
         assert!(!numbers.contains(&FORGOTTEN));
         assert_eq!(names.acquire(1, name("em0")), FORGOTTEN);
-        names.release(1, numbers[7]);
+        names.release(numbers[7]);
         let em0 = names.acquire(1, name("em0"));
         assert_eq!(em0, numbers[7]);
         assert_eq!(names.name(em0), "em0".into());
@@ -180,34 +219,37 @@ mod tests {
     }
 
     #[test]
-    fn a_creator_has_states_while_one_bears_a_name_of_its_or_its_name_was_forgotten() {
+    fn the_names_of_a_creator_are_found_while_states_bear_them() {
         let mut names = Names::default();
         let em0 = names.acquire(1, name("em0"));
         let em1 = names.acquire(1, name("em1"));
-        assert_ne!(em0, names.acquire(2, name("em0")));
+        let em2 = names.acquire(1, name("em2"));
+        let other = names.acquire(2, name("em0"));
+        assert_ne!(em0, other);
         let mut garbage = name("em1");
         garbage.0[7..].fill(0xee);
         for wire_name in [garbage, name("em1"), garbage] {
             assert_eq!(names.acquire(1, wire_name), em1);
-            names.release(1, em1);
+            names.release(em1);
         }
-        names.release(1, em1);
-        assert!(names.has_states(1) && names.has_states(2) && !names.has_states(3));
-        names.release(1, em0);
-        assert!(!names.has_states(1) && names.has_states(2));
+        // From the middle, the end and the beginning of the list.
+        let mut left = vec![em0, em1, em2];
+        for number in [em1, em0, em2] {
+            assert!(left.contains(&names.first_of(1)));
+            names.release(number);
+            left.retain(|other| *other != number);
+            let mut walked = 0;
+            let mut at = names.first_of(1);
+            while at != FORGOTTEN {
+                assert!(left.contains(&at));
+                at = names.names[usize::from(at)].behind;
+                walked += 1;
+            }
+            assert_eq!(walked, left.len());
+        }
+        assert_eq!(names.first_of(1), FORGOTTEN);
         assert_eq!(names.find(1, "em0".into()), None);
-        for n in 0..MAX_NAMES {
-            names.acquire(4, name(&format!("vlan{n}")));
-        }
-        assert_eq!(names.acquire(5, name("em0")), FORGOTTEN);
-        assert_eq!(names.acquire(5, name("em1")), FORGOTTEN);
-        names.release(5, FORGOTTEN);
-        assert!(names.has_states(5));
-        assert!(
-            !names.has_states(3),
-            "a forgotten name makes no CLR walk the table that has nothing to end"
-        );
-        names.release(5, FORGOTTEN);
-        assert!(!names.has_states(5));
+        assert_eq!(names.first_of(2), other);
+        assert_eq!(names.first_of(3), FORGOTTEN);
     }
 }

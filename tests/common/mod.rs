@@ -983,6 +983,9 @@ impl Run {
         };
         let now = self.now();
         self.engine.handle_packet(now, &packet);
+        while self.engine.is_behind() {
+            self.engine.go_on();
+        }
     }
 
     /// Takes in a pfsync packet.

@@ -6,25 +6,20 @@
 //! poll(2).
 
 use std::io;
-use std::time::Duration;
 
 use pcap::{Active, Capture, Precision};
 
+use super::turn::{BUFFER_MS, PATIENCE};
 use super::{Batch, Error, More, Source, group};
 use crate::io::sys;
 use crate::time::Wall;
 use crate::wire::link::LinkType;
 use crate::wire::savefile::Frame;
 
-/// How long the kernel may keep packets back, milliseconds: with poll(2)'s own delay well under
-/// 50.
-const BUFFER_MS: i32 = 20;
 /// Kernel buffer, octets.
 const BUFFER_OCTETS: i32 = 8 << 20;
-/// Octets of a packet to capture: a jumbo frame.
-const SNAPLEN: i32 = 9216;
-/// How long to wait before looking whether to stop.
-const TURN: Duration = Duration::from_millis(200);
+/// Octets of a packet to capture: the largest that IP has.
+const SNAPLEN: i32 = 65535;
 /// Packets in a batch at most.
 const MAX_FRAMES: usize = 4096;
 
@@ -64,8 +59,7 @@ impl Live {
         let mut capture = capture.setnonblock()?;
         let link = LinkType(u32::try_from(capture.get_datalink().0).unwrap_or(u32::MAX));
         if !link.is_known() {
-            let name = link.name().unwrap_or("unknown");
-            let text = format!("link type {} ({name}) carries no pfsync", link.0);
+            let text = format!("link type {link} carries no pfsync");
             return Err(Error::Io(io::Error::other(text)));
         }
         if let Some(filter) = link.filter() {
@@ -110,6 +104,15 @@ impl Live {
         self.group.as_ref()?.problem.as_ref()
     }
 
+    /// The kernel's buffer in octets, and what was asked for, if the system gave less: on the BSDs
+    /// the sysctl net.bpf.maxbufsize is the bound. Linux gives all or refuses.
+    #[cfg(not(target_os = "linux"))]
+    pub fn short_buffer(&self) -> Option<(usize, usize)> {
+        let asked = usize::try_from(BUFFER_OCTETS).unwrap_or(0);
+        let given = sys::bpf_buffer_len(&self.capture).ok()?;
+        (given < asked).then_some((given, asked))
+    }
+
     /// What the handle captures.
     pub fn link(&self) -> LinkType {
         self.link
@@ -128,9 +131,8 @@ impl Live {
 
 impl Source for Live {
     fn read(&mut self, batch: &mut Batch) -> Result<More, Error> {
-        if !sys::wait_readable(&self.capture, TURN)? {
-            return Ok(More::Maybe);
-        }
+        // Read whatever the wait says: see `turn`.
+        sys::wait_readable(&self.capture, PATIENCE)?;
         let mut used = 0;
         while batch.frames.len() < MAX_FRAMES {
             let packet = match self.capture.next_packet() {

@@ -5,10 +5,10 @@
 //! packets are read(2) from its descriptor and walked by `wire::bpf`.
 
 use std::io;
-use std::time::Duration;
 
 use pcap::{Active, Capture};
 
+use super::turn::{self, BUFFER_MS, PATIENCE};
 use super::{Batch, Error, More, Source, group};
 use crate::io::sys;
 use crate::wire::bpf;
@@ -17,12 +17,11 @@ use crate::wire::link::LinkType;
 // What makes the crate's reader unusable here; should its header ever fit, this file can go.
 const _: () = assert!(size_of::<pcap::PacketHeader>() != 16);
 
-/// How long the kernel may keep packets back, milliseconds.
-const BUFFER_MS: i32 = 20;
-/// Octets of a packet to capture: a jumbo frame.
-const SNAPLEN: i32 = 9216;
-/// How long to wait before looking whether to stop.
-const TURN: Duration = Duration::from_millis(200);
+/// Kernel buffer, octets: what a batch takes. The system gives less where its sysctl
+/// net.bpf.maxbufsize is less.
+const BUFFER_OCTETS: i32 = 1 << 20;
+/// Octets of a packet to capture: the largest that IP has.
+const SNAPLEN: i32 = 65535;
 /// BPF_ALIGNMENT: sizeof(u_int32_t).
 const ALIGNMENT: usize = 4;
 
@@ -48,17 +47,20 @@ impl Live {
             .promisc(true)
             .snaplen(SNAPLEN)
             .timeout(BUFFER_MS)
+            .buffer_size(BUFFER_OCTETS)
             .open()?;
         let mut capture = capture.setnonblock()?;
         let link = LinkType(u32::try_from(capture.get_datalink().0).unwrap_or(u32::MAX));
         if !link.is_known() {
-            let text = format!("link type {} carries no pfsync", link.0);
+            let text = format!("link type {link} carries no pfsync");
             return Err(Error::Io(io::Error::other(text)));
         }
         if let Some(filter) = link.filter() {
             capture.filter(filter, true)?;
         }
         let buffer_len = sys::bpf_buffer_len(&capture)?;
+        // An older system does not know the ioctl; then `turn` sees to it that packets are read in time.
+        let _ = sys::set_bpf_write_timeout(&capture, BUFFER_MS);
         let group = if joins && link == LinkType::EN10MB {
             Some(group::Membership::join(name)?)
         } else {
@@ -98,6 +100,12 @@ impl Live {
         self.group.as_ref()?.problem.as_ref()
     }
 
+    /// The kernel's buffer in octets, and what was asked for, if the system gave less.
+    pub fn short_buffer(&self) -> Option<(usize, usize)> {
+        let asked = usize::try_from(BUFFER_OCTETS).unwrap_or(0);
+        (self.buffer_len < asked).then_some((self.buffer_len, asked))
+    }
+
     /// What the handle captures.
     pub fn link(&self) -> LinkType {
         self.link
@@ -116,12 +124,14 @@ impl Live {
 
 impl Source for Live {
     fn read(&mut self, batch: &mut Batch) -> Result<More, Error> {
-        if !sys::wait_readable(&self.capture, TURN)? {
-            return Ok(More::Maybe);
-        }
-        let read = match sys::read_bpf(&self.capture, self.buffer_len, &mut batch.octets) {
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(More::Maybe),
+        let taken = turn::take(
+            PATIENCE,
+            |patience| sys::wait_readable(&self.capture, patience),
+            || sys::read_bpf(&self.capture, self.buffer_len, &mut batch.octets),
+        );
+        let read = match taken {
+            Ok(Some(read)) => read,
+            Ok(None) => return Ok(More::Maybe),
             Err(error) => return Err(Error::Io(group::problem_of(&self.name).unwrap_or(error))),
         };
         let filled = batch.octets.get(..read).unwrap_or_default();

@@ -22,6 +22,7 @@ mod live;
 #[path = "live_bpf.rs"]
 mod live;
 mod relay;
+mod turn;
 
 use std::fmt;
 use std::io;

@@ -143,6 +143,13 @@ impl Put<'_> {
                     .into_iter()
                     .flat_map(u32::to_be_bytes),
             ),
+            Record::HostId {
+                creatorid,
+                is_told_apart,
+            } => {
+                self.octets(creatorid.to_be_bytes());
+                self.octets([u8::from(*is_told_apart)]);
+            }
         }
     }
 }
@@ -344,6 +351,14 @@ impl Get<'_> {
                 unit: self.u32()?,
                 packed: self.u32()?,
                 sequence: self.u32()?,
+            },
+            8 => Record::HostId {
+                creatorid: self.u32()?,
+                is_told_apart: match self.u8()? {
+                    0 => false,
+                    1 => true,
+                    _ => return None,
+                },
             },
             _ => return None,
         })

@@ -22,6 +22,7 @@
 )]
 
 mod detect;
+mod dragonfly;
 mod freebsd;
 mod layout;
 mod message;
@@ -34,18 +35,19 @@ mod section;
 mod tests;
 mod values;
 
+use detect::Evidence;
 use std::fmt;
 
 use byteorder::{BigEndian, ByteOrder};
 
 pub use layout::State;
 pub use message::{Action, Bus, BusStatus, Clear, Compressed, Message, Tdb};
-pub use peer::{OTHER_STATES, Peer, Scrub, TCP_STATES};
+pub use peer::{OTHER_STATES, Peer, SCTP_STATES, Scrub, TCP_STATES};
 pub use values::Values;
 
 use crate::state::StateId;
 use layout::Layout;
-use section::Section;
+use section::{Section, Walked};
 
 /// Octets of the header of v2.
 const HEADER_V2: usize = 4;
@@ -62,7 +64,7 @@ pub enum Dialect {
     V2,
     /// OpenBSD 3.9 to 4.3, NetBSD, FreeBSD 7 and 8.
     V3,
-    /// OpenBSD 4.4, DragonFly.
+    /// OpenBSD 4.4.
     V4,
     /// OpenBSD 4.5 and 4.6: v5 with states of 240 octets.
     OpenBsd45,
@@ -76,6 +78,10 @@ pub enum Dialect {
     FreeBsd1500,
     /// OpenBSD 4.7 and later.
     OpenBsd47,
+    /// DragonFly 2 and 3: v4 with states of 240 octets and TCP states of its own numbers.
+    DragonFly2,
+    /// DragonFly 4.0 and later: likewise with states of 300 octets.
+    DragonFly4,
 }
 
 impl Dialect {
@@ -90,6 +96,9 @@ impl Dialect {
         Self::FreeBsd1400,
         Self::FreeBsd1500,
         Self::OpenBsd47,
+        // Keep files number dialects by their place here: new ones come last.
+        Self::DragonFly2,
+        Self::DragonFly4,
     ];
 
     /// What output calls it: the protocol version, then the first system that spoke it.
@@ -104,6 +113,8 @@ impl Dialect {
             Self::FreeBsd1400 => "v5-freebsd1400",
             Self::FreeBsd1500 => "v5-freebsd1500",
             Self::OpenBsd47 => "v6",
+            Self::DragonFly2 => "v4-dragonfly2",
+            Self::DragonFly4 => "v4-dragonfly4",
         }
     }
 
@@ -112,7 +123,7 @@ impl Dialect {
         match self {
             Self::V2 => 2,
             Self::V3 => 3,
-            Self::V4 => 4,
+            Self::V4 | Self::DragonFly2 | Self::DragonFly4 => 4,
             Self::OpenBsd47 => 6,
             _ => 5,
         }
@@ -122,12 +133,27 @@ impl Dialect {
         match self {
             Self::V2 => &old::V2,
             Self::V3 => &old::V3,
-            Self::V4 | Self::OpenBsd45 => &openbsd::V4,
+            Self::V4 | Self::OpenBsd45 | Self::DragonFly2 => &openbsd::V4,
+            Self::DragonFly4 => &dragonfly::V4,
             Self::FreeBsd9 | Self::FreeBsd1301 => &freebsd::V1301,
             Self::FreeBsd1400 => &freebsd::V1400,
             Self::FreeBsd1500 => &freebsd::V1500,
             Self::OpenBsd47 => &openbsd::V6,
         }
+    }
+
+    /// Whether TCP states have DragonFly's numbers, one higher than the others'.
+    #[inline(always)]
+    pub const fn is_dragonfly(self) -> bool {
+        matches!(self, Self::DragonFly2 | Self::DragonFly4)
+    }
+
+    /// Whether it is a FreeBSD of version 5, some of which track SCTP.
+    pub const fn is_freebsd(self) -> bool {
+        matches!(
+            self,
+            Self::FreeBsd9 | Self::FreeBsd1301 | Self::FreeBsd1400 | Self::FreeBsd1500
+        )
     }
 
     /// Whether `state_flags` has PFSTATE_PFLOW: OpenBSD 4.5 and later, FreeBSD 9. Where it has
@@ -164,7 +190,7 @@ pub enum Invalid {
     Creatorid,
     /// Neither PF_IN nor PF_OUT.
     Direction,
-    /// A peer state beyond PF_TCPS_PROXY_DST.
+    /// A peer state that the protocol does not have in its dialect.
     PeerState,
 }
 
@@ -279,6 +305,37 @@ pub struct Outcome {
     pub is_certain: bool,
     /// Whether all of it was read.
     pub result: Result<(), Error>,
+    /// Where to go on, if the listener [paused](Listener::is_paused).
+    pub paused: Option<Position>,
+}
+
+/// A place between two messages of a packet.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Position {
+    /// Octets before the subheader of the section; 0 is the beginning of the packet.
+    section: u32,
+    /// Messages of the section that were handed out.
+    messages: u32,
+}
+
+impl Position {
+    /// After so many messages of the section whose subheader stands at `section`.
+    fn new(section: usize, messages: usize) -> Self {
+        // A packet has 65535 octets at most.
+        let narrow = |number| u32::try_from(number).unwrap_or(u32::MAX);
+        Self {
+            section: narrow(section),
+            messages: narrow(messages),
+        }
+    }
+
+    fn section(self) -> usize {
+        usize::try_from(self.section).unwrap_or(usize::MAX)
+    }
+
+    fn messages(self) -> usize {
+        usize::try_from(self.messages).unwrap_or(usize::MAX)
+    }
 }
 
 impl Outcome {
@@ -287,12 +344,17 @@ impl Outcome {
             dialect: None,
             is_certain: false,
             result: Err(error),
+            paused: None,
         }
     }
 }
 
 /// Who is told of the messages in a packet.
 pub trait Listener {
+    /// The packet that begins is of version 5, and nothing tells whose: the dialect that comes with
+    /// its messages is one of several in which they read alike.
+    fn any_v5(&mut self) {}
+
     /// Messages of one action come, written in `dialect`: whether it wants to be told what is
     /// [`Self::coming`].
     fn begin(&mut self, dialect: Dialect) -> bool {
@@ -308,6 +370,12 @@ pub trait Listener {
 
     /// A message that makes sense.
     fn message(&mut self, dialect: Dialect, message: Message<'_>);
+
+    /// Whether the message that just came must be dealt with before the next: asked after a CLR,
+    /// which may end any number of states.
+    fn is_paused(&self) -> bool {
+        false
+    }
 
     /// The messages since [`Self::begin`], which were of `action`, are over.
     fn end(&mut self, action: Action) {
@@ -334,16 +402,19 @@ pub fn decode(
     remembered: Option<Dialect>,
     each: &mut impl FnMut(Dialect, Message<'_>),
 ) -> Outcome {
-    decode_to(packet, missing, remembered, &mut Each(each))
+    let from = Position::default();
+    decode_to(packet, missing, remembered, from, &mut Each(each))
 }
 
 /// Reads `packet`, from the pfsync header on, of which the capture cut `missing` octets off, and
-/// tells `each` of every message that makes sense. `remembered` is what this sender's earlier v5
-/// packets turned out to be.
+/// tells `each` of every message that makes sense. `remembered` is what this sender's earlier v4 or
+/// v5 packets turned out to be. It begins at `from`: the beginning, or where it paused.
+#[inline(always)] // there is one hot caller
 pub fn decode_to(
     packet: &[u8],
     missing: usize,
     remembered: Option<Dialect>,
+    from: Position,
     each: &mut impl Listener,
 ) -> Outcome {
     let Some(&version) = packet.first() else {
@@ -351,8 +422,8 @@ pub fn decode_to(
     };
     match version {
         1 => Outcome::failed(Error::OldVersion),
-        2..=4 => decode_flat(version, packet, missing, each),
-        5 | 6 => decode_sections(version, packet, missing, remembered, each),
+        2..=4 => decode_flat(version, packet, missing, remembered, from, each),
+        5 | 6 => decode_sections(version, packet, missing, remembered, from, each),
         _ => Outcome::failed(Error::Version(version)),
     }
 }
@@ -373,16 +444,24 @@ impl FirstError {
 
 /// v2 to v4: one action, `count` messages of its size. CLR and BUS carry one message and a count
 /// of 0 (`pfsync_clear_states`, `pfsync_send_bus` of OpenBSD 4.4).
-fn decode_flat(version: u8, packet: &[u8], missing: usize, each: &mut impl Listener) -> Outcome {
+fn decode_flat(
+    version: u8,
+    packet: &[u8],
+    missing: usize,
+    remembered: Option<Dialect>,
+    from: Position,
+    each: &mut impl Listener,
+) -> Outcome {
     let (dialect, header) = match version {
         2 => (Dialect::V2, HEADER_V2),
         3 => (Dialect::V3, HEADER),
-        _ => (Dialect::V4, HEADER),
+        _ => (detect::v4(packet, missing, remembered), HEADER),
     };
     let outcome = |result| Outcome {
         dialect: Some(dialect),
         is_certain: true,
         result,
+        paused: None,
     };
     if packet.len() < header {
         let have = packet.len();
@@ -412,16 +491,30 @@ fn decode_flat(version: u8, packet: &[u8], missing: usize, each: &mut impl Liste
         size: action.size_in(dialect),
         count,
     };
-    section.messages(dialect, packet, missing, &mut errors, each);
-    outcome(errors.result())
+    // What may pause, CLR, is alone in its packet.
+    let section = if from == Position::default() {
+        section
+    } else {
+        section.after(from.messages())
+    };
+    let walked = section.messages(dialect, packet, missing, &mut errors, each);
+    Outcome {
+        paused: match walked {
+            Walked::Paused { messages } => Some(Position::new(0, messages)),
+            Walked::Whole | Walked::Cut => None,
+        },
+        ..outcome(errors.result())
+    }
 }
 
 /// v5 and v6: subheaders and their messages until `len` is used up.
+#[inline(always)]
 fn decode_sections(
     version: u8,
     packet: &[u8],
     missing: usize,
     remembered: Option<Dialect>,
+    from: Position,
     each: &mut impl Listener,
 ) -> Outcome {
     if packet.len() < HEADER {
@@ -439,20 +532,35 @@ fn decode_sections(
     }
     let missing = len.saturating_sub(packet.len());
     let packet = &packet[..len - missing];
-    let (dialect, is_certain) = if version == 6 {
-        (Dialect::OpenBsd47, true)
+    let (dialect, evidence) = if version == 6 {
+        (Dialect::OpenBsd47, Evidence::Packet)
     } else {
         detect::v5(packet, len, remembered)
     };
+    if evidence == Evidence::Nothing {
+        each.any_v5();
+    }
     let mut errors = FirstError::default();
-    let mut offset = HEADER;
+    let mut offset = from.section().max(HEADER);
+    let mut done = from.messages();
+    let mut paused = None;
     while offset < len {
         match Section::at(dialect, packet, missing, offset) {
             Ok(Some(section)) => {
-                if !section.messages(dialect, packet, missing, &mut errors, each) {
-                    break;
+                let done = std::mem::take(&mut done);
+                let section = if done > 0 {
+                    section.after(done)
+                } else {
+                    section
+                };
+                match section.messages(dialect, packet, missing, &mut errors, each) {
+                    Walked::Whole => offset = section.end(),
+                    Walked::Cut => break,
+                    Walked::Paused { messages } => {
+                        paused = Some(Position::new(offset, done + messages));
+                        break;
+                    }
                 }
-                offset = section.end();
             }
             Ok(None) => break, // EOF
             Err(error) => {
@@ -463,7 +571,8 @@ fn decode_sections(
     }
     Outcome {
         dialect: Some(dialect),
-        is_certain,
+        is_certain: evidence == Evidence::Packet,
         result: errors.result(),
+        paused,
     }
 }

@@ -10,6 +10,17 @@ use super::message::{Action, Message};
 use super::{AHEAD, Dialect, Error, FirstError, Listener, SUBHEADER};
 use crate::state::StateId;
 
+/// How far a section was read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Walked {
+    /// To its end.
+    Whole,
+    /// The packet ended before it did.
+    Cut,
+    /// The listener paused after so many of its messages.
+    Paused { messages: usize },
+}
+
 /// A run of messages of one action.
 #[derive(Clone, Copy)]
 pub(super) struct Section {
@@ -25,6 +36,7 @@ pub(super) struct Section {
 impl Section {
     /// Reads the subheader at `offset`; `None` for the EOF of v5, which ends a packet whatever
     /// follows (OpenBSD 4.5 and FreeBSD 9 leave twenty octets of stale memory there).
+    #[inline(always)]
     pub(super) fn at(
         dialect: Dialect,
         packet: &[u8],
@@ -75,7 +87,18 @@ impl Section {
         self.offset + self.size * self.count
     }
 
-    /// Hands out the messages; false if the packet ends before they do.
+    /// The section without its first `done` messages.
+    #[cold]
+    pub(super) fn after(self, done: usize) -> Self {
+        let done = done.min(self.count);
+        Self {
+            offset: self.offset + done * self.size,
+            count: self.count - done,
+            ..self
+        }
+    }
+
+    /// Hands out the messages.
     pub(super) fn messages(
         &self,
         dialect: Dialect,
@@ -83,18 +106,21 @@ impl Section {
         missing: usize,
         errors: &mut FirstError,
         each: &mut impl Listener,
-    ) -> bool {
+    ) -> Walked {
         let dialect = state_dialect(dialect, self.number);
         if self.action != Action::Unknown && self.size < self.action.size_in(dialect) {
             errors.note(Error::Size {
                 action: self.number,
                 len: self.size,
             });
-            return self.end() <= packet.len();
+            return match self.end() <= packet.len() {
+                true => Walked::Whole,
+                false => Walked::Cut,
+            };
         }
         // What there is most of has loops of its own: what kind of message it is, and so what is to
         // be done with it, is asked once a section and not once a message.
-        let is_whole = match self.action {
+        let walked = match self.action {
             Action::Insert => self.walk(Action::Insert, dialect, packet, missing, errors, each),
             Action::UpdateCompressed => {
                 let action = Action::UpdateCompressed;
@@ -107,7 +133,7 @@ impl Section {
             action => self.walk(action, dialect, packet, missing, errors, each),
         };
         each.end(self.action);
-        is_whole
+        walked
     }
 
     /// [`Self::messages`] of `action`.
@@ -120,7 +146,7 @@ impl Section {
         missing: usize,
         errors: &mut FirstError,
         each: &mut impl Listener,
-    ) -> bool {
+    ) -> Walked {
         let mut ahead = if each.begin(dialect) { 0 } else { usize::MAX };
         let mut rest = packet.get(self.offset..).unwrap_or_default();
         for n in 0..self.count {
@@ -142,7 +168,7 @@ impl Section {
                         have: rest.len(),
                     }
                 });
-                return false;
+                return Walked::Cut;
             };
             rest = behind;
             match Message::read(action, self.number, dialect, octets) {
@@ -152,8 +178,11 @@ impl Section {
                     offset: offset(),
                 }),
             }
+            if action == Action::Clear && each.is_paused() {
+                return Walked::Paused { messages: n + 1 };
+            }
         }
-        true
+        Walked::Whole
     }
 }
 
@@ -179,8 +208,10 @@ fn announce<'a>(
 /// The dialect of a v5 section's states: FreeBSD's newer ones have actions of their own, so that
 /// 1, 3 and 6 of a FreeBSD 14 or 15 mean the older size.
 fn state_dialect(packet: Dialect, action: u8) -> Dialect {
+    if packet.version() != 5 {
+        return packet;
+    }
     match (packet, action) {
-        (Dialect::OpenBsd47 | Dialect::V2 | Dialect::V3 | Dialect::V4, _) => packet,
         (_, 13 | 14) => Dialect::FreeBsd1400,
         (_, 15 | 16) => Dialect::FreeBsd1500,
         (Dialect::FreeBsd1400 | Dialect::FreeBsd1500, 1 | 3 | 6) => Dialect::FreeBsd1301,

@@ -216,7 +216,10 @@ fn the_worked_example_is_read_as_the_fact_sheet_says() {
             Message::UpdateCompressed(update) => {
                 assert_eq!((update.state, update.timeout, update.expire), (id(2), 8, 0));
                 assert_eq!(
-                    (update.src.state_name(17), update.dst.state()),
+                    (
+                        update.src.state_name(17, update.timeout),
+                        update.dst.state()
+                    ),
                     (Some("MULTIPLE"), 2)
                 );
             }
@@ -276,7 +279,10 @@ fn touch(message: &Message<'_>) {
         state.queues(),
         state.tagname(),
     );
-    let _ = (state.src().scrub(), state.dst().state_name(state.proto()));
+    let _ = (
+        state.src().scrub(),
+        state.dst().state_name(state.proto(), state.timeout()),
+    );
 }
 
 /// How many messages `packet` gives, and how its reading ended.
@@ -302,10 +308,14 @@ fn every_prefix_and_every_byte_flip_is_total() {
         for len in 0..packet.len() {
             let missing = packet.len() - len;
             let (seen, outcome) = total(&packet[..len], 0, None);
+            // States of 300 octets can be cut to as many of 240.
+            let is_shorter_v4 =
+                dialect == Dialect::DragonFly4 && len >= HEADER + 240 * actions.len();
             assert!(
-                outcome.result.is_err() && seen <= actions.len(),
+                outcome.result.is_err() || is_shorter_v4,
                 "{dialect:?} {len}"
             );
+            assert!(seen <= actions.len(), "{dialect:?} {len}");
             let (seen, outcome) = total(&packet[..len], missing, Some(dialect));
             assert!(seen <= actions.len(), "{dialect:?} {len}");
             // What follows the EOF is no loss.
@@ -412,7 +422,7 @@ impl Listener for Told {
 fn a_state_is_told_of_before_its_message_and_not_long_before() {
     for (packet, dialect, _) in packets() {
         let mut told = Told::default();
-        decode_to(&packet, 0, None, &mut told);
+        decode_to(&packet, 0, None, Position::default(), &mut told);
         let coming: Vec<_> = told.0.iter().filter_map(|id| id.err()).collect();
         let came: Vec<_> = told.0.iter().filter_map(|id| id.ok()).collect();
         assert_eq!(coming, came, "{dialect:?}");
@@ -428,7 +438,10 @@ fn a_state_is_told_of_before_its_message_and_not_long_before() {
     let len = u16::try_from(packet.len()).unwrap();
     packet[2..4].copy_from_slice(&len.to_be_bytes());
     let mut told = Told::default();
-    assert_eq!(decode_to(&packet, 0, None, &mut told).result, Ok(()));
+    assert_eq!(
+        decode_to(&packet, 0, None, Position::default(), &mut told).result,
+        Ok(())
+    );
     let (mut coming, mut came) = (0, 0);
     for id in told.0 {
         match id {

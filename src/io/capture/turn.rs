@@ -1,0 +1,167 @@
+//! One turn at a capture's descriptor: wait a little, then read whatever the wait said.
+//!
+//! Systems do not agree on when a bpf descriptor is readable (bpf(4)):
+//!
+//! | system | poll(2) says readable |
+//! |---|---|
+//! | OpenBSD with BIOCSWTIMEOUT | the buffer is full, or its oldest packet has waited so long |
+//! | OpenBSD without | the buffer is full; BIOCSRTIMEOUT ends blocking reads only (bpf.c, `filt_bpfread`) |
+//! | FreeBSD, NetBSD, DragonFly | the buffer is full, or BIOCSRTIMEOUT is over |
+//! | Linux | a block of the ring is full or old enough |
+//!
+//! A read that does not block gives what the buffer holds on OpenBSD, full or not (`bpfread`). So
+//! what the wait says decides only how soon packets are read, never whether.
+
+#[cfg(any(test, target_os = "openbsd"))]
+use std::io;
+use std::time::Duration;
+
+/// How long the kernel may keep packets back, milliseconds.
+pub(super) const BUFFER_MS: i32 = 20;
+
+/// Longest wait of a turn on a BSD: packets may wait as long as this, and must not wait for 50 ms.
+const PATIENCE_OF_BSD: Duration = Duration::from_millis(40);
+/// Longest wait of a turn on Linux: poll(2) can be believed there, and the wait is only for a look
+/// whether to stop.
+const PATIENCE_OF_LINUX: Duration = Duration::from_millis(200);
+/// Longest wait of a turn here.
+pub(super) const PATIENCE: Duration = if cfg!(target_os = "linux") {
+    PATIENCE_OF_LINUX
+} else {
+    PATIENCE_OF_BSD
+};
+
+/// Waits by `wait` for at most `patience`, then reads by `read`; `None`: there was nothing.
+///
+/// # Errors
+/// What `wait` or `read` reports, except that there was nothing.
+#[cfg(any(test, target_os = "openbsd"))] // elsewhere libpcap reads
+pub(super) fn take<T>(
+    patience: Duration,
+    wait: impl FnOnce(Duration) -> io::Result<bool>,
+    read: impl FnOnce() -> io::Result<T>,
+) -> io::Result<Option<T>> {
+    wait(patience)?;
+    match read() {
+        Ok(read) => Ok(Some(read)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FULL: usize = 32768;
+    const PACKET: usize = 300;
+
+    /// A descriptor of a system, with a clock of its own.
+    struct StandIn {
+        now: Duration,
+        /// When packets come, the next one last.
+        coming: Vec<Duration>,
+        /// When those in the buffer came.
+        held: Vec<Duration>,
+        /// After how long the oldest packet makes the descriptor readable, if ever.
+        write_timeout: Option<Duration>,
+        /// How long packets waited that were read.
+        waited: Vec<Duration>,
+    }
+
+    impl StandIn {
+        fn new(coming: &[u64], write_timeout: Option<Duration>) -> Self {
+            let mut coming: Vec<_> = coming.iter().copied().map(Duration::from_millis).collect();
+            coming.reverse();
+            Self {
+                now: Duration::ZERO,
+                coming,
+                held: Vec::new(),
+                write_timeout,
+                waited: Vec::new(),
+            }
+        }
+
+        fn is_readable(&self) -> bool {
+            let is_old = |oldest: &Duration| {
+                let timeout = self.write_timeout;
+                timeout.is_some_and(|timeout| self.now - *oldest >= timeout)
+            };
+            self.held.len() * PACKET >= FULL || self.held.first().is_some_and(is_old)
+        }
+
+        /// poll(2): a millisecond at a time.
+        fn wait(&mut self, patience: Duration) -> bool {
+            let end = self.now + patience;
+            while !self.is_readable() && self.now < end {
+                self.now += Duration::from_millis(1);
+                while self.coming.last().is_some_and(|next| *next <= self.now) {
+                    self.held.extend(self.coming.pop());
+                }
+            }
+            self.is_readable()
+        }
+
+        /// read(2) that does not block.
+        fn read(&mut self) -> io::Result<usize> {
+            if self.held.is_empty() {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            let now = self.now;
+            let read = self.held.len();
+            self.waited
+                .extend(self.held.drain(..).map(|came| now - came));
+            Ok(read)
+        }
+
+        /// Turns until a second after the last packet; the longest that one waited.
+        fn run(mut self) -> Option<Duration> {
+            let sent = self.coming.len();
+            let end = self.coming[0] + Duration::from_secs(1);
+            let mut turns = 0;
+            while self.now < end {
+                let this = std::cell::RefCell::new(&mut self);
+                take(
+                    PATIENCE_OF_BSD,
+                    |patience| Ok(this.borrow_mut().wait(patience)),
+                    || this.borrow_mut().read(),
+                )
+                .unwrap();
+                turns += 1;
+                assert!(turns < 10_000, "it spins");
+            }
+            (self.waited.len() == sent).then(|| self.waited.into_iter().max().unwrap())
+        }
+    }
+
+    #[test]
+    fn a_lone_packet_is_read_in_time_where_only_a_full_buffer_is_readable() {
+        for timeout in [None, Some(Duration::from_millis(20))] {
+            let waited = StandIn::new(&[5, 1000, 1001, 2500], timeout).run();
+            let waited = waited.expect("packets stay in the kernel");
+            assert!(
+                waited <= Duration::from_millis(50),
+                "{timeout:?} {waited:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_to_read_and_a_signal_are_no_errors() {
+        for kind in [io::ErrorKind::WouldBlock, io::ErrorKind::Interrupted] {
+            let taken = take(
+                Duration::ZERO,
+                |_| Ok(true),
+                || -> io::Result<usize> { Err(kind.into()) },
+            );
+            assert_eq!(taken.unwrap(), None);
+        }
+        let taken = take(
+            Duration::ZERO,
+            |_| Ok(false),
+            || -> io::Result<usize> { Err(io::ErrorKind::NotConnected.into()) },
+        );
+        assert!(taken.is_err(), "a device that has gone");
+    }
+}
