@@ -86,6 +86,8 @@ const SETTLED_PACKETS: u64 = 16;
 const STAMPED_PACKETS: u64 = 2;
 /// A segment is this many times its headers at least.
 const SEGMENT_HEADERS: u64 = 4;
+/// Counters from here on are absurd, and tell nothing. Below, no product overflows.
+const ABSURD: u64 = 1 << 48;
 /// Segments acknowledged by one packet.
 const SEGMENTS_AN_ACK: u64 = 2;
 
@@ -327,6 +329,17 @@ impl Position {
         }
     }
 
+    /// This position, which lacks the responder's beginning, and that of a state of the same
+    /// connection, which does not: whichever is further.
+    #[must_use]
+    pub fn completed_by(self, other: Self) -> Self {
+        let both = self.not_behind(other);
+        Self {
+            marks: both.marks & !(Self::HEADLESS | Self::BEFORE_SYN),
+            ..both
+        }
+    }
+
     /// Moves to where a message's peers are. `expected` is how far each should have come, octets,
     /// if that is known: so that at many gigabits a second a lost message does no harm.
     pub fn follow(&mut self, peers: [Peer<'_>; 2], expected: [u64; 2]) -> Option<[Sent; 2]> {
@@ -459,25 +472,20 @@ pub struct Model {
     header: u64,
     /// Octets of data in a full segment.
     mss: u64,
-    /// What counters show of the segments from initiator to responder and back.
-    learned: [Learned; 2],
-}
-
-/// What exact counters show of one way's segments.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Learned {
-    /// Octets of data in a packet.
-    size: u64,
-    /// Most octets of data that are taken to come in such packets.
-    most: u64,
+    /// Packets that were counted from initiator to responder and back.
+    packets: [u64; 2],
+    /// Octets of data in them, about.
+    counted: [u64; 2],
 }
 
 impl Model {
-    /// For a state whose sender counted `packets` and `octets` so far.
+    /// For a state whose sender counted `packets` and `octets` so far, and whose peers offered
+    /// segments so long, 0 where that is not known.
+    #[inline(always)]
     pub fn new(
         af: Af,
         shape: Shape,
-        peers: [Peer<'_>; 2],
+        offers: [u16; 2],
         packets: [u64; 2],
         octets: [u64; 2],
     ) -> Self {
@@ -486,55 +494,93 @@ impl Model {
             Af::Inet6 => 40,
         };
         let bare = ip + TCP_HEADER;
+        let ([ahead, back], [octets_ahead, octets_back]) = (packets, octets);
+        if ahead | back | octets_ahead | octets_back >= ABSURD {
+            return Self::of_absurd(bare);
+        }
         let options = if shape.has_timestamps() || are_stamped(bare, packets, octets) {
             TIMESTAMPS
         } else {
             0
         };
         let header = bare + options;
-        let offers = peers
-            .map(|peer| peer.mss())
-            .into_iter()
-            .filter(|mss| *mss >= LEAST_MSS);
+        let offers = offers.into_iter().filter(|mss| *mss >= LEAST_MSS);
         let mss = offers
             .chain(shape.max_mss())
             .map(|mss| u64::from(mss).saturating_sub(options))
             .fold(ETHERNET_MTU - header, u64::min);
+        let data =
+            |octets: u64, packets: u64| octets.saturating_sub(packets * header + SYN_OPTIONS);
         Self {
             header,
             mss,
-            learned: segments(header, mss, packets, octets),
+            packets,
+            counted: [data(octets_ahead, ahead), data(octets_back, back)],
+        }
+    }
+
+    /// For a state whose counters make no sense.
+    #[cold]
+    fn of_absurd(header: u64) -> Self {
+        Self {
+            header,
+            mss: ETHERNET_MTU - header,
+            packets: [0; 2],
+            counted: [0; 2],
         }
     }
 
     /// Packets and octets that it takes to send what initiator and responder sent.
+    #[inline(always)]
     pub fn traffic(&self, [ahead, back]: [Sent; 2]) -> ([u64; 2], [u64; 2]) {
-        let data = |sent: Sent, learned: Learned| {
-            let size = if sent.payload > learned.most {
-                self.mss
+        let ([packets, packets_back], [counted, counted_back]) = (self.packets, self.counted);
+        // Without the SYN, and without what only acknowledges the other way's.
+        let (there, here) = (packets.saturating_sub(1), packets_back.saturating_sub(1));
+        let is_upload = counted >= counted_back;
+        let without_acks = |packets: u64, other: u64, is_larger: bool| {
+            let acks = if is_larger {
+                0
             } else {
-                learned.size
+                other / SEGMENTS_AN_ACK
             };
-            sent.payload.div_ceil(size).saturating_add(sent.control)
+            packets.saturating_sub(acks)
         };
-        let [there, here] = self.learned;
-        let (data, data_back) = (data(ahead, there), data(back, here));
+        let data = |sent: Sent, packets: u64, counted: u64| {
+            let payload = sent.payload.min(ABSURD);
+            if payload == 0 {
+                return sent.control;
+            }
+            let size = self.segment(payload, packets, counted);
+            payload.div_ceil(size) + sent.control
+        };
+        let data_back = data(back, without_acks(here, there, !is_upload), counted_back);
+        let data = data(ahead, without_acks(there, here, is_upload), counted);
         let acks = |data: u64| data.div_ceil(SEGMENTS_AN_ACK);
         let packets = [
-            data.max(acks(data_back)).saturating_add(ahead.refusals),
-            data_back.max(acks(data)).saturating_add(back.refusals),
+            data.max(acks(data_back)) + ahead.refusals,
+            data_back.max(acks(data)) + back.refusals,
         ];
         let octets = |packets: u64, sent: Sent| {
-            let headers = packets.saturating_mul(self.header);
-            headers
-                .saturating_add(sent.payload)
-                .saturating_add(sent.options)
+            sent.payload
+                .saturating_add(packets * self.header + sent.options)
         };
         let [packets_ahead, packets_back] = packets;
         (
             packets,
             [octets(packets_ahead, ahead), octets(packets_back, back)],
         )
+    }
+
+    /// Octets of data in the segments that `payload` comes in, where `packets` with `counted` octets
+    /// of data were counted.
+    #[inline(always)]
+    fn segment(&self, payload: u64, packets: u64, counted: u64) -> u64 {
+        let is_settled = packets >= SETTLED_PACKETS;
+        if counted == 0 || packets < LEARNED_PACKETS || !is_settled && payload > counted {
+            return self.mss;
+        }
+        let least = (SEGMENT_HEADERS * self.header).min(self.mss);
+        (counted / packets).clamp(least, self.mss)
     }
 }
 
@@ -543,46 +589,10 @@ impl Model {
 fn are_stamped(bare: u64, packets: [u64; 2], octets: [u64; 2]) -> bool {
     let [ahead, back] = packets;
     let [octets_ahead, octets_back] = octets;
-    let least = |packets: u64| packets.saturating_mul(bare + TIMESTAMPS);
-    ahead.saturating_add(back) > STAMPED_PACKETS
+    let least = |packets: u64| packets * (bare + TIMESTAMPS);
+    ahead + back > STAMPED_PACKETS
         && ahead > 0
         && back > 0
         && octets_ahead >= least(ahead)
         && octets_back >= least(back)
-}
-
-/// The size of segments that exact counters show, or `mss`.
-fn segments(header: u64, mss: u64, packets: [u64; 2], octets: [u64; 2]) -> [Learned; 2] {
-    let [ahead, back] = packets;
-    let data = |octets: u64, packets: u64| {
-        let headers = packets.saturating_mul(header);
-        octets.saturating_sub(headers.saturating_add(SYN_OPTIONS))
-    };
-    let [octets_ahead, octets_back] = octets;
-    let (payload, payload_back) = (data(octets_ahead, ahead), data(octets_back, back));
-    let least = (SEGMENT_HEADERS * header).min(mss);
-    let size = |payload: u64, packets: u64| {
-        let size = if payload == 0 || packets < LEARNED_PACKETS {
-            mss
-        } else {
-            (payload / packets).clamp(least, mss)
-        };
-        let is_enough = packets >= SETTLED_PACKETS;
-        let most = if is_enough { u64::MAX } else { payload };
-        Learned { size, most }
-    };
-    // Without the SYN, and without what only acknowledges the other way's.
-    let (ahead, back) = (ahead.saturating_sub(1), back.saturating_sub(1));
-    let without_acks = |packets: u64, other: u64| packets.saturating_sub(other / SEGMENTS_AN_ACK);
-    if payload >= payload_back {
-        [
-            size(payload, ahead),
-            size(payload_back, without_acks(back, ahead)),
-        ]
-    } else {
-        [
-            size(payload, without_acks(ahead, back)),
-            size(payload_back, back),
-        ]
-    }
 }

@@ -654,6 +654,7 @@ impl Engine {
     #[inline(always)]
     fn note_outcome(&mut self, now: Now, stamp: Wall, id: SenderId, outcome: pfsync::Outcome) {
         let Self { table, packets, .. } = self;
+        table.end_packet(now.uptime);
         let record = table.sender_record(id);
         for counters in [packets, &mut record.packets] {
             match outcome.result {

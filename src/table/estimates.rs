@@ -14,12 +14,12 @@ use std::time::Duration;
 use super::counting::{LATE, MAX_SHARES};
 use super::slot::{Counts, Moment, SETTLED, Second, Share, Slot, UNSETTLED};
 use super::{Arrival, Kind, Table};
-use crate::accounting::{Before, Counting, Model, Position, TCP, with_rounds};
+use crate::accounting::{Before, Counting, Model, Position, Sent, TCP, with_rounds};
 use crate::flow::{End, Quality};
 use crate::slab::NONE;
 use crate::state::Af;
 use crate::time::Uptime;
-use crate::wire::pfsync::{Compressed, Peer, Values};
+use crate::wire::pfsync::{Compressed, Values};
 
 /// How late a DEL_C may be after a state's timeout, seconds: a purge pass of 10, a second in the
 /// sender's queue, and one for times cut to seconds.
@@ -131,20 +131,30 @@ impl Table {
             self.slots[place].marks |= Position::HEADLESS;
             return;
         };
-        if self.shares[at].refusals > 0 {
+        let counted = if slot.counted_by == sender {
+            slot.counts
+        } else {
+            self.counts_of(place, sender).unwrap_or_default()
+        };
+        let offers = peers.map(|peer| peer.mss());
+        let model = self.model(&slot, offers, &counted);
+        let share = &mut self.shares[at];
+        if share.refusals > 0 {
             for (sent, expected) in advance.iter_mut().zip(expected) {
                 sent.payload = with_rounds(sent.payload, expected);
             }
         }
-        let grown = self.shares[at].full;
-        self.shares[at].head.complete(&mut advance, || Before {
+        let [_, back] = advance;
+        if back.options > 0 {
+            self.headless.push(slot.state_id());
+        }
+        let grown = share.full;
+        share.head.complete(&mut advance, || Before {
             full: slot.full.until(Moment::new(now)),
             seen: now.since(slot.seen),
             grown: now.since(grown),
         });
-        let counted = self.counts_of(place, sender).unwrap_or_default();
-        let (packets, octets) = self.model(place, peers, &counted).traffic(advance);
-        let share = &mut self.shares[at];
+        let (packets, octets) = model.traffic(advance);
         share.counts = share.counts.plus(&Counts { packets, octets });
         share.full = now;
         if share.refusals > 0 {
@@ -166,14 +176,21 @@ impl Table {
         }
     }
 
-    fn model(&self, place: u32, peers: [Peer<'_>; 2], counted: &Counts) -> Model {
-        let slot = &self.slots[place];
+    /// What a state takes to send that much more, by what was `counted` of it and its partner.
+    #[cold]
+    pub(super) fn estimated(&self, slot: &Slot, counted: &Counts, sent: [Sent; 2]) -> Counts {
+        let (packets, octets) = self.model(slot, [0; 2], counted).traffic(sent);
+        Counts { packets, octets }
+    }
+
+    #[inline(always)]
+    fn model(&self, slot: &Slot, offers: [u16; 2], counted: &Counts) -> Model {
         let af = if slot.keys == NONE {
             Af::Inet
         } else {
             self.keys[slot.keys].wire.af
         };
-        Model::new(af, slot.shape, peers, counted.packets, counted.octets)
+        Model::new(af, slot.shape, offers, counted.packets, counted.octets)
     }
 
     /// How many octets each way should have passed since the last message, at the pace of the
@@ -230,7 +247,7 @@ impl Table {
         self.slots[place].marks |= UNSETTLED;
     }
 
-    fn find_estimate(&self, place: u32, sender: u16) -> Option<u32> {
+    pub(super) fn find_estimate(&self, place: u32, sender: u16) -> Option<u32> {
         self.shares_of(place)
             .find(|at| self.shares[*at].is_estimate && self.shares[*at].sender == sender)
     }

@@ -33,6 +33,7 @@ mod keep;
 mod memory;
 mod names;
 mod newest;
+mod partners;
 mod queues;
 mod senders;
 mod slot;
@@ -156,6 +157,8 @@ pub struct Table {
     next_clear: Option<Clear>,
     /// Creators whose states are told apart by sender.
     host_ids: HostIds,
+    /// States of this packet whose responder was heard of late.
+    headless: Vec<StateId>,
     /// Uptime in seconds that slots count from: when the first state was learned.
     epoch: Option<i64>,
     /// What happened lately, if somebody watches.
@@ -186,6 +189,7 @@ impl Table {
             clearing: None,
             next_clear: None,
             host_ids: HostIds::default(),
+            headless: Vec::new(),
             epoch: None,
             events: None,
             counters: TableCounters::default(),
