@@ -18,6 +18,7 @@ use crate::export::{self, Format, Ipfix, MAX_PIECES, NetFlow5, Outbox, Sink, Tem
 use crate::flow::Flow;
 use crate::state::{Af, Direction};
 use crate::time::{Now, Uptime};
+use crate::wire;
 
 /// Least `mtu` (PFLOW_MINMTU): a v5 header and one record.
 pub const MIN_MTU: u16 = 72;
@@ -163,6 +164,14 @@ impl Interface {
     /// Records held now.
     pub fn held(&self) -> usize {
         self.netflow5.held() + self.ipfix.held()
+    }
+
+    /// Data records in a datagram that it made.
+    pub fn records_in(&self, datagram: &[u8]) -> u64 {
+        match self.export.format {
+            Format::NetFlow5 => wire::netflow5::records_in(datagram),
+            Format::Ipfix => wire::ipfix::records_in(datagram, self.export.templates.templates()),
+        }
     }
 
     /// Records packed, and the IPFIX sequence number.

@@ -260,15 +260,15 @@ impl Outside {
         })
     }
 
-    /// A socket to send to `to` from. If this process may not bind it, the parent is asked.
+    /// A socket to send to `to` from. A process that has a parent binds nothing: where bind(2) is
+    /// allowed, a socket of any family can be bound.
     fn open_udp(&self, settings: &Settings, to: SocketAddr) -> Result<Udp, String> {
-        match (Udp::open(settings, to, self.when_full), &self.parent) {
-            (Ok(udp), _) => Ok(udp),
-            (Err(error), Some(parent)) if error.kind() == io::ErrorKind::PermissionDenied => {
-                let from = source_address(settings.flowsrc, to.is_ipv6());
+        match (&self.parent, settings.flowsrc) {
+            (Some(parent), Some(source)) => {
+                let from = source_address(Some(source), to.is_ipv6());
                 Ok(Udp::new(parent.bind(from)?, to))
             }
-            (Err(error), _) => Err(error.to_string()),
+            _ => Udp::open(settings, to, self.when_full).map_err(|error| error.to_string()),
         }
     }
 
@@ -355,14 +355,22 @@ impl Outside {
         for line in engine.notices() {
             self.log.warn(&line);
         }
-        for (unit, failed) in self.taps.failures() {
-            engine.handle_tapped(unit, 0, failed);
+        for (unit, lost) in self.taps.losses() {
+            engine.handle_tap_lost(unit, lost);
         }
         for problem in self.taps.problems() {
             let now = self.clock.now().uptime;
             if let Some(line) = self.limiter.admit(now, &problem) {
                 self.log.warn(&line);
             }
+        }
+    }
+
+    /// Has what waits for taps written, and counts what was not.
+    fn finish_taps(&mut self, engine: &mut Engine) {
+        self.taps.finish(&mut self.log, &self.clock);
+        for (unit, lost) in self.taps.losses() {
+            engine.handle_tap_lost(unit, lost);
         }
     }
 
@@ -403,6 +411,9 @@ impl Outside {
     /// to its taps.
     fn send_from(&mut self, unit: u32, mut datagrams: &[&[u8]], engine: &mut Engine) {
         let Some(port) = self.ports.get_mut(&unit) else {
+            for datagram in datagrams {
+                engine.handle_sent(unit, datagram, Sent::Failed);
+            }
             return;
         };
         while !datagrams.is_empty() {
@@ -415,12 +426,14 @@ impl Outside {
             let (done, rest) = datagrams.split_at(count.clamp(1, datagrams.len()));
             datagrams = rest;
             for datagram in done {
-                engine.handle_sent(unit, datagram.len(), sent);
+                engine.handle_sent(unit, datagram, sent);
                 if sent == Sent::Yes && self.taps.wants(unit) {
                     let stamp = engine.latest().map(|now| now.wall).unwrap_or_default();
-                    if let Ok(ends) = port.transport.ends(self.clock.now().uptime) {
-                        let tapped = self.taps.push(unit, ends, stamp, datagram);
-                        engine.handle_tapped(unit, tapped.taken, tapped.dropped);
+                    let ends = port.transport.ends(self.clock.now().uptime);
+                    let tapped = self.taps.push(unit, ends, stamp, datagram);
+                    engine.handle_tapped(unit, tapped.taken, tapped.dropped);
+                    if tapped.taken > 0 && ends.0.ip().is_unspecified() {
+                        engine.handle_sourceless(unit);
                     }
                 }
             }
@@ -479,8 +492,9 @@ mod tests {
 
         fn redirect(&mut self, _: SocketAddr) {}
 
-        fn ends(&mut self, _: Uptime) -> io::Result<(SocketAddr, SocketAddr)> {
-            Err(io::Error::from(io::ErrorKind::Unsupported))
+        fn ends(&mut self, _: Uptime) -> (SocketAddr, SocketAddr) {
+            let to = "127.0.0.1:9".parse().unwrap();
+            (source_address(None, false), to)
         }
     }
 
@@ -527,5 +541,44 @@ mod tests {
             rest[0].ends_with("(5 times more since the last line)"),
             "{rest:?}"
         );
+    }
+
+    /// Sends, and does not know from where.
+    struct Sourceless;
+
+    impl Transport for Sourceless {
+        fn send(&mut self, datagrams: &[&[u8]]) -> io::Result<usize> {
+            Ok(datagrams.len())
+        }
+
+        fn redirect(&mut self, _: SocketAddr) {}
+
+        fn ends(&mut self, _: Uptime) -> (SocketAddr, SocketAddr) {
+            let to = "127.0.0.1:9".parse().unwrap();
+            (source_address(None, false), to)
+        }
+    }
+
+    #[test]
+    fn a_datagram_whose_source_is_not_known_is_tapped_with_none_and_counted() {
+        let name = std::env::temp_dir().join(format!("pflow-sourceless-{}", std::process::id()));
+        let line = format!("pflow0 flowdst 127.0.0.1:9 tap {}\n", name.display());
+        let (mut engine, mut outside) = running(&line);
+        outside.ports.get_mut(&0).unwrap().transport = Box::new(Sourceless);
+        outside.send_from(0, &[b"one", b"two"], &mut engine);
+        outside.finish_taps(&mut engine);
+        let counters = engine.interfaces()[0].counters;
+        let counted = [
+            counters.datagrams,
+            counters.tapped,
+            counters.tap_dropped,
+            counters.tap_sourceless,
+        ];
+        assert_eq!(counted, [2, 2, 0, 2]);
+        let file = std::fs::read(&name).unwrap();
+        std::fs::remove_file(&name).unwrap();
+        // The headers of the file and of the record, 12 octets of IPv4's.
+        assert_eq!(file[24 + 16 + 12..][..8], [0, 0, 0, 0, 127, 0, 0, 1]);
+        assert!(file.ends_with(b"two"));
     }
 }

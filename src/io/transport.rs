@@ -27,6 +27,8 @@ const SEND_BUFFER: usize = 1 << 20;
 
 /// How long a route is taken to stay as it was.
 const ROUTE: Duration = Duration::from_secs(10);
+/// How long the system is not asked again after it did not tell where datagrams come from.
+const NO_ROUTE: Duration = Duration::from_secs(1);
 
 /// Something that takes datagrams.
 pub trait Transport {
@@ -40,12 +42,9 @@ pub trait Transport {
     /// Sends to another address of the same family from now on.
     fn redirect(&mut self, to: SocketAddr);
 
-    /// The address that datagrams leave with at `now`, as far as can be known, and the one they go
-    /// to.
-    ///
-    /// # Errors
-    /// The system does not tell, or has no route.
-    fn ends(&mut self, now: Uptime) -> io::Result<(SocketAddr, SocketAddr)>;
+    /// The address that datagrams leave with at `now`, and the one they go to. Where the system
+    /// does not tell it, the first is unspecified (0.0.0.0 or ::).
+    fn ends(&mut self, now: Uptime) -> (SocketAddr, SocketAddr);
 }
 
 /// Whether a full socket buffer holds the sender up.
@@ -62,7 +61,7 @@ pub enum WhenFull {
 pub struct Udp {
     socket: UdpSocket,
     to: SocketAddr,
-    /// Where datagrams come from, and when that was found out.
+    /// Where datagrams come from, and until when that is believed.
     from: Option<(SocketAddr, Uptime)>,
     #[cfg(target_os = "linux")]
     batcher: batch::Batcher,
@@ -102,9 +101,14 @@ impl Udp {
         if !bound.ip().is_unspecified() {
             return Ok(bound);
         }
-        let probe = UdpSocket::bind(SocketAddr::new(bound.ip(), 0))?;
+        let probe = Socket::new(
+            Domain::for_address(self.to),
+            Type::DGRAM,
+            Some(Protocol::UDP),
+        )?;
         // Connecting a UDP socket sends nothing.
-        probe.connect(self.to)?;
+        probe.connect(&self.to.into())?;
+        let probe = UdpSocket::from(probe);
         Ok(SocketAddr::new(probe.local_addr()?.ip(), bound.port()))
     }
 }
@@ -120,7 +124,8 @@ pub fn source_address(flowsrc: Option<Source>, is_ipv6: bool) -> SocketAddr {
     })
 }
 
-/// A socket for datagrams that leave from `from`.
+/// A socket for datagrams that leave from `from`. One that may leave from anywhere is not bound: it
+/// gets its port with its first datagram.
 ///
 /// # Errors
 /// The system refuses the socket or the address.
@@ -128,7 +133,9 @@ pub fn bind(from: SocketAddr, when_full: WhenFull) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(from), Type::DGRAM, Some(Protocol::UDP))?;
     // A smaller buffer than asked for works, too.
     let _ = socket.set_send_buffer_size(SEND_BUFFER);
-    socket.bind(&from.into())?;
+    if !from.ip().is_unspecified() || from.port() != 0 {
+        socket.bind(&from.into())?;
+    }
     socket.set_nonblocking(when_full == WhenFull::Drop)?;
     Ok(socket.into())
 }
@@ -157,15 +164,47 @@ impl Transport for Udp {
         self.from = None;
     }
 
-    fn ends(&mut self, now: Uptime) -> io::Result<(SocketAddr, SocketAddr)> {
-        let known = self.from.filter(|(_, then)| now.since(*then) < ROUTE);
-        let from = match known {
-            Some((from, _)) => from,
-            None => self.find_source()?,
-        };
-        if known.is_none() {
-            self.from = Some((from, now));
+    fn ends(&mut self, now: Uptime) -> (SocketAddr, SocketAddr) {
+        if let Some((from, until)) = self.from
+            && now < until
+        {
+            return (from, self.to);
         }
-        Ok((from, self.to))
+        let (from, until) = match self.find_source() {
+            Ok(from) => (from, now.after(ROUTE)),
+            Err(_) => {
+                let port = self.socket.local_addr().map_or(0, |bound| bound.port());
+                let mut unknown = source_address(None, self.to.is_ipv6());
+                unknown.set_port(port);
+                (unknown, now.after(NO_ROUTE))
+            }
+        };
+        self.from = Some((from, until));
+        (from, self.to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_the_system_does_not_tell_the_source_it_is_unspecified_with_the_port_that_is_known() {
+        // A socket may not be connected to it without SO_BROADCAST.
+        let to = SocketAddr::from(([255; 4], 9));
+        let socket = bind(source_address(None, false), WhenFull::Drop).unwrap();
+        socket.send_to(b"x", "127.0.0.1:9").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        assert_ne!(
+            port, 0,
+            "it was not bound, and has one with its first datagram"
+        );
+        let mut udp = Udp::new(socket, to);
+        let at = |secs| Uptime::default().after(Duration::from_secs(secs));
+        assert_eq!(udp.ends(at(1)), (([0; 4], port).into(), to));
+        let to = SocketAddr::from(([127, 0, 0, 1], 9));
+        udp.to = to;
+        assert_eq!(udp.ends(at(1)).0.ip(), IpAddr::from([0; 4]), "not asked");
+        assert_eq!(udp.ends(at(2)), (([127, 0, 0, 1], port).into(), to));
     }
 }

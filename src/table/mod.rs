@@ -288,7 +288,9 @@ impl Table {
     /// back for that long.
     /// At most [`PIECE`] states are looked at; then [`Self::poll_timeout`] is still not later than `now`.
     pub fn handle_timeout(&mut self, now: Now, horizon: Uptime, done: &mut impl FnMut(Now, &Flow)) {
-        self.handle_active(now, done);
+        if !self.handle_active(now, done) {
+            return;
+        }
         for _ in 0..PIECE {
             let Self {
                 queues,
@@ -302,8 +304,7 @@ impl Table {
             });
             let Some((place, due)) = due else { return };
             if self.is_over(place) || horizon.since(due) > DOUBT {
-                let end = self.count_over(place);
-                self.end(place, now.at(due), end, done);
+                self.end(place, now.at(due), self.end_of_over(place), done);
             } else {
                 self.queues.unlink(&mut self.slots, place);
                 self.slots[place].is_overdue = true;
@@ -384,7 +385,7 @@ impl Table {
                 continue;
             }
             let end = match self.is_over(place) {
-                true => self.count_over(place),
+                true => self.end_of_over(place),
                 false if is_active => End::Flushed,
                 false => continue,
             };
@@ -471,9 +472,7 @@ impl Table {
             let ifname = only.unwrap_or_else(|| self.names.first_of(creatorid));
             let before = ended;
             for place in self.index.oldest_of(creatorid, ifname) {
-                self.counters.cleared += 1;
-                let end = self.end_of(place, End::Cleared);
-                self.end(place, now, end, done);
+                self.end(place, now, End::Cleared, done);
                 ended += 1;
             }
             if ended == before {
@@ -496,9 +495,7 @@ impl Table {
 
     fn evict(&mut self, now: Now, done: &mut impl FnMut(Now, &Flow)) {
         if let Some(place) = self.queues.longest_idle(&self.slots) {
-            self.counters.evicted += 1;
-            let end = self.end_of(place, End::Evicted);
-            self.end(place, now, end, done);
+            self.end(place, now, End::Evicted, done);
         }
     }
 
@@ -561,26 +558,24 @@ impl Table {
         })
     }
 
-    /// Takes a state out and hands its flow over.
-    fn end(&mut self, place: u32, now: Now, end: End, done: &mut impl FnMut(Now, &Flow)) {
-        self.index.take(self.slots[place].state_id());
-        self.finish(place, now, end, done);
-    }
-
-    /// Ends a state that is in the index no more.
+    /// Takes a state out, counts what ended it and hands its flow over. Whether that of a doubtful
+    /// state was exported before is not known: such a one is dropped.
     #[inline(never)]
-    fn finish(&mut self, place: u32, now: Now, end: End, done: &mut impl FnMut(Now, &Flow)) {
+    fn end(&mut self, place: u32, now: Now, cause: End, done: &mut impl FnMut(Now, &Flow)) {
+        self.index.take(self.slots[place].state_id());
         if !self.doubtful.is_empty() && self.doubtful.take(place) {
             self.counters.unconfirmed += 1;
             self.active.forget(place);
             self.remove(place);
             return;
         }
+        self.count_end(cause);
+        let end = self.end_of(place, cause);
         let sent = self.wire_id(self.slots[place].state_id());
         self.finish_confirmed(place, |_| sent, now, end, done);
     }
 
-    /// [`Self::finish`] of a state that is not doubtful, whose identity `sent` tells.
+    /// Ends a state that is in the index no more and is not doubtful, whose identity `sent` tells.
     #[inline(always)]
     fn finish_confirmed(
         &mut self,

@@ -27,7 +27,6 @@ const ALIGNMENT: usize = 4;
 
 /// A capture handle.
 pub struct Live {
-    name: String,
     capture: Capture<Active>,
     link: LinkType,
     /// What each read must ask for, octets.
@@ -67,7 +66,6 @@ impl Live {
             None
         };
         Ok(Self {
-            name: name.to_owned(),
             capture,
             link,
             buffer_len,
@@ -132,7 +130,7 @@ impl Source for Live {
         let read = match taken {
             Ok(Some(read)) => read,
             Ok(None) => return Ok(More::Maybe),
-            Err(error) => return Err(Error::Io(group::problem_of(&self.name).unwrap_or(error))),
+            Err(error) => return Err(Error::Io(error)),
         };
         let filled = batch.octets.get(..read).unwrap_or_default();
         let frames = &mut batch.frames;
