@@ -345,9 +345,8 @@ def kernel():
         octets, wrong = collections.defaultdict(lambda: [0, 0]), []
         # The two states of a connection have one tuple. Those that count alike on the same side first: what passes
         # through comes in on one side and goes out on the other, what the firewall itself sends does not.
-        ours = [json.loads(line) for line in text.splitlines()]
         rows = []
-        for r in ours:
+        for r in map(json.loads, text.splitlines()):
             v6 = 'sourceIPv6Address' in r
             ends = [ipaddress.ip_address(r[end + ('IPv6Address' if v6 else 'IPv4Address')]).packed for end in ('source', 'destination')]
             rows.append(((*ends, r['sourceTransportPort'], r['destinationTransportPort'], r['protocolIdentifier']), r))
@@ -372,6 +371,11 @@ def kernel():
         # What the kernel still had in its buffer when the capture ended.
         unexpected = [r for _, r in rows if r['flowEndMilliseconds'] < last - 35000]
         verdict('kernel/%s exact' % run, (wrong or exact < least) and '%d of %d right, %r' % (right, exact, wrong[:1]))
+        if run == 'runA.listen':
+            for quality, least, most in (('estimated', 0.99, 1.01), ('partial', 0.90, 1.5)):
+                ours, truth = octets[quality, 6]
+                verdict('kernel/%s %s TCP' % (run, quality), not least <= ours / truth <= most and '%.4f of the kernel\'s octets' % (ours / truth))
+            verdict('kernel/%s partial TCP' % run, octets['partial', 6][1] > 0.001 * octets['estimated', 6][1] and '%d octets' % octets['partial', 6][1])
         verdict('kernel/%s unexpected' % run, unexpected and '%d, %r' % (len(unexpected), unexpected[:1]))
         print('kernel/%s: %d of %d exact records right, times of %.3f the kernel\'s; octets of the kernel\'s: %s' % (
             run, right, exact, same_time / exact, ', '.join('%s %s %.3f' % (q, p, o / t) for (q, p), (o, t) in sorted(octets.items()))))

@@ -22,7 +22,8 @@
 //! - what a responder sent before it was first heard of in an UPD_C is nothing if it had not been
 //!   sent data by then or had not acknowledged any; else it is as much as in the first update
 //!   behind that, at the pace of that if it came within a second, but not above [`MOST_HEAD`] nor
-//!   above [`HEAD_PERCENT`] of all that follows;
+//!   above [`HEAD_PERCENT`] of all that follows. Where the other state of its connection has it
+//!   counted nothing is guessed (table/partners.rs);
 //! - nothing is sent twice, and packets of neither data nor acknowledgement, such as keepalives
 //!   and resets, are not there.
 //!
