@@ -307,6 +307,23 @@ def active():
     whole, parts = sums
     verdict('active makes parts', parts.pop('records') <= whole.pop('records') and 'no more records than without')
     verdict('active adds up', whole != parts and '%d keys differ' % len((whole - parts) | (parts - whole)))
+    datagrams = [export(capture, words, ('-a', '-e', 'flush active'))[0] for words in ('pflowproto 10', 'pflowproto 10 active 5')]
+    whole, parts = ([((frozenset((key[:1] + key[2:3], key[1:2] + key[3:4])), frozenset(key[4:-2])), key, start, end)
+                     for key, start, end in records(sent, 'openbsd')] for sent in datagrams)
+    empty = sum(key[-2] == 0 for _, key, _, _ in parts) - sum(key[-2] == 0 for _, key, _, _ in whole)
+    verdict('active parts have packets', empty > 0 and '%d have octets only' % empty)
+    # The states of a connection, and what used its ports later, are not told apart: those alone.
+    ways = collections.defaultdict(list)
+    for connection, key, _, _ in whole:
+        ways[connection].append(key[:4])
+    alone = {connection for connection, keys in ways.items() if len(set(keys)) == len(keys)}
+    times = collections.defaultdict(set)
+    for connection, _, start, end in parts:
+        if connection in alone:
+            times[connection].add((start, end))
+    joints = [(a[1], b[0]) for spans in map(sorted, times.values()) for a, b in zip(spans, spans[1:])]
+    apart = sum(a != b for a, b in joints)
+    verdict('active joints', (apart or len(joints) < 100) and '%d of %d apart' % (apart, len(joints)))
 
 
 TIMEOUTS = ('tcp.first 20', 'tcp.opening 10', 'tcp.established 60', 'tcp.closing 15', 'tcp.finwait 8', 'tcp.closed 5', 'udp.first 10',

@@ -922,6 +922,34 @@ fn a_long_flow_is_exported_in_parts_to_the_interface_that_asks() {
 }
 
 #[test]
+fn each_part_begins_in_the_second_in_which_the_one_before_ended() {
+    let line = format!("pflow0 {COLLECTOR} active 10");
+    // The boot is at some fraction of a second, parts go out before and behind it.
+    for ends in [42_000, 42_300, 42_400, 42_900] {
+        let mut run = Run::with(settings(), config(&[&line]));
+        run.send(0, A, D::Obsd74, &[M::Ins(udp(1))]);
+        let told = |s: u32| {
+            let told = udp(1)
+                .aged(s)
+                .count([3 + u64::from(s), 1], [240 + u64::from(s), 200]);
+            [M::upd_c(&udp(1)), M::Upd(told)]
+        };
+        run.send(5000, A, D::Obsd74, &told(5));
+        run.send(25_700, A, D::Obsd74, &told(25));
+        run.advance(38_000);
+        run.send(ends, A, D::Obsd74, &told(42));
+        run.send(ends, A, D::Obsd74, &[M::del_c(&udp(1))]);
+        run.advance(50_000);
+        let parts = parts_of(&mut run, 0);
+        let ahead: Vec<_> = parts.iter().filter(|part| !part.0).collect();
+        assert!(ahead.len() >= 3, "{ahead:?}");
+        for pair in ahead.windows(2) {
+            assert_eq!(pair[0].1.1, pair[1].1.0, "{ends} {ahead:?}");
+        }
+    }
+}
+
+#[test]
 fn a_flow_that_has_nothing_left_at_its_end_makes_no_record() {
     let line = format!("pflow0 {COLLECTOR} active 10");
     let mut run = Run::with(settings(), config(&[&line]));

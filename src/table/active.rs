@@ -29,6 +29,8 @@ struct Shown {
     counts: Counts,
     /// Where the last part ended.
     last: Second,
+    /// [`Now::rounds_up`] at the first, by which all are told; it is not kept.
+    rounds_up: Option<bool>,
 }
 
 /// A state in a lane.
@@ -238,7 +240,14 @@ impl Active {
         };
         lane.reach(place);
         if let Some((counts, last)) = kept.shown {
-            lane.set_shown(place, Shown { counts, last });
+            lane.set_shown(
+                place,
+                Shown {
+                    counts,
+                    last,
+                    rounds_up: None,
+                },
+            );
         }
         if let Some(due) = kept.due {
             self.restored.push((at, due, place));
@@ -322,7 +331,7 @@ fn rest(total: &Counts, shown: Option<Shown>, end: End) -> Counts {
     for (packets, octets) in rest.packets.iter_mut().zip(&mut rest.octets) {
         if *octets == 0 {
             *packets = 0;
-        } else if *packets == 0 && shown.is_some() && end == End::Active {
+        } else if *packets == 0 && end == End::Active {
             *octets = 0;
         }
     }
@@ -386,7 +395,10 @@ impl Table {
             let counts = total.minus(&exported);
             let slot = &self.slots[place];
             let sent = self.wire_id(slot.state_id());
-            let flow = self.flow(slot, sent, now.at(due), End::Active, counts);
+            let shown = self.active.lanes.get(n).and_then(|lane| lane.shown(place));
+            let rounds_up = rounds_up(shown, now.at(due));
+            let told = now.at(due).rounded(rounds_up);
+            let flow = self.flow(slot, sent, told, End::Active, counts);
             let (last, epoch, boot) = (
                 self.slots[place].last_packet(),
                 self.epoch.unwrap_or(0),
@@ -395,10 +407,9 @@ impl Table {
             let Some(lane) = self.active.lanes.get_mut(n) else {
                 continue;
             };
-            let shown = lane.shown(place);
             let times = |shown: Shown| {
                 let (start, end) = (shown.last.uptime(epoch), last.uptime(epoch));
-                Times::new(start, end, now.at(due), boot)
+                Times::new(start, end, told, boot)
             };
             let part = part(&flow, lane.unit, shown, times);
             if part.is_empty() {
@@ -409,7 +420,15 @@ impl Table {
                 octets: part.octets,
             };
             let counts = shown.map_or(news, |shown| shown.counts.plus(&news));
-            lane.set_shown(place, Shown { counts, last });
+            let rounds_up = Some(rounds_up);
+            lane.set_shown(
+                place,
+                Shown {
+                    counts,
+                    last,
+                    rounds_up,
+                },
+            );
             lane.enlist(place, due);
             done(now.at(due), &part);
         }
@@ -434,7 +453,7 @@ impl Table {
             if let Some(shown) = lane.shown(place) {
                 let times = |shown: Shown| {
                     let (start, end) = (shown.last.uptime(epoch), last.uptime(epoch));
-                    Times::new(start, end, now, boot)
+                    Times::new(start, end, now.rounded(rounds_up(Some(shown), now)), boot)
                 };
                 done(now, &part(flow, lane.unit, Some(shown), times));
             }
@@ -443,7 +462,16 @@ impl Table {
     }
 }
 
-/// The part of a flow that one interface has not had. It begins where the one before ended.
+/// How the boot is rounded in the times of a flow's parts: as in the first.
+fn rounds_up(shown: Option<Shown>, now: Now) -> bool {
+    shown
+        .and_then(|shown| shown.rounds_up)
+        .unwrap_or(now.rounds_up())
+}
+
+/// The part of a flow that one interface has not had. It begins where the one before ended: in the
+/// kernel's arithmetic one time may be told a second apart, by when it is told, so that `times` are
+/// [`Now::rounded`] as those of the first part are.
 fn part(flow: &Flow, unit: u32, shown: Option<Shown>, times: impl Fn(Shown) -> Times) -> Flow {
     let total = Counts {
         packets: flow.packets,
@@ -476,6 +504,7 @@ mod tests {
                 octets: [500, 400],
             },
             last: Second::NEVER,
+            rounds_up: None,
         };
         let left = Counts {
             packets: [2, 0],
@@ -494,6 +523,7 @@ mod tests {
         let shown = Some(Shown {
             counts: counts(500),
             last: Second::NEVER,
+            rounds_up: None,
         });
         let nothing = Counts::default();
         assert_eq!(rest(&counts(900), shown, End::Active), nothing);
@@ -502,5 +532,11 @@ mod tests {
             ..nothing
         };
         assert_eq!(rest(&counts(900), shown, End::Deleted), left);
+        let all = Counts {
+            octets: [400, 0],
+            ..nothing
+        };
+        assert_eq!(rest(&all, None, End::Active), nothing);
+        assert_eq!(rest(&all, None, End::Deleted), all);
     }
 }
