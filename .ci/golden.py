@@ -279,6 +279,9 @@ def passive():
         verdict('%s TCP octets' % case, abs(total - 1) > 0.05 and '%.4f of the truth' % total)
         near = [abs(o / t - 1) <= 0.1 for o, t in tcp if t > 100000]
         verdict('%s TCP flows' % case, sum(near) < 0.95 * len(near) and '%d of %d within a tenth' % (sum(near), len(near)))
+        small = [(o[n], t['octets'][n]) for t, _, o, _ in flows for n in (0, 1) if t['octets'][n] < 256 << 20]
+        share = sum(o for o, _ in small) / sum(t for _, t in small)
+        verdict('%s records below 256 MiB' % case, share < 0.88 and '%.4f of their octets' % share)
         most = max(sum(o) / sum(t['octets']) for t, _, o, _ in flows)
         verdict('%s most' % case, most > 1.5 and '%.2f times the truth' % most)
         guessed = [t['id'] for t, *_, quality in flows if quality == 'estimated' and t['proto'] != 6]
@@ -304,6 +307,23 @@ def active():
     whole, parts = sums
     verdict('active makes parts', parts.pop('records') <= whole.pop('records') and 'no more records than without')
     verdict('active adds up', whole != parts and '%d keys differ' % len((whole - parts) | (parts - whole)))
+    datagrams = [export(capture, words, ('-a', '-e', 'flush active'))[0] for words in ('pflowproto 10', 'pflowproto 10 active 5')]
+    whole, parts = ([((frozenset((key[:1] + key[2:3], key[1:2] + key[3:4])), frozenset(key[4:-2])), key, start, end)
+                     for key, start, end in records(sent, 'openbsd')] for sent in datagrams)
+    empty = sum(key[-2] == 0 for _, key, _, _ in parts) - sum(key[-2] == 0 for _, key, _, _ in whole)
+    verdict('active parts have packets', empty > 0 and '%d have octets only' % empty)
+    # The states of a connection, and what used its ports later, are not told apart: those alone.
+    ways = collections.defaultdict(list)
+    for connection, key, _, _ in whole:
+        ways[connection].append(key[:4])
+    alone = {connection for connection, keys in ways.items() if len(set(keys)) == len(keys)}
+    times = collections.defaultdict(set)
+    for connection, _, start, end in parts:
+        if connection in alone:
+            times[connection].add((start, end))
+    joints = [(a[1], b[0]) for spans in map(sorted, times.values()) for a, b in zip(spans, spans[1:])]
+    apart = sum(a != b for a, b in joints)
+    verdict('active joints', (apart or len(joints) < 100) and '%d of %d apart' % (apart, len(joints)))
 
 
 TIMEOUTS = ('tcp.first 20', 'tcp.opening 10', 'tcp.established 60', 'tcp.closing 15', 'tcp.finwait 8', 'tcp.closed 5', 'udp.first 10',
@@ -342,9 +362,8 @@ def kernel():
         octets, wrong = collections.defaultdict(lambda: [0, 0]), []
         # The two states of a connection have one tuple. Those that count alike on the same side first: what passes
         # through comes in on one side and goes out on the other, what the firewall itself sends does not.
-        ours = [json.loads(line) for line in text.splitlines()]
         rows = []
-        for r in ours:
+        for r in map(json.loads, text.splitlines()):
             v6 = 'sourceIPv6Address' in r
             ends = [ipaddress.ip_address(r[end + ('IPv6Address' if v6 else 'IPv4Address')]).packed for end in ('source', 'destination')]
             rows.append(((*ends, r['sourceTransportPort'], r['destinationTransportPort'], r['protocolIdentifier']), r))
@@ -371,6 +390,11 @@ def kernel():
         unexpected = [r for _, r in rows if r['flowEndMilliseconds'] < last - 35000]
         verdict('kernel/%s exact' % run, (wrong or exact < least) and '%d of %d right, %r' % (right, exact, wrong[:1]))
         verdict('kernel/%s durations' % run, same_length < 0.95 * exact and '%d of %d are the kernel\'s' % (same_length, exact))
+        if run == 'runA.listen':
+            for quality, least, most in (('estimated', 0.99, 1.01), ('partial', 0.90, 1.5)):
+                ours, truth = octets[quality, 6]
+                verdict('kernel/%s %s TCP' % (run, quality), not least <= ours / truth <= most and '%.4f of the kernel\'s octets' % (ours / truth))
+            verdict('kernel/%s partial TCP' % run, octets['partial', 6][1] > 0.001 * octets['estimated', 6][1] and '%d octets' % octets['partial', 6][1])
         verdict('kernel/%s unexpected' % run, unexpected and '%d, %r' % (len(unexpected), unexpected[:1]))
         print('kernel/%s: %d of %d exact records right, times of %.3f the kernel\'s, durations of %.3f; octets of the kernel\'s: %s' % (
             run, right, exact, same_time / exact, same_length / exact, ', '.join('%s %s %.3f' % (q, p, o / t) for (q, p), (o, t) in sorted(octets.items()))))

@@ -11,9 +11,10 @@
 //! matter to differences. What is assumed of the packets:
 //!
 //! - a packet has an IP header without options, a TCP header, and time stamps if pf's scrub saw
-//!   some;
+//!   some or if no way's packets were counted too small for them;
 //! - data comes in segments as large as the exact counters show, once they cover
-//!   [`LEARNED_PACKETS`] of them; else as `max_mss` or the peers' `mss` allow, else as Ethernet
+//!   [`LEARNED_PACKETS`] of them, but a transfer larger than all that so few showed comes in full
+//!   ones; else as `max_mss` or the peers' `mss` allow, else as Ethernet
 //!   does. Headers are held to a quarter of the data: what is sent in smaller segments, such as
 //!   keystrokes, is short of headers, but nothing comes out half as large again as it was;
 //! - whoever has nothing to send acknowledges every second segment (RFC 9293, 3.8.6.3);
@@ -21,7 +22,8 @@
 //! - what a responder sent before it was first heard of in an UPD_C is nothing if it had not been
 //!   sent data by then or had not acknowledged any; else it is as much as in the first update
 //!   behind that, at the pace of that if it came within a second, but not above [`MOST_HEAD`] nor
-//!   above [`HEAD_PERCENT`] of all that follows;
+//!   above [`HEAD_PERCENT`] of all that follows. Where the other state of its connection has it
+//!   counted nothing is guessed (table/partners.rs);
 //! - nothing is sent twice, and packets of neither data nor acknowledgement, such as keepalives
 //!   and resets, are not there.
 //!
@@ -78,8 +80,15 @@ const ETHERNET_MTU: u64 = 1500;
 const LEAST_MSS: u16 = 64;
 /// Packets with data that exact counters must cover to show the size of segments.
 pub const LEARNED_PACKETS: u64 = 4;
+/// Packets with data behind which their size holds whatever comes. Of fewer, such as a handshake's, a
+/// transfer that is larger than all of them tells nothing, and comes in full segments.
+const SETTLED_PACKETS: u64 = 16;
+/// Packets that exact counters must cover to show time stamps: more than two SYN.
+const STAMPED_PACKETS: u64 = 2;
 /// A segment is this many times its headers at least.
 const SEGMENT_HEADERS: u64 = 4;
+/// Counters from here on are absurd, and tell nothing. Below, no product overflows.
+const ABSURD: u64 = 1 << 48;
 /// Segments acknowledged by one packet.
 const SEGMENTS_AN_ACK: u64 = 2;
 
@@ -209,6 +218,11 @@ impl Shape {
         Self(bits)
     }
 
+    /// Makes windows tell nothing from now on.
+    pub fn loosen(&mut self) {
+        self.0 |= Self::LOOSE;
+    }
+
     /// `max_mss` of the rule, rounded down; `None` if it has none.
     fn max_mss(self) -> Option<u16> {
         Some(u16::from(self.0 & 0x3f) * Self::UNIT).filter(|mss| *mss > 0)
@@ -316,6 +330,17 @@ impl Position {
         }
     }
 
+    /// This position, which lacks the responder's beginning, and that of a state of the same
+    /// connection, which does not: whichever is further.
+    #[must_use]
+    pub fn completed_by(self, other: Self) -> Self {
+        let both = self.not_behind(other);
+        Self {
+            marks: both.marks & !(Self::HEADLESS | Self::BEFORE_SYN),
+            ..both
+        }
+    }
+
     /// Moves to where a message's peers are. `expected` is how far each should have come, octets,
     /// if that is known: so that at many gigabits a second a lost message does no harm.
     pub fn follow(&mut self, peers: [Peer<'_>; 2], expected: [u64; 2]) -> Option<[Sent; 2]> {
@@ -350,6 +375,14 @@ impl Position {
             self.marks |= Self::UNSURE;
         }
         None
+    }
+
+    /// Whether [`Self::follow`] takes nothing of a message because its numbers make no sense.
+    pub fn refuses(&self, [src, dst]: [Peer<'_>; 2]) -> bool {
+        self.marks & Self::UNTRACKED == 0
+            && (is_unheard_of(src)
+                || is_unheard_of(dst)
+                || !self.shape.is_loose() && !windows_fit(src, dst))
     }
 
     /// Follows end `n`, 0 the initiator, from `lo` to `peer`: where it is now and what it sent;
@@ -393,6 +426,12 @@ fn is_expected(step: u32, expected: u64) -> bool {
     u64::from(step).abs_diff(expected) <= expected / 2
 }
 
+/// Adds to `step`, which is modulo 2^32, the rounds that bring it nearest to `expected`.
+pub fn with_rounds(step: u64, expected: u64) -> u64 {
+    let rounds = (expected.saturating_sub(step).saturating_add(1 << 31)) >> 32;
+    step.saturating_add(rounds << 32)
+}
+
 /// Whether a peer's end of the connection is closed, by a FIN that is in its `seqlo`.
 fn has_finished(peer: Peer<'_>) -> bool {
     (CLOSING..=FIN_WAIT_2).contains(&peer.tcp_state())
@@ -432,16 +471,22 @@ fn window(peer: Peer<'_>) -> u32 {
 pub struct Model {
     /// Octets of IP and TCP headers.
     header: u64,
-    /// Octets of data in a packet, from initiator to responder and back.
-    segment: [u64; 2],
+    /// Octets of data in a full segment.
+    mss: u64,
+    /// Packets that were counted from initiator to responder and back.
+    packets: [u64; 2],
+    /// Octets of data in them, about.
+    counted: [u64; 2],
 }
 
 impl Model {
-    /// For a state whose sender counted `packets` and `octets` so far.
+    /// For a state whose sender counted `packets` and `octets` so far, and whose peers offered
+    /// segments so long, 0 where that is not known.
+    #[inline(always)]
     pub fn new(
         af: Af,
         shape: Shape,
-        peers: [Peer<'_>; 2],
+        offers: [u16; 2],
         packets: [u64; 2],
         octets: [u64; 2],
     ) -> Self {
@@ -449,41 +494,76 @@ impl Model {
             Af::Inet => 20,
             Af::Inet6 => 40,
         };
-        let options = if shape.has_timestamps() {
+        let bare = ip + TCP_HEADER;
+        let ([ahead, back], [octets_ahead, octets_back]) = (packets, octets);
+        if ahead | back | octets_ahead | octets_back >= ABSURD {
+            return Self::of_absurd(bare);
+        }
+        let options = if shape.has_timestamps() || are_stamped(bare, packets, octets) {
             TIMESTAMPS
         } else {
             0
         };
-        let header = ip + TCP_HEADER + options;
-        let offers = peers
-            .map(|peer| peer.mss())
-            .into_iter()
-            .filter(|mss| *mss >= LEAST_MSS);
+        let header = bare + options;
+        let offers = offers.into_iter().filter(|mss| *mss >= LEAST_MSS);
         let mss = offers
             .chain(shape.max_mss())
             .map(|mss| u64::from(mss).saturating_sub(options))
             .fold(ETHERNET_MTU - header, u64::min);
+        let data =
+            |octets: u64, packets: u64| octets.saturating_sub(packets * header + SYN_OPTIONS);
         Self {
             header,
-            segment: segments(header, mss, packets, octets),
+            mss,
+            packets,
+            counted: [data(octets_ahead, ahead), data(octets_back, back)],
+        }
+    }
+
+    /// For a state whose counters make no sense.
+    #[cold]
+    fn of_absurd(header: u64) -> Self {
+        Self {
+            header,
+            mss: ETHERNET_MTU - header,
+            packets: [0; 2],
+            counted: [0; 2],
         }
     }
 
     /// Packets and octets that it takes to send what initiator and responder sent.
+    #[inline(always)]
     pub fn traffic(&self, [ahead, back]: [Sent; 2]) -> ([u64; 2], [u64; 2]) {
-        let data = |sent: Sent, size: u64| sent.payload.div_ceil(size).saturating_add(sent.control);
-        let [size, size_back] = self.segment;
-        let (data, data_back) = (data(ahead, size), data(back, size_back));
+        let ([packets, packets_back], [counted, counted_back]) = (self.packets, self.counted);
+        // Without the SYN, and without what only acknowledges the other way's.
+        let (there, here) = (packets.saturating_sub(1), packets_back.saturating_sub(1));
+        let is_upload = counted >= counted_back;
+        let without_acks = |packets: u64, other: u64, is_larger: bool| {
+            let acks = if is_larger {
+                0
+            } else {
+                other / SEGMENTS_AN_ACK
+            };
+            packets.saturating_sub(acks)
+        };
+        let data = |sent: Sent, packets: u64, counted: u64| {
+            let payload = sent.payload.min(ABSURD);
+            if payload == 0 {
+                return sent.control;
+            }
+            let size = self.segment(payload, packets, counted);
+            payload.div_ceil(size) + sent.control
+        };
+        let data_back = data(back, without_acks(here, there, !is_upload), counted_back);
+        let data = data(ahead, without_acks(there, here, is_upload), counted);
         let acks = |data: u64| data.div_ceil(SEGMENTS_AN_ACK);
         let packets = [
-            data.max(acks(data_back)).saturating_add(ahead.refusals),
-            data_back.max(acks(data)).saturating_add(back.refusals),
+            data.max(acks(data_back)) + ahead.refusals,
+            data_back.max(acks(data)) + back.refusals,
         ];
         let octets = |packets: u64, sent: Sent| {
-            let headers = packets.saturating_mul(self.header);
-            headers
-                .saturating_add(sent.payload)
-                .saturating_add(sent.options)
+            sent.payload
+                .saturating_add(packets * self.header + sent.options)
         };
         let [packets_ahead, packets_back] = packets;
         (
@@ -491,37 +571,29 @@ impl Model {
             [octets(packets_ahead, ahead), octets(packets_back, back)],
         )
     }
+
+    /// Octets of data in the segments that `payload` comes in, where `packets` with `counted` octets
+    /// of data were counted.
+    #[inline(always)]
+    fn segment(&self, payload: u64, packets: u64, counted: u64) -> u64 {
+        let is_settled = packets >= SETTLED_PACKETS;
+        if counted == 0 || packets < LEARNED_PACKETS || !is_settled && payload > counted {
+            return self.mss;
+        }
+        let least = (SEGMENT_HEADERS * self.header).min(self.mss);
+        (counted / packets).clamp(least, self.mss)
+    }
 }
 
-/// The size of segments that exact counters show, or `mss`.
-fn segments(header: u64, mss: u64, packets: [u64; 2], octets: [u64; 2]) -> [u64; 2] {
+/// Whether exact counters show time stamps: no way's packets are too small for them. A SYN alone
+/// does not tell whether the other end agrees.
+fn are_stamped(bare: u64, packets: [u64; 2], octets: [u64; 2]) -> bool {
     let [ahead, back] = packets;
-    let data = |octets: u64, packets: u64| {
-        let headers = packets.saturating_mul(header);
-        octets.saturating_sub(headers.saturating_add(SYN_OPTIONS))
-    };
     let [octets_ahead, octets_back] = octets;
-    let (payload, payload_back) = (data(octets_ahead, ahead), data(octets_back, back));
-    let least = (SEGMENT_HEADERS * header).min(mss);
-    let size = |payload: u64, packets: u64| {
-        if payload == 0 || packets < LEARNED_PACKETS {
-            mss
-        } else {
-            (payload / packets).clamp(least, mss)
-        }
-    };
-    // Without the SYN, and without what only acknowledges the other way's.
-    let (ahead, back) = (ahead.saturating_sub(1), back.saturating_sub(1));
-    let without_acks = |packets: u64, other: u64| packets.saturating_sub(other / SEGMENTS_AN_ACK);
-    if payload >= payload_back {
-        [
-            size(payload, ahead),
-            size(payload_back, without_acks(back, ahead)),
-        ]
-    } else {
-        [
-            size(payload, without_acks(ahead, back)),
-            size(payload_back, back),
-        ]
-    }
+    let least = |packets: u64| packets * (bare + TIMESTAMPS);
+    ahead + back > STAMPED_PACKETS
+        && ahead > 0
+        && back > 0
+        && octets_ahead >= least(ahead)
+        && octets_back >= least(back)
 }

@@ -78,6 +78,8 @@ pub struct Engine {
     local_addresses: Vec<IpAddr>,
     /// The latest time heard of.
     latest: Option<Now>,
+    /// When all was done that was due by then.
+    settled: Uptime,
     /// The end of a silence of more than [`GAP`].
     gap_until: Option<Uptime>,
     /// All packets and messages.
@@ -371,6 +373,7 @@ impl Engine {
             },
             local_addresses: settings.local_addresses,
             latest: None,
+            settled: Uptime::from_nanos(0),
             gap_until: None,
             packets: PacketCounters::default(),
             notices: Vec::new(),
@@ -383,6 +386,7 @@ impl Engine {
     /// Configures every interface; templates go out at `now`.
     pub fn start(&mut self, now: Now) {
         self.latest = Some(now);
+        self.settled = now.uptime;
         self.table.note_horizon(now.uptime);
         let Exporter {
             interfaces,
@@ -480,16 +484,20 @@ impl Engine {
         if latest.is_some_and(|then| horizon > then.uptime.after(GAP)) {
             self.gap_until = Some(horizon);
         }
-        // What waited to be due is sent at the clock, which does not go back.
-        let earliest = latest.map_or(now.uptime, |then| then.uptime);
         self.table.note_horizon(horizon);
         let is_due = self.poll_timeout().is_some_and(|due| due <= now.uptime);
-        is_due && self.handle_due(now, horizon, earliest.min(now.uptime))
+        let is_more = is_due && self.handle_due(now, horizon);
+        if !is_more {
+            self.settled = now.uptime;
+        }
+        is_more
     }
 
-    /// Does some of what is due, nothing before `earliest`: whether there may be more to do.
+    /// Does some of what is due: whether there may be more to do.
     #[inline(never)]
-    fn handle_due(&mut self, now: Now, horizon: Uptime, earliest: Uptime) -> bool {
+    fn handle_due(&mut self, now: Now, horizon: Uptime) -> bool {
+        // What waited to be due is sent at the clock, which does not go back.
+        let earliest = self.settled.min(now.uptime);
         let mut pieces = 0;
         while let Some(due) = self.poll_timeout().filter(|due| *due <= now.uptime) {
             pieces += 1;
@@ -683,6 +691,7 @@ impl Engine {
     #[inline(always)]
     fn note_outcome(&mut self, now: Now, stamp: Wall, id: SenderId, outcome: pfsync::Outcome) {
         let Self { table, packets, .. } = self;
+        table.end_packet(now.uptime);
         let record = table.sender_record(id);
         for counters in [packets, &mut record.packets] {
             match outcome.result {

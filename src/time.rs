@@ -153,6 +153,27 @@ impl Now {
         Self::new(Wall(self.wall.0.saturating_sub(since)), uptime)
     }
 
+    /// Whether the boot comes out rounded up where both clocks are cut to seconds: that differs from
+    /// reading to reading.
+    pub const fn rounds_up(self) -> bool {
+        self.seconds.boot > self.boot_secs()
+    }
+
+    /// The reading with its boot rounded up or down, for times that must agree with those told at
+    /// another.
+    pub const fn rounded(self, up: bool) -> Self {
+        let boot = self.boot_secs() + if up { 1 } else { 0 };
+        let uptime = self.uptime.secs();
+        Self {
+            seconds: Seconds { boot, uptime },
+            ..self
+        }
+    }
+
+    const fn boot_secs(self) -> i64 {
+        Wall(self.wall.0.saturating_sub(self.uptime.0)).secs()
+    }
+
     /// Both clocks cut to seconds.
     pub const fn seconds(self) -> Seconds {
         self.seconds

@@ -13,7 +13,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{A, B, D, Key, M, Out, PFSYNC0, Peer, Run, St, settings};
+use common::{A, B, D, From, Key, M, OUT, Out, PFSYNC0, Peer, Run, St, settings};
 use pflow::config::{Config, Place, apply_line};
 use pflow::engine::Settings;
 use proptest::prelude::*;
@@ -237,6 +237,36 @@ fn modulated_sequence_numbers_change_nothing() {
     );
 }
 
+/// What is estimated of a state that counted `packets` and `octets` and then sent `down` octets.
+fn estimated_of(packets: [u64; 2], octets: [u64; 2], payload: u32) -> [(u64, u64); 2] {
+    let st = connection(1).count(packets, octets);
+    let mut run = Run::new();
+    run.send(0, A, D::Obsd74, &[M::Ins(st)]);
+    let later = down(st, payload);
+    run.send(1000, A, D::Obsd74, &[M::upd_c(&later)]);
+    run.send(1000 + 86_400_000, A, D::Obsd74, &[M::del_c(&later)]);
+    let (out, _) = ended(&mut run);
+    let more = |n: usize| (out.packets[n] - packets[n], out.octets[n] - octets[n]);
+    [more(0), more(1)]
+}
+
+#[test]
+fn counted_packets_show_whether_they_have_time_stamps() {
+    // Ten segments; the other way acknowledges five times.
+    let stamped = estimated_of([20, 3], [20 * 52 + 8, 60 + 52 * 2], 14_480);
+    assert_eq!(stamped, [(5, 5 * 52), (10, 14_480 + 10 * 52)]);
+    let bare = estimated_of([20, 3], [20 * H + 20, 60 + 2 * H], 14_600);
+    assert_eq!(bare, [(5, 5 * H), (10, 14_600 + 10 * H)]);
+}
+
+#[test]
+fn a_handshake_does_not_show_how_long_the_segments_of_a_transfer_are() {
+    // Ten packets back with 50 octets each, then a hundred full segments.
+    let [ahead, back] = estimated_of([10, 11], [10 * H + 20, 11 * H + 20 + 500], 146_000);
+    assert_eq!(back, (100, 146_000 + 100 * H));
+    assert_eq!(ahead, (50, 50 * H));
+}
+
 #[test]
 fn segments_are_as_long_as_the_counted_ones() {
     let mut run = Run::new();
@@ -325,6 +355,39 @@ fn no_damaged_octet_of_a_sequence_number_adds_more_than_a_window() {
     }
 }
 
+/// A download of `steps` seconds whose windows make no sense in those that `is_odd` names.
+fn with_odd_windows(steps: i64, is_odd: impl Fn(i64) -> bool) -> (Out, String) {
+    let mut run = Run::new();
+    let mut st = connection(1);
+    run.send(0, A, D::Obsd74, &[M::Ins(st)]);
+    for s in 1..=steps {
+        st = down(st, 1_000_000);
+        let mut told = st;
+        if is_odd(s) {
+            told.dst.seqhi = told.dst.seqlo.wrapping_add(1 << 30);
+        }
+        run.send(s * 1000, A, D::Obsd74, &[M::upd_c(&told)]);
+    }
+    run.send(steps * 1000 + 86_400_000, A, D::Obsd74, &[M::del_c(&st)]);
+    ended(&mut run)
+}
+
+#[test]
+fn what_refused_messages_told_of_shows_in_the_quality() {
+    assert_eq!(with_odd_windows(40, |s| s == 20).1, "estimated");
+    assert_eq!(with_odd_windows(40, |s| (20..25).contains(&s)).1, "partial");
+}
+
+#[test]
+fn windows_that_never_make_sense_are_not_looked_at_for_long() {
+    let (flow, quality) = with_odd_windows(40, |_| true);
+    assert!(flow.octets[1] > 40_000_000, "{flow:?}");
+    assert_eq!(quality, "partial");
+    let (flow, quality) = with_odd_windows(100, |s| s > 10);
+    assert!(flow.octets[1] > 100_000_000, "{flow:?}");
+    assert_eq!(quality, "estimated");
+}
+
 #[test]
 fn a_responder_first_heard_of_in_an_update_makes_its_flow_partial() {
     let mut first = connection(1).count([1, 0], [60, 0]);
@@ -339,6 +402,122 @@ fn a_responder_first_heard_of_in_an_update_makes_its_flow_partial() {
     // Its SYN, with options, and what it sent after the first update.
     assert_eq!(flow.octets[1], 60 + 10 * 1500);
     assert_eq!(quality, "partial");
+}
+
+/// A forwarded connection: its IN state, as the SYN made it, and its OUT state, which was told of when
+/// the responder had sent seventy full segments.
+fn forwarded() -> [St; 3] {
+    let inside = ("192.0.2.1", 40000, "10.0.0.7", 8443);
+    let mut first = St {
+        stack: Key::new(inside.0, inside.1, inside.2, inside.3),
+        ..connection(7).count([1, 0], [60, 0])
+    };
+    let heard = St {
+        stack: first.stack,
+        ..up(down(connection(7), 70 * 1460), 100)
+    };
+    (first.dst.seqlo, first.dst.seqhi, first.dst.state) = (0, 1, 0);
+    let partner = St {
+        id: 8,
+        direction: OUT,
+        wire: Key::new(inside.2, inside.3, "203.0.113.9", 51000),
+        stack: Key::new(inside.2, inside.3, inside.0, inside.1),
+        ..heard
+    };
+    let partner = partner.count([40, 71], [40 * H + 120, 71 * H + 20 + 70 * MSS]);
+    [first, heard, partner]
+}
+
+/// The flow of the IN state of a connection of which a packet tells both, the OUT state behind it as
+/// OpenBSD does; `more` comes later.
+fn beside(first: St, heard: St, from: (From, St), more: &[M]) -> (Out, String) {
+    let mut run = Run::new();
+    run.send(0, A, D::Obsd74, &[M::Ins(first)]);
+    let (sender, partner) = from;
+    if sender == A {
+        run.send(1000, A, D::Obsd74, &[M::upd_c(&heard), M::Ins(partner)]);
+    } else {
+        run.send(1000, A, D::Obsd74, &[M::upd_c(&heard)]);
+        run.send(1000, sender, D::Obsd74, &[M::Ins(partner)]);
+    }
+    run.send(2000, A, D::Obsd74, more);
+    run.send(86_403_000, A, D::Obsd74, &[M::del_c(&first)]);
+    ended(&mut run)
+}
+
+#[test]
+fn what_a_responder_sent_first_is_known_from_the_other_state_of_its_connection() {
+    let [first, heard, partner] = forwarded();
+    let (flow, quality) = beside(first, heard, (A, partner), &[]);
+    assert_eq!(
+        (flow.packets, flow.octets),
+        (partner.packets, partner.octets)
+    );
+    assert_eq!(quality, "estimated");
+    // Whatever is between their ids, if little is.
+    let later = St { id: 11, ..partner };
+    let (flow, quality) = beside(first, heard, (A, later), &[]);
+    assert_eq!(flow.octets, partner.octets);
+    assert_eq!(quality, "estimated");
+}
+
+#[test]
+fn an_estimate_goes_on_from_what_the_other_state_knew() {
+    let [first, heard, partner] = forwarded();
+    // Ten segments later, another ten after that.
+    let heard = down(heard, 14_600);
+    let more = [M::upd_c(&down(heard, 14_600))];
+    let (flow, quality) = beside(first, heard, (A, partner), &more);
+    assert_eq!(flow.octets[1], partner.octets[1] + 20 * 1500);
+    assert_eq!(flow.octets[0], partner.octets[0] + 10 * H);
+    assert_eq!(quality, "estimated");
+    // The other state was told of when it was further.
+    let ahead = down(partner, 14_600).count([45, 81], [45 * H + 120, 81 * H + 20 + 80 * MSS]);
+    let [first, heard, _] = forwarded();
+    let (flow, quality) = beside(first, heard, (A, ahead), &[M::upd_c(&down(heard, 14_600))]);
+    assert_eq!((flow.packets, flow.octets), (ahead.packets, ahead.octets));
+    assert_eq!(quality, "estimated");
+}
+
+#[test]
+fn states_of_other_connections_tell_nothing() {
+    let [first, heard, partner] = forwarded();
+    let moved = |peer: Peer| sent(peer, 1 << 30);
+    let elsewhere = Key::new("10.0.0.7", 8443, "192.0.2.1", 40001);
+    let others = [
+        St {
+            direction: 1,
+            ..partner
+        },
+        St {
+            stack: elsewhere,
+            ..partner
+        },
+        St { id: 12, ..partner },
+        St { id: 6, ..partner },
+        // What modulates sequence numbers.
+        St {
+            src: moved(partner.src),
+            dst: moved(partner.dst),
+            ..partner
+        },
+        // What knows no more of the responder.
+        St {
+            dst: first.dst,
+            ..partner
+        },
+        St {
+            creator: common::OTHER_CREATOR,
+            ..partner
+        },
+    ];
+    for other in others {
+        let (flow, quality) = beside(first, heard, (A, other), &[]);
+        assert_eq!((flow.octets[1], &*quality), (60, "partial"), "{other:?}");
+    }
+    // What another firewall counted.
+    let (flow, quality) = beside(first, heard, (B, partner), &[]);
+    assert_eq!((flow.octets[1], &*quality), (60, "partial"));
 }
 
 /// Octets of a responder whose SYN came after the INS: it is first heard of, when it had offered
@@ -740,6 +919,34 @@ fn a_long_flow_is_exported_in_parts_to_the_interface_that_asks() {
     );
     assert_eq!(run.flow().octets, [480, 300], "printed whole");
     assert_eq!(run.engine.interfaces()[0].counters.parts, 3);
+}
+
+#[test]
+fn each_part_begins_in_the_second_in_which_the_one_before_ended() {
+    let line = format!("pflow0 {COLLECTOR} active 10");
+    // The boot is at some fraction of a second, parts go out before and behind it.
+    for ends in [42_000, 42_300, 42_400, 42_900] {
+        let mut run = Run::with(settings(), config(&[&line]));
+        run.send(0, A, D::Obsd74, &[M::Ins(udp(1))]);
+        let told = |s: u32| {
+            let told = udp(1)
+                .aged(s)
+                .count([3 + u64::from(s), 1], [240 + u64::from(s), 200]);
+            [M::upd_c(&udp(1)), M::Upd(told)]
+        };
+        run.send(5000, A, D::Obsd74, &told(5));
+        run.send(25_700, A, D::Obsd74, &told(25));
+        run.advance(38_000);
+        run.send(ends, A, D::Obsd74, &told(42));
+        run.send(ends, A, D::Obsd74, &[M::del_c(&udp(1))]);
+        run.advance(50_000);
+        let parts = parts_of(&mut run, 0);
+        let ahead: Vec<_> = parts.iter().filter(|part| !part.0).collect();
+        assert!(ahead.len() >= 3, "{ahead:?}");
+        for pair in ahead.windows(2) {
+            assert_eq!(pair[0].1.1, pair[1].1.0, "{ends} {ahead:?}");
+        }
+    }
 }
 
 #[test]

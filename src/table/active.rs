@@ -29,6 +29,8 @@ struct Shown {
     counts: Counts,
     /// Where the last part ended.
     last: Second,
+    /// [`Now::rounds_up`] at the first, by which all are told; it is not kept.
+    rounds_up: Option<bool>,
 }
 
 /// A state in a lane.
@@ -238,7 +240,14 @@ impl Active {
         };
         lane.reach(place);
         if let Some((counts, last)) = kept.shown {
-            lane.set_shown(place, Shown { counts, last });
+            lane.set_shown(
+                place,
+                Shown {
+                    counts,
+                    last,
+                    rounds_up: None,
+                },
+            );
         }
         if let Some(due) = kept.due {
             self.restored.push((at, due, place));
@@ -323,15 +332,17 @@ impl Active {
 }
 
 /// What is left of `total` when `shown` went out, by direction: there is no record of packets
-/// without octets, so those stay.
-fn rest(total: &Counts, shown: Option<Shown>) -> Counts {
+/// without octets, so those stay. So do octets without packets while the flow goes on.
+fn rest(total: &Counts, shown: Option<Shown>, end: End) -> Counts {
     let mut rest = match shown {
         Some(shown) => total.minus(&shown.counts),
         None => *total,
     };
-    for (packets, octets) in rest.packets.iter_mut().zip(rest.octets) {
-        if octets == 0 {
+    for (packets, octets) in rest.packets.iter_mut().zip(&mut rest.octets) {
+        if *octets == 0 {
             *packets = 0;
+        } else if *packets == 0 && end == End::Active {
+            *octets = 0;
         }
     }
     rest
@@ -394,7 +405,10 @@ impl Table {
             let counts = total.minus(&exported);
             let slot = &self.slots[place];
             let sent = self.wire_id(slot.state_id());
-            let flow = self.flow(slot, sent, now.at(due), End::Active, counts);
+            let shown = self.active.lanes.get(n).and_then(|lane| lane.shown(place));
+            let rounds_up = rounds_up(shown, now.at(due));
+            let told = now.at(due).rounded(rounds_up);
+            let flow = self.flow(slot, sent, told, End::Active, counts);
             let (last, epoch, boot) = (
                 self.slots[place].last_packet(),
                 self.epoch_of(self.slots[place].sender),
@@ -403,10 +417,9 @@ impl Table {
             let Some(lane) = self.active.lanes.get_mut(n) else {
                 continue;
             };
-            let shown = lane.shown(place);
             let times = |shown: Shown| {
                 let (start, end) = (shown.last.uptime(epoch), last.uptime(epoch));
-                Times::new(start, end, now.at(due), boot)
+                Times::new(start, end, told, boot)
             };
             let part = part(&flow, lane.unit, shown, times);
             if part.is_empty() {
@@ -417,7 +430,15 @@ impl Table {
                 octets: part.octets,
             };
             let counts = shown.map_or(news, |shown| shown.counts.plus(&news));
-            lane.set_shown(place, Shown { counts, last });
+            let rounds_up = Some(rounds_up);
+            lane.set_shown(
+                place,
+                Shown {
+                    counts,
+                    last,
+                    rounds_up,
+                },
+            );
             lane.enlist(place, due);
             done(now.at(due), &part);
         }
@@ -442,7 +463,7 @@ impl Table {
             if let Some(shown) = lane.shown(place) {
                 let times = |shown: Shown| {
                     let (start, end) = (shown.last.uptime(epoch), last.uptime(epoch));
-                    Times::new(start, end, now, boot)
+                    Times::new(start, end, now.rounded(rounds_up(Some(shown), now)), boot)
                 };
                 done(now, &part(flow, lane.unit, Some(shown), times));
             }
@@ -451,13 +472,22 @@ impl Table {
     }
 }
 
-/// The part of a flow that one interface has not had. It begins where the one before ended.
+/// How the boot is rounded in the times of a flow's parts: as in the first.
+fn rounds_up(shown: Option<Shown>, now: Now) -> bool {
+    shown
+        .and_then(|shown| shown.rounds_up)
+        .unwrap_or(now.rounds_up())
+}
+
+/// The part of a flow that one interface has not had. It begins where the one before ended: in the
+/// kernel's arithmetic one time may be told a second apart, by when it is told, so that `times` are
+/// [`Now::rounded`] as those of the first part are.
 fn part(flow: &Flow, unit: u32, shown: Option<Shown>, times: impl Fn(Shown) -> Times) -> Flow {
     let total = Counts {
         packets: flow.packets,
         octets: flow.octets,
     };
-    let Counts { packets, octets } = rest(&total, shown);
+    let Counts { packets, octets } = rest(&total, shown, flow.end);
     let times = shown.map_or(flow.times, times);
     Flow {
         packets,
@@ -484,12 +514,39 @@ mod tests {
                 octets: [500, 400],
             },
             last: Second::NEVER,
+            rounds_up: None,
         };
         let left = Counts {
             packets: [2, 0],
             octets: [400, 0],
         };
-        assert_eq!(rest(&total, Some(shown)), left);
-        assert_eq!(rest(&total, None), total);
+        assert_eq!(rest(&total, Some(shown), End::Active), left);
+        assert_eq!(rest(&total, None, End::Active), total);
+    }
+
+    #[test]
+    fn octets_without_packets_wait_for_a_part_that_has_some_or_for_the_end() {
+        let counts = |octets: u64| Counts {
+            packets: [3, 4],
+            octets: [octets, 400],
+        };
+        let shown = Some(Shown {
+            counts: counts(500),
+            last: Second::NEVER,
+            rounds_up: None,
+        });
+        let nothing = Counts::default();
+        assert_eq!(rest(&counts(900), shown, End::Active), nothing);
+        let left = Counts {
+            octets: [400, 0],
+            ..nothing
+        };
+        assert_eq!(rest(&counts(900), shown, End::Deleted), left);
+        let all = Counts {
+            octets: [400, 0],
+            ..nothing
+        };
+        assert_eq!(rest(&all, None, End::Active), nothing);
+        assert_eq!(rest(&all, None, End::Deleted), all);
     }
 }

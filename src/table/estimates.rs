@@ -14,12 +14,12 @@ use std::time::Duration;
 use super::counting::{LATE, MAX_SHARES};
 use super::slot::{Counts, Moment, SETTLED, Second, Share, Slot, UNSETTLED};
 use super::{Arrival, Kind, Table};
-use crate::accounting::{Before, Counting, Model, Position, TCP};
+use crate::accounting::{Before, Counting, Model, Position, Sent, TCP, with_rounds};
 use crate::flow::{End, Quality};
 use crate::slab::NONE;
 use crate::state::Af;
 use crate::time::Uptime;
-use crate::wire::pfsync::{Compressed, Peer, Values};
+use crate::wire::pfsync::{Compressed, Values};
 
 /// How late a DEL_C may be after a state's timeout, seconds: a purge pass of 10, a second in the
 /// sender's queue, and one for times cut to seconds.
@@ -31,8 +31,11 @@ const DELETE_LEAD: i64 = 2;
 /// of the same addresses.
 const TCP_CLOSED: u8 = 5;
 
-/// A sender tells of an active state once a second. Silences up to this are messages lost, seconds.
-const HEARTBEAT: std::ops::Range<u64> = 1..5;
+/// A sender tells of an active state once a second. Silences below this are messages lost, seconds.
+const HEARTBEAT: u64 = 5;
+/// Messages refused one after the other, behind which a state's windows are not looked at any more:
+/// a damaged message is alone.
+const MOST_REFUSALS: u8 = 8;
 /// Steps of sequence numbers that are expected to be shorter than this need no expectation, octets.
 const LONG_STEP: u64 = 1 << 30;
 
@@ -117,33 +120,77 @@ impl Table {
         let expected = self.expected(&slot, sender, estimate, now);
         let advance = position.follow(peers, expected);
         self.slots[place].set_position(position);
-        let Some(mut advance) = advance else { return };
+        let Some(mut advance) = advance else {
+            if position.refuses(peers) {
+                self.note_refused(place, sender, now);
+            }
+            return;
+        };
         let Some(at) = estimate.or_else(|| self.estimate(place, sender, now)) else {
             // Until its sender's next full state, in which it is, what passed now stays unknown.
             self.slots[place].marks |= Position::HEADLESS;
             return;
         };
-        let grown = self.shares[at].full;
-        self.shares[at].head.complete(&mut advance, || Before {
+        let counted = if slot.counted_by == sender {
+            slot.counts
+        } else {
+            self.counts_of(place, sender).unwrap_or_default()
+        };
+        let offers = peers.map(|peer| peer.mss());
+        let model = self.model(&slot, offers, &counted);
+        let share = &mut self.shares[at];
+        if share.refusals > 0 {
+            for (sent, expected) in advance.iter_mut().zip(expected) {
+                sent.payload = with_rounds(sent.payload, expected);
+            }
+        }
+        let [_, back] = advance;
+        if back.options > 0 {
+            self.headless.push(slot.state_id());
+        }
+        let grown = share.full;
+        share.head.complete(&mut advance, || Before {
             full: slot.full.until(Moment::new(now)),
             seen: now.since(slot.seen),
             grown: now.since(grown),
         });
-        let counted = self.counts_of(place, sender).unwrap_or_default();
-        let (packets, octets) = self.model(place, peers, &counted).traffic(advance);
-        let share = &mut self.shares[at];
+        let (packets, octets) = model.traffic(advance);
         share.counts = share.counts.plus(&Counts { packets, octets });
         share.full = now;
+        if share.refusals > 0 {
+            share.end_refusals(octets);
+        }
     }
 
-    fn model(&self, place: u32, peers: [Peer<'_>; 2], counted: &Counts) -> Model {
-        let slot = &self.slots[place];
+    /// Notes that a message was refused. Time after time it is not the messages that are wrong: from
+    /// then on what they say of windows is not looked at.
+    #[cold]
+    fn note_refused(&mut self, place: u32, sender: u16, now: Uptime) {
+        let Some(at) = self.estimate(place, sender, now) else {
+            return;
+        };
+        let share = &mut self.shares[at];
+        share.refusals = share.refusals.saturating_add(1);
+        if share.refusals >= MOST_REFUSALS {
+            self.slots[place].shape.loosen();
+        }
+    }
+
+    /// What a state takes to send that much more, by what was `counted` of it and its partner.
+    #[cold]
+    pub(super) fn estimated(&self, slot: &Slot, counted: &Counts, sent: [Sent; 2]) -> Counts {
+        let (packets, octets) = self.model(slot, [0; 2], counted).traffic(sent);
+        Counts { packets, octets }
+    }
+
+    #[inline(always)]
+    fn model(&self, slot: &Slot, offers: [u16; 2], counted: &Counts) -> Model {
         let af = if slot.keys == NONE {
             Af::Inet
         } else {
             self.keys[slot.keys].wire.af
         };
-        Model::new(af, slot.shape, peers, counted.packets, counted.octets)
+        Model::new(af, slot.shape, offers, counted.packets, counted.octets)
     }
 
     /// How many octets each way should have passed since the last message, at the pace of the
@@ -152,13 +199,20 @@ impl Table {
         let Some(at) = estimate.filter(|_| slot.counted_by == sender) else {
             return [0, 0];
         };
-        let silence = now.since(slot.seen);
-        if !HEARTBEAT.contains(&silence.as_secs()) {
+        // What was refused told nothing: the last message that was taken counts.
+        let share = &self.shares[at];
+        let (taken, longest) = if share.refusals > 0 {
+            (share.full, MOST_REFUSALS.into())
+        } else {
+            (slot.seen, 0)
+        };
+        let silence = now.since(taken);
+        if !(1..longest + HEARTBEAT).contains(&silence.as_secs()) {
             return [0, 0];
         }
         let all = slot
             .full
-            .until(Moment::new(slot.seen))
+            .until(Moment::new(taken))
             .max(Duration::from_secs(1));
         let ahead = |octets: u64| {
             let octets = u128::from(octets) * silence.as_millis() / all.as_millis().max(1);
@@ -193,7 +247,7 @@ impl Table {
         self.slots[place].marks |= UNSETTLED;
     }
 
-    fn find_estimate(&self, place: u32, sender: u16) -> Option<u32> {
+    pub(super) fn find_estimate(&self, place: u32, sender: u16) -> Option<u32> {
         self.shares_of(place)
             .find(|at| self.shares[*at].is_estimate && self.shares[*at].sender == sender)
     }
@@ -308,20 +362,38 @@ impl Table {
             return Quality::Partial;
         }
         let (mut is_settled, mut is_estimated) = (slot.marks & UNSETTLED == 0, false);
+        let mut is_doubtful = false;
         for share in self.shares_of_slot(slot).map(|at| &self.shares[at]) {
             is_settled &= !share.is_estimate;
             is_estimated |= share.is_estimate && share.counts != Counts::default();
+            is_doubtful |= share.is_estimate && share.is_doubtful();
         }
         if is_settled && has_ended {
             return Quality::Exact;
         }
         let unknown = Position::UNTRACKED | Position::UNSURE | Position::HEADLESS;
-        if is_estimated && slot.marks & unknown == 0 && self.settings.counting == Counting::Estimate
+        if is_doubtful {
+            Quality::Partial
+        } else if is_estimated
+            && slot.marks & unknown == 0
+            && self.settings.counting == Counting::Estimate
         {
             Quality::Estimated
         } else {
             Quality::Partial
         }
+    }
+}
+
+impl Share {
+    /// A message was taken again, with what passed since the last that was: `octets`.
+    #[cold]
+    fn end_refusals(&mut self, [ahead, back]: [u64; 2]) {
+        let octets = ahead.saturating_add(back).div_ceil(1024);
+        self.refused = self
+            .refused
+            .saturating_add(u32::try_from(octets).unwrap_or(u32::MAX));
+        self.refusals = 0;
     }
 }
 

@@ -34,6 +34,7 @@ mod keep;
 mod memory;
 mod names;
 mod newest;
+mod partners;
 mod places;
 mod queues;
 mod senders;
@@ -177,6 +178,8 @@ pub struct Table {
     next_clear: Option<Clear>,
     /// Creators whose states are told apart by sender.
     host_ids: HostIds,
+    /// States of this packet whose responder was heard of late.
+    headless: Vec<StateId>,
     /// Uptime in seconds that slots count from: when the first state was learned.
     epoch: Option<i64>,
     /// What happened lately, if somebody watches.
@@ -213,6 +216,7 @@ impl Table {
             clearing: None,
             next_clear: None,
             host_ids: HostIds::default(),
+            headless: Vec::new(),
             epoch: None,
             events: None,
             counters: TableCounters::default(),

@@ -163,6 +163,10 @@ pub(super) struct Share {
     pub(super) is_estimate: bool,
     /// What the estimate lacks at its beginning.
     pub(super) head: Head,
+    /// Messages refused one after the other since the last that the estimate took.
+    pub(super) refusals: u8,
+    /// What passed while messages were refused, units of 1024 octets rounded up.
+    pub(super) refused: u32,
     pub(super) counts: Counts,
     /// When its last full state came, or of an estimate, when it last grew.
     pub(super) full: Uptime,
@@ -176,9 +180,19 @@ impl Share {
             next: NONE,
             is_estimate: false,
             head: Head::default(),
+            refusals: 0,
+            refused: 0,
             counts,
             full,
         }
+    }
+}
+
+impl Share {
+    /// Whether an estimate refused messages for more than a tenth of its octets.
+    pub(super) fn is_doubtful(&self) -> bool {
+        let [ahead, back] = self.counts.octets;
+        (u64::from(self.refused) << 10) > ahead.saturating_add(back) / 10
     }
 }
 
