@@ -273,7 +273,7 @@ def passive():
         flows = list(judged_flows(capture, 'real3k-2207'))
         exact = [f[:3] for f in flows if f[3] == 'exact']
         wrong = sum(not is_right(*f) for f in exact)
-        verdict('%s exact' % case, wrong > (len(exact) // 100 if lossy else 0) and '%d of %d marked exact are not' % (wrong, len(exact)))
+        verdict('%s exact' % case, wrong > (len(exact) // 1000 if lossy else 0) and '%d of %d marked exact are not' % (wrong, len(exact)))
         tcp = [(sum(o), sum(t['octets'])) for t, _, o, _ in flows if t['proto'] == 6]
         total = sum(o for o, _ in tcp) / sum(t for _, t in tcp)
         verdict('%s TCP octets' % case, abs(total - 1) > 0.05 and '%.4f of the truth' % total)

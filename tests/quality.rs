@@ -395,7 +395,7 @@ fn check_lossy(scenario: &Settings, right: f64) {
     println!("{name}");
     assert!(outcome.share(Record::is_right) >= right, "{name}");
     assert!(outcome.octets(|_| true) >= 0.999, "{name}");
-    assert!(outcome.wrong() <= 0.01, "{name}");
+    assert!(outcome.wrong() <= 0.001, "{name}");
     assert_eq!(outcome.invented, 0, "{name}");
     assert!(outcome.requests() <= 1.5, "{name}");
 }
@@ -499,12 +499,12 @@ fn full_scenarios_alone() {
         for seed in 1..=8 {
             // Where the responder was not heard yet when the state was told of, its beginning is a
             // guess.
-            let (near, all) = check_passive(&full(name, seed), 0.92);
+            let (near, all) = check_passive(&full(name, seed), 0.93);
             (within, big) = (within + near, big + all);
         }
         let share = within as f64 / big as f64;
         println!("{name}: within a tenth {share:.4} of {big}");
-        assert!(share >= 0.95, "{name}: {share}");
+        assert!(share >= 0.96, "{name}: {share}");
     }
 }
 
