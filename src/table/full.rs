@@ -510,8 +510,14 @@ impl Table {
         let earliest = creation.max(last.moved(-TOLD_LATE));
         let told = expire.and_then(|expire| {
             let told = self.last_told(arrival, state.timeout, expire, earliest)?;
-            // By a timeout that is not sure to be all of it: only if more was missed.
-            let is_news = told.is_sure || last == Second::NEVER || told.at.since(last) > ASKED_LATE;
+            // By a timeout that is not sure to be all of it: only if more was missed. A second before
+            // activity that was heard is that activity: both are cut to seconds. That of an INS is
+            // the creation's, and its message late.
+            let is_heard = last.since(creation) > 1 && last.since(told.at) == 1;
+            let is_news = match told.is_sure {
+                true => !is_heard,
+                false => last == Second::NEVER || told.at.since(last) > ASKED_LATE,
+            };
             // What cutting to seconds made of the creation it made of this, too.
             let cut = age(state).map_or(0, |age| arrived.before(age).since(creation));
             let cut = if cut.abs() <= CUT { cut } else { 0 };
