@@ -495,7 +495,8 @@ impl Table {
 
     /// When the state's last packet was, as far as a full state tells: its timeout less what is left
     /// of it ago. Only activity not known yet can have been later, and it came in a message up to
-    /// [`TOLD_LATE`] after its packet.
+    /// [`TOLD_LATE`] after its packet. FreeBSD's second is not better than that of a message: it cuts
+    /// milliseconds (`pf_state_expires`).
     #[inline(always)]
     fn note_activity(&mut self, place: u32, arrival: &Arrival, state: &Values<'_>, kind: Kind) {
         let arrived = arrival.second;
@@ -510,18 +511,16 @@ impl Table {
         let earliest = creation.max(last.moved(-TOLD_LATE));
         let told = expire.and_then(|expire| {
             let told = self.last_told(arrival, state.timeout, expire, earliest)?;
-            // By a timeout that is not sure to be all of it: only if more was missed. A second before
-            // activity that was heard is that activity: both are cut to seconds. That of an INS is
-            // the creation's, and its message late.
-            let is_heard = last.since(creation) > 1 && last.since(told.at) == 1;
-            let is_news = match told.is_sure {
-                true => !is_heard,
-                false => last == Second::NEVER || told.at.since(last) > ASKED_LATE,
-            };
             // What cutting to seconds made of the creation it made of this, too.
             let cut = age(state).map_or(0, |age| arrived.before(age).since(creation));
             let cut = if cut.abs() <= CUT { cut } else { 0 };
-            is_news.then(|| told.at.moved(-cut).max(creation))
+            let at = told.at.moved(-cut).max(creation);
+            // By a timeout that is not sure to be all of it: only if more was missed.
+            let is_news = match told.is_sure {
+                true => !(state.dialect.is_freebsd() && last.since(at) == 1 && last > creation),
+                false => last == Second::NEVER || told.at.since(last) > ASKED_LATE,
+            };
+            is_news.then_some(at)
         });
         let slot = &mut self.slots[place];
         match told {
