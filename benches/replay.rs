@@ -28,7 +28,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use pflow::interface::Settings;
+use pflow::export::Settings;
 use pflow::io::transport::{Transport, Udp, WhenFull};
 use pflow::io::{children_cpu, process_cpu};
 use pflow::wire::savefile::Savefile;

@@ -6,7 +6,7 @@
 //!                +-> messages --------+-> Printer (-o)
 //! ```
 //! The engine is handed packets, commands and the time; it reads no clock and touches no socket.
-//! After any call, what there is to send stands in [`Engine::outbox`], what there is to print in
+//! After any call, what there is to send is had by [`Engine::transmit`], what there is to print in
 //! [`Engine::printed`], what there is to log in [`Engine::notices`], and
 //! [`Engine::poll_timeout`] says when to come back.
 
@@ -17,9 +17,8 @@ use crate::config::Config;
 use crate::counters::{
     FlowCounters, InterfaceCounters, KeepCounters, PacketCounters, Reason, SolicitCounters, count,
 };
-use crate::export::Outbox;
+use crate::export::{self, Interface, Order, Outbox, Transmit};
 use crate::flow::{Boot, End, Flow, Quality};
-use crate::interface::Interface;
 use crate::output::{Output, Printer};
 use crate::solicit::{self, Solicitor};
 use crate::state::{Direction, StateId};
@@ -332,9 +331,8 @@ impl Engine {
             exporter: Exporter {
                 interfaces: config
                     .interfaces
-                    .keys()
-                    .copied()
-                    .map(Interface::new)
+                    .iter()
+                    .map(|(unit, settings)| Interface::new(*unit, *settings))
                     .collect(),
                 config,
                 is_all: settings.is_all,
@@ -396,7 +394,10 @@ impl Engine {
             {
                 let mut interfaces = self.exporter.interfaces.iter_mut();
                 if let Some(interface) = interfaces.find(|interface| interface.unit() == unit) {
-                    interface.restore(packed, sequence);
+                    let domain = interface.settings().domain;
+                    let session = interface.session_mut();
+                    session.set_records(packed);
+                    session.set_sequence(domain, sequence);
                 }
             }
         }
@@ -412,13 +413,17 @@ impl Engine {
         let Exporter {
             interfaces, outbox, ..
         } = &mut self.exporter;
-        for interface in interfaces {
+        for interface in interfaces.iter_mut() {
             interface.flush(now, outbox);
-            let (packed, sequence) = interface.sequences();
+        }
+        // Numbered now, so that the file goes on behind them.
+        export::stamp(outbox, interfaces, Order::Packed);
+        for interface in interfaces {
+            let session = interface.session();
             kept::Record::Interface {
                 unit: interface.unit(),
-                packed,
-                sequence,
+                packed: session.records(),
+                sequence: session.sequence(interface.settings().domain),
             }
             .encode(out);
         }
@@ -758,7 +763,7 @@ impl Engine {
             }
             let place = interfaces.binary_search_by_key(&unit, Interface::unit);
             let place = place.unwrap_or_else(|place| {
-                interfaces.insert(place, Interface::new(unit));
+                interfaces.insert(place, Interface::new(unit, *settings));
                 place
             });
             if let Some(interface) = interfaces.get_mut(place) {
@@ -822,9 +827,22 @@ impl Engine {
         self.local_addresses = addresses;
     }
 
-    /// Datagrams to send; the caller clears it.
-    pub fn outbox(&mut self) -> &mut Outbox {
-        &mut self.exporter.outbox
+    /// Octets that wait to be sent.
+    pub fn waiting(&self) -> usize {
+        self.exporter.outbox.len()
+    }
+
+    /// Takes out the datagrams that wait to be sent. [`Self::recycle`] gives their room back.
+    pub fn transmit(&mut self, order: Order) -> Transmit {
+        let Exporter {
+            interfaces, outbox, ..
+        } = &mut self.exporter;
+        export::transmit(outbox, interfaces, order)
+    }
+
+    /// Takes back the room of datagrams that are done with.
+    pub fn recycle(&mut self, transmit: Transmit) {
+        self.exporter.outbox.recycle(transmit);
     }
 
     /// Notes what became of a datagram of interface `unit`.

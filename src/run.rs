@@ -26,9 +26,8 @@ use crate::config::Config;
 use crate::control;
 use crate::counters::SourceCounters;
 use crate::engine::{self, Engine, Sent};
-use crate::export::Outbox;
+use crate::export::{Order, Settings, Source};
 use crate::flow::Boot;
-use crate::interface::{Settings, Source};
 use crate::io::clock::Clock;
 use crate::io::keep::KeepFile;
 use crate::io::log::{Limiter, Log};
@@ -375,28 +374,34 @@ impl Outside {
 
     /// Sends if there is enough to send.
     fn send_much(&mut self, engine: &mut Engine) {
-        let outbox = engine.outbox();
-        if outbox.len() < SEND_BUFFER.max(self.ports.len() * SEND_SHARE) {
+        let octets = engine.waiting();
+        if octets < SEND_BUFFER.max(self.ports.len() * SEND_SHARE) {
             return;
         }
-        match &mut self.in_order {
-            Some(0) => outbox.group_by_length(),
-            Some(left) => *left = left.saturating_sub(outbox.len()),
-            None => {}
-        }
-        self.send(engine);
+        let order = match &mut self.in_order {
+            Some(0) => Order::ByLength,
+            Some(left) => {
+                *left = left.saturating_sub(octets);
+                Order::Packed
+            }
+            None => Order::Packed,
+        };
+        self.send_in(order, engine);
     }
 
     fn send(&mut self, engine: &mut Engine) {
-        if engine.outbox().is_empty() {
+        self.send_in(Order::Packed, engine);
+    }
+
+    fn send_in(&mut self, order: Order, engine: &mut Engine) {
+        if engine.waiting() == 0 {
             return;
         }
-        let mut outbox: Outbox = std::mem::take(engine.outbox());
-        for (unit, datagrams) in outbox.by_interface() {
+        let transmit = engine.transmit(order);
+        for (unit, datagrams) in transmit.by_interface() {
             self.send_from(unit, &datagrams, engine);
         }
-        outbox.clear();
-        *engine.outbox() = outbox;
+        engine.recycle(transmit);
     }
 
     /// Sends the datagrams of one interface, counts what becomes of each, and hands those that went

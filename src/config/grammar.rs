@@ -22,8 +22,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::Error;
 use crate::accounting::Counting;
-use crate::export::{Format, TemplateSet};
-use crate::interface::{MAX_HOLD, MAX_MTU, MIN_MTU, Settings, Source};
+use crate::export::{Format, MAX_HOLD, MAX_MTU, MIN_MTU, Settings, Source, TemplateSet};
 use crate::solicit::MAX_RATE;
 use crate::state::Direction;
 use crate::table::{Bound, MIN_OCTETS};

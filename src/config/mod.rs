@@ -21,7 +21,7 @@ pub use grammar::{
 pub(crate) use grammar::{lookup, parse_interface, unit_number};
 
 use crate::accounting::Counting;
-use crate::interface::Settings;
+use crate::export::Settings;
 use crate::solicit;
 use crate::state::{IfName, Timeouts};
 use crate::table::Bound;

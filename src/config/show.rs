@@ -6,8 +6,7 @@ use std::net::IpAddr;
 use super::grammar::DIRECTIONS;
 use super::{Config, DEFAULT_KEEP_INTERVAL};
 use crate::accounting::Counting;
-use crate::export::{Format, TemplateSet};
-use crate::interface::Settings;
+use crate::export::{Format, Settings, TemplateSet};
 use crate::solicit;
 use crate::state::{Direction, Timeouts};
 

@@ -15,8 +15,7 @@ use std::net::SocketAddr;
 
 use super::{Form, View, put};
 use crate::config::name_of_direction;
-use crate::export::{Format, TemplateSet, shown_mtu};
-use crate::interface::{Interface, Settings};
+use crate::export::{Format, Interface, Settings, TemplateSet, shown_mtu};
 use crate::output::json::Object;
 
 /// IFF_UP and IFF_RUNNING.
@@ -61,10 +60,6 @@ fn version(settings: &Settings) -> &'static str {
         .map_or("", |(name, _)| name)
 }
 
-fn mtu(settings: &Settings) -> usize {
-    shown_mtu(settings.format, settings.templates, settings.mtu)
-}
-
 /// The interfaces asked for.
 fn chosen<'a>(view: &View<'a>, unit: Option<u32>) -> Result<Vec<&'a Interface>, String> {
     let interfaces = view.engine.interfaces().iter();
@@ -105,7 +100,7 @@ fn text(view: &View<'_>, interface: &Interface, out: &mut Vec<u8>) {
         out,
         "pflow{unit}: flags={bits:x}<{}> mtu {}\n\tpriority: 0\n\tpflow: ",
         names.join(","),
-        mtu(settings)
+        shown_mtu(settings)
     );
     if let Some(sender) = settings.flowsrc {
         put!(out, "sender: {sender} ");
@@ -128,7 +123,7 @@ fn json(view: &View<'_>, interface: &Interface, out: &mut Vec<u8>) {
     let mut object = Object::new(out);
     object.string("interface", format_args!("pflow{unit}"));
     object.strings("flags", flags(interface).1);
-    object.number("mtu", mtu(settings));
+    object.number("mtu", shown_mtu(settings));
     if let Some(sender) = settings.flowsrc {
         object.string("flowsrc", sender);
     }

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::interface::{Settings, Source};
+use crate::export::{Settings, Source};
 use crate::time::Uptime;
 
 /// Octets of send buffer to ask for: what a burst of full datagrams needs.

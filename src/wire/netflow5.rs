@@ -117,6 +117,12 @@ impl Record {
     }
 }
 
+/// Whole seconds of uptime as v5's milliseconds, which wrap every 49.7 days.
+pub fn millis_mod_32(secs: i64) -> u32 {
+    let millis = secs.wrapping_mul(1000).rem_euclid(1 << 32);
+    u32::try_from(millis).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,5 +165,11 @@ mod tests {
         let mut octets = [0xff; RECORD_LEN];
         record.write(&mut octets);
         assert_eq!(octets, expected);
+    }
+
+    #[test]
+    fn uptimes_wrap_at_32_bits() {
+        assert_eq!(millis_mod_32(4_294_968), 704);
+        assert_eq!(millis_mod_32(-1), u32::MAX - 999);
     }
 }

@@ -1,0 +1,98 @@
+//! What an interface is set to.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::{Format, TemplateSet};
+use crate::state::Direction;
+
+/// Least `mtu` (PFLOW_MINMTU): a v5 header and one record.
+pub const MIN_MTU: u16 = 72;
+/// Largest `mtu` (MCLBYTES).
+pub const MAX_MTU: u16 = 2048;
+/// Largest `hold`, seconds (PFLOW_TIMEOUT).
+pub const MAX_HOLD: u32 = 30;
+
+/// Where datagrams come from: an address and, if given, a port.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Source {
+    /// Local address.
+    pub address: IpAddr,
+    /// Local port; `None`: any.
+    pub port: Option<u16>,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.address, self.port) {
+            (address, Some(port)) => SocketAddr::new(address, port).fmt(f),
+            (IpAddr::V4(address), None) => address.fmt(f),
+            (IpAddr::V6(address), None) => write!(f, "[{address}]"),
+        }
+    }
+}
+
+/// What an interface is set to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Settings {
+    /// `flowsrc`.
+    pub flowsrc: Option<Source>,
+    /// `flowdst`.
+    pub flowdst: Option<SocketAddr>,
+    /// `pflowproto`.
+    pub format: Format,
+    /// `mtu`, octets, as asked for.
+    pub mtu: u16,
+    /// `template`.
+    pub templates: TemplateSet,
+    /// `domain`.
+    pub domain: u32,
+    /// `hold`, seconds.
+    pub hold: u32,
+    /// `refresh`, seconds.
+    pub refresh: u32,
+    /// `active`, seconds; 0: flows are exported when they end.
+    pub active: u32,
+    /// `direction`; `None`: any.
+    pub direction: Option<Direction>,
+    /// `up` or `down`.
+    pub is_up: bool,
+}
+
+impl Default for Settings {
+    /// A fresh interface: up, protocol 5, no addresses, the kernel's timers.
+    fn default() -> Self {
+        Self {
+            flowsrc: None,
+            flowdst: None,
+            format: Format::NetFlow5,
+            mtu: 1500,
+            templates: TemplateSet::OpenBsd,
+            domain: 42,
+            hold: MAX_HOLD,
+            refresh: 30,
+            active: 0,
+            direction: None,
+            is_up: true,
+        }
+    }
+}
+
+impl Settings {
+    /// Where datagrams go if the interface runs: it is up and has a collector's address and port.
+    pub fn running_to(&self) -> Option<SocketAddr> {
+        self.flowdst
+            .filter(|dst| self.is_up && dst.port() != 0 && !dst.ip().is_unspecified())
+    }
+
+    /// How long a record is held at most.
+    pub(super) fn hold(&self) -> Duration {
+        Duration::from_secs(self.hold.into())
+    }
+
+    /// How often templates are sent.
+    pub(super) fn refresh(&self) -> Duration {
+        Duration::from_secs(self.refresh.into())
+    }
+}
