@@ -343,7 +343,7 @@ fn encode(criterion: &mut Criterion<Cpu>) {
             templates,
             ..Settings::default()
         };
-        let mut interface = Interface::new(0, settings);
+        let mut interface = Interface::new(0, settings.clone());
         interface.configure(now, settings, &mut outbox);
         let flows = flows();
         let mut flows = flows.iter().cycle();

@@ -332,7 +332,7 @@ impl Engine {
                 interfaces: config
                     .interfaces
                     .iter()
-                    .map(|(unit, settings)| Interface::new(*unit, *settings))
+                    .map(|(unit, settings)| Interface::new(*unit, settings.clone()))
                     .collect(),
                 config,
                 is_all: settings.is_all,
@@ -365,7 +365,7 @@ impl Engine {
         } = &mut self.exporter;
         for interface in interfaces {
             if let Some(settings) = config.interfaces.get(&interface.unit()) {
-                interface.configure(now, *settings, outbox);
+                interface.configure(now, settings.clone(), outbox);
             }
         }
         self.sync_active(now);
@@ -763,11 +763,11 @@ impl Engine {
             }
             let place = interfaces.binary_search_by_key(&unit, Interface::unit);
             let place = place.unwrap_or_else(|place| {
-                interfaces.insert(place, Interface::new(unit, *settings));
+                interfaces.insert(place, Interface::new(unit, settings.clone()));
                 place
             });
             if let Some(interface) = interfaces.get_mut(place) {
-                interface.configure(now, *settings, outbox);
+                interface.configure(now, settings.clone(), outbox);
             }
         }
         if old.timeouts != config.timeouts {

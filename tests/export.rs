@@ -91,7 +91,7 @@ fn the_real_export_of_2016_comes_out_again_octet_for_octet() {
         templates: TemplateSet::OpenBsd78,
         ..Settings::default()
     };
-    let mut interface = Interface::new(0, settings);
+    let mut interface = Interface::new(0, settings.clone());
     interface.configure(now(&template), settings, &mut outbox);
     let records: Vec<&[u8]> = data[20..].chunks(54).collect();
     for pair in records.chunks(2) {

@@ -14,8 +14,8 @@ use std::fmt::{self, Display};
 use std::net::SocketAddr;
 
 use super::{Form, View, put};
-use crate::config::name_of_direction;
-use crate::export::{Format, Interface, Settings, TemplateSet, shown_mtu};
+use crate::config::{self, Shown};
+use crate::export::{Format, Interface, Settings, shown_mtu};
 use crate::output::json::Object;
 
 /// IFF_UP and IFF_RUNNING.
@@ -86,14 +86,14 @@ pub(super) fn show(
 ) -> Result<(), String> {
     for interface in chosen(view, unit)? {
         match form {
-            Form::Text => text(view, interface, out),
-            Form::Json => json(view, interface, out),
+            Form::Text => text(interface, out),
+            Form::Json => json(interface, out),
         }
     }
     Ok(())
 }
 
-fn text(view: &View<'_>, interface: &Interface, out: &mut Vec<u8>) {
+fn text(interface: &Interface, out: &mut Vec<u8>) {
     let (unit, settings) = (interface.unit(), interface.settings());
     let (bits, names) = flags(interface);
     put!(
@@ -111,36 +111,25 @@ fn text(view: &View<'_>, interface: &Interface, out: &mut Vec<u8>) {
         Receiver(settings.flowdst),
         version(settings)
     );
-    let more = view.engine.config().further_words(unit);
+    let more = config::further_words(settings);
     if !more.is_empty() {
         put!(out, "\tsettings:{more}\n");
     }
 }
 
-fn json(view: &View<'_>, interface: &Interface, out: &mut Vec<u8>) {
+fn json(interface: &Interface, out: &mut Vec<u8>) {
     let (unit, settings) = (interface.unit(), interface.settings());
-    let config = view.engine.config();
     let mut object = Object::new(out);
     object.string("interface", format_args!("pflow{unit}"));
     object.strings("flags", flags(interface).1);
     object.number("mtu", shown_mtu(settings));
-    if let Some(sender) = settings.flowsrc {
-        object.string("flowsrc", sender);
-    }
-    if let Some(receiver) = settings.flowdst {
-        object.string("flowdst", receiver);
-    }
-    object.string("pflowproto", version(settings));
-    object.number("requestedMtu", settings.mtu);
-    let mut templates = TemplateSet::VALUES.iter();
-    let template = templates.find(|(_, templates)| *templates == settings.templates);
-    object.string("template", template.map_or("", |(name, _)| name));
-    object.number("domain", settings.domain);
-    object.number("hold", settings.hold);
-    object.number("refresh", settings.refresh);
-    object.string("direction", name_of_direction(settings.direction));
-    if let Some(tap) = config.taps.get(&unit) {
-        object.string("tap", tap);
+    for (name, value) in config::shown(settings) {
+        // The kernel's is not the one that was asked for.
+        let name = if name == "mtu" { "requestedMtu" } else { name };
+        match value {
+            Shown::Number(number) => object.number(name, number),
+            Shown::Word(word) => object.string(name, word),
+        }
     }
     object.end();
     out.push(b'\n');
@@ -179,4 +168,88 @@ pub(super) fn list(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, apply_text, interface_word_names};
+    use crate::control::Source;
+    use crate::counters::ControlCounters;
+    use crate::engine::{self, Engine};
+    use crate::flow::Boot;
+    use crate::output::messages::Detail;
+    use crate::output::{Form as Printed, Output};
+
+    /// A value of each setting that is not the default.
+    const SET: &[(&str, &str)] = &[
+        ("flowsrc", "127.0.0.1:7"),
+        ("flowdst", "127.0.0.1:9"),
+        ("pflowproto", "10"),
+        ("mtu", "1400"),
+        ("template", "freebsd"),
+        ("domain", "7"),
+        ("hold", "8"),
+        ("refresh", "600"),
+        ("active", "90"),
+        ("direction", "out"),
+        ("tap", "/tmp/t"),
+    ];
+    /// FreeBSD's words for three of them.
+    const SYNONYMS: [&str; 3] = ["src", "dst", "proto"];
+
+    #[test]
+    fn every_setting_is_shown_in_text_and_json_before_anything_is_heard() {
+        let valued = interface_word_names().filter(|(_, has_value)| *has_value);
+        let names: Vec<_> = valued.map(|(name, _)| name).collect();
+        let set = SET.iter().map(|(name, _)| *name);
+        assert_eq!(names, set.chain(SYNONYMS).collect::<Vec<_>>());
+        let words: String = SET.iter().map(|(a, b)| format!(" {a} {b}")).collect();
+        let mut config = Config::default();
+        apply_text(&mut config, "test", &format!("pflow3{words}\n")).unwrap();
+        let settings = engine::Settings {
+            states: 10,
+            is_all: true,
+            direction: None,
+            boot: Boot::Unknown,
+            local_addresses: Vec::new(),
+            output: Output {
+                form: Printed::None,
+                detail: Detail::Brief,
+            },
+        };
+        let engine = Engine::new(settings, config);
+        let sources: [Source; 0] = [];
+        let view = View {
+            engine: &engine,
+            sources: &sources,
+            control: &ControlCounters::default(),
+            now: None,
+        };
+        let shown = |form| {
+            let mut out = Vec::new();
+            show(&view, Some(3), form, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let text = shown(Form::Text);
+        let json: serde_json::Value = serde_json::from_str(&shown(Form::Json)).unwrap();
+        for (name, value) in SET {
+            let in_text = match *name {
+                "flowsrc" => format!("sender: {value} "),
+                "flowdst" => format!("receiver: {value} "),
+                "pflowproto" => format!("version: {value}\n"),
+                name => format!(" {name} {value}"),
+            };
+            assert!(text.contains(&in_text), "{in_text} is not in {text}");
+            let member = match *name {
+                "mtu" => &json["requestedMtu"],
+                name => &json[name],
+            };
+            let shown = match member {
+                serde_json::Value::String(word) => word.clone(),
+                other => other.to_string(),
+            };
+            assert_eq!(shown, *value, "{name}");
+        }
+    }
 }

@@ -308,7 +308,7 @@ mod tests {
             interface.offer(now(15), &flow(af), 0, &mut outbox);
         }
         interface.handle_timeout(now(45), &mut outbox);
-        let settings = *interface.settings();
+        let settings = interface.settings().clone();
         interface.configure(now(50), settings, &mut outbox);
         let sent = sent(&mut interface, &mut outbox);
         let sequences: Vec<_> = sent.iter().map(|payload| u32_at(payload, 8)).collect();
@@ -328,7 +328,7 @@ mod tests {
         let settings = Settings {
             mtu,
             templates,
-            ..*interface.settings()
+            ..interface.settings().clone()
         };
         interface.configure(now(11), settings, &mut outbox);
         sent(&mut interface, &mut outbox);
@@ -353,7 +353,7 @@ mod tests {
         interface.offer(now(15), &flow(Af::Inet6), 0, &mut outbox);
         let v5 = Settings {
             format: Format::NetFlow5,
-            ..*interface.settings()
+            ..interface.settings().clone()
         };
         interface.configure(now(16), v5, &mut outbox);
         interface.offer(now(17), &flow(Af::Inet), 0, &mut outbox);
@@ -368,7 +368,7 @@ mod tests {
         interface.offer(now(15), &flow(Af::Inet), 0, &mut outbox);
         let ipfix = Settings {
             format: Format::Ipfix,
-            ..*interface.settings()
+            ..interface.settings().clone()
         };
         interface.configure(now(16), ipfix, &mut outbox);
         let versions: Vec<_> = sent(&mut interface, &mut outbox)
@@ -383,7 +383,7 @@ mod tests {
         let (mut interface, mut outbox) = running(Format::Ipfix);
         let down = Settings {
             is_up: false,
-            ..*interface.settings()
+            ..interface.settings().clone()
         };
         interface.configure(now(16), down, &mut outbox);
         sent(&mut interface, &mut outbox);
@@ -419,7 +419,7 @@ mod tests {
         let (mut interface, mut outbox) = running(Format::NetFlow5);
         let out = Settings {
             direction: Some(Direction::Out),
-            ..*interface.settings()
+            ..interface.settings().clone()
         };
         interface.configure(now(11), out, &mut outbox);
         interface.offer(now(15), &flow(Af::Inet), 0, &mut outbox);

@@ -34,7 +34,7 @@ impl fmt::Display for Source {
 }
 
 /// What an interface is set to.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Settings {
     /// `flowsrc`.
     pub flowsrc: Option<Source>,
@@ -56,6 +56,8 @@ pub struct Settings {
     pub active: u32,
     /// `direction`; `None`: any.
     pub direction: Option<Direction>,
+    /// `tap`: a savefile that takes what is sent.
+    pub tap: Option<String>,
     /// `up` or `down`.
     pub is_up: bool,
 }
@@ -74,6 +76,7 @@ impl Default for Settings {
             refresh: 30,
             active: 0,
             direction: None,
+            tap: None,
             is_up: true,
         }
     }
