@@ -2390,6 +2390,42 @@ fn senders_beyond_the_bound_are_one_and_their_states_are_kept() {
 }
 
 #[test]
+fn a_clear_of_many_states_leaves_in_pieces_and_what_follows_it_in_its_packet_waits() {
+    const STATES: u64 = 3000;
+    let mut run = Run::new();
+    for n in 1..=STATES {
+        run.send(0, A, RICH, &[M::Ins(counted(n))]);
+    }
+    // The same ids come again behind the CLR: those states are new ones, and stay.
+    let again = [1, 2, 3].map(|n| M::Ins(counted(n)));
+    let messages: Vec<M> = [M::clr(CREATOR)].into_iter().chain(again).collect();
+    let all = packets(RICH, &messages);
+    assert_eq!(all.len(), 1, "one packet");
+    run.advance(20_000);
+    let (link, frame) = A.frame(&all[0]);
+    let packet = pflow::engine::Packet {
+        stamp: pflow::time::Wall::from_nanos(run.now().wall.nanos()),
+        link,
+        frame: &frame,
+        wire_len: frame.len(),
+    };
+    let now = run.now();
+    run.engine.handle_packet(now, &packet);
+    let (mut pieces, mut ended) = (0, 0);
+    while run.engine.is_behind() {
+        let flows = run.flows();
+        assert!(flows.len() <= 300, "{} at a time", flows.len());
+        ended += flows.len();
+        pieces += 1;
+        run.engine.go_on();
+    }
+    ended += run.flows().len();
+    assert_eq!((ended as u64, run.alive()), (STATES, 3));
+    assert!(pieces >= 10);
+    assert_eq!(run.counters().cleared, STATES);
+}
+
+#[test]
 fn names_beyond_the_bound_are_counted_and_their_states_kept() {
     let mut run = Run::new();
     for n in 1..=5000 {

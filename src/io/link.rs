@@ -71,7 +71,12 @@ impl Link {
             .collect();
         // Four octets go whole or not at all.
         let parts = [IoSlice::new(&len)];
-        sendmsg::<()>(self.0.as_raw_fd(), &parts, &with, MsgFlags::empty(), None)?;
+        loop {
+            match sendmsg::<()>(self.0.as_raw_fd(), &parts, &with, MsgFlags::empty(), None) {
+                Err(nix::errno::Errno::EINTR) => {}
+                other => break other.map(drop)?,
+            }
+        }
         self.0.write_all(&number.to_be_bytes())?;
         self.0.write_all(octets)
     }

@@ -496,9 +496,15 @@ pub(super) fn receive(
     let mut room = nix::cmsg_space!([std::os::fd::RawFd; 1]);
     let mut parts = [io::IoSliceMut::new(octets)];
     let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut room), flags)?;
+    let message = loop {
+        match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut room), flags) {
+            Err(nix::errno::Errno::EINTR) => {}
+            other => break other?,
+        }
+    };
     let mut received = None;
-    for part in message.cmsgs()? {
+    // A descriptor that this process had no number for is not there (MSG_CTRUNC); the octets are.
+    for part in message.cmsgs().into_iter().flatten() {
         if let ControlMessageOwned::ScmRights(descriptors) = part {
             for descriptor in descriptors {
                 // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.

@@ -19,10 +19,17 @@ use std::time::Duration;
 /// How long the kernel may keep packets back, milliseconds.
 pub(super) const BUFFER_MS: i32 = 20;
 
-/// Longest wait of a turn. On Linux poll(2) can be believed, and the wait is only for a look
-/// whether to stop. Elsewhere packets may wait as long as this and must not wait for 50 ms.
-pub(super) const PATIENCE: Duration =
-    Duration::from_millis(if cfg!(target_os = "linux") { 200 } else { 40 });
+/// Longest wait of a turn on a BSD: packets may wait as long as this, and must not wait for 50 ms.
+const PATIENCE_OF_BSD: Duration = Duration::from_millis(40);
+/// Longest wait of a turn on Linux: poll(2) can be believed there, and the wait is only for a look
+/// whether to stop.
+const PATIENCE_OF_LINUX: Duration = Duration::from_millis(200);
+/// Longest wait of a turn here.
+pub(super) const PATIENCE: Duration = if cfg!(target_os = "linux") {
+    PATIENCE_OF_LINUX
+} else {
+    PATIENCE_OF_BSD
+};
 
 /// Waits by `wait` for at most `patience`, then reads by `read`; `None`: there was nothing.
 ///
@@ -49,8 +56,6 @@ mod tests {
 
     const FULL: usize = 32768;
     const PACKET: usize = 300;
-    /// What is not Linux waits no longer.
-    const PATIENCE_OF_BSD: Duration = Duration::from_millis(40);
 
     /// A descriptor of a system, with a clock of its own.
     struct StandIn {
