@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::counters::{
-    FlowCounters, InterfaceCounters, KeepCounters, PacketCounters, Reason, SolicitCounters, count,
+    FlowCounters, InterfaceCounters, KeepCounters, PacketCounters, Reason, Reports,
+    SolicitCounters, count,
 };
 use crate::export::{self, Interface, Order, Outbox, Transmit};
 use crate::flow::{Boot, End, Flow, Quality};
@@ -113,6 +114,8 @@ pub enum Sent {
     NoMemory,
     /// It could not be sent.
     Failed,
+    /// Too many wait for their turn.
+    Overtaken,
 }
 
 /// Pieces of [`table::PIECE`] states that take some milliseconds.
@@ -857,6 +860,16 @@ impl Engine {
             }
             Sent::NoMemory => counters.no_memory += 1,
             Sent::Failed => counters.send_errors += 1,
+            Sent::Overtaken => counters.overtaken += 1,
+        }
+    }
+
+    /// Notes what was reported of datagrams of interface `unit` sent earlier; nothing: no longer.
+    pub fn handle_reports(&mut self, unit: u32, reports: Reports) {
+        let interfaces = &mut self.exporter.interfaces;
+        let place = interfaces.binary_search_by_key(&unit, Interface::unit);
+        if let Some(interface) = place.ok().and_then(|place| interfaces.get_mut(place)) {
+            interface.handle_reports(reports);
         }
     }
 

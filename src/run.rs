@@ -12,31 +12,32 @@ mod commands;
 mod keep;
 mod live;
 mod parent;
+mod ports;
 mod replay;
 mod solicit;
 mod start;
 mod taps;
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::process::ExitCode;
 
 use crate::config::Config;
 use crate::control;
 use crate::counters::SourceCounters;
-use crate::engine::{self, Engine, Sent};
-use crate::export::{Order, Settings, Source};
+use crate::engine::{self, Engine};
+use crate::export::Order;
 use crate::flow::Boot;
 use crate::io::clock::Clock;
 use crate::io::keep::KeepFile;
 use crate::io::log::{Limiter, Log};
-use crate::io::transport::{Transport, Udp, WhenFull, source_address};
+use crate::io::transport::WhenFull;
 use crate::options::{DEFAULT_INTERFACE, DEFAULT_STATES, Options};
 use crate::output::{Form, Output};
 use crate::time::Now;
 use keep::Keeper;
 use parent::Parent;
+use ports::{OpenedPorts, Ports};
 use solicit::{OpenedRaw, Soliciting};
 use taps::{OpenedTaps, Taps};
 
@@ -156,8 +157,7 @@ const SEND_SHARE: usize = 1 << 16;
 struct Outside {
     /// Who opens what this process may not.
     parent: Option<Parent>,
-    ports: BTreeMap<u32, Port>,
-    when_full: WhenFull,
+    ports: Ports,
     /// Octets to send before IPFIX messages are put together by length; `None`: they never are.
     in_order: Option<usize>,
     log: Log,
@@ -169,24 +169,12 @@ struct Outside {
     keeper: Keeper,
 }
 
-/// An interface's socket. It stays for the interface's life, unless where it sends from changes.
-struct Port {
-    transport: Box<dyn Transport>,
-    flowsrc: Option<Source>,
-    is_ipv6: bool,
-}
-
 /// Sockets and files opened for a configuration that is not in force yet.
 struct Opened {
-    ports: BTreeMap<u32, Port>,
+    ports: OpenedPorts,
     taps: OpenedTaps,
     solicit: OpenedRaw,
     keep: Option<KeepFile>,
-}
-
-/// Whether the system had no room for a datagram.
-fn is_want_of_memory(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::ENOBUFS)
 }
 
 /// Whether standard output still takes what is printed.
@@ -207,8 +195,7 @@ impl Outside {
     ) -> Result<Self, String> {
         let mut outside = Self {
             parent,
-            ports: BTreeMap::new(),
-            when_full,
+            ports: Ports::new(when_full),
             in_order: None,
             log,
             limiter: Limiter::default(),
@@ -224,66 +211,22 @@ impl Outside {
 
     /// Opens the sockets and files that `config` needs and that are not there.
     fn prepare(&self, config: &Config) -> Result<Opened, String> {
-        let mut opened = BTreeMap::new();
-        for (unit, settings) in &config.interfaces {
-            let Some(to) = settings.running_to() else {
-                continue;
-            };
-            let fits =
-                |port: &Port| port.flowsrc == settings.flowsrc && port.is_ipv6 == to.is_ipv6();
-            if self.ports.get(unit).is_some_and(fits) {
-                continue;
-            }
-            let udp = self.open_udp(settings, to).map_err(|problem| {
-                let source = settings.flowsrc.map(|source| format!("flowsrc {source}"));
-                format!(
-                    "pflow{unit}: {}: {problem}",
-                    source.unwrap_or_else(|| "socket".to_owned())
-                )
-            })?;
-            let (flowsrc, is_ipv6) = (settings.flowsrc, to.is_ipv6());
-            opened.insert(
-                *unit,
-                Port {
-                    transport: Box::new(udp),
-                    flowsrc,
-                    is_ipv6,
-                },
-            );
-        }
+        let now = self.clock.now().uptime;
         Ok(Opened {
-            ports: opened,
+            ports: self.ports.prepare(config, self.parent.as_ref(), now)?,
             taps: self.taps.prepare(config, self.parent.as_ref())?,
             solicit: self.solicit.prepare(config, self.parent.as_ref())?,
             keep: self.keeper.prepare(config, self.parent.as_ref())?,
         })
     }
 
-    /// A socket to send to `to` from. If this process may not bind it, the parent is asked.
-    fn open_udp(&self, settings: &Settings, to: SocketAddr) -> Result<Udp, String> {
-        match (Udp::open(settings, to, self.when_full), &self.parent) {
-            (Ok(udp), _) => Ok(udp),
-            (Err(error), Some(parent)) if error.kind() == io::ErrorKind::PermissionDenied => {
-                let from = source_address(settings.flowsrc, to.is_ipv6());
-                Ok(Udp::new(parent.bind(from)?, to))
-            }
-            (Err(error), _) => Err(error.to_string()),
-        }
-    }
-
     /// Takes what [`Self::prepare`] opened into use and closes what is not needed any more.
     fn commit(&mut self, config: &Config, opened: Opened) {
-        self.ports
-            .retain(|unit, _| config.interfaces.contains_key(unit));
-        self.ports.extend(opened.ports);
+        let now = self.clock.now().uptime;
+        self.ports.commit(config, opened.ports, now);
         self.taps.commit(config, opened.taps);
         self.solicit.commit(opened.solicit);
         self.keeper.commit(config, opened.keep);
-        for (unit, settings) in &config.interfaces {
-            if let (Some(port), Some(to)) = (self.ports.get_mut(unit), settings.running_to()) {
-                port.transport.redirect(to);
-            }
-        }
     }
 
     /// Puts `config` in force, or nothing of it: what must be opened is opened first. What changed
@@ -300,6 +243,7 @@ impl Outside {
         let changed = engine.changed_interfaces(&config, touched);
         engine.flush_interfaces(now, &changed);
         self.send(engine);
+        self.pump_units(&changed, engine);
         self.commit(&config, opened);
         engine.commit(now, config, &changed);
         self.set_soliciting(engine, now);
@@ -404,43 +348,6 @@ impl Outside {
         engine.recycle(transmit);
     }
 
-    /// Sends the datagrams of one interface, counts what becomes of each, and hands those that went
-    /// to its taps.
-    fn send_from(&mut self, unit: u32, mut datagrams: &[&[u8]], engine: &mut Engine) {
-        let Some(port) = self.ports.get_mut(&unit) else {
-            return;
-        };
-        while !datagrams.is_empty() {
-            let outcome = port.transport.send(datagrams);
-            let (count, sent) = match &outcome {
-                Ok(count) => (*count, Sent::Yes),
-                Err(error) if is_want_of_memory(error) => (1, Sent::NoMemory),
-                Err(_) => (1, Sent::Failed),
-            };
-            let (done, rest) = datagrams.split_at(count.clamp(1, datagrams.len()));
-            datagrams = rest;
-            for datagram in done {
-                engine.handle_sent(unit, datagram.len(), sent);
-                if sent == Sent::Yes && self.taps.wants(unit) {
-                    let stamp = engine.latest().map(|now| now.wall).unwrap_or_default();
-                    if let Ok(ends) = port.transport.ends(self.clock.now().uptime) {
-                        let tapped = self.taps.push(unit, ends, stamp, datagram);
-                        engine.handle_tapped(unit, tapped.taken, tapped.dropped);
-                    }
-                }
-            }
-            if let Err(error) = outcome {
-                let now = self.clock.now().uptime;
-                if let Some(line) = self
-                    .limiter
-                    .admit(now, &format!("pflow{unit}: send: {error}"))
-                {
-                    self.log.warn(&line);
-                }
-            }
-        }
-    }
-
     fn print(&mut self, engine: &mut Engine) -> Result<Printed, String> {
         let buffer = engine.printed();
         if buffer.is_empty() {
@@ -463,6 +370,10 @@ mod tests {
 
     use super::*;
     use crate::config::apply_text;
+    use std::net::SocketAddr;
+
+    use crate::counters::Reports;
+    use crate::io::transport::Transport;
     use crate::output::messages::Detail;
     use crate::time::Uptime;
 
@@ -473,7 +384,7 @@ mod tests {
     }
 
     impl Transport for Full {
-        fn send(&mut self, datagrams: &[&[u8]]) -> io::Result<usize> {
+        fn send(&mut self, _: Uptime, datagrams: &[&[u8]]) -> io::Result<usize> {
             self.turn += 1;
             if !self.turn.is_multiple_of(3) {
                 return Err(io::Error::from_raw_os_error(libc::ENOBUFS));
@@ -482,9 +393,13 @@ mod tests {
             Ok(1)
         }
 
-        fn redirect(&mut self, _: SocketAddr) {}
+        fn take_reports(&mut self) -> Reports {
+            Reports::default()
+        }
 
-        fn ends(&mut self, _: Uptime) -> io::Result<(SocketAddr, SocketAddr)> {
+        fn redirect(&mut self, _: Uptime, _: SocketAddr) {}
+
+        fn ends(&self) -> io::Result<(SocketAddr, SocketAddr)> {
             Err(io::Error::from(io::ErrorKind::Unsupported))
         }
     }
@@ -514,10 +429,11 @@ mod tests {
     fn enobufs_is_counted_by_its_name_logged_once_and_the_rest_is_sent() {
         let (mut engine, mut outside) = running("pflow0 flowdst 127.0.0.1:9\n");
         let taken = Arc::new(Mutex::new(Vec::new()));
-        outside.ports.get_mut(&0).unwrap().transport = Box::new(Full {
+        let full = Full {
             turn: 0,
             taken: taken.clone(),
-        });
+        };
+        outside.ports.replace(0, Box::new(full));
         let numbers: Vec<[u8; 1]> = (0..9).map(|number| [number]).collect();
         let datagrams: Vec<&[u8]> = numbers.iter().map(|number| &number[..]).collect();
         outside.send_from(0, &datagrams, &mut engine);

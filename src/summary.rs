@@ -152,6 +152,9 @@ fn interfaces(engine: &Engine) -> impl Iterator<Item = String> + '_ {
                     | "clipped"
                     | "send_errors"
                     | "no_memory"
+                    | "overtaken"
+                    | "refused"
+                    | "unreachable"
                     | "tap_dropped"
             )
         }));

@@ -11,6 +11,7 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::net::UdpSocket;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -285,7 +286,11 @@ fn examples_work_when_pasted() {
         .copied()
         .collect();
     assert!(shown.len() >= 4, "{commands:?}");
+    // The collector of the examples.
+    let collector = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = collector.local_addr().unwrap().port();
     for line in shown {
+        let line = &line.replace("127.0.0.1:4739", &format!("127.0.0.1:{port}"));
         let output = shell(line);
         let log = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.success(), "{line}: {log}");

@@ -8,6 +8,7 @@
 //!            | ( "pflowproto" | "proto" ) ( "5" | "10" ) | "mtu" n | "template" name
 //!            | "domain" n | "hold" n | "refresh" n | "active" n
 //!            | "direction" ( "in" | "out" | "any" ) | "tap" file | "-tap"
+//!            | "rate" ( n | "none" ) | "-rate"
 //! program-word = "interface" name | "states" ( n | amount ) | "boottime" time | "timeout" name n
 //!            | "ifindex" name n | "counters" ( "exact" | "estimate" )
 //!            | "flush" ( "active" | "none" ) | "join" ( "on" | "off" )
@@ -24,7 +25,7 @@ use super::Error;
 use super::words::{self, Setting};
 use crate::accounting::Counting;
 use crate::export::{Settings, Source};
-use crate::solicit::MAX_RATE;
+use crate::solicit;
 use crate::table::{Bound, MIN_OCTETS};
 use crate::time::Wall;
 
@@ -34,6 +35,8 @@ pub(crate) const MAX_UNIT: u32 = 65535;
 pub(crate) const MAX_REFRESH: u32 = 86400;
 /// Largest `active`, seconds: a day.
 pub(crate) const MAX_ACTIVE: u32 = 86400;
+/// Largest `rate`, datagrams a second.
+pub(crate) const MAX_RATE: u32 = 1_000_000;
 /// Largest `keep interval`, seconds: half of what a file may be old.
 pub(crate) const MAX_KEEP_INTERVAL: u32 = 1800;
 /// Largest `timeout`, seconds.
@@ -330,7 +333,7 @@ fn keep(word: &str, value: &str) -> Result<ProgramWord, String> {
 fn solicit(word: &str, value: &str) -> Result<SolicitWord, String> {
     match word {
         "on" => Ok(SolicitWord::On(capture_name(value)?)),
-        "rate" => Ok(SolicitWord::Rate(number(value, 1, MAX_RATE)?)),
+        "rate" => Ok(SolicitWord::Rate(number(value, 1, solicit::MAX_RATE)?)),
         "peer" => match source(value)? {
             Source {
                 port: None,

@@ -136,8 +136,8 @@ user _pflow
 keep file /var/db/pflow/keep
 keep interval 5
 pflow0 create flowsrc 10.0.0.1:7 flowdst 10.0.0.2:1234 pflowproto 10 mtu 1400 template freebsd \
-domain 7 hold 5 refresh 600 active 1800 direction out down
-pflow3 create flowsrc [::1] pflowproto 5
+domain 7 hold 5 refresh 600 active 1800 direction out rate 900 down
+pflow3 create flowsrc [::1] pflowproto 5 rate none
 ";
         assert_eq!(config(text).to_string(), text);
     }
@@ -177,6 +177,8 @@ pflow3 create flowsrc [::1] pflowproto 5
             (1u32..).prop_map(|n| format!("domain {n}")),
             (1u32..=30).prop_map(|n| format!("hold {n}")),
             (0u32..=86400).prop_map(|n| format!("active {n}")),
+            (1u32..=1_000_000).prop_map(|n| format!("rate {n}")),
+            prop::sample::select(vec!["rate none", "-rate"]).prop_map(str::to_owned),
             prop::sample::select(vec!["in", "out", "any"]).prop_map(|d| format!("direction {d}")),
         ];
         (0u32..4, prop::collection::vec(word, 0..8))

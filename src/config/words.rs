@@ -5,9 +5,11 @@ use std::fmt::{self, Display};
 use std::net::SocketAddr;
 use std::str::FromStr;
 
-use super::grammar::{MAX_ACTIVE, MAX_REFRESH, destination, file_name, number, one_of, source};
+use super::grammar::{
+    MAX_ACTIVE, MAX_RATE, MAX_REFRESH, destination, file_name, number, one_of, source,
+};
 use super::show::Word;
-use crate::export::{Format, MAX_HOLD, MAX_MTU, MIN_MTU, Settings, Source, TemplateSet};
+use crate::export::{Format, MAX_HOLD, MAX_MTU, MIN_MTU, Rate, Settings, Source, TemplateSet};
 use crate::state::Direction;
 
 /// What values of a type look like.
@@ -102,6 +104,32 @@ impl<T: Display> Kind<Option<T>> for Optional<T> {
     }
 }
 
+/// `n` or `none`. The usual rate has no word.
+struct RateKind;
+
+impl Kind<Rate> for RateKind {
+    fn parse(&self, word: &str) -> Result<Rate, String> {
+        match word {
+            "none" => Ok(Rate::Unlimited),
+            word => number(word, 1, MAX_RATE)
+                .map(Rate::PerSecond)
+                .map_err(|problem| format!("{problem}, or none")),
+        }
+    }
+
+    fn show(&self, value: &Rate) -> Option<Shown> {
+        match value {
+            Rate::Usual => None,
+            Rate::PerSecond(rate) => Some(Shown::Number((*rate).into())),
+            Rate::Unlimited => Some(Shown::Word("none".to_owned())),
+        }
+    }
+
+    fn unset(&self) -> Option<Rate> {
+        Some(Rate::Usual)
+    }
+}
+
 /// A setting of an interface: its words, and how its value is read and shown.
 struct Row {
     name: &'static str,
@@ -169,6 +197,7 @@ settings! {
     "refresh" => Refresh, refresh: u32, Number { least: 1, most: MAX_REFRESH };
     "active" => Active, active: u32, Number { least: 0, most: MAX_ACTIVE };
     "direction" => Direction, direction: Option<Direction>, OneOf(DIRECTIONS);
+    "rate", unset "-rate" => Rate, rate: Rate, RateKind;
     "tap", unset "-tap" => Tap, tap: Option<String>, Optional(file_name);
 }
 

@@ -6,6 +6,7 @@
 //!         priority: 0
 //!         pflow: sender: 192.0.2.1 receiver: 192.0.2.2:4739 version: 10
 //!         groups: pflow
+//!         collector: nobody listens                         if that was reported
 //!         settings: hold 10 tap "/var/log/pflow0.pcap"      what ifconfig has no words for
 //! ```
 //! Sources: ifconfig.c, `status`, `printb`, `pflow_status`; pflowctl.c, `get`.
@@ -111,6 +112,9 @@ fn text(interface: &Interface, out: &mut Vec<u8>) {
         Receiver(settings.flowdst),
         version(settings)
     );
+    if let Some(problem) = interface.session().state().problem() {
+        put!(out, "\tcollector: {problem}\n");
+    }
     let more = config::further_words(settings);
     if !more.is_empty() {
         put!(out, "\tsettings:{more}\n");
@@ -130,6 +134,9 @@ fn json(interface: &Interface, out: &mut Vec<u8>) {
             Shown::Number(number) => object.number(name, number),
             Shown::Word(word) => object.string(name, word),
         }
+    }
+    if let Some(problem) = interface.session().state().problem() {
+        object.string("collector", problem);
     }
     object.end();
     out.push(b'\n');
@@ -158,13 +165,15 @@ pub(super) fn list(
         }
         out.push(b'\n');
         if is_verbose {
-            let is_running = interface.is_running();
-            let socket = if is_running {
-                "connected"
-            } else {
-                "disconnected"
+            let socket = match interface.is_running() {
+                true => "connected",
+                false => "disconnected",
             };
-            put!(out, "\tsocket: {socket}\n");
+            put!(out, "\tsocket: {socket}");
+            if let Some(problem) = interface.session().state().problem() {
+                put!(out, ", {problem}");
+            }
+            out.push(b'\n');
         }
     }
     Ok(())
@@ -193,6 +202,7 @@ mod tests {
         ("refresh", "600"),
         ("active", "90"),
         ("direction", "out"),
+        ("rate", "900"),
         ("tap", "/tmp/t"),
     ];
     /// FreeBSD's words for three of them.

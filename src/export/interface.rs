@@ -12,9 +12,9 @@
 
 use super::encoder::{Encoder, Packed};
 use super::outbox::To;
-use super::session::Session;
+use super::session::{Session, State};
 use super::{Format, Order, Outbox, Settings, Transmit};
-use crate::counters::{InterfaceCounters, count};
+use crate::counters::{InterfaceCounters, Reports, count};
 use crate::flow::Flow;
 use crate::state::Af;
 use crate::time::{Now, Uptime};
@@ -83,6 +83,7 @@ impl Interface {
         self.is_running = settings.running_to().is_some();
         self.settings = settings;
         self.session.stop_templates();
+        self.session.set_state(State::Up);
         if self.is_running && self.settings.format == Format::Ipfix {
             let to = &mut To::new(self.unit, outbox);
             self.counters.templates += self.session.send_templates(now, &self.settings, to);
@@ -151,6 +152,19 @@ impl Interface {
     /// Moves templates that are due before `until` behind it: after a long silence they go once.
     pub fn skip_templates(&mut self, until: Uptime) {
         self.session.skip_templates(until, &self.settings);
+    }
+
+    /// Notes what was reported of datagrams sent earlier; nothing: no longer.
+    pub(crate) fn handle_reports(&mut self, reports: Reports) {
+        self.counters.refused += reports.refused;
+        self.counters.unreachable += reports.unreachable;
+        self.session.set_state(match reports {
+            Reports { refused: 1.., .. } => State::Refused,
+            Reports {
+                unreachable: 1.., ..
+            } => State::Unreachable,
+            _ => State::Up,
+        });
     }
 
     /// Sends what is held.

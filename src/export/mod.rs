@@ -21,8 +21,8 @@ pub use interface::{Interface, stamp, transmit};
 use ipfix::Ipfix;
 pub use ipfix::TemplateSet;
 pub use outbox::{Order, Outbox, Transmit};
-pub use session::Session;
-pub use settings::{MAX_HOLD, MAX_MTU, MIN_MTU, Settings, Source};
+pub use session::{Session, State};
+pub use settings::{MAX_HOLD, MAX_MTU, MIN_MTU, Rate, Settings, Source};
 
 use crate::wire;
 

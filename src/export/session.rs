@@ -17,6 +17,29 @@ use super::settings::Settings;
 use crate::time::{Now, Uptime};
 use crate::wire::{ipfix, netflow5};
 
+/// Whether what is sent gets there, as far as that is told.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum State {
+    /// Nothing else was reported.
+    #[default]
+    Up,
+    /// Nobody listens.
+    Refused,
+    /// There is no way to it.
+    Unreachable,
+}
+
+impl State {
+    /// In words; `None`: all is well.
+    pub fn problem(self) -> Option<&'static str> {
+        match self {
+            Self::Up => None,
+            Self::Refused => Some("nobody listens"),
+            Self::Unreachable => Some("cannot be reached"),
+        }
+    }
+}
+
 /// One collector's view.
 #[derive(Clone, Debug, Default)]
 pub struct Session {
@@ -26,9 +49,19 @@ pub struct Session {
     domains: Vec<(u32, u32)>,
     /// When templates are due; `None` while nothing is to be sent.
     templates_due: Option<Uptime>,
+    state: State,
 }
 
 impl Session {
+    /// Whether what is sent gets there.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    pub(super) fn set_state(&mut self, state: State) {
+        self.state = state;
+    }
+
     /// Data records of either format sent so far.
     pub fn records(&self) -> u32 {
         self.records

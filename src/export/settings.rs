@@ -33,6 +33,24 @@ impl fmt::Display for Source {
     }
 }
 
+/// How many datagrams go in a second at most.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Rate {
+    /// In a replay what a collector of the usual kind takes, live as many as there are.
+    #[default]
+    Usual,
+    /// So many.
+    PerSecond(u32),
+    /// As many as there are.
+    Unlimited,
+}
+
+impl Rate {
+    /// What a replay sends unless it is told: nfcapd takes it without loss into the receive buffer
+    /// of 212 kB that Debian gives it, while its processor has other work.
+    pub const USUAL: u32 = 5000;
+}
+
 /// What an interface is set to.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Settings {
@@ -56,6 +74,8 @@ pub struct Settings {
     pub active: u32,
     /// `direction`; `None`: any.
     pub direction: Option<Direction>,
+    /// `rate`.
+    pub rate: Rate,
     /// `tap`: a savefile that takes what is sent.
     pub tap: Option<String>,
     /// `up` or `down`.
@@ -76,6 +96,7 @@ impl Default for Settings {
             refresh: 30,
             active: 0,
             direction: None,
+            rate: Rate::Usual,
             tap: None,
             is_up: true,
         }
