@@ -5,9 +5,10 @@ usage: capture.py PFLOW TESTDATA-DIRECTORY     (as root, with iproute2, setpriv 
 
 Interface down and up, removed and made again, made again with another link type, one of two lost; as root with a
 process without rights, and as another user. Then nothing ends, what comes afterwards is counted to the last packet,
-and SIGTERM while a capture is lost ends within 2 s. A buffer that runs over: sent = captured + dropped.
+and SIGTERM while a capture is lost ends within 2 s. A buffer that runs over: sent = captured + dropped. A child that
+stands still for 5 s loses nothing, at 200 and 2000 packets a second; a lone packet is not kept back for more than 50 ms.
 """
-import fcntl, json, os, pwd, signal, struct, subprocess, sys, tempfile, time
+import fcntl, json, os, pwd, select, signal, struct, subprocess, sys, tempfile, time
 
 PFLOW, DATA = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 PFLOWCTL = os.path.join(os.path.dirname(PFLOW), 'pflowctl')
@@ -45,6 +46,25 @@ for turn in range(times):
 print(sent)
 '''
 
+STEADY = '''
+import socket, struct, sys, time
+name, path, rate, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3]), float(sys.argv[4])
+b = open(path, 'rb').read()
+frame = b[40:40 + struct.unpack_from('<I', b, 32)[0]]
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind((name, 0))
+begin, count = time.monotonic(), int(rate * seconds)
+for n in range(count):
+    wait = begin + n / rate - time.monotonic()
+    if wait > 0:
+        time.sleep(wait)
+    # As long as Ethernet has them: what is behind the IP packet is not looked at.
+    last = time.monotonic()
+    s.send(frame.ljust(1514, bytes(1)))
+time.sleep(max(0, begin + seconds - time.monotonic()))
+print(count, last)
+'''
+
 
 def ip(words):
     subprocess.run(['ip', '-n', NS, *words.split()], check=True)
@@ -66,6 +86,13 @@ def send(n=0, times=1, pause=0.0002, tag=''):
     return int(p.communicate(timeout=60)[0])
 
 
+def steady(rate, seconds):
+    """As many packets, of full length; when the last was sent."""
+    p = inside(sys.executable, '-c', STEADY, 'pfs0', CAPTURE, str(rate), str(seconds), stdout=subprocess.PIPE)
+    sent, ended = p.communicate(timeout=60)[0].split()
+    return int(sent), float(ended)
+
+
 def until(what, condition, seconds=12):
     end = time.monotonic() + seconds
     while not condition():
@@ -75,7 +102,7 @@ def until(what, condition, seconds=12):
 
 class Run:
     """A pflow that runs, and a load on pfs0 if asked for."""
-    def __init__(self, directory, captures=1, prefix=()):
+    def __init__(self, directory, captures=1, prefix=(), output='none'):
         self.sock, self.log = directory + '/sock', directory + '/log'
         conf = directory + '/conf'
         with open(conf, 'w') as f:
@@ -84,10 +111,15 @@ class Run:
         os.chmod(conf, 0o644)
         os.chmod(directory, 0o777)
         with open(self.log, 'w') as log:
-            self.process = inside(*prefix, PFLOW, '-d', '-a', '-f', conf, stdin=subprocess.DEVNULL, stderr=log)
+            self.process = inside(*prefix, PFLOW, '-d', '-a', '-o', output, '-f', conf, stdin=subprocess.DEVNULL, stderr=log,
+                                  stdout=subprocess.PIPE if output != 'none' else None)
         self.loader = None
         until('control socket', lambda: os.path.exists(self.sock) and 'capturing on' in open(self.log).read())
-        self.child = int(open('/proc/%d/task/%d/children' % (self.process.pid, self.process.pid)).read())
+        self.child = self.children()[0]
+
+    def children(self):
+        """The child, and readers of captures that were opened again."""
+        return [int(pid) for pid in open('/proc/%d/task/%d/children' % (self.process.pid, self.process.pid)).read().split()]
 
     def load(self):
         self.loader = inside(sys.executable, '-c', SENDER, 'pfs0', CAPTURE, '1000000', '0.0005', '', stdout=subprocess.DEVNULL)
@@ -152,6 +184,7 @@ def flaps(run):
     # The second time is within a minute of the first: told at the end.
     again = [line for line in log.splitlines() if 'pfc0: capturing again' in line]
     assert len(again) == 2 and '(' not in again[0] and again[1].endswith('(1 times more since the last line)'), log
+    assert log.count('pfc0: capture lost: the interface is down') >= 1, log
     assert log.count('pfc0: capture lost: ') >= 2, log
 
 
@@ -198,6 +231,7 @@ def the_same(run):
 def one_of_two(run):
     ip('link del pfs0')
     until('loss', lambda: run.lost(0))
+    assert 'pfc0: capture lost: the interface has gone' in open(run.log).read()
     run.is_complete(1)
     assert run.is_whole() and run.lost(0) and not run.lost(1)
     assert run.end() < 2
@@ -266,8 +300,49 @@ def overruns(run):
     assert run.end() < 2
 
 
-# Times the capture that fill 8 MiB of buffer and more.
-FLOOD = 200
+def stands_still(run):
+    """The buffer of libpcap's handle, then of one that was opened again."""
+    for turn in (0, 1):
+        for rate, seconds in ((200, 1), (2000, 1), (200, 5), (2000, 5)):
+            before, dropped = run.count('packets'), run.count('kernel_dropped')
+            stopped = run.children()
+            for pid in stopped:
+                os.kill(pid, signal.SIGSTOP)
+            try:
+                sent, _ = steady(rate, seconds)
+            finally:
+                for pid in stopped:
+                    os.kill(pid, signal.SIGCONT)
+            arrived = lambda: run.count('packets') - before + run.count('kernel_dropped') - dropped
+            until('%d packets' % sent, lambda: arrived() >= sent, 5)
+            lost = run.count('kernel_dropped') - dropped
+            assert sent == rate * seconds and lost == 0, '%d of %d lost at %d a second' % (lost, sent, rate)
+        if turn == 0:
+            ip('link set pfc0 down')
+            until('loss', lambda: run.lost())
+            ip('link set pfc0 up')
+            until('return', lambda: run.count('reopened') == 1)
+    assert run.end() < 2
+
+
+def in_time(run):
+    """Packets that come alone, until they are printed."""
+    late = []
+    for _ in range(21):
+        _, sent = steady(100, 0.01)
+        assert select.select([run.process.stdout], [], [], 2)[0], 'nothing was printed'
+        late.append(time.monotonic() - sent)
+        while select.select([run.process.stdout], [], [], 0.1)[0]:
+            os.read(run.process.stdout.fileno(), 65536)
+    late.sort()
+    print('   %.0f ms, at most %.0f ms' % (late[10] * 1000, late[-1] * 1000))
+    # The machine may be busy.
+    assert late[10] < 0.05, late
+    assert run.end() < 2
+
+
+# Times the capture that fill 36 MiB of buffer and more.
+FLOOD = 600
 passed = failed = 0
 
 
@@ -305,6 +380,8 @@ try:
     check('one of two lost', one_of_two, captures=2)
     check('another link type', other_link_type)
     check('buffers that run over', overruns)
+    check('standing still', stands_still)
+    check('in time', in_time, output='messages')
 finally:
     subprocess.run(['ip', 'netns', 'del', NS])
 print('capture: %d passed, %d failed' % (passed, failed))

@@ -200,7 +200,7 @@ def reloads(here):
     # Nobody named these to the parent.
     other = here.tap + '2'
     before = here.ctl()
-    for words, text in ((('tap', other), 'only files that the configuration names'), (('flowsrc', '127.0.0.1:501'), 'only a port that the configuration names')):
+    for words, text in ((('tap', other), 'only files that the configuration names'), (('flowsrc', '127.0.0.1:501'), 'only a port below 1024 that the configuration names')):
         code, said = here.ctl('pflow0', *words)
         assert code == 1 and text in said, said
     assert here.ctl() == before and not os.path.exists(other)

@@ -320,6 +320,9 @@ def disk_full(here):
         text = here.text()
         assert text.count('the old one stays') == 2 and told(text, 'the old one stays') == failed and 'No space left' in text and tap + ':' in text, text
         assert counted['tap_dropped'] > 0 and n > 0, counted
+        assert counted['datagrams'] == counted['tapped'] + counted['tap_dropped'], counted
+        # The last of them went after the counters were read.
+        assert counted['tapped'] <= n <= counted['tapped'] + 2, (n, counted)
     finally:
         subprocess.run(['umount', '-l', disk])
 

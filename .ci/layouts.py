@@ -9,8 +9,9 @@ installed into a cache directory of its own. Older releases than these headers' 
 """
 import os, re, subprocess, sys
 
+from zig import CACHE, zig
+
 SRC = sys.argv[1] + '/src/wire/pfsync/'
-CACHE = os.path.join(os.environ.get('XDG_CACHE_HOME', os.path.expanduser('~/.cache')), 'pflow-ci', 'ziglang')
 
 HEAD = '''
 #include <sys/types.h>
@@ -52,14 +53,6 @@ LAYOUTS = {
     ('old.rs', 'V3'): ('pfsync_state', NETBSD, ('x86_64-netbsd', 'sparc-netbsd'), dict(COMMON, **ONE_AF, **SYNC, lan='lan', gwy='gwy', ext='ext')),
 }
 PEER = dict(seqlo=8, seqhi=12, seqdiff=16, max_win=20, mss=22, state=24, wscale=25)
-
-
-def zig():
-    python = CACHE + '/bin/python'
-    if not os.path.exists(python):
-        subprocess.run([sys.executable, '-m', 'venv', CACHE], check=True)
-        subprocess.run([python, '-m', 'pip', 'install', '-q', 'ziglang==0.17.1'], check=True)
-    return python
 
 
 def theirs(source, target, struct, members):

@@ -9,9 +9,10 @@ the table below has it from ip_output.c and ip6_output.c (ip_setmoptions, ip6_se
 """
 import glob, os, re, subprocess, sys
 
+from zig import CACHE, zig
+
 sys.argv[1:] or sys.exit(__doc__)
 ROOT = sys.argv[1]
-CACHE = os.path.join(os.environ.get('XDG_CACHE_HOME', os.path.expanduser('~/.cache')), 'pflow-ci', 'ziglang')
 TARGETS = {'openbsd': 'x86_64-openbsd', 'freebsd': 'x86_64-freebsd', 'netbsd': 'x86_64-netbsd', 'linux': 'x86_64-linux-gnu'}
 BSDS = ('openbsd', 'freebsd', 'netbsd')
 ALL = BSDS + ('linux',)
@@ -54,14 +55,6 @@ IOCTLS = [
 ]
 HEAD = {system: '#include <sys/types.h>\n#include <sys/socket.h>\n#include <sys/time.h>\n#include <netinet/in.h>\n' + (
     '#include <sys/ioctl.h>\n#include <net/bpf.h>\n' if system != 'linux' else '') for system in TARGETS}
-
-
-def zig():
-    python = CACHE + '/bin/python'
-    if not os.path.exists(python):
-        subprocess.run([sys.executable, '-m', 'venv', CACHE], check=True)
-        subprocess.run([python, '-m', 'pip', 'install', '-q', 'ziglang==0.17.1'], check=True)
-    return python
 
 
 def evaluate(system, expressions):

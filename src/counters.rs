@@ -61,6 +61,7 @@ counters! {
         expired: "states ended by their timeout, their delete was missed",
         evicted: "states ended to make room",
         replaced: "states ended because their id came with another key or age",
+        flushed: "states ended by the end of the program, as flush active asks",
         dead: "messages about states that were dead already",
         unknown_update: "UPD_C of states not known",
         unknown_delete: "DEL_C of states not known",
@@ -76,6 +77,24 @@ counters! {
     }
 }
 
+impl TableCounters {
+    /// States that came in: each is held, made a flow or was dropped.
+    pub fn came(&self) -> u64 {
+        self.inserted + self.restored
+    }
+
+    /// States that made a flow: each was exported or left out.
+    pub fn ended(&self) -> u64 {
+        let told = self.deleted + self.cleared + self.replaced;
+        told + self.expired + self.evicted + self.flushed
+    }
+
+    /// States that were dropped without a flow.
+    pub fn dropped(&self) -> u64 {
+        self.unconfirmed
+    }
+}
+
 counters! {
     /// Asking firewalls for whole states. What was asked, repetitions left out, was answered,
     /// unanswered, overtaken, or waits.
@@ -85,6 +104,7 @@ counters! {
         active: "states asked for because they live long",
         unknown: "states asked for of which only an update was heard",
         unknown_refused: "updates of states not known beyond the bound, not asked for",
+        unknown_expired: "states not known and not heard of again, given up before they could be asked for",
         adopted: "requests of others that were as good as ours",
         repeated: "requests repeated, no answer came within 2 seconds",
         answered: "requests answered",
@@ -126,6 +146,13 @@ counters! {
     }
 }
 
+impl FlowCounters {
+    /// Flows that are no interface's to export.
+    pub fn left_out(&self) -> u64 {
+        self.unflagged + self.direction + self.empty
+    }
+}
+
 counters! {
     /// One pflow interface.
     InterfaceCounters {
@@ -135,7 +162,9 @@ counters! {
         direction: "flows passed over, of the other direction",
         ipv6: "IPv6 flows that NetFlow v5 cannot carry",
         clipped: "flows with more octets than can be split over v5 records",
-        records: "records packed",
+        records: "records packed: sent, refused or held",
+        records_sent: "records in datagrams sent",
+        records_refused: "records in datagrams that could not be sent",
         datagrams: "datagrams sent, templates included",
         templates: "template messages made",
         octets: "octets of UDP payload sent",
@@ -144,8 +173,9 @@ counters! {
         overtaken: "datagrams dropped because the rate let too few go",
         refused: "reports that nobody listens at the collector",
         unreachable: "reports that the collector cannot be reached",
-        tapped: "datagrams handed to taps",
+        tapped: "datagrams handed to taps and not lost there",
         tap_dropped: "datagrams that taps lost, their reader or disk was too slow or full",
+        tap_sourceless: "datagrams tapped with source address 0.0.0.0 or ::, the system did not tell it",
     }
 }
 

@@ -238,6 +238,7 @@ struct Reception<'a> {
     stamp: Wall,
     /// Which packet it is, if messages are printed.
     number: u64,
+    is_printing: bool,
     source: Option<IpAddr>,
     sender: SenderId,
     /// Whose states the latest messages were about, and how many there were: they come in runs.
@@ -288,8 +289,10 @@ impl Listener for Reception<'_> {
             exporter,
             ..
         } = self;
-        let printer = &mut exporter.printer;
-        printer.message(self.stamp, self.number, self.source, dialect, &message);
+        if self.is_printing {
+            let printer = &mut exporter.printer;
+            printer.message(self.stamp, self.number, self.source, dialect, &message);
+        }
         table.apply(arrival, &message, &mut |now, flow| exporter.flow(now, flow));
     }
 
@@ -453,19 +456,27 @@ impl Engine {
     /// [`Self::handle_timeout`] until there is much to send or some milliseconds were worked: then
     /// true, and there may be more to do.
     #[must_use]
+    #[inline]
     pub fn handle_some_timeouts(&mut self, now: Now, horizon: Uptime) -> bool {
-        self.catch_up();
-        if self
-            .latest
-            .is_some_and(|then| horizon > then.uptime.after(GAP))
-        {
+        if self.is_behind() {
+            self.go_on();
+            return true;
+        }
+        let latest = self.latest.replace(now);
+        if latest.is_some_and(|then| horizon > then.uptime.after(GAP)) {
             self.gap_until = Some(horizon);
         }
-        self.latest = Some(now);
-        let is_gap = self.gap_until.is_some_and(|until| until >= horizon);
+        let is_due = self.poll_timeout().is_some_and(|due| due <= now.uptime);
+        is_due && self.handle_due(now, horizon)
+    }
+
+    /// Does some of what is due: whether there may be more to do.
+    #[inline(never)]
+    fn handle_due(&mut self, now: Now, horizon: Uptime) -> bool {
         let mut pieces = 0;
         while let Some(due) = self.poll_timeout().filter(|due| *due <= now.uptime) {
             pieces += 1;
+            let is_gap = self.gap_until.is_some_and(|until| until >= horizon);
             let then = now.at(due);
             self.exporter.begin_turn();
             let Self {
@@ -475,6 +486,7 @@ impl Engine {
             // What is due at one time goes before the timers of the interfaces at that time.
             while table.poll_timeout().is_some_and(|next| next <= due) {
                 if exporter.has_much() || pieces >= PIECES {
+                    self.take_events(then);
                     return true;
                 }
                 pieces += 1;
@@ -502,10 +514,12 @@ impl Engine {
     }
 
     /// Takes a packet in. A CLR in it may end more states than should wait to be sent at once: then
-    /// [`Self::is_behind`], and the caller sends and calls [`Self::go_on`]. Whatever else is called
-    /// first finishes the packet, whatever that takes.
+    /// [`Self::is_behind`], and the caller sends and calls [`Self::go_on`]. The next packet, the
+    /// next timers and the end wait until this one is read.
     pub fn handle_packet(&mut self, now: Now, packet: &Packet<'_>) {
-        self.catch_up();
+        while self.is_behind() {
+            self.go_on();
+        }
         let datagram = match link::datagram(packet.link, packet.frame, packet.wire_len) {
             Ok(datagram) => datagram,
             Err(skip) => {
@@ -539,6 +553,7 @@ impl Engine {
             arrival,
             stamp: packet.stamp,
             number,
+            is_printing: number > 0,
             source: datagram.source,
             sender: id,
             run: (creatorid, 0),
@@ -586,6 +601,7 @@ impl Engine {
             exporter.flow(now, flow)
         });
         if table.is_clearing() {
+            self.take_events(paused.reading.now);
             self.paused = Some(paused);
         } else {
             let Paused { reading, payload } = *paused;
@@ -593,9 +609,10 @@ impl Engine {
         }
     }
 
-    fn catch_up(&mut self) {
-        while self.is_behind() {
-            self.go_on();
+    /// Tells whoever asks firewalls what happened in the table.
+    fn take_events(&mut self, now: Now) {
+        if let Some(solicitor) = &mut self.solicitor {
+            solicitor.take(now, &mut self.table);
         }
     }
 
@@ -607,6 +624,7 @@ impl Engine {
             arrival: reading.arrival,
             stamp: reading.stamp,
             number: reading.number,
+            is_printing: reading.number > 0,
             source: reading.source,
             sender: id,
             run: (creatorid, 0),
@@ -800,7 +818,10 @@ impl Engine {
     /// [`Self::finish`] until there is much to send: then true, and there is more to do.
     #[must_use]
     pub fn finish_some(&mut self, now: Now) -> bool {
-        self.catch_up();
+        if self.is_behind() {
+            self.go_on();
+            return true;
+        }
         let Self {
             table, exporter, ..
         } = self;
@@ -849,31 +870,49 @@ impl Engine {
     }
 
     /// Notes what became of a datagram of interface `unit`.
-    pub fn handle_sent(&mut self, unit: u32, octets: usize, outcome: Sent) {
-        let Some(counters) = self.interface_counters(unit) else {
+    pub fn handle_sent(&mut self, unit: u32, datagram: &[u8], outcome: Sent) {
+        let Some(interface) = self.interface(unit) else {
             return;
         };
+        let records = interface.records_in(datagram);
+        let counters = &mut interface.counters;
         match outcome {
             Sent::Yes => {
                 counters.datagrams += 1;
-                counters.octets += octets as u64;
+                counters.octets += datagram.len() as u64;
+                counters.records_sent += records;
+                return;
             }
             Sent::NoMemory => counters.no_memory += 1,
             Sent::Failed => counters.send_errors += 1,
             Sent::Overtaken => counters.overtaken += 1,
         }
+        counters.records_refused += records;
+    }
+
+    /// Notes that a datagram of interface `unit` waits for its turn.
+    pub fn handle_delayed(&mut self, unit: u32, datagram: &[u8]) {
+        if let Some(interface) = self.interface(unit) {
+            interface.delayed += interface.records_in(datagram);
+        }
+    }
+
+    /// Notes that a datagram of interface `unit` has waited.
+    pub fn handle_released(&mut self, unit: u32, datagram: &[u8]) {
+        if let Some(interface) = self.interface(unit) {
+            interface.delayed -= interface.records_in(datagram);
+        }
     }
 
     /// Notes what was reported of datagrams of interface `unit` sent earlier; nothing: no longer.
     pub fn handle_reports(&mut self, unit: u32, reports: Reports) {
-        let interfaces = &mut self.exporter.interfaces;
-        let place = interfaces.binary_search_by_key(&unit, Interface::unit);
-        if let Some(interface) = place.ok().and_then(|place| interfaces.get_mut(place)) {
+        if let Some(interface) = self.interface(unit) {
             interface.handle_reports(reports);
         }
     }
 
-    /// Notes how many datagrams of interface `unit` were handed to a tap, and how many taps lost.
+    /// Notes how many datagrams of interface `unit` were handed to taps, and how many found no room
+    /// there.
     pub fn handle_tapped(&mut self, unit: u32, taken: u64, dropped: u64) {
         if let Some(counters) = self.interface_counters(unit) {
             counters.tapped += taken;
@@ -881,10 +920,36 @@ impl Engine {
         }
     }
 
+    /// Data records of `interface` in datagrams that are made and not sent yet.
+    pub fn records_waiting(&self, interface: &Interface) -> u64 {
+        self.exporter.outbox.records_of(interface.unit()) + interface.delayed
+    }
+
+    /// Notes how many datagrams that taps of interface `unit` had taken were lost there: they count
+    /// as dropped, and not as tapped any more.
+    pub fn handle_tap_lost(&mut self, unit: u32, lost: u64) {
+        if let Some(counters) = self.interface_counters(unit) {
+            let lost = lost.min(counters.tapped);
+            counters.tapped -= lost;
+            counters.tap_dropped += lost;
+        }
+    }
+
+    /// Notes that a datagram of interface `unit` was tapped without its source address.
+    pub fn handle_sourceless(&mut self, unit: u32) {
+        if let Some(counters) = self.interface_counters(unit) {
+            counters.tap_sourceless += 1;
+        }
+    }
+
     fn interface_counters(&mut self, unit: u32) -> Option<&mut InterfaceCounters> {
+        Some(&mut self.interface(unit)?.counters)
+    }
+
+    fn interface(&mut self, unit: u32) -> Option<&mut Interface> {
         let interfaces = &mut self.exporter.interfaces;
         let place = interfaces.binary_search_by_key(&unit, Interface::unit);
-        Some(&mut interfaces.get_mut(place.ok()?)?.counters)
+        interfaces.get_mut(place.ok()?)
     }
 
     /// What interfaces that are gone counted, all together.

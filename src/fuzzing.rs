@@ -345,6 +345,11 @@ impl Run {
         let by_sender = table.senders().iter();
         let by_sender: u64 = by_sender.map(|sender| sender.packets.packets()).sum();
         assert!(by_sender <= self.packets);
+        let counters = table.counters;
+        let gone = counters.ended() + counters.dropped();
+        assert_eq!(counters.came(), gone + table.len() as u64);
+        let flows = engine.flow_counters();
+        assert_eq!(counters.ended(), flows.exported + flows.left_out());
         let transmit = engine.transmit(Order::Packed);
         assert!(transmit.iter().all(|(_, data)| data.len() + 28 <= self.mtu));
         engine.recycle(transmit);
@@ -462,13 +467,14 @@ fn answer(engine: &Engine, now: Now, question: Question, form: AnswerForm) {
     let is_json =
         form == AnswerForm::Json && !matches!(question, Question::Config | Question::Help);
     let mut listing = Listing::new(question, form);
-    // Parts, interfaces and senders, one a step.
-    let most = 2 * (crate::config::MAX_INTERFACES + MAX_SENDERS);
+    // Senders come one a step.
+    let most = 2 * MAX_SENDERS;
     for _ in 0..most {
         let mut out = Vec::new();
         let view = View {
             engine,
             sources: &[],
+            waiting: 0,
             control: &ControlCounters::default(),
             now: Some(now),
         };

@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use getopts::{Matches, ParsingStyle};
 
 use crate::config::{Config, Loader, Place, PlacedError, apply_line, apply_words};
+use crate::io::files;
 use crate::output::Form;
 use crate::output::messages::Detail;
 use crate::state::Direction;
@@ -336,7 +337,7 @@ impl Options {
     pub fn config(&self) -> Result<Config, String> {
         let mut config = Config::default();
         if let Some((name, text)) = self.read_config_file()? {
-            let mut read = |name: &str| std::fs::read_to_string(name);
+            let mut read = files::read_config;
             Loader::new(&mut read)
                 .apply(&mut config, &name, &text)
                 .map_err(|error| error.to_string())?;
@@ -369,7 +370,7 @@ impl Options {
             None if self.is_replay() => return Ok(None),
             None => (DEFAULT_CONFIG, true),
         };
-        match std::fs::read_to_string(name) {
+        match files::read_config(name) {
             Ok(text) => Ok(Some((name.to_owned(), text))),
             Err(error) if is_optional && error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(format!("{name}: {error}")),

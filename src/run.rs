@@ -298,14 +298,22 @@ impl Outside {
         for line in engine.notices() {
             self.log.warn(&line);
         }
-        for (unit, failed) in self.taps.failures() {
-            engine.handle_tapped(unit, 0, failed);
+        for (unit, lost) in self.taps.losses() {
+            engine.handle_tap_lost(unit, lost);
         }
         for problem in self.taps.problems() {
             let now = self.clock.now().uptime;
             if let Some(line) = self.limiter.admit(now, &problem) {
                 self.log.warn(&line);
             }
+        }
+    }
+
+    /// Has what waits for taps written, and counts what was not.
+    fn finish_taps(&mut self, engine: &mut Engine) {
+        self.taps.finish(&mut self.log, &self.clock);
+        for (unit, lost) in self.taps.losses() {
+            engine.handle_tap_lost(unit, lost);
         }
     }
 
@@ -373,7 +381,7 @@ mod tests {
     use std::net::SocketAddr;
 
     use crate::counters::Reports;
-    use crate::io::transport::Transport;
+    use crate::io::transport::{Transport, source_address};
     use crate::output::messages::Detail;
     use crate::time::Uptime;
 
@@ -399,8 +407,9 @@ mod tests {
 
         fn redirect(&mut self, _: Uptime, _: SocketAddr) {}
 
-        fn ends(&self) -> io::Result<(SocketAddr, SocketAddr)> {
-            Err(io::Error::from(io::ErrorKind::Unsupported))
+        fn ends(&self) -> (SocketAddr, SocketAddr) {
+            let to = "127.0.0.1:9".parse().unwrap();
+            (source_address(None, false), to)
         }
     }
 
@@ -448,5 +457,48 @@ mod tests {
             rest[0].ends_with("(5 times more since the last line)"),
             "{rest:?}"
         );
+    }
+
+    /// Sends, and does not know from where.
+    struct Sourceless;
+
+    impl Transport for Sourceless {
+        fn send(&mut self, _: Uptime, datagrams: &[&[u8]]) -> io::Result<usize> {
+            Ok(datagrams.len())
+        }
+
+        fn take_reports(&mut self) -> Reports {
+            Reports::default()
+        }
+
+        fn redirect(&mut self, _: Uptime, _: SocketAddr) {}
+
+        fn ends(&self) -> (SocketAddr, SocketAddr) {
+            let to = "127.0.0.1:9".parse().unwrap();
+            (source_address(None, false), to)
+        }
+    }
+
+    #[test]
+    fn a_datagram_whose_source_is_not_known_is_tapped_with_none_and_counted() {
+        let name = std::env::temp_dir().join(format!("pflow-sourceless-{}", std::process::id()));
+        let line = format!("pflow0 flowdst 127.0.0.1:9 tap {}\n", name.display());
+        let (mut engine, mut outside) = running(&line);
+        outside.ports.replace(0, Box::new(Sourceless));
+        outside.send_from(0, &[b"one", b"two"], &mut engine);
+        outside.finish_taps(&mut engine);
+        let counters = engine.interfaces()[0].counters;
+        let counted = [
+            counters.datagrams,
+            counters.tapped,
+            counters.tap_dropped,
+            counters.tap_sourceless,
+        ];
+        assert_eq!(counted, [2, 2, 0, 2]);
+        let file = std::fs::read(&name).unwrap();
+        std::fs::remove_file(&name).unwrap();
+        // The headers of the file and of the record, 12 octets of IPv4's.
+        assert_eq!(file[24 + 16 + 12..][..8], [0, 0, 0, 0, 127, 0, 0, 1]);
+        assert!(file.ends_with(b"two"));
     }
 }

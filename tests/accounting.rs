@@ -820,6 +820,45 @@ fn switching_the_timeout_off_leaves_the_rest_for_the_end() {
     assert_eq!(octets, [720, 700]);
 }
 
+#[test]
+fn a_timeout_switched_on_and_off_reaches_every_state_though_not_at_once() {
+    const STATES: u64 = 10_000;
+    let on = || config(&[&format!("pflow0 {COLLECTOR} active 10")]);
+    let off = || config(&[&format!("pflow0 {COLLECTOR}")]);
+    let mut run = Run::with(settings(), off());
+    for begin in (0..STATES).step_by(100) {
+        let some: Vec<M> = (begin..begin + 100).map(|id| M::Ins(udp(id))).collect();
+        run.send(0, A, D::Obsd74, &some);
+    }
+    let commit = |run: &mut Run, config, ms| {
+        run.advance(ms);
+        let now = run.now();
+        run.engine.commit(now, config, &[0]);
+        let is_more_to_do = run
+            .engine
+            .poll_timeout()
+            .is_some_and(|due| due <= now.uptime);
+        assert!(is_more_to_do, "not all at once");
+        while run.engine.handle_some_timeouts(now, now.uptime) {}
+    };
+    commit(&mut run, on(), 1000);
+    assert_eq!(parts_of(&mut run, 0), []);
+    run.advance(10_500);
+    assert_eq!(parts_of(&mut run, 0), [], "none waited for ten seconds");
+    run.advance(12_100);
+    let parts = parts_of(&mut run, 0);
+    assert_eq!(parts.len() as u64, 2 * STATES);
+    // Each has something new, and none is asked for it any more.
+    for begin in (0..STATES).step_by(100) {
+        let more = |id| M::Upd(udp(id).aged(13).count([9, 9], [800, 900]));
+        let some: Vec<M> = (begin..begin + 100).map(more).collect();
+        run.send(13_000, A, D::Obsd74, &some);
+    }
+    commit(&mut run, off(), 13_500);
+    run.advance(50_000);
+    assert_eq!(parts_of(&mut run, 0), []);
+}
+
 /// Something that is heard of one of a few states.
 #[derive(Clone, Copy, Debug)]
 enum Heard {

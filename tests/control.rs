@@ -18,14 +18,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{A, D, Key, M, Run, St};
-use pflow::config::{interface_word_names, program_word_names};
+use pflow::config::{Config, Place, apply_line, interface_word_names, program_word_names};
 use pflow::control::request::{FILTERS, REQUESTS, SHOWN};
 use pflow::control::{Filter, Form, Listing, Progress, Question, View};
 use pflow::counters::ControlCounters;
+use pflow::engine::Sent;
+use pflow::export::Order;
 use pflow::io::control::{MAX_CLIENTS, MAX_LINE};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
-use running::{Client, Collectors, Directory, Pflow, file_header, record};
+use running::{Client, Collectors, Directory, Pflow, Statistics, file_header, record};
 
 /// Most microseconds that a step of an answer may keep the export loop.
 const LONGEST_STEP: u64 = 10_000;
@@ -201,6 +203,7 @@ fn sixty_four_hostile_clients_cost_a_replay_no_record_and_no_time() {
     let sent = STATES * 2;
     while last.get("interface", Some("pflow0"), "records") < sent * 9 / 10 {
         last = client.statistics();
+        last.check_sums();
         answers += 1;
     }
     let mut log = String::new();
@@ -332,10 +335,58 @@ fn step(run: &Run, listing: &mut Listing, out: &mut Vec<u8>) -> Progress {
     let view = View {
         engine: &run.engine,
         sources: &[],
+        waiting: 0,
         control: &ControlCounters::default(),
         now: Some(run.now()),
     };
     listing.step(&view, out).unwrap()
+}
+
+/// The first step of `show statistics`, without packets.
+fn first_step(run: &Run) -> Statistics {
+    let mut out = Vec::new();
+    let mut listing = Listing::new(Question::Statistics, Form::Json);
+    assert_eq!(step(run, &mut listing, &mut out), Progress::More);
+    let lines = std::str::from_utf8(&out).unwrap().lines();
+    let parts = lines.map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    Statistics(parts.filter(|part| part["part"] != "packets").collect())
+}
+
+#[test]
+fn the_first_step_of_statistics_is_of_one_instant_whatever_waits_to_be_sent() {
+    let mut config = Config::default();
+    for line in [
+        "pflow0 flowdst 192.0.2.1:9995",
+        "pflow1 flowdst 192.0.2.1:9995 pflowproto 10",
+        "pflow2 flowdst 192.0.2.1:9995 pflowproto 10 template freebsd direction in",
+    ] {
+        apply_line(&mut config, line, || Place::CommandLine).unwrap();
+    }
+    let mut run = Run::with(common::settings(), config);
+    for begin in (0..1000).step_by(200) {
+        run.send(0, A, D::Obsd74, &learned(begin..begin + 200));
+        run.send(0, A, D::Obsd74, &ended(begin..begin + 150));
+        first_step(&run).check_sums();
+    }
+    let counted = first_step(&run);
+    assert_eq!(counted.get("interface", Some("pflow1"), "held"), 2 * 750);
+    // What could not be sent is refused.
+    let transmit = run.engine.transmit(Order::Packed);
+    let datagrams: Vec<(u32, Vec<u8>)> = transmit
+        .iter()
+        .map(|(unit, octets)| (unit, octets.to_vec()))
+        .collect();
+    for (n, (unit, datagram)) in datagrams.iter().enumerate() {
+        let outcome = [Sent::Yes, Sent::NoMemory, Sent::Failed][n % 3];
+        run.engine.handle_sent(*unit, datagram, outcome);
+    }
+    let counted = first_step(&run);
+    counted.check_sums();
+    for unit in ["pflow0", "pflow1"] {
+        for name in ["records_sent", "records_refused"] {
+            assert!(counted.get("interface", Some(unit), name) > 200, "{name}");
+        }
+    }
 }
 
 /// What a step may add: a bound that octets passed, and the state that did.

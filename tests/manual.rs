@@ -386,6 +386,7 @@ fn answered(line: &str) -> Words {
     let view = View {
         engine: &run.engine,
         sources: &sources,
+        waiting: 0,
         control: &ControlCounters::default(),
         now: Some(run.now()),
     };

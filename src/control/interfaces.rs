@@ -235,6 +235,7 @@ mod tests {
             sources: &sources,
             control: &ControlCounters::default(),
             now: None,
+            waiting: 0,
         };
         let shown = |form| {
             let mut out = Vec::new();

@@ -53,6 +53,8 @@ pub struct View<'a> {
     pub engine: &'a Engine,
     /// Where packets come from.
     pub sources: &'a [Source],
+    /// Packets that the sources counted and the engine has not read yet.
+    pub waiting: u64,
     /// What the control sockets counted.
     pub control: &'a ControlCounters,
     /// The time; `None` in a replay that has not begun.

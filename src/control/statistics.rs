@@ -2,6 +2,15 @@
 //!
 //! Names and help texts are those of [`crate::counters`]. In JSON each part is an object of its
 //! own on a line, which its first member names.
+//!
+//! All but the senders are of one instant, so that these sums hold, whenever it is asked:
+//!
+//! ```text
+//! packets captured, all sources     packets read whole + those of every reason + waiting
+//! states learned + read back        held + ended, by what ended them + unconfirmed
+//! states ended but the unconfirmed  flows exported + those left out
+//! records packed                    sent + refused + held by the interface
+//! ```
 
 use super::{At, Form, Progress, View, put};
 use crate::counters::Counter;
@@ -13,7 +22,7 @@ const PARTS: [fn(&View<'_>, &mut Writer<'_>); 9] = [
     pflow, sources, packets, messages, table, flows, solicit, keep, control,
 ];
 
-/// Appends the next part; behind the fixed ones come the interfaces, then the senders, one a step.
+/// Appends all parts and the interfaces, then the senders, one a step.
 pub(super) fn step(view: &View<'_>, at: &mut At, form: Form, out: &mut Vec<u8>) -> Progress {
     let At::Item(next) = at else {
         return Progress::Done;
@@ -21,17 +30,16 @@ pub(super) fn step(view: &View<'_>, at: &mut At, form: Form, out: &mut Vec<u8>) 
     let number = *next as usize;
     *next += 1;
     let mut writer = Writer { form, out };
-    if let Some(part) = PARTS.get(number) {
-        part(view, &mut writer);
+    let Some(number) = number.checked_sub(1) else {
+        for part in PARTS {
+            part(view, &mut writer);
+        }
+        for interface in view.engine.interfaces() {
+            self::interface(view, interface, &mut writer);
+        }
         return Progress::More;
-    }
-    let number = number - PARTS.len();
-    let interfaces = view.engine.interfaces();
-    if let Some(interface) = interfaces.get(number) {
-        self::interface(interface, &mut writer);
-        return Progress::More;
-    }
-    match view.engine.table().senders().get(number - interfaces.len()) {
+    };
+    match view.engine.table().senders().get(number) {
         Some(record) => {
             if record.packets.packets() > 0 {
                 let name = record.sender.to_string();
@@ -144,12 +152,16 @@ fn sources(view: &View<'_>, writer: &mut Writer<'_>) {
 
 fn packets(view: &View<'_>, writer: &mut Writer<'_>) {
     let packets = view.engine.packet_counters();
-    let whole = counter(("whole", "packets read whole", packets.whole));
-    writer.part(
-        "packets",
-        None,
-        std::iter::once(whole).chain(packets.reasons()),
-    );
+    let heads = [
+        ("whole", "packets read whole", packets.whole),
+        (
+            "waiting",
+            "packets captured that wait to be read",
+            view.waiting,
+        ),
+    ];
+    let heads = heads.into_iter().map(counter);
+    writer.part("packets", None, heads.chain(packets.reasons()));
 }
 
 fn messages(view: &View<'_>, writer: &mut Writer<'_>) {
@@ -197,8 +209,9 @@ fn control(view: &View<'_>, writer: &mut Writer<'_>) {
     writer.part("control", None, view.control.iter());
 }
 
-fn interface(interface: &Interface, writer: &mut Writer<'_>) {
-    let held = ("held", "records held now", interface.held() as u64);
+fn interface(view: &View<'_>, interface: &Interface, writer: &mut Writer<'_>) {
+    let held = interface.held() as u64 + view.engine.records_waiting(interface);
+    let held = ("held", "records held now", held);
     let counters = interface
         .counters
         .iter()

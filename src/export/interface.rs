@@ -18,6 +18,7 @@ use crate::counters::{InterfaceCounters, Reports, count};
 use crate::flow::Flow;
 use crate::state::Af;
 use crate::time::{Now, Uptime};
+use crate::wire;
 
 /// One pflowN.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub struct Interface {
     encoder: Encoder,
     /// What its collector knows.
     session: Session,
+    /// Data records in datagrams that wait for their turn.
+    pub(crate) delayed: u64,
     /// What it did.
     pub counters: InterfaceCounters,
 }
@@ -41,6 +44,7 @@ impl Interface {
             settings,
             is_running: false,
             session: Session::default(),
+            delayed: 0,
             counters: InterfaceCounters::default(),
         }
     }
@@ -68,6 +72,14 @@ impl Interface {
     /// What its collector knows.
     pub fn session(&self) -> &Session {
         &self.session
+    }
+
+    /// Data records in a datagram that it made.
+    pub fn records_in(&self, datagram: &[u8]) -> u64 {
+        match self.settings.format {
+            Format::NetFlow5 => wire::netflow5::records_in(datagram),
+            Format::Ipfix => wire::ipfix::records_in(datagram, self.settings.templates.templates()),
+        }
     }
 
     /// What its collector knows, to go on from a keep file.

@@ -157,6 +157,12 @@ impl Outbox {
         self.messages.is_empty()
     }
 
+    /// Data records of interface `unit` that wait.
+    pub fn records_of(&self, unit: u32) -> u64 {
+        let own = self.messages.iter().filter(|message| message.unit == unit);
+        own.map(|message| u64::from(message.records)).sum()
+    }
+
     /// Octets that wait.
     pub fn len(&self) -> usize {
         self.octets.len()

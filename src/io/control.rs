@@ -11,16 +11,19 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
+use nix::sys::stat::{Mode, SFlag, umask};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::clock::Clock;
+use super::files::Entry;
+use super::log::Trouble;
 use super::sys::{self, Polled};
 use crate::control::{Access, Listing};
 use crate::counters::ControlCounters;
@@ -34,6 +37,8 @@ pub const MAX_LINE: usize = 4096;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often bounds of time are looked at.
 const TURN: Duration = Duration::from_secs(5);
+/// How often it is looked whether an answer has come that nobody could be woken for.
+const LOOK: Duration = Duration::from_millis(200);
 /// How long nobody is let in after the system had no descriptor for a client.
 const REST: Duration = Duration::from_secs(1);
 /// Connections waiting to be let in.
@@ -69,6 +74,8 @@ pub enum Ask {
         /// Its connection, which blocks.
         stream: UnixStream,
     },
+    /// A line for the log.
+    Log(String),
 }
 
 /// What a client gets.
@@ -183,6 +190,8 @@ impl Control {
             counters: Arc::clone(&counters),
             clock: Clock::new(None),
             rests_until: Uptime::default(),
+            waits: Trouble::new("control sockets: poll"),
+            accepts: Trouble::new("control sockets: accept"),
         };
         std::thread::Builder::new()
             .name("control".to_owned())
@@ -206,8 +215,11 @@ impl Control {
     pub fn answer(&self, answer: Answer) {
         // There is room for one of each client; a thread that is gone has none.
         let _ = self.answers.try_send(answer);
-        // A full pipe wakes, too.
-        let _ = (&self.waker).write(&[0]);
+        // A full pipe wakes, too, and where the system has no room for an octet the thread looks
+        // by itself soon.
+        while let Err(error) = (&self.waker).write(&[0])
+            && error.kind() == io::ErrorKind::Interrupted
+        {}
     }
 
     /// What was counted.
@@ -250,7 +262,7 @@ impl Drop for SocketFile {
 }
 
 /// Who may connect: the owner, or everybody who can reach the file.
-fn mode(access: Access) -> u32 {
+fn mode(access: Access) -> libc::mode_t {
     match access {
         Access::Full => 0o600,
         Access::ReadOnly => 0o666,
@@ -259,31 +271,36 @@ fn mode(access: Access) -> u32 {
 
 /// Listens on `path`, whose place a dead program's socket may hold.
 fn listen(path: &Path, access: Access) -> io::Result<(UnixListener, SocketFile)> {
-    match fs::symlink_metadata(path) {
+    let entry = Entry::find(path)?;
+    match entry.kind() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
-        Ok(data) if !data.file_type().is_socket() => {
-            return Err(io::Error::other("exists and is not a socket"));
-        }
-        Ok(_) => {
-            if UnixStream::connect(path).is_ok() {
+        Ok(SFlag::S_IFSOCK) => {
+            if is_listened_to(path)? {
                 let problem = "another program listens there";
                 return Err(io::Error::new(io::ErrorKind::AddrInUse, problem));
             }
         }
+        Ok(_) => return Err(io::Error::other("exists and is not a socket")),
     }
     // Nobody can connect before it listens, which it does when its mode is right and under a name
     // of its own; rename(2) then takes the old one's place at once.
-    let own = path.with_extension(format!("{}.tmp", std::process::id()));
+    let ending = format!(".{}.tmp", std::process::id());
+    let own = entry.beside(&ending)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     let made = (|| {
-        socket.bind(&SockAddr::unix(&own)?)?;
-        fs::set_permissions(&own, fs::Permissions::from_mode(mode(access)))?;
+        let mut name = path.as_os_str().to_owned();
+        name.push(&ending);
+        bind(&socket, Path::new(&name), access)?;
+        // bind(2) takes no directory's descriptor: what it made must be found in this one.
+        let stat = own.stat()?;
+        if own.kind()? != SFlag::S_IFSOCK || stat.st_mode & 0o777 != mode(access) {
+            return Err(io::Error::other("its mode is not what it was made with"));
+        }
         socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;
-        let inode = fs::symlink_metadata(&own)?.ino();
-        fs::rename(&own, path)?;
-        Ok(inode)
+        own.rename(&entry)?;
+        Ok(stat.st_ino)
     })();
     match made {
         Ok(inode) => Ok((
@@ -296,9 +313,29 @@ fn listen(path: &Path, access: Access) -> io::Result<(UnixListener, SocketFile)>
         )),
         Err(error) => {
             // It may not have been made.
-            let _ = fs::remove_file(&own);
+            let _ = own.remove();
             Err(error)
         }
+    }
+}
+
+/// Binds `socket`, whose file has its mode from its first instant. The mask is the process's:
+/// nothing else makes files meanwhile, because no thread has been started yet.
+fn bind(socket: &Socket, path: &Path, access: Access) -> io::Result<()> {
+    let address = SockAddr::unix(path)?;
+    let before = umask(Mode::from_bits_truncate(0o777 & !mode(access)));
+    let outcome = socket.bind(&address);
+    umask(before);
+    outcome
+}
+
+/// Whether a program listens on `path`, even one that lets nobody in.
+fn is_listened_to(path: &Path) -> io::Result<bool> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&SockAddr::unix(path)?) {
+        Ok(()) => Ok(true),
+        Err(error) => Ok(error.kind() == io::ErrorKind::WouldBlock),
     }
 }
 
@@ -351,6 +388,8 @@ struct Server {
     clock: Clock,
     /// Nobody is let in before this.
     rests_until: Uptime,
+    waits: Trouble,
+    accepts: Trouble,
 }
 
 impl Server {
@@ -359,33 +398,61 @@ impl Server {
         loop {
             let is_resting = self.clock.now().uptime < self.rests_until;
             let mut polled = self.polled(is_resting);
-            let turn = if is_resting { REST } else { TURN };
-            if sys::poll(&mut polled, turn).is_err() {
-                return;
-            }
+            let mut clients = self.clients.iter();
+            let is_asked = clients.any(|client| matches!(client.stage, Stage::Asked));
+            let turn = match is_asked {
+                true => LOOK,
+                false if is_resting => REST,
+                false => TURN,
+            };
+            let is_known = self.wait(&mut polled, turn);
             let now = self.clock.now().uptime;
             let (own, theirs) = polled.split_at(1 + self.listeners.len());
             let mut clients = std::mem::take(&mut self.clients);
             for (client, polled) in clients.iter_mut().zip(theirs) {
                 client.is_gone |= polled.is_dead() && !polled.is_readable();
-                if polled.is_readable() {
+                if polled.is_readable() || (!is_known && client.may_speak()) {
                     client.read(now);
                 }
-                if polled.is_writable() {
+                if polled.is_writable() || (!is_known && client.is_written_to()) {
                     self.write(client, now);
                 }
             }
             self.clients = clients;
-            if own.first().is_some_and(Polled::is_readable) && !self.hear_loop(now) {
+            let is_woken = !is_known || own.first().is_some_and(Polled::is_readable);
+            if (is_woken || is_asked) && !self.hear_loop(now) {
                 return;
             }
             self.look_at_lines(now);
             self.close(now);
             for (at, polled) in own.iter().skip(1).enumerate() {
-                if polled.is_readable() {
+                if polled.is_readable() || (!is_known && !is_resting) {
                     self.accept(at, now);
                 }
             }
+        }
+    }
+
+    /// Waits for any of them; false if nothing is known of them. Nothing here blocks, so all can be
+    /// looked at then.
+    fn wait(&mut self, polled: &mut [Polled], turn: Duration) -> bool {
+        let outcome = sys::poll(polled, turn);
+        let now = self.clock.now().uptime;
+        let line = match &outcome {
+            Ok(_) => self.waits.end(now),
+            Err(error) => self.waits.begin(now, error),
+        };
+        self.tell(line);
+        if outcome.is_err() {
+            sys::pause();
+        }
+        outcome.is_ok()
+    }
+
+    /// Has the export loop log a line. If it has no room for it, it has more to do.
+    fn tell(&self, line: Option<String>) {
+        if let Some(line) = line {
+            let _ = self.asks.try_send(Ask::Log(line));
         }
     }
 
@@ -394,11 +461,11 @@ impl Server {
         let mut polled = vec![Polled::new(&self.woken, true, false)];
         let listeners = self.listeners.iter();
         polled.extend(listeners.map(|(listener, _)| Polled::new(listener, !is_resting, false)));
-        polled.extend(self.clients.iter().map(|client| {
-            let reads = matches!(client.stage, Stage::Listening) && !client.is_ended;
-            let writes = matches!(client.stage, Stage::Writing(_));
-            Polled::new(&client.stream, reads, writes)
-        }));
+        polled.extend(
+            self.clients.iter().map(|client| {
+                Polled::new(&client.stream, client.may_speak(), client.is_written_to())
+            }),
+        );
         polled
     }
 
@@ -496,10 +563,13 @@ impl Server {
                     stream.set_nonblocking(false)?;
                     Ok(stream)
                 });
-                if let Ok(stream) = stream {
-                    // If the loop has no room for it, the connection ends.
-                    let _ = self.asks.try_send(Ask::Stream { unit, stream });
-                }
+                // If the loop has no room for it, the connection ends.
+                let _ = match stream {
+                    Ok(stream) => self.asks.try_send(Ask::Stream { unit, stream }),
+                    Err(error) => self.asks.try_send(Ask::Log(format!(
+                        "tap of pflow{unit} for a client: {error}"
+                    ))),
+                };
             }
         }
     }
@@ -563,7 +633,11 @@ impl Server {
         };
         let access = *access;
         let stream = match listener.accept() {
-            Ok((stream, _)) => stream,
+            Ok((stream, _)) => {
+                let line = self.accepts.end(now);
+                self.tell(line);
+                stream
+            }
             Err(error) => {
                 let is_passing = [
                     io::ErrorKind::WouldBlock,
@@ -573,12 +647,15 @@ impl Server {
                 if !is_passing.contains(&error.kind()) {
                     // It would be ready at once again.
                     self.rests_until = now.after(REST);
+                    let line = self.accepts.begin(now, &error);
+                    self.tell(line);
                 }
                 return;
             }
         };
-        if stream.set_nonblocking(true).is_err() {
-            return;
+        if let Err(error) = stream.set_nonblocking(true) {
+            let line = self.accepts.begin(now, &error);
+            return self.tell(line);
         }
         let same = self.clients.iter().filter(|client| client.access == access);
         if same.count() >= MAX_CLIENTS {
@@ -614,6 +691,14 @@ impl Client {
     fn start_writing(&mut self, after: After, now: Uptime) {
         self.since = now;
         self.stage = Stage::Writing(after);
+    }
+
+    fn may_speak(&self) -> bool {
+        matches!(self.stage, Stage::Listening) && !self.is_ended
+    }
+
+    fn is_written_to(&self) -> bool {
+        matches!(self.stage, Stage::Writing(_))
     }
 
     /// Takes what came, no more than a line may be long.
@@ -664,7 +749,51 @@ impl Client {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+    use std::sync::{Mutex, PoisonError};
+
     use super::*;
+
+    /// umask(2) is of the whole process: tests that bind take turns.
+    static MASK: Mutex<()> = Mutex::new(());
+
+    #[test]
+    fn a_socket_has_its_mode_when_it_is_bound_and_the_mask_stays() {
+        let _turn = MASK.lock().unwrap_or_else(PoisonError::into_inner);
+        let mask = umask(Mode::from_bits_truncate(0o022));
+        for access in [Access::Full, Access::ReadOnly] {
+            let name = format!("pflow-bound-{}-{access:?}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+            bind(&socket, &path, access).unwrap();
+            let data = fs::symlink_metadata(&path).unwrap();
+            fs::remove_file(&path).unwrap();
+            assert_eq!(data.permissions().mode() & 0o777, mode(access));
+        }
+        assert_eq!(umask(mask).bits(), 0o022);
+    }
+
+    #[test]
+    fn a_link_at_a_sockets_place_is_neither_followed_nor_replaced() {
+        let _turn = MASK.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = format!("pflow-listen-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        symlink("/nowhere", &path).unwrap();
+        let refused = listen(&path, Access::Full).err().unwrap();
+        assert_eq!(refused.to_string(), "exists and is not a socket");
+        assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
+        fs::remove_file(&path).unwrap();
+        let (listener, file) = listen(&path, Access::Full).unwrap();
+        let refused = listen(&path, Access::Full).err().unwrap();
+        assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
+        drop(listener);
+        // What a program left that was killed is replaced.
+        let (_again, other) = listen(&path, Access::Full).unwrap();
+        drop(file);
+        assert!(fs::symlink_metadata(&path).unwrap().file_type().is_socket());
+        drop(other);
+        assert!(!path.exists());
+    }
 
     #[test]
     fn only_those_are_cut_off_who_are_waited_for() {
@@ -704,6 +833,8 @@ mod tests {
             counters: Arc::default(),
             clock: Clock::new(None),
             rests_until: Uptime::default(),
+            waits: Trouble::new("control sockets: poll"),
+            accepts: Trouble::new("control sockets: accept"),
         };
         server.close(Uptime::default().after(PATIENCE - Duration::from_nanos(1)));
         assert_eq!(server.clients.len(), 4);

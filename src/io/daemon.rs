@@ -8,18 +8,21 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{self, ExitCode};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 
-use super::sys;
+use super::files::Entry;
+pub use super::sys::pause;
+use super::{signals, sys};
 
 /// Who is who behind [`detach`].
 pub enum Detached {
@@ -70,6 +73,24 @@ pub fn fork() -> io::Result<Option<Pid>> {
     sys::fork()
 }
 
+/// [`fork`] for a process that the signals for this one are not for (`signals::leave`).
+///
+/// # Errors
+/// What fork(2) or sigprocmask(2) reports.
+pub fn fork_apart() -> io::Result<Option<Pid>> {
+    let all: SigSet = signals::wanted().collect();
+    // A handler that ran in the new process would write to this one's pipes.
+    let before = all.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let forked = fork();
+    let left = match forked {
+        Ok(None) => signals::leave(),
+        _ => Ok(()),
+    };
+    before.thread_set_mask()?;
+    left?;
+    forked
+}
+
 /// How a process ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Ended {
@@ -103,12 +124,15 @@ pub fn status_of(child: Pid) -> Ended {
     }
 }
 
-/// Whether `child` has not ended yet.
-pub fn is_running(child: Pid) -> bool {
-    matches!(
-        waitpid(child, Some(WaitPidFlag::WNOHANG)),
-        Ok(WaitStatus::StillAlive)
-    )
+/// How `child` ended, if it has.
+pub fn ended(child: Pid) -> Option<Ended> {
+    match waitpid(child, Some(WaitPidFlag::WNOHANG)) {
+        Ok(WaitStatus::Exited(_, status)) => Some(Ended::Status(u8::try_from(status).unwrap_or(1))),
+        Ok(WaitStatus::Signaled(_, signal, _)) => Some(Ended::Signal(signal as i32)),
+        Ok(_) | Err(Errno::EINTR) => None,
+        // It is nobody's child any more.
+        Err(_) => Some(Ended::Status(1)),
+    }
 }
 
 /// /dev/null, opened while it can be.
@@ -158,16 +182,10 @@ impl PidFile {
         let path = Path::new(name);
         // Its owner may remove it between open and lock; then it is another file.
         loop {
-            let mut options = OpenOptions::new();
-            options.read(true).write(true).create(true).truncate(false);
-            options
-                .mode(0o644)
-                .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
-            let file = options.open(path).map_err(located)?;
+            let entry = Entry::find(path).map_err(located)?;
+            let file = entry.open_with_mode(OFlag::O_RDWR | OFlag::O_CREAT, 0o644);
+            let file = file.map_err(located)?;
             let data = file.metadata().map_err(located)?;
-            if !data.is_file() {
-                return Err(format!("{name}: not a regular file"));
-            }
             let mut lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(lock) => lock,
                 Err((mut file, Errno::EWOULDBLOCK)) => {
@@ -184,6 +202,7 @@ impl PidFile {
                         text.trim()
                     ));
                 }
+                Err((_, Errno::EINTR)) => continue,
                 Err((_, error)) => return Err(located(error.into())),
             };
             if fs::symlink_metadata(path).is_ok_and(|now| now.ino() == data.ino()) {
@@ -216,6 +235,10 @@ impl Drop for PidFile {
         if fs::symlink_metadata(&self.path).is_ok_and(is_ours) {
             // The program ends: there is nobody to tell.
             let _ = fs::remove_file(&self.path);
+        }
+        // A lock that cannot be taken off goes with the process, and must not panic here.
+        if let Some(Err((lock, _))) = self.lock.take().map(Flock::unlock) {
+            std::mem::forget(lock);
         }
     }
 }

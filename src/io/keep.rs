@@ -8,17 +8,22 @@
 //! disk that is full costs the new one. Files are opened and renamed by a [`Place`]: a process that
 //! may not do so has another do it.
 
-use std::fs::{File, OpenOptions};
+use std::cell::RefCell;
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crc32fast::Hasher;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use nix::fcntl::OFlag;
 
+use super::files::Entry;
+use super::sys;
 use crate::time::Wall;
-use crate::wire::keep::{Crc, HEADER_LEN, Header};
+use crate::wire::keep::{HEADER_LEN, Header};
 
 /// Pieces that may wait to be written.
 const PIECES: usize = 16;
@@ -70,62 +75,59 @@ pub trait Place: Send {
 }
 
 /// Files at a path, and beside it.
-#[derive(Clone, Debug)]
-pub struct Files(PathBuf);
+#[derive(Debug)]
+pub struct Files {
+    path: PathBuf,
+    /// The file that was begun, and the one whose place it takes.
+    begun: RefCell<Option<(Entry, Entry)>>,
+}
 
 impl Files {
     /// Those of `path`.
     pub fn new(path: &str) -> Self {
-        Self(PathBuf::from(path))
-    }
-
-    /// The name that a file has until it is whole.
-    fn beside(&self) -> PathBuf {
-        let mut name = self.0.as_os_str().to_owned();
-        name.push(".new");
-        name.into()
+        Self {
+            path: PathBuf::from(path),
+            begun: RefCell::default(),
+        }
     }
 }
 
 impl Place for Files {
     fn name(&self) -> String {
-        self.0.display().to_string()
+        self.path.display().to_string()
     }
 
     fn read(&self) -> io::Result<Option<File>> {
-        // Nobody waits for the other end of what is not a file.
-        let mut options = OpenOptions::new();
-        options.read(true).write(true);
-        match options.custom_flags(libc::O_NONBLOCK).open(&self.0) {
+        let opened = Entry::find(&self.path).and_then(|entry| entry.open(OFlag::O_RDWR));
+        match opened {
             Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Never follows a link that somebody put there.
     fn create(&self) -> io::Result<File> {
-        match self.discard() {
+        let whole = Entry::find(&self.path)?;
+        let beside = whole.beside(".new")?;
+        match beside.remove() {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(self.beside())
+        let file = beside.open(OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL)?;
+        self.begun.replace(Some((beside, whole)));
+        Ok(file)
     }
 
     fn install(&self) -> io::Result<()> {
-        std::fs::rename(self.beside(), &self.0)?;
-        match self.0.parent() {
-            Some(directory) if directory != Path::new("") => File::open(directory)?.sync_all(),
-            _ => Ok(()),
-        }
+        let begun = self.begun.borrow();
+        let (beside, whole) = begun.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        beside.rename(whole)?;
+        whole.sync_directory()
     }
 
     fn discard(&self) -> io::Result<()> {
-        std::fs::remove_file(self.beside())
+        let (beside, _) = self.begun.take().ok_or(io::ErrorKind::NotFound)?;
+        beside.remove()
     }
 }
 
@@ -134,14 +136,13 @@ impl Place for Files {
 /// # Errors
 /// Why it cannot be read.
 pub fn read(file: &mut File) -> io::Result<Vec<u8>> {
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
+    let Some(len) = sys::regular_len(file)? else {
         return Err(io::Error::other("not a regular file"));
-    }
-    if metadata.len() > MAX_FILE {
+    };
+    if len > MAX_FILE {
         return Err(io::Error::other("larger than any that pflow reads"));
     }
-    let mut octets = Vec::new();
+    let mut octets = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
     file.read_to_end(&mut octets)?;
     Ok(octets)
 }
@@ -266,7 +267,7 @@ impl Drop for KeepFile {
 /// A file on its way.
 struct Writing {
     file: File,
-    crc: Crc,
+    crc: Hasher,
     length: u64,
 }
 
@@ -276,7 +277,7 @@ impl Writing {
         file.write_all(&[0; HEADER_LEN])?;
         Ok(Self {
             file,
-            crc: Crc::default(),
+            crc: Hasher::new(),
             length: 0,
         })
     }
@@ -290,7 +291,7 @@ impl Writing {
     fn end(mut self, place: &dyn Place, is_clean: bool, written: Wall) -> io::Result<u64> {
         let header = Header {
             is_clean,
-            checksum: self.crc.value(),
+            checksum: self.crc.finalize(),
             length: self.length,
             written,
         };

@@ -1,24 +1,39 @@
 //! What the two processes say to each other: messages, a descriptor with each if need be, over a
-//! pair of sockets.
+//! pair of sockets that do not block.
 //!
 //! ```text
-//! length, 4 octets (a descriptor comes with these) | number, 4 octets | octets
+//! length, 4 octets (a descriptor comes with the first) | number, 4 octets | octets
 //! ```
 //! A reply has the number of its request: one that comes when nobody waits any more is known by it.
+//!
+//! The child asks and waits ([`Link::ask`]). The parent must answer signals, too: it puts an answer
+//! in the queue, and sends and reads what goes at once ([`Link::push`], [`Link::pull`]). Both keep
+//! a message that went or came in part, and go on with it. So only the end of the other side and
+//! octets that are no message are fatal ([`is_fatal`]); whatever else fails costs one request.
 
-use std::io::{self, IoSlice, Read, Write};
+use std::collections::VecDeque;
+use std::io::{self, IoSlice, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
-use super::sys;
+use super::clock::Clock;
+pub use super::sys::Passed;
+use super::sys::{self, Polled};
+use crate::time::Uptime;
 
-/// Longest message, octets: more than any configuration printed.
-const MAX_MESSAGE: usize = 16 << 20;
-/// Longest wait for the other side to take or to go on with a message it has begun.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Longest answer, octets: more than any configuration printed.
+const MAX_ANSWER: usize = 16 << 20;
+/// Longest request, octets: more than any file name.
+const MAX_REQUEST: usize = 1 << 16;
+/// Length and number.
+const HEADER: usize = 8;
+/// Octets read at once: room is made for what came, not for what was announced.
+const PIECE: usize = 1 << 16;
+/// How long an answer is waited for, unless a disk is asked.
+pub const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A message.
 #[derive(Debug)]
@@ -28,101 +43,335 @@ pub struct Message {
     /// What is said.
     pub octets: Vec<u8>,
     /// What is handed over.
-    pub descriptor: Option<OwnedFd>,
+    pub passed: Passed,
+}
+
+/// What a look at the link gave.
+#[derive(Debug)]
+pub enum Pulled {
+    /// A whole message.
+    Message(Message),
+    /// Nothing, or a part of a message that is kept.
+    Nothing,
+    /// The other side has gone.
+    Ended,
+}
+
+/// Which end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Side {
+    /// It takes no descriptors: a child that went astray must not fill the parent's table.
+    Parent,
+    Child,
+}
+
+/// A message that comes.
+#[derive(Debug)]
+struct Incoming {
+    /// Header and what is behind it, as far as it came.
+    octets: Vec<u8>,
+    passed: Passed,
+}
+
+/// A message that goes.
+#[derive(Debug)]
+struct Outgoing {
+    octets: Vec<u8>,
+    sent: usize,
+    descriptor: Option<OwnedFd>,
 }
 
 /// One end.
 #[derive(Debug)]
-pub struct Link(UnixStream);
+pub struct Link {
+    stream: UnixStream,
+    side: Side,
+    clock: Clock,
+    incoming: Incoming,
+    outgoing: VecDeque<Outgoing>,
+}
+
+/// Whether the link is of no use any more. Everything else costs one request.
+pub fn is_fatal(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::InvalidData
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::NotConnected
+    )
+}
 
 impl Link {
-    /// Both ends.
+    /// The parent's end and the child's.
     ///
     /// # Errors
     /// The system refuses the sockets.
     pub fn pair() -> io::Result<(Self, Self)> {
-        let (one, other) = UnixStream::pair()?;
-        for end in [&one, &other] {
-            end.set_write_timeout(Some(PATIENCE))?;
-            end.set_read_timeout(Some(PATIENCE))?;
-        }
-        Ok((Self(one), Self(other)))
+        let (parent, child) = UnixStream::pair()?;
+        Ok((
+            Self::new(parent, Side::Parent)?,
+            Self::new(child, Side::Child)?,
+        ))
     }
 
-    /// Says something.
+    fn new(stream: UnixStream, side: Side) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        Ok(Self {
+            stream,
+            side,
+            clock: Clock::new(None),
+            incoming: Incoming {
+                octets: Vec::new(),
+                passed: Passed::Nothing,
+            },
+            outgoing: VecDeque::new(),
+        })
+    }
+
+    fn now(&self) -> Uptime {
+        self.clock.now().uptime
+    }
+
+    /// Puts a message in the queue.
     ///
     /// # Errors
-    /// Nobody is there, or does not listen. Then the link is of no use any more.
-    pub fn send(
+    /// It is too long.
+    pub fn put(
         &mut self,
         number: u32,
         octets: &[u8],
-        with: Option<BorrowedFd<'_>>,
+        descriptor: Option<OwnedFd>,
     ) -> io::Result<()> {
-        let too_long = |_| io::Error::from(io::ErrorKind::InvalidInput);
-        if octets.len() > MAX_MESSAGE {
-            return Err(io::ErrorKind::InvalidInput.into());
+        let longest = match self.side {
+            Side::Parent => MAX_ANSWER,
+            Side::Child => MAX_REQUEST,
+        };
+        let len = u32::try_from(octets.len()).unwrap_or(u32::MAX);
+        if octets.len() > longest {
+            let problem = format!("a message of {len} octets: longer than {longest}");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
         }
-        let len = u32::try_from(octets.len()).map_err(too_long)?.to_be_bytes();
-        let descriptors = with.map(|descriptor| [descriptor.as_raw_fd()]);
-        let with: Vec<_> = descriptors
-            .iter()
-            .map(|one| ControlMessage::ScmRights(one))
-            .collect();
-        // Four octets go whole or not at all.
-        let parts = [IoSlice::new(&len)];
-        loop {
-            match sendmsg::<()>(self.0.as_raw_fd(), &parts, &with, MsgFlags::empty(), None) {
-                Err(nix::errno::Errno::EINTR) => {}
-                other => break other.map(drop)?,
-            }
-        }
-        self.0.write_all(&number.to_be_bytes())?;
-        self.0.write_all(octets)
+        let octets = [&len.to_be_bytes(), &number.to_be_bytes(), octets].concat();
+        self.outgoing.push_back(Outgoing {
+            octets,
+            sent: 0,
+            descriptor,
+        });
+        Ok(())
     }
 
-    /// What the other side says next, `None` if it has gone.
+    /// Sends what goes at once; whether that was all.
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`]: nothing in time. Else the link is of no use any more.
-    pub fn receive(&mut self) -> io::Result<Option<Message>> {
-        let mut len = [0; 4];
-        let (read, descriptor) = sys::receive(&self.0, &mut len)?;
-        if read == 0 {
-            return Ok(None);
+    /// What sendmsg(2) reports; the message stays in the queue.
+    pub fn push(&mut self) -> io::Result<bool> {
+        while let Some(message) = self.outgoing.front_mut() {
+            let rest = message.octets.get(message.sent..).unwrap_or_default();
+            let descriptor = message.descriptor.as_ref().map(|one| [one.as_raw_fd()]);
+            let control: Vec<_> = descriptor
+                .iter()
+                .map(|one| ControlMessage::ScmRights(one))
+                .collect();
+            let parts = [IoSlice::new(rest)];
+            let flags = MsgFlags::MSG_DONTWAIT;
+            match sendmsg::<()>(self.stream.as_raw_fd(), &parts, &control, flags, None) {
+                Ok(sent) => {
+                    message.sent += sent;
+                    // It goes with the first octets.
+                    message.descriptor = None;
+                    if message.sent >= message.octets.len() {
+                        self.outgoing.pop_front();
+                    }
+                }
+                Err(nix::errno::Errno::EINTR) => {}
+                Err(nix::errno::Errno::EAGAIN) => return Ok(false),
+                Err(error) => return Err(error.into()),
+            }
         }
-        let stalled = |error: io::Error| match error.kind() {
-            io::ErrorKind::WouldBlock => io::Error::from(io::ErrorKind::TimedOut),
-            _ => error,
+        Ok(true)
+    }
+
+    /// Whether something waits to be sent.
+    pub fn is_sending(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    /// Takes the last message back, if nothing of it went.
+    pub fn take_back(&mut self) -> Option<Message> {
+        if self.outgoing.back()?.sent > 0 {
+            return None;
+        }
+        let message = self.outgoing.pop_back()?;
+        let passed = message.descriptor.map_or(Passed::Nothing, Passed::One);
+        Some(parse(&message.octets, passed))
+    }
+
+    /// What came, if it is whole by now.
+    ///
+    /// # Errors
+    /// What the system reports; what came before is kept.
+    pub fn pull(&mut self) -> io::Result<Pulled> {
+        loop {
+            let wanted = self.wanted()?;
+            if wanted == 0 {
+                return Ok(Pulled::Message(self.take_message()));
+            }
+            match self.read(wanted.min(PIECE)) {
+                Ok(0) => return Ok(Pulled::Ended),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(Pulled::Nothing);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Octets that the message that comes lacks, as far as it is known: never some of the next one,
+    /// whose descriptor would be lost with them.
+    fn wanted(&self) -> io::Result<usize> {
+        let octets = &self.incoming.octets;
+        let (Some(len), HEADER..) = (octets.first_chunk(), octets.len()) else {
+            return Ok(HEADER - octets.len());
         };
-        if let Some(rest) = len.get_mut(read..) {
-            self.0.read_exact(rest).map_err(stalled)?;
+        let len = usize::try_from(u32::from_be_bytes(*len)).unwrap_or(usize::MAX);
+        let longest = match self.side {
+            Side::Parent => MAX_REQUEST,
+            Side::Child => MAX_ANSWER,
+        };
+        if len > longest {
+            let problem = format!("a message of {len} octets came: longer than {longest}");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
         }
-        let len = usize::try_from(u32::from_be_bytes(len)).unwrap_or(usize::MAX);
-        if len > MAX_MESSAGE {
-            return Err(io::ErrorKind::InvalidData.into());
+        Ok((HEADER + len).saturating_sub(octets.len()))
+    }
+
+    fn read(&mut self, wanted: usize) -> io::Result<usize> {
+        let Incoming { octets, passed } = &mut self.incoming;
+        let before = octets.len();
+        octets.resize(before + wanted, 0);
+        let room = octets.get_mut(before..).unwrap_or_default();
+        let outcome = match self.side {
+            Side::Child if before == 0 => sys::receive(&self.stream, room).map(|(read, came)| {
+                *passed = came;
+                read
+            }),
+            // What comes with it is closed by the kernel.
+            Side::Child | Side::Parent => (&self.stream).read(room),
+        };
+        octets.truncate(before + outcome.as_ref().copied().unwrap_or(0));
+        outcome
+    }
+
+    fn take_message(&mut self) -> Message {
+        let Incoming { octets, passed } = &mut self.incoming;
+        let passed = std::mem::replace(passed, Passed::Nothing);
+        parse(&std::mem::take(octets), passed)
+    }
+
+    /// Says something and waits so long for the answer to it. Answers to what was asked before,
+    /// which came too late, are dropped.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::TimedOut`]: no answer in time. Else what the system reports.
+    pub fn ask(&mut self, number: u32, octets: &[u8], patience: Duration) -> io::Result<Message> {
+        self.put(number, octets, None)?;
+        let until = self.now().after(patience);
+        let outcome = loop {
+            match self.step(number) {
+                Ok(Some(message)) => break Ok(message),
+                Ok(None) => {}
+                Err(error) => break Err(error),
+            }
+            if let Err(error) = self.wait(until) {
+                break Err(error);
+            }
+        };
+        if outcome.is_err() {
+            // What never went needs no answer.
+            self.take_back();
         }
-        let mut number = [0; 4];
-        self.0.read_exact(&mut number).map_err(stalled)?;
-        let mut octets = vec![0; len];
-        self.0.read_exact(&mut octets).map_err(stalled)?;
-        Ok(Some(Message {
-            number: u32::from_be_bytes(number),
-            octets,
-            descriptor,
-        }))
+        outcome
+    }
+
+    fn step(&mut self, number: u32) -> io::Result<Option<Message>> {
+        self.push()?;
+        loop {
+            match self.pull()? {
+                Pulled::Message(message) if message.number == number => return Ok(Some(message)),
+                Pulled::Message(_) => {}
+                Pulled::Nothing => return Ok(None),
+                Pulled::Ended => return Err(io::ErrorKind::UnexpectedEof.into()),
+            }
+        }
+    }
+
+    /// Says something that has no answer.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::TimedOut`]: it did not go in time. Else what the system reports.
+    pub fn tell(&mut self, octets: &[u8], patience: Duration) -> io::Result<()> {
+        self.put(0, octets, None)?;
+        let until = self.now().after(patience);
+        loop {
+            match self.push() {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) if sys::is_passing(&error) => sys::pause(),
+                Err(error) => return Err(error),
+            }
+            self.wait(until)?;
+        }
+    }
+
+    /// Waits until something can be read, or sent if there is something to send.
+    fn wait(&self, until: Uptime) -> io::Result<()> {
+        let left = until.since(self.now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        // A millisecond more than left is better than none.
+        let left = left + Duration::from_millis(1);
+        sys::poll_or_pause(&mut [self.polled()], left).map(drop)
+    }
+
+    /// What to wait for: where something waits to be sent nothing is read by the parent, so that a
+    /// child that only asks waits for itself.
+    pub(super) fn polled(&self) -> Polled {
+        let reads = !self.is_sending() || self.side == Side::Child;
+        Polled::new(&self.stream, reads, self.is_sending())
+    }
+}
+
+fn parse(octets: &[u8], passed: Passed) -> Message {
+    let number = octets.get(4..HEADER).and_then(|part| part.try_into().ok());
+    Message {
+        number: number.map_or(0, u32::from_be_bytes),
+        octets: octets.get(HEADER..).unwrap_or_default().to_vec(),
+        passed,
     }
 }
 
 impl AsFd for Link {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.stream.as_fd()
     }
 }
 
 impl AsRawFd for Link {
     fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.0.as_raw_fd()
+        self.stream.as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+impl Link {
+    /// Writes octets that need not be a message.
+    pub fn write_raw(&mut self, octets: &[u8]) -> io::Result<()> {
+        io::Write::write_all(&mut &self.stream, octets)
     }
 }
 
@@ -130,33 +379,191 @@ impl AsRawFd for Link {
 mod tests {
     use super::*;
 
+    const SOON: Duration = Duration::from_millis(30);
+
+    fn message(link: &mut Link) -> Message {
+        match link.pull().unwrap() {
+            Pulled::Message(message) => message,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn descriptor(message: Message) -> UnixStream {
+        match message.passed {
+            Passed::One(descriptor) => descriptor.into(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn is_closed(mut end: &UnixStream) -> bool {
+        end.set_nonblocking(true).unwrap();
+        matches!(end.read(&mut [0]), Ok(0))
+    }
+
     #[test]
-    fn a_message_comes_whole_with_its_descriptor() {
-        let (mut one, mut other) = Link::pair().unwrap();
-        let (mine, theirs) = UnixStream::pair().unwrap();
-        one.send(7, b"take it", Some(theirs.as_fd())).unwrap();
-        one.send(8, b"", None).unwrap();
-        drop((theirs, one));
-        let first = other.receive().unwrap().unwrap();
-        assert_eq!((first.number, &*first.octets), (7, &b"take it"[..]));
-        let mut passed = UnixStream::from(first.descriptor.unwrap());
-        passed.write_all(b"x").unwrap();
-        let mut octet = [0];
-        (&mine).read_exact(&mut octet).unwrap();
-        assert_eq!(octet, *b"x");
-        let second = other.receive().unwrap().unwrap();
-        assert_eq!((second.number, second.octets.len()), (8, 0));
-        assert!(second.descriptor.is_none());
-        assert!(other.receive().unwrap().is_none(), "the end");
+    fn messages_come_whole_each_with_its_own_descriptor() {
+        let (mut parent, mut child) = Link::pair().unwrap();
+        let (first, theirs) = UnixStream::pair().unwrap();
+        parent.put(7, b"take it", Some(theirs.into())).unwrap();
+        let (second, theirs) = UnixStream::pair().unwrap();
+        parent.put(8, b"", Some(theirs.into())).unwrap();
+        parent.put(9, b"nothing", None).unwrap();
+        assert!(parent.push().unwrap() && !parent.is_sending());
+        drop(parent);
+        for (number, octets, end) in [(7, &b"take it"[..], &first), (8, b"", &second)] {
+            let message = message(&mut child);
+            assert_eq!((message.number, &*message.octets), (number, octets));
+            let passed = descriptor(message);
+            assert!(!is_closed(end));
+            drop(passed);
+            assert!(is_closed(end), "it was another one");
+        }
+        let last = message(&mut child);
+        assert!(matches!(last.passed, Passed::Nothing) && last.octets == b"nothing");
+        assert!(matches!(child.pull().unwrap(), Pulled::Ended));
+    }
+
+    #[test]
+    fn a_message_that_comes_in_parts_is_kept_until_it_is_whole() {
+        let (mut parent, mut child) = Link::pair().unwrap();
+        for octet in [0, 0, 0, 2, 0, 0, 0, 5, b'h'] {
+            child.write_raw(&[octet]).unwrap();
+            assert!(matches!(parent.pull().unwrap(), Pulled::Nothing));
+        }
+        child.write_raw(b"i").unwrap();
+        let message = message(&mut parent);
+        assert_eq!((message.number, &*message.octets), (5, &b"hi"[..]));
     }
 
     #[test]
     fn a_length_beyond_the_bound_is_refused_before_room_is_made_for_it() {
-        let (one, mut other) = Link::pair().unwrap();
-        (&one.0).write_all(&[0xff; 12]).unwrap();
-        assert_eq!(
-            other.receive().unwrap_err().kind(),
-            io::ErrorKind::InvalidData
+        let (mut parent, mut child) = Link::pair().unwrap();
+        child.write_raw(&[0xff; 12]).unwrap();
+        let error = parent.pull().unwrap_err();
+        assert!(is_fatal(&error), "{error}");
+        let longest = vec![0; MAX_REQUEST + 1];
+        let error = child.put(1, &longest, None).unwrap_err();
+        assert!(!is_fatal(&error) && !child.is_sending(), "{error}");
+    }
+
+    #[test]
+    fn an_answer_that_is_late_is_dropped_and_the_next_one_is_found() {
+        let (mut parent, mut child) = Link::pair().unwrap();
+        let error = child.ask(1, b"a", Duration::ZERO).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(!is_fatal(&error));
+        assert_eq!(message(&mut parent).number, 1);
+        for number in [1, 2] {
+            parent.put(number, &[0; 5], None).unwrap();
+        }
+        // Half of an answer is no end, either.
+        let whole = parent.push().unwrap();
+        assert!(whole);
+        assert_eq!(child.ask(2, b"b", SOON).unwrap().number, 2);
+        parent.put(3, b"c", None).unwrap();
+        drop(parent.take_back());
+        drop(parent);
+        assert!(
+            is_fatal(&child.ask(3, b"c", SOON).unwrap_err()),
+            "it has gone"
         );
+    }
+
+    #[test]
+    fn a_request_that_cannot_go_is_taken_back_and_one_that_went_in_part_goes_on() {
+        let (mut parent, mut child) = Link::pair().unwrap();
+        let long = vec![b'x'; MAX_REQUEST];
+        let mut asked = 0;
+        while !child.is_sending() {
+            asked += 1;
+            let error = child.ask(asked, &long, Duration::ZERO).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+            if asked == 100 {
+                break;
+            }
+        }
+        // A request that went in part stays; behind it none waits.
+        let waiting = child.outgoing.len();
+        for number in 200..210 {
+            child.ask(number, b"more", Duration::ZERO).unwrap_err();
+        }
+        assert_eq!(child.outgoing.len(), waiting);
+        assert!(waiting <= 1);
+        let mut numbers = Vec::new();
+        loop {
+            let is_all = child.push().unwrap();
+            match parent.pull().unwrap() {
+                Pulled::Message(message) => {
+                    assert!(message.octets == long);
+                    numbers.push(message.number);
+                }
+                _ if is_all => break,
+                _ => {}
+            }
+        }
+        let last = *numbers.last().unwrap();
+        assert_eq!(numbers, (1..=last).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_descriptor_there_is_no_room_for_costs_its_message_only() {
+        let (mut parent, mut child) = Link::pair().unwrap();
+        // More than there is room for (MSG_CTRUNC), as in a process whose table is full.
+        let ends: Vec<_> = (0..8).map(|_| UnixStream::pair().unwrap().0).collect();
+        let numbers: Vec<_> = ends.iter().map(AsRawFd::as_raw_fd).collect();
+        let octets = [0, 0, 0, 1, 0, 0, 0, 1, b'+'];
+        let rights = [ControlMessage::ScmRights(&numbers)];
+        let (flags, parts) = (MsgFlags::empty(), [IoSlice::new(&octets)]);
+        sendmsg::<()>(parent.as_raw_fd(), &parts, &rights, flags, None).unwrap();
+        parent.put(2, b"+", None).unwrap();
+        assert!(parent.push().unwrap());
+        let first = message(&mut child);
+        assert!(matches!(first.passed, Passed::Lost), "{first:?}");
+        let second = message(&mut child);
+        assert_eq!(second.number, 2);
+        assert!(matches!(second.passed, Passed::Nothing), "{second:?}");
+    }
+
+    #[test]
+    fn the_parent_takes_no_descriptors() {
+        let (mut parent, mut child) = Link::pair().unwrap();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        child.put(1, b"config", Some(theirs.into())).unwrap();
+        assert!(child.push().unwrap());
+        let message = message(&mut parent);
+        assert!(matches!(message.passed, Passed::Nothing));
+        assert!(is_closed(&ours), "the parent holds it");
+    }
+
+    #[test]
+    fn a_parent_whose_answer_is_not_taken_is_not_woken_by_the_next_request() {
+        let (mut parent, mut child) = Link::pair().unwrap();
+        parent.put(1, &vec![0; 4 << 20], None).unwrap();
+        assert!(!parent.push().unwrap());
+        child.put(2, b"config", None).unwrap();
+        assert!(child.push().unwrap());
+        let mut polled = [parent.polled()];
+        assert_eq!(sys::poll(&mut polled, SOON).unwrap(), 0);
+        while !matches!(child.pull().unwrap(), Pulled::Message(_)) {
+            parent.push().unwrap();
+        }
+        assert_eq!(sys::poll(&mut [parent.polled()], SOON).unwrap(), 1);
+    }
+
+    #[test]
+    fn only_an_end_or_nonsense_is_fatal() {
+        for code in [
+            libc::EINTR,
+            libc::EAGAIN,
+            libc::ENOMEM,
+            libc::ENOBUFS,
+            libc::EMFILE,
+            libc::EIO,
+        ] {
+            assert!(!is_fatal(&io::Error::from_raw_os_error(code)), "{code}");
+        }
+        for code in [libc::EPIPE, libc::ECONNRESET] {
+            assert!(is_fatal(&io::Error::from_raw_os_error(code)), "{code}");
+        }
     }
 }

@@ -98,6 +98,70 @@ impl Drop for Behind {
     }
 }
 
+/// Goes on after a write that failed: a disk that is full has room again one day. The next line that
+/// is written says how many were not.
+struct Persistent<W> {
+    to: W,
+    lost: u64,
+    problem: String,
+    /// Whether what was written last is half a line.
+    is_cut: bool,
+}
+
+impl<W: Write> Persistent<W> {
+    fn new(to: W) -> Self {
+        Self {
+            to,
+            lost: 0,
+            problem: String::new(),
+            is_cut: false,
+        }
+    }
+
+    /// How much was written, and what kept the rest from it.
+    fn put(&mut self, octets: &[u8]) -> (usize, io::Result<()>) {
+        let mut put = 0;
+        while let Some(rest) = octets.get(put..).filter(|rest| !rest.is_empty()) {
+            match self.to.write(rest) {
+                Ok(0) => return (put, Err(io::ErrorKind::WriteZero.into())),
+                Ok(written) => put += written,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return (put, Err(error)),
+            }
+        }
+        (put, Ok(()))
+    }
+}
+
+impl<W: Write> Write for Persistent<W> {
+    /// Takes whole lines.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut text = Vec::new();
+        if self.is_cut {
+            text.push(b'\n');
+        }
+        if self.lost > 0 {
+            let (lost, problem) = (self.lost, &self.problem);
+            text.extend(format!("pflow: {lost} lines of the log lost: {problem}\n").bytes());
+        }
+        text.extend_from_slice(line);
+        match self.put(&text) {
+            (_, Ok(())) => (self.lost, self.is_cut) = (0, false),
+            (_, Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => return Err(error),
+            (put, Err(error)) => {
+                self.lost += 1;
+                self.problem = error.to_string();
+                self.is_cut |= put > 0;
+            }
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
 /// The log.
 pub struct Log {
     backend: Backend,
@@ -144,8 +208,16 @@ impl Log {
         Ok(())
     }
 
+    /// A log to `to`.
+    #[cfg(test)]
+    pub fn written_to<W: Write + Send + 'static>(to: W) -> Self {
+        let mut log = Self::stderr(false);
+        log.write_behind_to(to).unwrap();
+        log
+    }
+
     fn write_behind_to<W: Write + Send + 'static>(&mut self, to: W) -> io::Result<()> {
-        let output = Output::start_on("log", to)?;
+        let output = Output::start_on("log", Persistent::new(to))?;
         self.backend = Backend::Behind(Behind { output, lost: 0 });
         Ok(())
     }
@@ -282,6 +354,41 @@ impl Limiter {
     }
 }
 
+/// Something that fails again and again: told once when it begins and once when it is over.
+#[derive(Debug)]
+pub struct Trouble {
+    what: &'static str,
+    since: Option<Uptime>,
+}
+
+impl Trouble {
+    /// One of `what`, which works so far.
+    pub fn new(what: &'static str) -> Self {
+        Self { what, since: None }
+    }
+
+    /// It failed: the line to write, if it worked before.
+    pub fn begin(&mut self, now: Uptime, problem: &impl std::fmt::Display) -> Option<String> {
+        if self.since.is_some() {
+            return None;
+        }
+        self.since = Some(now);
+        Some(format!("{}: {problem}; tried again", self.what))
+    }
+
+    /// How long it has failed.
+    pub fn lasts(&self, now: Uptime) -> Duration {
+        self.since.map_or(Duration::ZERO, |since| now.since(since))
+    }
+
+    /// It worked: the line to write, if it failed before.
+    pub fn end(&mut self, now: Uptime) -> Option<String> {
+        let since = self.since.take()?;
+        let millis = now.since(since).as_millis();
+        Some(format!("{}: works again after {millis} ms", self.what))
+    }
+}
+
 /// Adds to a line how many of other causes were left out.
 fn tell_others(others: &mut u64, line: &mut String) {
     if *others > 0 {
@@ -294,8 +401,76 @@ fn tell_others(others: &mut u64, line: &mut String) {
 mod tests {
     use std::io::{BufRead, BufReader};
     use std::os::unix::net::UnixStream;
+    use std::sync::{Arc, Mutex};
 
     use super::*;
+
+    /// Takes so many octets, then refuses so many writes.
+    struct Disk {
+        taken: Arc<Mutex<Vec<u8>>>,
+        room: usize,
+        refusals: usize,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+            if self.room == 0 && self.refusals > 0 {
+                self.refusals -= 1;
+                return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+            }
+            let taken = match self.room {
+                0 => octets.len(),
+                room => room.min(octets.len()),
+            };
+            self.room -= taken.min(self.room);
+            self.taken.lock().unwrap().extend(&octets[..taken]);
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_log_whose_disk_was_full_goes_on_and_says_what_is_missing() {
+        let taken = Arc::<Mutex<Vec<u8>>>::default();
+        let disk = Disk {
+            taken: Arc::clone(&taken),
+            room: 14,
+            refusals: 2,
+        };
+        let mut log = Log::written_to(disk);
+        for line in ["one", "two", "three", "four", "five"] {
+            log.warn(line);
+        }
+        drop(log);
+        let text = String::from_utf8(taken.lock().unwrap().clone()).unwrap();
+        let problem = io::Error::from_raw_os_error(libc::ENOSPC);
+        assert_eq!(
+            text,
+            format!(
+                "pflow: one\npfl\npflow: 2 lines of the log lost: {problem}\npflow: four\npflow: five\n"
+            )
+        );
+    }
+
+    #[test]
+    fn a_trouble_is_told_once_when_it_begins_and_once_when_it_is_over() {
+        let at = |secs| Uptime::new(secs, 0);
+        let mut trouble = Trouble::new("poll");
+        assert_eq!(trouble.end(at(1)), None);
+        let line = "poll: no memory; tried again";
+        assert_eq!(trouble.begin(at(2), &"no memory").as_deref(), Some(line));
+        assert_eq!(trouble.begin(at(3), &"no memory"), None);
+        assert_eq!(trouble.lasts(at(4)), Duration::from_secs(2));
+        let line = "poll: works again after 3000 ms";
+        assert_eq!(trouble.end(at(5)).as_deref(), Some(line));
+        assert_eq!(
+            (trouble.end(at(6)), trouble.lasts(at(6))),
+            (None, Duration::ZERO)
+        );
+    }
 
     #[test]
     fn a_reader_that_does_not_read_holds_nobody_up_and_is_told_what_it_missed() {

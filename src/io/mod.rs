@@ -7,6 +7,7 @@ pub mod capture;
 pub mod clock;
 pub mod control;
 pub mod daemon;
+pub mod files;
 pub mod keep;
 pub mod link;
 pub mod log;

@@ -3,12 +3,18 @@
 //! library that tries something new costs an error, not the export.
 //!
 //! ```text
-//! not on the list    open, execve, fork, ptrace, kill, mount, bpf, raw and packet sockets ...
-//! socket             UDP; netlink's routes, to list this host's addresses
+//! not on the list    open, stat, execve, fork, ptrace, kill, mount, bpf, bind, listen ...
+//! socket             UDP over IPv4 and IPv6; socketpair(2) of streams
+//! setsockopt         buffer sizes and timeouts; the ring of a capture, to give it back
+//! fcntl              duplicates and flags; not F_SETOWN, which makes signals
 //! clone              threads only (clone3, whose flags cannot be seen, "does not exist")
-//! mmap, mprotect     without PROT_EXEC
-//! ioctl              FIONBIO, and whether it is a terminal
+//! mmap, mprotect     without PROT_EXEC, and no files
+//! ioctl              FIONBIO
+//! tgkill             SIGABRT to this process: abort(3) is to look like what it is
 //! ```
+//! A filter sees numbers and no memory: which address bind(2) or connect(2) is given, it cannot
+//! tell. So bind(2), by which any socket of the UNIX domain could take an abstract name, is not on
+//! the list; the parent binds.
 
 use std::collections::BTreeMap;
 
@@ -25,33 +31,19 @@ const ALLOWED: &[libc::c_long] = &[
     // descriptors
     libc::SYS_read,
     libc::SYS_write,
-    libc::SYS_readv,
-    libc::SYS_writev,
-    libc::SYS_pread64,
     libc::SYS_pwrite64,
     libc::SYS_close,
-    libc::SYS_dup,
-    libc::SYS_dup3,
-    libc::SYS_fcntl,
     libc::SYS_fstat,
-    libc::SYS_newfstatat,
-    libc::SYS_statx,
     libc::SYS_lseek,
     libc::SYS_ftruncate,
     libc::SYS_fsync,
-    libc::SYS_fdatasync,
-    libc::SYS_ppoll,
     // sockets that are there; which can be made is below
     libc::SYS_accept4,
-    libc::SYS_bind,
     libc::SYS_connect,
-    libc::SYS_getpeername,
     libc::SYS_getsockname,
     libc::SYS_getsockopt,
-    libc::SYS_setsockopt,
     libc::SYS_recvfrom,
     libc::SYS_recvmsg,
-    libc::SYS_recvmmsg,
     libc::SYS_sendto,
     libc::SYS_sendmsg,
     libc::SYS_sendmmsg,
@@ -79,23 +71,31 @@ const ALLOWED: &[libc::c_long] = &[
     // clocks
     libc::SYS_clock_gettime,
     libc::SYS_clock_nanosleep,
-    libc::SYS_nanosleep,
-    libc::SYS_gettimeofday,
     libc::SYS_getrandom,
-    libc::SYS_getuid,
-    libc::SYS_geteuid,
 ];
 
-/// What older architectures have besides.
+/// What the C library calls poll(2) and dup2(2) by.
 #[cfg(target_arch = "x86_64")]
-const ALLOWED_HERE: &[libc::c_long] = &[
-    libc::SYS_poll,
-    libc::SYS_time,
-    libc::SYS_accept,
-    libc::SYS_dup2,
-];
+const ALLOWED_HERE: &[libc::c_long] = &[libc::SYS_poll, libc::SYS_dup2];
 #[cfg(not(target_arch = "x86_64"))]
-const ALLOWED_HERE: &[libc::c_long] = &[];
+const ALLOWED_HERE: &[libc::c_long] = &[libc::SYS_ppoll, libc::SYS_dup3];
+
+/// Socket options that are set in the cage.
+const OPTIONS: &[(libc::c_int, libc::c_int)] = &[
+    (libc::SOL_SOCKET, libc::SO_RCVTIMEO),
+    (libc::SOL_SOCKET, libc::SO_SNDTIMEO),
+    // pcap_close(3).
+    (libc::SOL_PACKET, libc::PACKET_RX_RING),
+];
+
+/// Commands of fcntl(2).
+const COMMANDS: &[libc::c_int] = &[
+    libc::F_DUPFD_CLOEXEC,
+    libc::F_GETFD,
+    libc::F_SETFD,
+    libc::F_GETFL,
+    libc::F_SETFL,
+];
 
 /// Lower four bits of socket(2)'s type; the rest is flags.
 const TYPE: u64 = 0xf;
@@ -120,7 +120,15 @@ const ALL: u64 = 0xffff_ffff;
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-/// What is allowed.
+/// A rule of which all conditions must hold.
+fn one<const N: usize>(
+    conditions: [Result<SeccompCondition, Refused>; N],
+) -> Result<SeccompRule, Refused> {
+    let conditions = conditions.into_iter().collect::<Result<_, _>>()?;
+    Ok(SeccompRule::new(conditions)?)
+}
+
+/// What is allowed to this process.
 fn rules() -> Result<Rules, Refused> {
     let mut rules = Rules::new();
     for call in ALLOWED.iter().chain(ALLOWED_HERE) {
@@ -136,29 +144,43 @@ fn rules() -> Result<Rules, Refused> {
             ])?);
         }
     }
-    sockets.push(SeccompRule::new(vec![
-        is(0, ALL, number(libc::AF_NETLINK))?,
-        is(2, ALL, number(libc::NETLINK_ROUTE))?,
-    ])?);
     rules.insert(libc::SYS_socket, sockets);
-    let one = |condition| -> Result<Vec<SeccompRule>, Refused> {
-        Ok(vec![SeccompRule::new(vec![condition])?])
-    };
-    let unix = one(is(0, ALL, number(libc::AF_UNIX))?)?;
-    rules.insert(libc::SYS_socketpair, unix);
-    let thread = number(libc::CLONE_THREAD);
-    rules.insert(libc::SYS_clone, one(is(0, thread, thread)?)?);
-    let executable = number(libc::PROT_EXEC);
-    rules.insert(libc::SYS_mmap, one(is(2, executable, 0)?)?);
-    rules.insert(libc::SYS_mprotect, one(is(2, executable, 0)?)?);
+    let options = OPTIONS.iter().map(|(level, option)| {
+        let level = is(1, ALL, number(*level))?;
+        Ok(SeccompRule::new(vec![level, is(2, ALL, number(*option))?])?)
+    });
     rules.insert(
-        libc::SYS_prctl,
-        one(is(0, ALL, number(libc::PR_SET_NAME))?)?,
+        libc::SYS_setsockopt,
+        options.collect::<Result<_, Refused>>()?,
     );
-    let ioctls = [libc::FIONBIO, libc::TCGETS];
-    let ioctls = ioctls.map(|request| Ok(SeccompRule::new(vec![is(1, ALL, number(request))?])?));
-    let ioctls: Result<Vec<_>, Refused> = ioctls.into_iter().collect();
-    rules.insert(libc::SYS_ioctl, ioctls?);
+    let commands = COMMANDS
+        .iter()
+        .map(|command| one([is(1, ALL, number(*command))]));
+    rules.insert(libc::SYS_fcntl, commands.collect::<Result<_, Refused>>()?);
+    let thread = number(libc::CLONE_THREAD);
+    let executable = number(libc::PROT_EXEC);
+    let anonymous = number(libc::MAP_ANONYMOUS);
+    let of_unix = is(0, ALL, number(libc::AF_UNIX));
+    let of_streams = is(1, TYPE, number(libc::SOCK_STREAM));
+    let to_itself = is(0, ALL, number(std::process::id()));
+    let abort = is(2, ALL, number(libc::SIGABRT));
+    for (call, rule) in [
+        (libc::SYS_socketpair, one([of_unix, of_streams])?),
+        (libc::SYS_clone, one([is(0, thread, thread)])?),
+        (
+            libc::SYS_mmap,
+            one([is(2, executable, 0), is(3, anonymous, anonymous)])?,
+        ),
+        (libc::SYS_mprotect, one([is(2, executable, 0)])?),
+        (
+            libc::SYS_prctl,
+            one([is(0, ALL, number(libc::PR_SET_NAME))])?,
+        ),
+        (libc::SYS_ioctl, one([is(1, ALL, number(libc::FIONBIO))])?),
+        (libc::SYS_tgkill, one([to_itself, abort])?),
+    ] {
+        rules.insert(call, vec![rule]);
+    }
     Ok(rules)
 }
 

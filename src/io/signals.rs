@@ -2,14 +2,16 @@
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use nix::sys::signal::Signal;
 use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
-use signal_hook::iterator::Signals;
 
 use super::link::Link;
-use super::sys::{self, Polled};
+use super::sys::{self, Disposition, Polled};
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -34,15 +36,14 @@ const WANTED: &[i32] = &[SIGHUP, SIGINT, SIGTERM, SIGUSR1];
 /// # Errors
 /// The system refuses the handlers or a thread.
 pub fn listen(lifeline: Option<UnixStream>) -> io::Result<Receiver<Request>> {
-    let mut signals = Signals::new(WANTED)?;
+    let mut waiter = Waiter::new()?;
     let (sender, receiver) = bounded(16);
-    if let Some(mut lifeline) = lifeline {
+    if let Some(lifeline) = lifeline {
         let sender = sender.clone();
         std::thread::Builder::new()
             .name("lifeline".to_owned())
             .spawn(move || {
-                // Nothing is ever written to it.
-                let _ = lifeline.read(&mut [0]);
+                wait_for_end(&lifeline);
                 // If nobody receives it, the program ends already.
                 let _ = sender.send(Request::Stop);
             })?;
@@ -50,19 +51,13 @@ pub fn listen(lifeline: Option<UnixStream>) -> io::Result<Receiver<Request>> {
     std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
-            for signal in signals.forever() {
-                let request = match signal {
-                    SIGINT | SIGTERM => Request::Stop,
-                    SIGHUP => Request::Reload,
-                    _ => Request::Statistics,
-                };
-                // A full channel holds as many requests already, but to stop must not be missed.
-                let is_gone = if request == Request::Stop {
-                    sender.send(request).is_err()
-                } else {
-                    matches!(sender.try_send(request), Err(TrySendError::Disconnected(_)))
-                };
-                if is_gone {
+            loop {
+                let woken = waiter.wait(None, LONGEST);
+                if woken
+                    .signals
+                    .iter()
+                    .any(|signal| !pass_on(*signal, &sender))
+                {
                     return;
                 }
             }
@@ -70,20 +65,58 @@ pub fn listen(lifeline: Option<UnixStream>) -> io::Result<Receiver<Request>> {
     Ok(receiver)
 }
 
-/// Signals as readable descriptors, for a process without threads that waits for a link, too.
-pub struct Waiter(Vec<(i32, UnixStream)>);
+/// Waits until the other end is closed. Nothing is ever written to it, and what else a read reports
+/// says nothing about the other end.
+fn wait_for_end(mut lifeline: &UnixStream) {
+    loop {
+        match lifeline.read(&mut [0]) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) if sys::is_passing(&error) => sys::pause(),
+            Err(_) => return,
+        }
+    }
+}
+
+/// Makes a request of a signal; false if nobody wants requests any more.
+fn pass_on(signal: i32, sender: &Sender<Request>) -> bool {
+    let request = match signal {
+        SIGINT | SIGTERM => Request::Stop,
+        SIGHUP => Request::Reload,
+        _ => Request::Statistics,
+    };
+    // A full channel holds as many requests already, but to stop must not be missed.
+    if request == Request::Stop {
+        sender.send(request).is_ok()
+    } else {
+        !matches!(sender.try_send(request), Err(TrySendError::Disconnected(_)))
+    }
+}
+
+/// Signals and what wakes for them, for who waits for a link, too.
+pub struct Waiter(Vec<Caught>);
+
+struct Caught {
+    signal: i32,
+    /// Whether it came and was not looked at.
+    is_raised: Arc<AtomicBool>,
+    /// Wakes, and says nothing: a handler may find no room to write to it.
+    pipe: UnixStream,
+}
 
 /// What a [`Waiter`] has seen.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Debug, Default)]
 pub struct Woken {
     /// Signals, each once however often it came.
     pub signals: Vec<i32>,
-    /// Whether the link has something to say, if only that it has ended.
+    /// Whether the link is to be looked at, if only because it has ended.
     pub is_link_ready: bool,
+    /// What kept it from waiting: it has looked at everything, and paused.
+    pub problem: Option<io::Error>,
 }
 
-/// Longest wait; nothing is due then.
-const LONGEST: Duration = Duration::from_secs(3600);
+/// Longest wait where nothing is due: what a signal takes whose handler could not wake anybody.
+pub const LONGEST: Duration = Duration::from_secs(2);
 
 impl Waiter {
     /// Takes the signals from now on.
@@ -91,37 +124,176 @@ impl Waiter {
     /// # Errors
     /// The system refuses the handlers.
     pub fn new() -> io::Result<Self> {
-        let mut pipes = Vec::new();
+        let mut caught = Vec::new();
         for signal in WANTED {
-            let (read, write) = UnixStream::pair()?;
-            read.set_nonblocking(true)?;
+            let (pipe, write) = UnixStream::pair()?;
+            pipe.set_nonblocking(true)?;
             write.set_nonblocking(true)?;
+            let is_raised = Arc::new(AtomicBool::new(false));
+            // Handlers run in this order.
+            signal_hook::flag::register(*signal, Arc::clone(&is_raised))?;
             signal_hook::low_level::pipe::register(*signal, write)?;
-            pipes.push((*signal, read));
+            caught.push(Caught {
+                signal: *signal,
+                is_raised,
+                pipe,
+            });
         }
-        Ok(Self(pipes))
+        Ok(Self(caught))
     }
 
-    /// Waits for a signal or the link.
-    ///
-    /// # Errors
-    /// What poll(2) reports.
-    pub fn wait(&mut self, link: &Link) -> io::Result<Woken> {
-        let mut polled = vec![Polled::new(link, true, false)];
-        let pipes = self.0.iter();
-        polled.extend(pipes.map(|(_, pipe)| Polled::new(pipe, true, false)));
-        sys::poll(&mut polled, LONGEST)?;
-        let mut woken = Woken::default();
-        let mut polled = polled.iter();
-        let link = polled.next();
-        woken.is_link_ready = link.is_some_and(|link| link.is_readable() || link.is_dead());
-        for ((signal, pipe), polled) in self.0.iter_mut().zip(polled) {
-            if polled.is_readable() {
-                // More octets are the same signal again.
-                let _ = pipe.read(&mut [0; 64]);
-                woken.signals.push(*signal);
+    /// Takes signals that a test raises.
+    #[cfg(test)]
+    pub fn played(signals: &[i32]) -> (Self, Raiser) {
+        let (mut caught, mut raiser) = (Vec::new(), Vec::new());
+        for signal in signals {
+            let (pipe, write) = UnixStream::pair().unwrap();
+            pipe.set_nonblocking(true).unwrap();
+            let is_raised = Arc::new(AtomicBool::new(false));
+            raiser.push((*signal, Arc::clone(&is_raised), write));
+            caught.push(Caught {
+                signal: *signal,
+                is_raised,
+                pipe,
+            });
+        }
+        (Self(caught), Raiser(raiser))
+    }
+
+    /// Waits for a signal or `link`, at most so long.
+    pub fn wait(&mut self, link: Option<&Link>, timeout: Duration) -> Woken {
+        let mut polled: Vec<_> = link.iter().map(|link| link.polled()).collect();
+        let pipes = self.0.iter().map(|caught| &caught.pipe);
+        polled.extend(pipes.map(|pipe| Polled::new(pipe, true, false)));
+        let outcome = sys::poll(&mut polled, timeout);
+        let is_ready = |polled: &Polled| {
+            outcome.is_err() || polled.is_readable() || polled.is_writable() || polled.is_dead()
+        };
+        let mut woken = Woken {
+            is_link_ready: link.is_some() && polled.first().is_some_and(is_ready),
+            ..Woken::default()
+        };
+        let of_pipes = polled.iter().skip(usize::from(link.is_some()));
+        for (caught, polled) in self.0.iter_mut().zip(of_pipes) {
+            if is_ready(polled) {
+                match caught.pipe.read(&mut [0; 64]) {
+                    Err(error) if !sys::is_passing(&error) => woken.problem = Some(error),
+                    // What stays in it wakes again.
+                    _ => {}
+                }
+            }
+            // Behind the pipe: what is raised from here on writes to it again.
+            if caught.is_raised.swap(false, Ordering::SeqCst) {
+                woken.signals.push(caught.signal);
             }
         }
-        Ok(woken)
+        if let Err(error) = outcome {
+            woken.problem = Some(error);
+        }
+        if woken.problem.is_some() {
+            sys::pause();
+        }
+        woken
+    }
+}
+
+/// Raises what a played [`Waiter`] takes.
+#[cfg(test)]
+pub struct Raiser(Vec<(i32, Arc<AtomicBool>, UnixStream)>);
+
+#[cfg(test)]
+impl Raiser {
+    /// As a handler does.
+    pub fn raise(&mut self, signal: i32) {
+        self.raise_unheard(signal);
+        for (other, _, pipe) in &mut self.0 {
+            if *other == signal {
+                io::Write::write_all(pipe, &[0]).unwrap();
+            }
+        }
+    }
+
+    /// As a handler that cannot wake anybody.
+    pub fn raise_unheard(&mut self, signal: i32) {
+        for (other, is_raised, _) in &self.0 {
+            if *other == signal {
+                is_raised.store(true, Ordering::SeqCst);
+            }
+        }
+    }
+}
+
+/// Leaves signals to what the system does by default, but for those that are not meant for a
+/// process that only reads: it ends when nobody listens any more, and by SIGTERM.
+///
+/// # Errors
+/// What sigaction(2) reports.
+pub(super) fn leave() -> io::Result<()> {
+    for signal in wanted() {
+        let disposition = match signal {
+            Signal::SIGTERM => Disposition::Default,
+            _ => Disposition::Ignore,
+        };
+        sys::set_disposition(signal, disposition)?;
+    }
+    Ok(())
+}
+
+/// The signals that mean something.
+pub(super) fn wanted() -> impl Iterator<Item = Signal> {
+    WANTED
+        .iter()
+        .filter_map(|signal| Signal::try_from(*signal).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_signal_is_one_however_often_it_came_and_a_link_that_ended_is_ready() {
+        let (mut waiter, mut raiser) = Waiter::played(&[SIGHUP, SIGTERM]);
+        let (parent, child) = Link::pair().unwrap();
+        for _ in 0..3 {
+            raiser.raise(SIGHUP);
+        }
+        let woken = waiter.wait(Some(&parent), LONGEST);
+        assert_eq!(
+            (&*woken.signals, woken.is_link_ready),
+            (&[SIGHUP][..], false)
+        );
+        let woken = waiter.wait(Some(&parent), Duration::ZERO);
+        assert!(woken.signals.is_empty(), "once");
+        drop(child);
+        let woken = waiter.wait(Some(&parent), LONGEST);
+        assert_eq!((&*woken.signals, woken.is_link_ready), (&[][..], true));
+        assert!(woken.problem.is_none());
+    }
+
+    #[test]
+    fn a_signal_that_could_wake_nobody_is_seen_at_the_next_look() {
+        let (mut waiter, mut raiser) = Waiter::played(&[SIGHUP, SIGTERM]);
+        raiser.raise_unheard(SIGTERM);
+        assert_eq!(waiter.wait(None, Duration::ZERO).signals, [SIGTERM]);
+    }
+
+    #[test]
+    fn only_the_end_of_the_lifeline_is_its_end() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let (told, ended) = bounded(1);
+        let thread = std::thread::spawn(move || {
+            wait_for_end(&ours);
+            told.send(()).unwrap();
+        });
+        // It has nothing to read (EAGAIN), then an octet, and neither is the end.
+        assert!(ended.recv_timeout(Duration::from_millis(60)).is_err());
+        theirs.write_all(&[1]).unwrap();
+        assert!(ended.recv_timeout(Duration::from_millis(60)).is_err());
+        drop(theirs);
+        ended.recv_timeout(Duration::from_secs(10)).unwrap();
+        thread.join().unwrap();
     }
 }

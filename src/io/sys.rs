@@ -67,6 +67,17 @@ pub fn children_cpu() -> Duration {
     spent(usage.ru_utime) + spent(usage.ru_stime)
 }
 
+/// A descriptor that another process passed.
+#[derive(Debug)]
+pub enum Passed {
+    /// None came.
+    Nothing,
+    /// This one.
+    One(OwnedFd),
+    /// One came and this process had no room for it.
+    Lost,
+}
+
 /// What to wait for on a descriptor, and what came.
 #[repr(transparent)]
 pub(super) struct Polled(libc::pollfd);
@@ -124,12 +135,53 @@ pub(super) fn poll(polled: &mut [Polled], timeout: Duration) -> io::Result<usize
     }
 }
 
-/// Waits until `fd` can be read or `timeout` is over; true if it can be.
+/// How long to let be what has just failed and may work in a moment.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Waits a moment, because what failed would fail at once again.
+pub fn pause() {
+    std::thread::sleep(PAUSE);
+}
+
+/// Whether a call failed for want of something that may be there in a moment.
+pub(super) fn is_passing(error: &io::Error) -> bool {
+    let passing = [
+        libc::EINTR,
+        libc::EAGAIN,
+        libc::ENOMEM,
+        libc::ENOBUFS,
+        libc::EMFILE,
+        libc::ENFILE,
+    ];
+    error
+        .raw_os_error()
+        .is_some_and(|code| passing.contains(&code))
+}
+
+/// [`poll`] for descriptors that do not block. If it fails for want of memory this waits a moment
+/// and gives `None`: nothing is known, and every descriptor is to be looked at.
 ///
 /// # Errors
-/// What poll(2) reports.
+/// What poll(2) reports and will report again.
+pub(super) fn poll_or_pause(polled: &mut [Polled], timeout: Duration) -> io::Result<Option<usize>> {
+    match poll(polled, timeout) {
+        Ok(ready) => Ok(Some(ready)),
+        Err(error) if is_passing(&error) => {
+            pause();
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Waits until `fd` can be read or `timeout` is over; true if it can be. For want of memory it waits
+/// a moment, and does not know.
+///
+/// # Errors
+/// What poll(2) reports and will report again.
 pub(super) fn wait_readable(fd: &impl AsRawFd, timeout: Duration) -> io::Result<bool> {
-    Ok(poll(&mut [Polled::new(fd, true, false)], timeout)? > 0)
+    let ready = poll_or_pause(&mut [Polled::new(fd, true, false)], timeout)?;
+    Ok(matches!(ready, Some(1..)))
 }
 
 /// Sets a socket option whose value is one octet.
@@ -156,6 +208,37 @@ pub(super) fn set_octet_option(
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// What `file` is. Not by the C library: some of its versions ask stat(2) with an empty path, which
+/// a sandbox cannot tell from one with a path.
+///
+/// # Errors
+/// What fstat(2) reports.
+pub(super) fn fstat(file: &impl AsRawFd) -> io::Result<libc::stat> {
+    let mut stat = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the kernel fills a struct stat, which on 64-bit machines is the C library's; `stat` is
+    // read only if the call succeeded.
+    unsafe {
+        #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+        let outcome = libc::syscall(libc::SYS_fstat, file.as_raw_fd(), stat.as_mut_ptr());
+        #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+        let outcome = libc::fstat(file.as_raw_fd(), stat.as_mut_ptr());
+        match outcome {
+            0 => Ok(stat.assume_init()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
+/// Whether `file` is a regular file; its octets, if it is.
+///
+/// # Errors
+/// What fstat(2) reports.
+pub(super) fn regular_len(file: &impl AsRawFd) -> io::Result<Option<u64>> {
+    let stat = fstat(file)?;
+    let is_regular = stat.st_mode & libc::S_IFMT == libc::S_IFREG;
+    Ok(is_regular.then(|| u64::try_from(stat.st_size).unwrap_or(0)))
 }
 
 /// The index of interface `name`.
@@ -189,7 +272,7 @@ pub(super) fn bpf_buffer_len(fd: &impl AsRawFd) -> io::Result<usize> {
 }
 
 /// Makes a bpf device readable when its oldest packet has waited for `millis` milliseconds, where
-/// the system can (OpenBSD 7.0 and later). Asked before pledge(2), which refuses it.
+/// the system can. Asked before pledge(2), which refuses it.
 ///
 /// # Errors
 /// What ioctl(2) reports: ENOTTY where it is not known.
@@ -330,6 +413,28 @@ pub(super) fn forbid_checksums(fd: &impl AsRawFd) -> io::Result<()> {
     match outcome {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Has signals about `fd` sent to this process.
+#[cfg(all(test, target_os = "linux"))]
+pub(super) fn set_owner(fd: &impl AsRawFd) -> io::Result<()> {
+    // SAFETY: fcntl(2) with plain numbers.
+    match unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETOWN, libc::getpid()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Maps a page of `file`, which stays there.
+#[cfg(all(test, target_os = "linux"))]
+pub(super) fn map(file: &impl AsRawFd) -> io::Result<()> {
+    let at = std::ptr::null_mut();
+    let (access, flags) = (libc::PROT_READ, libc::MAP_SHARED);
+    // SAFETY: the kernel chooses a place that nobody uses, and nobody reads it.
+    match unsafe { libc::mmap(at, 4096, access, flags, file.as_raw_fd(), 0) } {
+        libc::MAP_FAILED => Err(io::Error::last_os_error()),
+        _ => Ok(()),
     }
 }
 
@@ -496,33 +601,55 @@ pub(super) fn syslog(severity: libc::c_int, line: &str) {
     }
 }
 
-/// Reads from `socket`, with the descriptor that came along, if one did.
+/// Reads from `socket` without waiting, with the descriptor that came along.
 ///
 /// # Errors
 /// What recvmsg(2) reports.
-pub(super) fn receive(
-    socket: &impl AsRawFd,
-    octets: &mut [u8],
-) -> io::Result<(usize, Option<OwnedFd>)> {
+pub(super) fn receive(socket: &impl AsRawFd, octets: &mut [u8]) -> io::Result<(usize, Passed)> {
     use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
     let mut room = nix::cmsg_space!([std::os::fd::RawFd; 1]);
     let mut parts = [io::IoSliceMut::new(octets)];
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = loop {
-        match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut room), flags) {
-            Err(nix::errno::Errno::EINTR) => {}
-            other => break other?,
-        }
-    };
-    let mut received = None;
-    // A descriptor that this process had no number for is not there (MSG_CTRUNC); the octets are.
-    for part in message.cmsgs().into_iter().flatten() {
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut room), flags)?;
+    if message.flags.contains(MsgFlags::MSG_CTRUNC) {
+        // The octets came, the descriptor did not: this process has no room for another one.
+        return Ok((message.bytes, Passed::Lost));
+    }
+    let mut passed = Passed::Nothing;
+    for part in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(descriptors) = part {
             for descriptor in descriptors {
                 // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
-                received = Some(unsafe { OwnedFd::from_raw_fd(descriptor) });
+                passed = Passed::One(unsafe { OwnedFd::from_raw_fd(descriptor) });
             }
         }
     }
-    Ok((message.bytes, received))
+    Ok((message.bytes, passed))
+}
+
+/// What a process does with a signal.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Disposition {
+    /// What the system does by default.
+    Default,
+    /// Nothing.
+    Ignore,
+}
+
+/// Has this process do so with `signal`, whatever it did before.
+///
+/// # Errors
+/// What sigaction(2) reports.
+pub(super) fn set_disposition(
+    signal: nix::sys::signal::Signal,
+    disposition: Disposition,
+) -> io::Result<()> {
+    use nix::sys::signal::{SigHandler, signal as set};
+    let handler = match disposition {
+        Disposition::Default => SigHandler::SigDfl,
+        Disposition::Ignore => SigHandler::SigIgn,
+    };
+    // SAFETY: neither handler is a function of this program.
+    unsafe { set(signal, handler) }?;
+    Ok(())
 }

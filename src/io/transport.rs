@@ -63,11 +63,9 @@ pub trait Transport {
     /// Sends to another address of the same family from now on. No route yet is no error.
     fn redirect(&mut self, now: Uptime, to: SocketAddr);
 
-    /// The address that datagrams leave with and the one they go to.
-    ///
-    /// # Errors
-    /// The system does not tell, or has no route.
-    fn ends(&self) -> io::Result<(SocketAddr, SocketAddr)>;
+    /// The address that datagrams leave with and the one they go to. Where the system does not tell
+    /// it, or has no route, the first is unspecified (0.0.0.0 or ::).
+    fn ends(&self) -> (SocketAddr, SocketAddr);
 }
 
 /// Whether a full socket buffer holds the sender up.
@@ -109,8 +107,6 @@ impl Udp {
         to: SocketAddr,
         now: Uptime,
     ) -> io::Result<Self> {
-        #[cfg(target_os = "linux")]
-        reports::ask_for(&socket, to.is_ipv6())?;
         let mut udp = Self {
             #[cfg(target_os = "linux")]
             batcher: batch::Batcher::new(&socket),
@@ -173,11 +169,11 @@ impl Udp {
 
     /// The source address that the route gives.
     fn source_by_route(&self) -> io::Result<IpAddr> {
-        let any = source_address(None, self.to.is_ipv6());
-        let probe = UdpSocket::bind(any)?;
+        let domain = Domain::for_address(self.to);
+        let probe = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
         // Connecting a UDP socket sends nothing.
-        probe.connect(self.to)?;
-        Ok(probe.local_addr()?.ip())
+        probe.connect(&self.to.into())?;
+        Ok(UdpSocket::from(probe).local_addr()?.ip())
     }
 
     #[cfg(target_os = "linux")]
@@ -260,7 +256,10 @@ pub fn bind(from: SocketAddr, when_full: WhenFull) -> io::Result<UdpSocket> {
         keep_port(&socket)?;
     }
     socket.set_nonblocking(when_full == WhenFull::Drop)?;
-    Ok(socket.into())
+    let socket = socket.into();
+    #[cfg(target_os = "linux")]
+    reports::ask_for(&socket, from.is_ipv6())?;
+    Ok(socket)
 }
 
 /// Binds a socket to the port that it was given: one that was not asked for is lost when the
@@ -345,11 +344,13 @@ impl Transport for Udp {
         let _ = self.connect(now);
     }
 
-    fn ends(&self) -> io::Result<(SocketAddr, SocketAddr)> {
-        match self.is_connected {
-            true => Ok((self.socket.local_addr()?, self.to)),
-            false => Err(io::Error::from(io::ErrorKind::NetworkUnreachable)),
+    fn ends(&self) -> (SocketAddr, SocketAddr) {
+        let unknown = source_address(None, self.to.is_ipv6());
+        let mut from = self.socket.local_addr().unwrap_or(unknown);
+        if !self.is_connected && self.is_routed {
+            from.set_ip(unknown.ip());
         }
+        (from, self.to)
     }
 }
 
@@ -409,12 +410,12 @@ mod tests {
         ];
         let [first, second] = sinks.map(Result::unwrap);
         let mut udp = udp(first.local_addr().unwrap());
-        let (from, _) = udp.ends().unwrap();
+        let (from, _) = udp.ends();
         udp.redirect(at(1), second.local_addr().unwrap());
         udp.send(at(1), &[&[3]]).unwrap();
         let (_, source) = second.recv_from(&mut [0; 8]).unwrap();
         assert_eq!(source, from);
-        assert_eq!(udp.ends().unwrap(), (from, udp.to));
+        assert_eq!(udp.ends(), (from, udp.to));
     }
 
     #[test]
@@ -425,8 +426,10 @@ mod tests {
         udp.route_due = at(5);
         let error = udp.send(at(4), &[&[1]]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NetworkUnreachable);
-        assert!(udp.ends().is_err());
+        let (from, _) = udp.ends();
+        assert!(from.ip().is_unspecified(), "{from}");
+        assert_ne!(from.port(), 0, "the port is known");
         assert_eq!(udp.send(at(5), &[&[1]]).unwrap(), 1);
-        assert!(udp.ends().is_ok());
+        assert!(!udp.ends().0.ip().is_unspecified());
     }
 }

@@ -88,11 +88,13 @@ impl Printer {
     }
 
     /// Whether messages are asked for.
+    #[inline(always)]
     pub fn prints_messages(&self) -> bool {
         matches!(self.output.form, Form::Messages | Form::MessagesJson)
     }
 
     /// Prints a message, if messages are asked for.
+    #[inline(never)]
     pub fn message(
         &mut self,
         stamp: Wall,

@@ -21,6 +21,8 @@ pub(super) struct Desk<'a> {
     pub(super) engine: &'a mut Engine,
     pub(super) outside: &'a mut Outside,
     pub(super) sources: &'a [Source],
+    /// Packets that the sources counted and the engine has not read yet.
+    pub(super) waiting: u64,
     /// `None` in a replay that has not begun.
     pub(super) now: Option<Now>,
     /// What a reload reads again; `None` in a replay.
@@ -104,7 +106,13 @@ impl Commands {
                     then,
                 });
             }
-            Ask::Stream { unit, stream } => desk.outside.taps.add_stream(unit, stream),
+            Ask::Stream { unit, stream } => {
+                if let Err(problem) = desk.outside.taps.add_stream(unit, stream) {
+                    let line = format!("tap of pflow{unit} for a client: {problem}");
+                    desk.outside.log.warn(&line);
+                }
+            }
+            Ask::Log(line) => desk.outside.log.warn(&line),
         }
         self.longest_step = self.longest_step.max(thread_cpu().saturating_sub(begin));
     }
@@ -116,6 +124,7 @@ impl Desk<'_> {
         let view = View {
             engine: self.engine,
             sources: self.sources,
+            waiting: self.waiting,
             control,
             now: self.now,
         };

@@ -15,7 +15,7 @@ use crate::control::Source;
 use crate::counters::SourceCounters;
 use crate::engine::{Engine, Packet};
 use crate::flow::Boot;
-use crate::io::capture::{Adder, Batch, Readers, local_addresses};
+use crate::io::capture::{Adder, Batch, Readers};
 use crate::io::clock::Clock;
 use crate::io::control::Ask;
 use crate::io::output::{self, Output};
@@ -30,6 +30,10 @@ use crate::time::{Now, Uptime};
 const SILENCE: Duration = Duration::from_secs(30);
 /// How often this host's addresses are read.
 const ADDRESSES: Duration = Duration::from_secs(30);
+/// Longest work without a look at signals and clients.
+const SPELL: Duration = Duration::from_millis(5);
+/// Packets between two looks at how long that took.
+const SPELL_PACKETS: usize = 16;
 /// Longest wait for anything, so that a silence is noticed.
 const TURN: Duration = Duration::from_secs(1);
 
@@ -53,7 +57,8 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, String> {
     log.write_behind().map_err(thread)?;
     let names = config.captures.clone();
     let signals = signals::listen(Some(lifeline)).map_err(|error| format!("signals: {error}"))?;
-    let addresses = local_addresses().map_err(|error| format!("this host's addresses: {error}"))?;
+    let addresses = parent.addresses();
+    let addresses = addresses.map_err(|problem| format!("this host's addresses: {problem}"))?;
     let outside = Outside::open(&config, WhenFull::Drop, log, Some(parent.clone()))?;
     let commands = Commands::start(listening)?;
     let form = options.form.unwrap_or(Form::None);
@@ -68,6 +73,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, String> {
         clock,
         signals,
         sources: super::sources(&names),
+        captured: 0,
         commands,
         last_pfsync: now.uptime,
         is_silence_told: false,
@@ -104,6 +110,8 @@ struct LiveRun {
     commands: Commands,
     /// Where packets come from and what that has counted.
     sources: Vec<Source>,
+    /// Packets that they counted, of which the engine reads those of the last batch.
+    captured: u64,
     last_pfsync: Uptime,
     is_silence_told: bool,
     parent: Parent,
@@ -182,10 +190,12 @@ impl LiveRun {
 
     fn answer(&mut self, ask: Ask) {
         let now = self.clock.now();
+        let waiting = self.waiting();
         let mut desk = Desk {
             engine: &mut self.engine,
             outside: &mut self.outside,
             sources: &self.sources,
+            waiting,
             now: Some(now),
             options: Some(&self.options),
         };
@@ -229,9 +239,15 @@ impl LiveRun {
 
     fn handle_batch(&mut self, batch: &Batch) {
         let now = self.clock.now();
+        self.note_counters(batch, now);
         self.handle_timeouts(now);
         let messages = self.engine.packet_counters().messages();
-        for (frame, octets) in batch.packets() {
+        let mut begun = self.clock.now().uptime;
+        for (number, (frame, octets)) in batch.packets().enumerate() {
+            if number % SPELL_PACKETS == 0 && self.clock.now().uptime.since(begun) >= SPELL {
+                self.look();
+                begun = self.clock.now().uptime;
+            }
             let packet = Packet {
                 stamp: now.plausible(frame.stamp.sane()),
                 link: frame.link,
@@ -249,21 +265,38 @@ impl LiveRun {
             self.last_pfsync = now.uptime;
             self.is_silence_told = false;
         }
-        if let Some(source) = self.sources.get_mut(batch.source) {
-            let lost = |read: &SourceCounters| read.kernel_dropped + read.interface_dropped;
-            let has_lost = lost(&batch.counters) > lost(&source.counters);
-            source.counters = batch.counters;
-            if has_lost && let Some(solicitor) = self.engine.solicitor() {
-                solicitor.lost(now);
-            }
-        }
         if batch.is_opened {
             self.regain(batch.source, now);
         }
         match &batch.end {
             None => {}
             Some(Ok(())) => self.lose(batch.source, "it ended", now),
-            Some(Err(error)) => self.lose(batch.source, &error.to_string(), now),
+            Some(Err(error)) => {
+                // libpcap's words are about the sandbox, in which it could not ask.
+                let source = self.sources.get(batch.source);
+                let trouble = source.and_then(|source| self.parent.trouble(&source.name));
+                let problem = trouble.unwrap_or_else(|| error.to_string());
+                self.lose(batch.source, &problem, now);
+            }
+        }
+    }
+
+    /// Packets that the sources counted and the engine has not read yet.
+    fn waiting(&self) -> u64 {
+        self.captured - self.engine.packet_counters().packets()
+    }
+
+    /// Takes over what the source of a batch has counted with it.
+    fn note_counters(&mut self, batch: &Batch, now: Now) {
+        self.captured = self.engine.packet_counters().packets() + batch.len();
+        let Some(source) = self.sources.get_mut(batch.source) else {
+            return;
+        };
+        let lost = |read: &SourceCounters| read.kernel_dropped + read.interface_dropped;
+        let has_lost = lost(&batch.counters) > lost(&source.counters);
+        source.counters = batch.counters;
+        if has_lost && let Some(solicitor) = self.engine.solicitor() {
+            solicitor.lost(now);
         }
     }
 
@@ -332,7 +365,7 @@ impl LiveRun {
     fn watch_addresses(&mut self, now: Now) {
         if now.uptime.since(self.addresses_read) >= ADDRESSES {
             self.addresses_read = now.uptime;
-            if let Ok(addresses) = local_addresses() {
+            if let Ok(addresses) = self.parent.addresses() {
                 self.engine.set_local_addresses(addresses);
             }
         }
@@ -369,10 +402,7 @@ impl LiveRun {
         }
         self.drain();
         self.outside.pump_all(&mut self.engine);
-        let Outside {
-            taps, log, clock, ..
-        } = &mut self.outside;
-        taps.finish(log, clock);
+        self.outside.finish_taps(&mut self.engine);
         let dropped = self.output.finish(output::LAST);
         self.outside.log_rest();
         self.log_statistics();

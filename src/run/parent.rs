@@ -4,7 +4,10 @@
 //! ```text
 //! child  --config--------> parent    reads the configuration's files, answers with its lines
 //!        --tap FILE------>           if the configuration names it: opens it, passes the descriptor
-//!        --bind ADDRESS--->          if it is a flowsrc of the configuration: the same
+//!        --bind ADDRESS--->          if anybody may bind its port, or it is a flowsrc of the
+//!                                    configuration: a UDP socket
+//!        --addresses------>          this host's addresses
+//!        --trouble NAME--->          if the configuration captures there: what is wrong with it
 //!        --raw4, raw6 IF->           if the configuration solicits there: the same, with the
 //!                                    number of the interface for raw6
 //!        --capture NAME--->          if the configuration names it: a process that reads it, and
@@ -20,35 +23,41 @@
 //! control sockets and of the process number, and ends as the child did. If the parent ends, the
 //! child sees the end of its lifeline and stops.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::{live_config, start, taps};
 use crate::config::{Config, apply_text};
-use crate::io::capture::{Relay, Relayed};
+use crate::io::capture::{self, Relay, Relayed, local_addresses};
+use crate::io::clock::Clock;
 use crate::io::daemon::{self, Ended, Null, Waiting, status_of};
 use crate::io::keep::{Files, Place};
-use crate::io::link::{Link, Message};
-use crate::io::log::{self, Log};
+use crate::io::link::{self, Link, Message, PATIENCE, Passed, Pulled};
+use crate::io::log::{self, Log, Trouble};
 use crate::io::privileges::User;
 use crate::io::raw::{self, Raw};
-use crate::io::signals::Waiter;
+use crate::io::signals::{LONGEST, Waiter};
 use crate::io::transport::{self, WhenFull, source_address};
 use crate::options::Options;
+use crate::time::Uptime;
 
 const CONFIG: &str = "config";
 const LOG: &str = "log";
 const READY: &str = "ready";
 const TAP: &str = "tap ";
 const BIND: &str = "bind ";
+const ADDRESSES: &str = "addresses";
+const TROUBLE: &str = "trouble ";
 const RAW4: &str = "raw4 ";
 const RAW6: &str = "raw6 ";
 const CAPTURE: &str = "capture ";
@@ -57,8 +66,10 @@ const KEEP_READ: &str = "keep read";
 const KEEP_NEW: &str = "keep new";
 const KEEP_INSTALL: &str = "keep install";
 const KEEP_DISCARD: &str = "keep discard";
-/// A disk may take so many times as long to answer as anything else: 20 s.
-const DISK: u32 = 10;
+/// Ports below are root's (IPPORT_RESERVED of netinet/in.h).
+const RESERVED: u16 = 1024;
+/// How long an answer is waited for that a disk has to give.
+const DISK: Duration = Duration::from_secs(20);
 /// First octet of an answer, before what was asked for or what is wrong.
 const DONE: u8 = b'+';
 const REFUSED: u8 = b'-';
@@ -107,6 +118,31 @@ impl Parent {
             .map(UdpSocket::from)
     }
 
+    /// This host's addresses.
+    pub(super) fn addresses(&self) -> Result<Vec<IpAddr>, String> {
+        let (text, _) = self.asking_now()?.ask(ADDRESSES)?;
+        let addresses = text.split_whitespace().map(str::parse);
+        addresses
+            .collect::<Result<_, _>>()
+            .map_err(|error| format!("parent process: {error}"))
+    }
+
+    /// What is wrong with the interface `name`, if something is and can be learned now.
+    pub(super) fn trouble(&self, name: &str) -> Option<String> {
+        let (text, _) = self
+            .asking_now()
+            .ok()?
+            .ask(&format!("{TROUBLE}{name}"))
+            .ok()?;
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// For what is asked again later: the disk of the keep file may keep the parent busy.
+    fn asking_now(&self) -> Result<MutexGuard<'_, Asking>, String> {
+        let asking = self.0.try_lock();
+        asking.map_err(|_| "the parent process is busy".to_owned())
+    }
+
     /// Sockets to ask firewalls by.
     pub(super) fn open_raw(&self, name: &str) -> Result<Raw, String> {
         let mut asking = self.asking();
@@ -121,12 +157,7 @@ impl Parent {
 
     /// A capture that was lost, read by another process.
     pub(super) fn open_capture(&self, name: &str) -> Result<Relayed, String> {
-        // The disk of the keep file may keep it busy; there will be another try.
-        let mut asking = self
-            .0
-            .try_lock()
-            .map_err(|_| "the parent process is busy")?;
-        let stream = asking.open(&format!("{CAPTURE}{name}"))?;
+        let stream = self.asking_now()?.open(&format!("{CAPTURE}{name}"))?;
         Relayed::new(UnixStream::from(stream)).map_err(|error| error.to_string())
     }
 
@@ -147,7 +178,7 @@ impl Parent {
 
     /// Tells that the program runs.
     pub(super) fn tell_ready(&self) -> Result<(), String> {
-        let outcome = self.asking().link.send(0, READY.as_bytes(), None);
+        let outcome = self.asking().link.tell(READY.as_bytes(), PATIENCE);
         outcome.map_err(|error| format!("parent process: {error}"))
     }
 }
@@ -197,59 +228,167 @@ impl Asking {
     }
 
     fn ask(&mut self, request: &str) -> Result<(String, Option<OwnedFd>), String> {
-        self.ask_patiently(request, 1)
+        self.ask_patiently(request, PATIENCE)
     }
 
-    /// Asks, and waits for the answer so many times as long as the link does.
+    /// Asks, and waits so long for the answer. What fails costs this request; the next one may
+    /// work, unless the parent has gone or talks nonsense.
     fn ask_patiently(
         &mut self,
         request: &str,
-        mut turns: u32,
+        patience: Duration,
     ) -> Result<(String, Option<OwnedFd>), String> {
         if self.is_broken {
             return Err("the parent process does not answer any more".to_owned());
         }
         self.number = self.number.wrapping_add(1);
-        let asked = self.link.send(self.number, request.as_bytes(), None);
-        let answer = asked.and_then(|()| {
-            loop {
-                match self.link.receive() {
-                    // One that was not waited for any more.
-                    Ok(Some(message)) if message.number != self.number => {}
-                    Ok(message) => return Ok(message),
-                    Err(error) if is_late(&error) && turns > 1 => turns -= 1,
-                    Err(error) => return Err(error),
-                }
-            }
-        });
-        match answer {
-            Ok(Some(message)) => parse_answer(message),
-            Ok(None) => {
-                self.is_broken = true;
-                Err("the parent process has gone".to_owned())
-            }
-            Err(error) => {
-                self.is_broken = !is_late(&error);
-                Err(match self.is_broken {
-                    false => "the parent process does not answer in time".to_owned(),
-                    true => format!("parent process: {error}"),
-                })
-            }
+        let answer = self.link.ask(self.number, request.as_bytes(), patience);
+        answer
+            .map_err(|error| self.explain(&error))
+            .and_then(parse_answer)
+    }
+
+    fn explain(&mut self, error: &io::Error) -> String {
+        self.is_broken = link::is_fatal(error);
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => "the parent process has gone".to_owned(),
+            io::ErrorKind::TimedOut => "the parent process does not answer in time".to_owned(),
+            _ => format!("parent process: {error}"),
         }
     }
-}
-
-/// Whether there was no answer yet.
-fn is_late(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::WouldBlock
 }
 
 fn parse_answer(message: Message) -> Result<(String, Option<OwnedFd>), String> {
     let text = String::from_utf8_lossy(message.octets.get(1..).unwrap_or_default()).into_owned();
     match message.octets.first() {
-        Some(&DONE) => Ok((text, message.descriptor)),
+        Some(&DONE) => match message.passed {
+            Passed::One(descriptor) => Ok((text, Some(descriptor))),
+            Passed::Nothing => Ok((text, None)),
+            Passed::Lost => Err(
+                "the descriptor that the parent process passed was lost: too many are open"
+                    .to_owned(),
+            ),
+        },
         _ => Err(text),
     }
+}
+
+/// How long the parent waits for a child that is to end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// One whose end of the link is closed, which the system does first when a process ends.
+    pub(super) closed: Duration,
+    /// One that was told to: it sends what it holds, and a disk takes the keep file.
+    pub(super) told: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            closed: Duration::from_secs(2),
+            told: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Between two looks at a child that is to end.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// What the parent waits for: signals, the link, the child's end. It never waits for the child
+/// alone, whatever that does or does not.
+struct Watch {
+    child: Pid,
+    waiter: Waiter,
+    clock: Clock,
+    /// Whether the child knows signals: until then it would end by them.
+    is_ready: bool,
+    /// Signals for a child that is not ready.
+    waiting: Vec<Signal>,
+    /// When it was first told to end.
+    asked: Option<Uptime>,
+    waits: Trouble,
+    talks: Trouble,
+}
+
+impl Watch {
+    fn new(child: Pid, waiter: Waiter) -> Self {
+        Self {
+            child,
+            waiter,
+            clock: Clock::new(None),
+            is_ready: false,
+            waiting: Vec::new(),
+            asked: None,
+            waits: Trouble::new("poll"),
+            talks: Trouble::new("link to the child process"),
+        }
+    }
+
+    fn now(&self) -> Uptime {
+        self.clock.now().uptime
+    }
+
+    /// Waits for a signal or for `link`, at most so long, and passes signals on; whether the link is
+    /// to be looked at.
+    fn wait(&mut self, link: Option<&Link>, longest: Duration, log: &mut Log) -> bool {
+        let woken = self.waiter.wait(link, longest);
+        let now = self.now();
+        let line = match &woken.problem {
+            Some(problem) => self.waits.begin(now, problem),
+            None => self.waits.end(now),
+        };
+        line.into_iter().for_each(|line| log.warn(&line));
+        let signals = woken.signals.into_iter();
+        for signal in signals.filter_map(|signal| Signal::try_from(signal).ok()) {
+            let is_end = matches!(signal, Signal::SIGTERM | Signal::SIGINT);
+            if is_end {
+                self.asked.get_or_insert(now);
+            }
+            if self.is_ready || is_end {
+                // One that has ended shows in a moment.
+                let _ = kill(self.child, signal);
+            } else if !self.waiting.contains(&signal) {
+                self.waiting.push(signal);
+            }
+        }
+        woken.is_link_ready
+    }
+
+    /// How long until the child must have ended, if it was told to.
+    fn left(&self, told: Duration) -> Duration {
+        let left = |asked: Uptime| told.saturating_sub(self.now().since(asked));
+        self.asked.map_or(LONGEST, left)
+    }
+
+    /// Passes on what has waited until the child knows signals.
+    fn set_ready(&mut self) {
+        self.is_ready = true;
+        for signal in self.waiting.drain(..) {
+            let _ = kill(self.child, signal);
+        }
+    }
+
+    /// Waits so long for the child to end.
+    fn end_within(&mut self, patience: Duration, log: &mut Log) -> Option<Ended> {
+        let until = self.now().after(patience);
+        loop {
+            let ended = daemon::ended(self.child);
+            if ended.is_some() || self.now() >= until {
+                return ended;
+            }
+            self.wait(None, LOOK, log);
+        }
+    }
+}
+
+/// Why the parent serves no more.
+enum Over {
+    /// The child's end of the link is closed.
+    Closed,
+    /// The link is of no use any more.
+    Broken(String),
+    /// The child was told to end and did not.
+    Late,
 }
 
 /// The parent's side.
@@ -267,67 +406,166 @@ pub(super) struct Guardian<'a> {
     pub(super) log: Log,
     /// The shell, and what takes its terminal's place.
     pub(super) background: Option<(Waiting, Null)>,
+    pub(super) limits: Limits,
 }
 
 impl Guardian<'_> {
     /// Serves the child until it ends.
-    pub(super) fn run(mut self) -> Result<ExitCode, String> {
-        let waiter = Waiter::new().map_err(|error| format!("signals: {error}"));
-        let outcome = waiter.and_then(|mut waiter| self.serve(&mut waiter));
-        // Without an end of the link, or without signals, it is of no use.
-        if outcome.is_err() {
-            let _ = kill(self.child, Signal::SIGTERM);
-        }
-        let ended = status_of(self.child);
-        let is_asked_to = outcome? == Stop::Asked;
-        Ok(match ended {
-            // It had no time yet to take the signal as a request.
-            Ended::Signal(libc::SIGTERM | libc::SIGINT) if is_asked_to => ExitCode::SUCCESS,
-            Ended::Signal(signal) => {
-                self.log.warn(&format!("ended by signal {signal}"));
-                ended.code()
+    pub(super) fn run(self) -> Result<ExitCode, String> {
+        match Waiter::new() {
+            Ok(waiter) => Ok(self.serve(waiter)),
+            Err(error) => {
+                // The child has begun nothing that would be worth keeping.
+                let _ = kill(self.child, Signal::SIGKILL);
+                status_of(self.child);
+                Err(format!("signals: {error}"))
             }
-            Ended::Status(_) => ended.code(),
-        })
+        }
     }
 
-    fn serve(&mut self, waiter: &mut Waiter) -> Result<Stop, String> {
-        let mut stop = Stop::OfItself;
-        // A child that does not know a signal yet would end by it.
-        let mut is_ready = false;
-        let mut waiting: Vec<Signal> = Vec::new();
-        loop {
-            let woken = waiter
-                .wait(&self.link)
-                .map_err(|error| format!("poll: {error}"))?;
-            let signals = woken.signals.into_iter();
-            for signal in signals.filter_map(|signal| Signal::try_from(signal).ok()) {
-                let is_end = matches!(signal, Signal::SIGTERM | Signal::SIGINT);
-                if is_end {
-                    stop = Stop::Asked;
-                }
-                if is_ready || is_end {
-                    // One that has ended shows in a moment.
-                    let _ = kill(self.child, signal);
-                } else {
-                    waiting.push(signal);
-                }
+    fn serve(mut self, waiter: Waiter) -> ExitCode {
+        let mut watch = Watch::new(self.child, waiter);
+        let why = loop {
+            let left = watch.left(self.limits.told);
+            if left.is_zero() {
+                break Over::Late;
             }
-            if !woken.is_link_ready {
+            if !watch.wait(Some(&self.link), left, &mut self.log) {
                 continue;
             }
-            let Ok(Some(message)) = self.link.receive() else {
-                return Ok(stop);
-            };
-            if message.octets == READY.as_bytes() {
-                is_ready = true;
-                for signal in waiting.drain(..) {
-                    let _ = kill(self.child, signal);
-                }
-                self.release_shell();
-            } else if self.answer(&message).is_err() {
-                return Ok(stop);
+            match self.talk(&mut watch) {
+                Ok(true) => {}
+                Ok(false) => break Over::Closed,
+                Err(problem) => break Over::Broken(problem),
             }
+        };
+        self.see_off(watch, &why)
+    }
+
+    /// Goes on with the child's request or with the answer to it, as far as that goes at once; false
+    /// if its end of the link is closed.
+    ///
+    /// # Errors
+    /// The link is of no use any more.
+    fn talk(&mut self, watch: &mut Watch) -> Result<bool, String> {
+        let outcome = self.step(watch);
+        let now = watch.now();
+        let line = match &outcome {
+            Ok(_) => watch.talks.end(now),
+            Err(error) => watch.talks.begin(now, error),
+        };
+        match outcome {
+            Err(error) if is_closed(&error) => return Ok(false),
+            Err(error) if link::is_fatal(&error) => return Err(error.to_string()),
+            _ => line.into_iter().for_each(|line| self.log.warn(&line)),
+        }
+        match outcome {
+            Ok(is_open) => Ok(is_open),
+            // What fails all the time is no link.
+            Err(error) if watch.talks.lasts(now) >= self.limits.told => Err(error.to_string()),
+            Err(_) => {
+                daemon::pause();
+                Ok(true)
+            }
+        }
+    }
+
+    fn step(&mut self, watch: &mut Watch) -> io::Result<bool> {
+        if !self.push()? {
+            return Ok(true);
+        }
+        match self.link.pull()? {
+            Pulled::Ended => return Ok(false),
+            Pulled::Nothing => {}
+            Pulled::Message(message) if message.octets == READY.as_bytes() => {
+                watch.set_ready();
+                self.release_shell();
+            }
+            // One at a time: signals are looked at in between.
+            Pulled::Message(message) => {
+                self.answer(&message)?;
+                self.push()?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Sends what goes of an answer; whether that was all. A descriptor that cannot be passed costs
+    /// the child this request.
+    fn push(&mut self) -> io::Result<bool> {
+        let error = match self.link.push() {
+            Err(error) if !link::is_fatal(&error) => error,
+            outcome => return outcome,
+        };
+        let Some(message) = self.link.take_back() else {
+            return Err(error);
+        };
+        if let Passed::Nothing = message.passed {
+            self.link.put(message.number, &message.octets, None)?;
+            return Err(error);
+        }
+        let problem = format!("the descriptor cannot be passed: {error}");
+        self.log.warn(&format!("child process: {problem}"));
+        self.refuse(message.number, &problem)?;
+        self.link.push()
+    }
+
+    fn refuse(&mut self, number: u32, problem: &str) -> io::Result<()> {
+        let octets = [&[REFUSED], problem.as_bytes()].concat();
+        self.link.put(number, &octets, None)
+    }
+
+    /// Waits for the child's end, and brings it about if need be.
+    fn see_off(self, mut watch: Watch, why: &Over) -> ExitCode {
+        let Self {
+            link,
+            mut log,
+            child,
+            limits,
+            life,
+            ..
+        } = self;
+        // A child that asks still must not wait for an answer.
+        drop(link);
+        let mut ended = None;
+        if let Over::Closed = why {
+            ended = watch.end_within(limits.closed, &mut log);
+        }
+        match why {
+            Over::Broken(problem) => log.warn(&format!(
+                "link to the child process: {problem}; both processes end"
+            )),
+            Over::Closed if ended.is_none() => {
+                log.warn("the child process closed its link and did not end: it is told to");
+            }
+            Over::Closed | Over::Late => {}
+        }
+        if ended.is_none() && !matches!(why, Over::Late) {
+            let _ = kill(child, Signal::SIGTERM);
+            ended = watch.end_within(limits.told, &mut log);
+        }
+        let Some(ended) = ended else {
+            let secs = limits.told.as_secs();
+            log.warn(&format!(
+                "the child process was told to end and did not within {secs} s: it is killed"
+            ));
+            let _ = kill(child, Signal::SIGKILL);
+            status_of(child);
+            return ExitCode::FAILURE;
+        };
+        // Until now its end would have told the child to stop.
+        drop(life);
+        match (ended, why) {
+            (_, Over::Broken(_)) => ExitCode::FAILURE,
+            // It had no time yet to take the signal as a request.
+            (Ended::Signal(libc::SIGTERM | libc::SIGINT), _) if watch.asked.is_some() => {
+                ExitCode::SUCCESS
+            }
+            (Ended::Signal(signal), _) => {
+                log.warn(&format!("ended by signal {signal}"));
+                ended.code()
+            }
+            (Ended::Status(_), _) => ended.code(),
         }
     }
 
@@ -342,31 +580,30 @@ impl Guardian<'_> {
 
     fn answer(&mut self, message: &Message) -> io::Result<()> {
         let request = String::from_utf8_lossy(&message.octets);
-        let (octets, descriptor) = match self.handle(&request) {
+        let (text, descriptor) = match self.handle(&request) {
             Ok(Opened::Text(text)) => (text, None),
             Ok(Opened::Descriptor(descriptor)) => (String::new(), Some(descriptor)),
             Ok(Opened::Both(text, descriptor)) => (text, Some(descriptor)),
             Ok(Opened::Nothing) => (String::new(), None),
-            Err(problem) => {
-                let octets = [&[REFUSED], problem.as_bytes()].concat();
-                return self.link.send(message.number, &octets, None);
-            }
+            Err(problem) => return self.refuse(message.number, &problem),
         };
-        let octets = [&[DONE], octets.as_bytes()].concat();
-        let descriptor = descriptor.as_ref().map(std::os::fd::AsFd::as_fd);
-        self.link.send(message.number, &octets, descriptor)
+        let octets = [&[DONE], text.as_bytes()].concat();
+        match self.link.put(message.number, &octets, descriptor) {
+            Ok(()) => Ok(()),
+            Err(error) => self.refuse(message.number, &error.to_string()),
+        }
     }
 
     /// Starts a process that opens the capture, gives up its rights, and reads.
     fn open_capture(&mut self, name: &str) -> Result<OwnedFd, String> {
-        if !self.captures.names.iter().any(|other| other == name) {
-            return Err("only captures that the configuration names can be opened".to_owned());
+        self.captures.check(name)?;
+        if !self.captures.is_free(name) {
+            return Err("the process that read it has not ended yet".to_owned());
         }
-        self.captures.reap();
         let process = |error: io::Error| format!("process: {error}");
         let (stream, theirs) = UnixStream::pair().map_err(process)?;
-        if let Some(reader) = daemon::fork().map_err(process)? {
-            self.captures.readers.push(reader);
+        if let Some(reader) = daemon::fork_apart().map_err(process)? {
+            self.captures.readers.insert(name.to_owned(), reader);
             return Ok(theirs.into());
         }
         drop(theirs);
@@ -397,6 +634,16 @@ impl Guardian<'_> {
         if let Some(name) = request.strip_prefix(CAPTURE) {
             return self.open_capture(name).map(Opened::Descriptor);
         }
+        if request == ADDRESSES {
+            let addresses = local_addresses().map_err(|error| error.to_string())?;
+            let texts: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+            return Ok(Opened::Text(texts.join(" ")));
+        }
+        if let Some(name) = request.strip_prefix(TROUBLE) {
+            self.captures.check(name)?;
+            let trouble = capture::problem_of(name).map(|problem| problem.to_string());
+            return Ok(Opened::Text(trouble.unwrap_or_default()));
+        }
         let opened = if request == LOG {
             log::connect().ok_or("syslogd is not there")?.into()
         } else if let Some(name) = request.strip_prefix(TAP) {
@@ -420,14 +667,6 @@ impl Guardian<'_> {
     }
 }
 
-/// Why the child ends.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Stop {
-    OfItself,
-    /// A signal told it to.
-    Asked,
-}
-
 enum Opened {
     Text(String),
     Descriptor(OwnedFd),
@@ -441,7 +680,8 @@ pub(super) struct Captures {
     pub(super) names: Vec<String>,
     pub(super) joins: bool,
     pub(super) user: Option<User>,
-    readers: Vec<Pid>,
+    /// One a capture at most.
+    readers: BTreeMap<String, Pid>,
 }
 
 impl Captures {
@@ -450,14 +690,38 @@ impl Captures {
             names: config.captures.clone(),
             joins: !config.is_join_off,
             user,
-            readers: Vec::new(),
+            readers: BTreeMap::new(),
         }
     }
 
-    /// Forgets those that have ended.
-    fn reap(&mut self) {
-        self.readers.retain(|reader| daemon::is_running(*reader));
+    fn check(&self, name: &str) -> Result<(), String> {
+        match self.names.iter().any(|other| other == name) {
+            true => Ok(()),
+            false => Err("only captures that the configuration names can be opened".to_owned()),
+        }
     }
+
+    /// Whether nobody reads `name`. A reader that still runs when the child asks for another is of no
+    /// use to anybody: it is killed, and has ended by the next time.
+    fn is_free(&mut self, name: &str) -> bool {
+        self.readers
+            .retain(|_, reader| daemon::ended(*reader).is_none());
+        match self.readers.get(name) {
+            None => true,
+            Some(reader) => {
+                let _ = kill(*reader, Signal::SIGKILL);
+                false
+            }
+        }
+    }
+}
+
+/// Whether the other side has closed its end, which is how a process ends.
+fn is_closed(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+    )
 }
 
 fn handle_keep(keep: &Files, request: &str) -> io::Result<Opened> {
@@ -491,55 +755,21 @@ fn check_solicit(config: &Config, name: &str) -> Result<(), String> {
     }
 }
 
+/// A UDP socket may be bound as whoever runs the child could bind it; a port below 1024 only as the
+/// configuration has it.
 fn check_source(config: &Config, address: &str) -> Result<SocketAddr, String> {
     let address: SocketAddr = address.parse().map_err(|_| "not an address")?;
     let mut sources = config
         .interfaces
         .values()
         .filter_map(|settings| settings.flowsrc);
-    match sources.any(|source| source_address(Some(source), address.is_ipv6()) == address) {
+    let is_anybodys = address.port() == 0 || address.port() >= RESERVED;
+    let is = |source| source_address(Some(source), address.is_ipv6()) == address;
+    match is_anybodys || sources.any(is) {
         true => Ok(address),
-        false => Err("only a port that the configuration names can be bound".to_owned()),
+        false => Err("only a port below 1024 that the configuration names can be bound".to_owned()),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_parent_opens_what_its_own_configuration_names_and_nothing_else() {
-        let mut config = Config::default();
-        let text = "pflow0 flowsrc 10.0.0.1:500 flowdst 10.0.0.2:9995 tap /var/tmp/a\n\
-                    pflow1 flowsrc [::1]:7 flowdst [::1]:9995\n";
-        apply_text(&mut config, "test", text).unwrap();
-        assert_eq!(check_tap(&config, "/var/tmp/a"), Ok(()));
-        assert!(check_solicit(&config, "em0").is_err());
-        config.solicit.interface = Some("em0".to_owned());
-        assert_eq!(check_solicit(&config, "em0"), Ok(()));
-        for name in ["em1", "em0 ", ""] {
-            assert!(check_solicit(&config, name).is_err(), "{name:?}");
-        }
-        for name in [
-            "/etc/passwd",
-            "/var/tmp/a/",
-            "/var/tmp/../tmp/a",
-            "",
-            "/var/tmp/a\n",
-        ] {
-            assert!(check_tap(&config, name).is_err(), "{name:?}");
-        }
-        for address in ["10.0.0.1:500", "[::1]:7"] {
-            assert!(check_source(&config, address).is_ok(), "{address}");
-        }
-        for address in [
-            "10.0.0.1:501",
-            "10.0.0.2:500",
-            "0.0.0.0:500",
-            "[::1]:8",
-            "x",
-        ] {
-            assert!(check_source(&config, address).is_err(), "{address}");
-        }
-    }
-}
+mod tests;

@@ -142,7 +142,8 @@ impl Ports {
         Ok(OpenedPorts(opened))
     }
 
-    /// A socket to send to `to` from. If this process may not bind it, the parent is asked.
+    /// A socket to send to `to` from. A process that has a parent binds nothing: where bind(2) is
+    /// allowed, a socket of any family can be bound.
     fn open(
         &self,
         settings: &Settings,
@@ -151,12 +152,9 @@ impl Ports {
         now: Uptime,
     ) -> Result<Udp, String> {
         let from = source_address(settings.flowsrc, to.is_ipv6());
-        let socket = match (transport::bind(from, self.when_full), parent) {
-            (Ok(socket), _) => socket,
-            (Err(error), Some(parent)) if error.kind() == io::ErrorKind::PermissionDenied => {
-                parent.bind(from)?
-            }
-            (Err(error), _) => return Err(error.to_string()),
+        let socket = match parent {
+            Some(parent) => parent.bind(from)?,
+            None => transport::bind(from, self.when_full).map_err(|error| error.to_string())?,
         };
         Udp::new(socket, settings.flowsrc, to, now).map_err(|error| error.to_string())
     }
@@ -223,6 +221,9 @@ impl Outside {
     pub(super) fn send_from(&mut self, unit: u32, datagrams: &[&[u8]], engine: &mut Engine) {
         let when_full = self.ports.when_full;
         let Some(port) = self.ports.ports.get_mut(&unit) else {
+            for datagram in datagrams {
+                engine.handle_sent(unit, datagram, Sent::Failed);
+            }
             return;
         };
         if port.pacer.is_none() && port.queue.datagrams.is_empty() {
@@ -232,10 +233,11 @@ impl Outside {
         let mut dropped = 0;
         for datagram in datagrams {
             if when_full == WhenFull::Drop && port.queue.octets + datagram.len() > QUEUE {
-                engine.handle_sent(unit, datagram.len(), Sent::Overtaken);
+                engine.handle_sent(unit, datagram, Sent::Overtaken);
                 dropped += 1;
             } else {
                 port.queue.push(datagram);
+                engine.handle_delayed(unit, datagram);
                 self.ports.waiting += 1;
             }
         }
@@ -268,8 +270,7 @@ impl Outside {
                 let next = pacer.wait(now);
                 wait = Some(wait.map_or(next, |wait: Duration| wait.min(next)));
             }
-            let datagrams: Vec<&[u8]> = taken.iter().map(Vec::as_slice).collect();
-            self.send_now(unit, &datagrams, engine);
+            self.release(unit, &taken, engine);
         }
         wait
     }
@@ -282,8 +283,7 @@ impl Outside {
             };
             let taken = port.queue.take(usize::MAX);
             self.ports.waiting -= taken.len();
-            let datagrams: Vec<&[u8]> = taken.iter().map(Vec::as_slice).collect();
-            self.send_now(*unit, &datagrams, engine);
+            self.release(*unit, &taken, engine);
         }
     }
 
@@ -291,6 +291,15 @@ impl Outside {
     pub(super) fn pump_all(&mut self, engine: &mut Engine) {
         self.ports.hurry();
         self.pump(engine);
+    }
+
+    /// Sends what has waited.
+    fn release(&mut self, unit: u32, taken: &[Vec<u8>], engine: &mut Engine) {
+        let datagrams: Vec<&[u8]> = taken.iter().map(Vec::as_slice).collect();
+        for datagram in &datagrams {
+            engine.handle_released(unit, datagram);
+        }
+        self.send_now(unit, &datagrams, engine);
     }
 
     /// Sends datagrams of one interface, counts what becomes of each, and hands those that went to
@@ -314,10 +323,13 @@ impl Outside {
             let ends = is_tapped.then(|| port.transport.ends());
             let stamp = engine.latest().map(|now| now.wall).unwrap_or_default();
             for datagram in done {
-                engine.handle_sent(unit, datagram.len(), sent);
-                if let Some(Ok(ends)) = ends {
+                engine.handle_sent(unit, datagram, sent);
+                if let Some(ends) = ends {
                     let tapped = self.taps.push(unit, ends, stamp, datagram);
                     engine.handle_tapped(unit, tapped.taken, tapped.dropped);
+                    if tapped.taken > 0 && ends.0.ip().is_unspecified() {
+                        engine.handle_sourceless(unit);
+                    }
                 }
             }
             if let Err(error) = outcome {

@@ -85,6 +85,7 @@ pub(super) fn run(options: &Options, config: Config) -> Result<ExitCode, String>
         bar,
         sources: super::sources(&options.files),
         positions: vec![0; options.files.len()],
+        captured: 0,
         is_damaged: false,
     };
     let ending = if total.is_some() {
@@ -137,6 +138,8 @@ struct Replay {
     /// The files and what they have counted.
     sources: Vec<Source>,
     positions: Vec<u64>,
+    /// Packets that they counted, of which the engine reads those of the last batch.
+    captured: u64,
     is_damaged: bool,
 }
 
@@ -217,10 +220,12 @@ impl Replay {
             return;
         };
         let now = self.now();
+        let waiting = self.captured - self.engine.packet_counters().packets();
         let mut desk = Desk {
             engine: &mut self.engine,
             outside: &mut self.outside,
             sources: &self.sources,
+            waiting,
             now,
             options: None,
         };
@@ -404,6 +409,7 @@ impl Replay {
 
     /// Keeps what a batch says beside its packets.
     fn note(&mut self, batch: &Batch) {
+        self.captured = self.engine.packet_counters().packets() + batch.len();
         let mut name = "";
         if let Some(source) = self.sources.get_mut(batch.source) {
             source.counters = batch.counters;
@@ -451,10 +457,7 @@ impl Replay {
         let printed = self.outside.drain(&mut self.engine)?;
         self.pump_to_the_end(&mut ending)?;
         let has_sent_nothing = self.outside.has_sent_nothing(&mut self.engine);
-        let Outside {
-            taps, log, clock, ..
-        } = &mut self.outside;
-        taps.finish(log, clock);
+        self.outside.finish_taps(&mut self.engine);
         self.outside.log_rest();
         if matches!(ending, Ending::BrokenPipe) || printed == Printed::BrokenPipe {
             return Ok(ExitCode::SUCCESS);

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use super::commands;
 use super::live_config;
-use super::parent::{Captures, Guardian, Parent};
+use super::parent::{Captures, Guardian, Limits, Parent};
 use crate::config::Config;
 use crate::io::capture::{Live, Numbered};
 use crate::io::clock::Clock;
@@ -95,6 +95,7 @@ pub(super) fn start(options: &Options) -> Result<Started, String> {
             child,
             log,
             background,
+            limits: Limits::default(),
         };
         let outcome = guardian.run();
         drop(pidfile);

@@ -1,15 +1,18 @@
 //! Where the datagrams that interfaces send go, too: savefiles and clients of the control socket.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
+
+use nix::fcntl::OFlag;
 
 use super::parent::Parent;
 use crate::config::Config;
 use crate::io::clock::Clock;
+use crate::io::files::Entry;
 use crate::io::log::Log;
 use crate::io::tap::{Pushed, Tap};
 use crate::io::transport::WhenFull;
@@ -25,6 +28,8 @@ const LAST: Duration = Duration::from_secs(1);
 pub(super) struct Taps {
     files: BTreeMap<u32, FileTap>,
     streams: Vec<(u32, Tap)>,
+    /// Files that are not wanted any more and write what they have.
+    closed: Vec<(u32, FileTap)>,
     when_full: WhenFull,
     /// The next IPv4 id.
     id: u16,
@@ -52,6 +57,7 @@ impl Taps {
         Self {
             files: BTreeMap::new(),
             streams: Vec::new(),
+            closed: Vec::new(),
             when_full,
             id: 0,
             packet: Vec::new(),
@@ -91,37 +97,46 @@ impl Taps {
         let (kept, closed): (BTreeMap<_, _>, BTreeMap<_, _>) =
             files.partition(|(unit, tap)| config.tap(*unit) == Some(&tap.name));
         self.files = kept;
-        if self.when_full == WhenFull::Wait {
-            for tap in closed.into_values() {
-                tap.tap.finish(None);
+        for (unit, mut tap) in closed {
+            match self.when_full {
+                WhenFull::Wait => drop(tap.tap.finish(None)),
+                WhenFull::Drop => tap.tap.close(),
             }
-        } // else what they have is written while the export goes on
+            self.closed.push((unit, tap));
+        }
         for (unit, mut tap) in opened.0 {
             tap.tap.begin();
             self.files.insert(unit, tap);
         }
         let stays = |unit: &u32| config.interfaces.contains_key(unit);
         self.streams.retain(|(unit, _)| stays(unit));
+        self.closed.retain(|(unit, _)| stays(unit));
     }
 
     /// Whether there is room for one more client.
-    pub(super) fn check_streams(&mut self) -> Result<(), String> {
-        self.streams.retain(|(_, tap)| !tap.is_gone());
-        match self.streams.len() {
+    pub(super) fn check_streams(&self) -> Result<(), String> {
+        match self
+            .streams
+            .iter()
+            .filter(|(_, tap)| !tap.is_gone())
+            .count()
+        {
             MAX_STREAMS.. => Err(format!("{MAX_STREAMS} clients follow interfaces already")),
             _ => Ok(()),
         }
     }
 
     /// Lets a client follow interface `unit`. If it cannot, its connection ends.
-    pub(super) fn add_stream(&mut self, unit: u32, stream: UnixStream) {
-        if self.check_streams().is_err() {
-            return;
-        }
-        if let Ok(mut tap) = Tap::to_stream(stream, &format!("pflow{unit}")) {
-            tap.begin();
-            self.streams.push((unit, tap));
-        }
+    ///
+    /// # Errors
+    /// There are too many, or the system refuses what it takes.
+    pub(super) fn add_stream(&mut self, unit: u32, stream: UnixStream) -> Result<(), String> {
+        self.check_streams()?;
+        let tap = Tap::to_stream(stream, &format!("pflow{unit}"));
+        let mut tap = tap.map_err(|error| error.to_string())?;
+        tap.begin();
+        self.streams.push((unit, tap));
+        Ok(())
     }
 
     /// Whether somebody wants what interface `unit` sends.
@@ -130,7 +145,7 @@ impl Taps {
         self.files.contains_key(&unit) || streams.any(|(other, _)| *other == unit)
     }
 
-    /// Hands over what interface `unit` sent.
+    /// Hands over what interface `unit` sent: each of its taps takes or drops it.
     pub(super) fn push(
         &mut self,
         unit: u32,
@@ -140,18 +155,19 @@ impl Taps {
     ) -> Tapped {
         let mut tapped = Tapped::default();
         self.packet.clear();
-        let Some(ends) = udp::Ends::new(from, to) else {
-            return tapped;
-        };
         self.id = self.id.wrapping_add(1);
-        if udp::packet(&ends, self.id, payload, &mut self.packet).is_err() {
-            return tapped;
-        }
+        // No packet: the addresses are of two families, or the payload is longer than IP has.
+        let is_packet = udp::Ends::new(from, to)
+            .is_some_and(|ends| udp::packet(&ends, self.id, payload, &mut self.packet).is_ok());
         let mut record = Vec::with_capacity(self.packet.len() + savefile::write::RECORD_HEADER);
         savefile::write::record(stamp, &self.packet, &mut record);
-        let mut give = |tap: &mut Tap| match tap.push(record.clone()) {
-            Pushed::Taken => tapped.taken += 1,
-            Pushed::Dropped | Pushed::Gone => tapped.dropped += 1,
+        let mut give = |tap: &mut Tap| {
+            let is_taken = is_packet && tap.push(record.clone()) == Pushed::Taken;
+            let counter = match is_taken {
+                true => &mut tapped.taken,
+                false => &mut tapped.dropped,
+            };
+            *counter += 1;
         };
         if let Some(file) = self.files.get_mut(&unit) {
             give(&mut file.tap);
@@ -162,25 +178,40 @@ impl Taps {
                 give(tap);
             }
         }
-        self.streams.retain(|(_, tap)| !tap.is_gone());
         tapped
     }
 
     /// Why datagrams could not be written.
     pub(super) fn problems(&mut self) -> impl Iterator<Item = String> + '_ {
-        let mut files = self.files.values_mut();
+        let closed = self.closed.iter_mut().map(|(_, file)| file);
+        let mut files = self.files.values_mut().chain(closed);
         std::iter::from_fn(move || files.find_map(|file| file.tap.take_problem()))
     }
 
-    /// Interfaces, and how many datagrams their files took and could not write since this was asked
-    /// last.
-    pub(super) fn failures(&mut self) -> impl Iterator<Item = (u32, u64)> + '_ {
-        let files = self.files.iter_mut();
-        files.map(|(unit, file)| (*unit, file.tap.take_failed()))
+    /// Interfaces, and how many datagrams their taps took and lost since this was asked last. Taps
+    /// that are gone are forgotten when they have told.
+    pub(super) fn losses(&mut self) -> Vec<(u32, u64)> {
+        let mut losses = Vec::new();
+        let mut tell = |unit: u32, tap: &mut Tap| {
+            // Once it is gone nothing more is lost. The other way round something might be.
+            let is_gone = tap.is_gone();
+            match tap.take_failed() {
+                0 => {}
+                lost => losses.push((unit, lost)),
+            }
+            !is_gone
+        };
+        for (unit, file) in &mut self.files {
+            tell(*unit, &mut file.tap);
+        }
+        self.closed
+            .retain_mut(|(unit, file)| tell(*unit, &mut file.tap));
+        self.streams.retain_mut(|(unit, tap)| tell(*unit, tap));
+        losses
     }
 
     /// Has what waits written, by a replay however long that takes, and tells the log what was
-    /// not.
+    /// not. [`Self::losses`] has the rest.
     pub(super) fn finish(&mut self, log: &mut Log, clock: &Clock) {
         let end = clock.now().uptime.after(LAST);
         let left = || end.since(clock.now().uptime);
@@ -188,13 +219,14 @@ impl Taps {
             log.warn(&problem);
         }
         let is_live = self.when_full == WhenFull::Drop;
-        for file in std::mem::take(&mut self.files).into_values() {
+        self.closed.extend(std::mem::take(&mut self.files));
+        for (_, file) in &mut self.closed {
             let lost = file.tap.finish(is_live.then(left));
             if lost > 0 {
                 log.warn(&format!("{}: {lost} datagrams not written", file.name));
             }
         }
-        for (_, tap) in self.streams.drain(..) {
+        for (_, tap) in &mut self.streams {
             tap.finish(Some(left()));
         }
     }
@@ -202,13 +234,61 @@ impl Taps {
 
 /// Opens a regular file for writing, nobody else's to read if it is new. What is in it stays.
 pub(super) fn open(name: &str) -> std::io::Result<File> {
-    let mut options = OpenOptions::new();
-    // A FIFO would hold the program up until it has a reader.
-    options.write(true).create(true).truncate(false);
-    options.mode(0o600).custom_flags(libc::O_NONBLOCK);
-    let file = options.open(name)?;
-    match file.metadata()?.is_file() {
-        true => Ok(file),
-        false => Err(std::io::Error::other("not a regular file")),
+    Entry::find(Path::new(name))?.open(OFlag::O_WRONLY | OFlag::O_CREAT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Taps of which interface 0 writes to `file`.
+    fn taps(file: File, when_full: WhenFull) -> Taps {
+        let mut taps = Taps::new(when_full);
+        let name = "tap".to_owned();
+        let tap = Tap::to_file(file, &name, when_full).unwrap();
+        taps.files.insert(0, FileTap { name, tap });
+        taps
+    }
+
+    fn push(taps: &mut Taps, ends: [&str; 2], payload: &[u8]) -> (u64, u64) {
+        let [from, to] = ends.map(|end| end.parse().unwrap());
+        let tapped = taps.push(0, (from, to), Wall::default(), payload);
+        (tapped.taken, tapped.dropped)
+    }
+
+    #[test]
+    fn a_datagram_that_makes_no_packet_is_dropped_not_forgotten() {
+        let null = File::options().write(true).open("/dev/null").unwrap();
+        let mut taps = taps(null, WhenFull::Wait);
+        let ends = ["10.0.0.1:1", "10.0.0.2:2"];
+        assert_eq!(push(&mut taps, ends, &[0; 9]), (1, 0));
+        assert_eq!(push(&mut taps, ends, &[0; 65_536]), (0, 1));
+        assert_eq!(push(&mut taps, ["0.0.0.0:1", "[::1]:2"], &[0; 9]), (0, 1));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn every_datagram_taken_and_lost_is_told_of_once_whenever_the_tap_is_closed() {
+        for is_closed_first in [false, true] {
+            let full = File::options().write(true).open("/dev/full").unwrap();
+            let mut taps = taps(full, WhenFull::Wait);
+            let (mut taken, mut lost) = (0, 0);
+            for _ in 0..3000 {
+                taken += push(&mut taps, ["10.0.0.1:1", "10.0.0.2:2"], &[0; 90]).0;
+                lost += taps.losses().into_iter().map(|(_, lost)| lost).sum::<u64>();
+            }
+            assert_eq!(taken, 3000);
+            if is_closed_first {
+                let mut config = Config::default();
+                config.interfaces.insert(0, Default::default());
+                taps.commit(&config, OpenedTaps(BTreeMap::new()));
+                assert!(taps.files.is_empty() && !taps.wants(0));
+            }
+            let clock = Clock::new(None);
+            taps.finish(&mut Log::stderr(false), &clock);
+            lost += taps.losses().into_iter().map(|(_, lost)| lost).sum::<u64>();
+            assert_eq!(lost, 3000);
+            assert!(taps.losses().is_empty());
+        }
     }
 }

@@ -15,10 +15,13 @@
 use std::time::Duration;
 
 use super::slot::{Counts, Second};
-use super::{Now, Table};
+use super::{Now, PIECE, Table};
 use crate::flow::{End, Flow, Times};
 use crate::slab::{NONE, Slab};
 use crate::time::Uptime;
+
+/// Places that are looked at in one step when an active timeout is switched on or off.
+const SWEEP: u32 = 1 << 12;
 
 /// What went out of a state to one interface.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +34,8 @@ struct Shown {
 /// A state in a lane.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    due: Uptime,
+    /// When it began to wait.
+    since: Uptime,
     prev: u32,
     next: u32,
     /// Place of what went out, or NONE.
@@ -40,7 +44,7 @@ struct Entry {
 }
 
 const NO_ENTRY: Entry = Entry {
-    due: Uptime::from_nanos(0),
+    since: Uptime::from_nanos(0),
     prev: NONE,
     next: NONE,
     shown: NONE,
@@ -58,6 +62,8 @@ struct Lane {
     head: u32,
     tail: u32,
     shown: Slab<Shown>,
+    /// While all states are put into the list or taken out of it: the next place, and when that began.
+    sweep: Option<(u32, Uptime)>,
 }
 
 impl Lane {
@@ -69,6 +75,7 @@ impl Lane {
             head: NONE,
             tail: NONE,
             shown: Slab::default(),
+            sweep: None,
         }
     }
 
@@ -87,8 +94,15 @@ impl Lane {
         }
     }
 
+    /// When it has something to do.
     fn due(&self) -> Option<Uptime> {
-        self.look(self.head).map(|entry| entry.due)
+        let begun = self.sweep.map(|(_, begun)| begun);
+        begun.or_else(|| Some(self.due_of(self.look(self.head)?)))
+    }
+
+    /// When a state that is in the list is due.
+    fn due_of(&self, entry: &Entry) -> Uptime {
+        entry.since.after(self.period)
     }
 
     /// Puts a state at the end of the list, if it is in none.
@@ -96,11 +110,11 @@ impl Lane {
         if self.period == Duration::ZERO {
             return;
         }
-        let (tail, due) = (self.tail, now.after(self.period));
+        let tail = self.tail;
         self.reach(place);
         match self.entry(place) {
             Some(entry) if !entry.is_listed => {
-                (entry.due, entry.prev, entry.next) = (due, tail, NONE);
+                (entry.since, entry.prev, entry.next) = (now, tail, NONE);
                 entry.is_listed = true;
             }
             _ => return,
@@ -159,22 +173,19 @@ impl Lane {
         }
     }
 
-    /// Changes the timeout: who waits has waited as long as before.
-    fn set_period(&mut self, period: Duration) {
-        let mut place = self.head;
-        if period == Duration::ZERO {
-            while place != NONE {
-                self.unlist(place);
-                place = self.head;
-            }
-        }
-        let before = Uptime::from_nanos(0).after(self.period).nanos();
-        while let Some(entry) = self.entry(place) {
-            let waited_from = Uptime::from_nanos(entry.due.nanos().saturating_sub(before));
-            entry.due = waited_from.after(period);
-            place = entry.next;
+    /// Changes the timeout at `now`: who waits has waited as long as before. If it is switched on or
+    /// off, all states have to be put into the list or taken out of it.
+    fn set_period(&mut self, period: Duration, now: Uptime) {
+        if (self.period == Duration::ZERO) != (period == Duration::ZERO) {
+            self.sweep = Some((0, now));
         }
         self.period = period;
+    }
+
+    /// When a state began to wait that is due at `due`.
+    fn since(&self, due: Uptime) -> Uptime {
+        let period = i64::try_from(self.period.as_nanos()).unwrap_or(i64::MAX);
+        Uptime::from_nanos(due.nanos().saturating_sub(period))
     }
 }
 
@@ -204,7 +215,9 @@ impl Active {
             let entry = lane.look(place);
             Kept {
                 unit: lane.unit,
-                due: entry.filter(|entry| entry.is_listed).map(|entry| entry.due),
+                due: entry
+                    .filter(|entry| entry.is_listed)
+                    .map(|entry| lane.due_of(entry)),
                 shown: lane.shown(place).map(|shown| (shown.counts, shown.last)),
             }
         });
@@ -239,9 +252,9 @@ impl Active {
         for (at, due, place) in restored {
             if let Some(lane) = self.lanes.get_mut(at) {
                 lane.enlist(place, now);
-                let latest = now.after(lane.period);
+                let since = lane.since(due).min(now);
                 if let Some(entry) = lane.entry(place).filter(|entry| entry.is_listed) {
-                    entry.due = due.min(latest);
+                    entry.since = since;
                 }
             }
         }
@@ -327,22 +340,46 @@ impl Table {
                 None if seconds == 0 => continue,
                 None => Lane::new(unit),
             };
-            let was_off = lane.period == Duration::ZERO;
-            lane.set_period(period);
-            if was_off {
-                let places = 0..self.slots.places();
-                for place in places.filter(|place| self.is_held(*place)) {
-                    lane.enlist(place, now);
-                }
-            }
+            lane.set_period(period, now);
             self.active.lanes.push(lane);
         }
         self.measure();
+        self.sweep();
     }
 
-    /// Hands over parts of the flows whose time it is.
-    pub(super) fn handle_active(&mut self, now: Now, done: &mut impl FnMut(Now, &Flow)) {
-        while let Some((n, place, due)) = self.active.pop_due(now.uptime) {
+    /// Puts the states of the next places into the lanes that were switched on, and takes them out of
+    /// those that were switched off: whether those were all.
+    fn sweep(&mut self) -> bool {
+        let mut lanes = std::mem::take(&mut self.active.lanes);
+        let mut is_done = true;
+        for lane in &mut lanes {
+            let Some((begin, begun)) = lane.sweep else {
+                continue;
+            };
+            let end = begin.saturating_add(SWEEP).min(self.slots.places());
+            for place in begin..end {
+                lane.unlist(place);
+                if self.is_held(place) {
+                    lane.enlist(place, begun);
+                }
+            }
+            lane.sweep = (end < self.slots.places()).then_some((end, begun));
+            is_done &= lane.sweep.is_none();
+        }
+        self.active.lanes = lanes;
+        is_done
+    }
+
+    /// Hands over parts of the flows whose time it is, of [`PIECE`] states at most: whether those
+    /// were all.
+    pub(super) fn handle_active(&mut self, now: Now, done: &mut impl FnMut(Now, &Flow)) -> bool {
+        if !self.sweep() {
+            return false;
+        }
+        for _ in 0..PIECE {
+            let Some((n, place, due)) = self.active.pop_due(now.uptime) else {
+                return true;
+            };
             let (total, exported) = self.total(&self.slots[place]);
             let counts = total.minus(&exported);
             let flow = self.flow(&self.slots[place], now.at(due), End::Active, counts);
@@ -372,6 +409,7 @@ impl Table {
             lane.enlist(place, due);
             done(now.at(due), &part);
         }
+        false
     }
 
     /// Hands over what interfaces that exported parts of a flow that ends did not export yet.

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use super::slot::{Counts, EXPORTED, SETTLED};
 use super::{Arrival, Table};
+use crate::counters::count;
 use crate::flow::End;
 use crate::slab::NONE;
 use crate::time::Uptime;
@@ -57,15 +58,9 @@ impl Table {
         self.is_deleted(place) || self.slots[place].is_overdue
     }
 
-    /// Counts the end of a state that is over, or as good as that, and tells which it is.
-    pub(super) fn count_over(&mut self, place: u32) -> End {
-        if self.is_deleted(place) {
-            self.counters.deleted += 1;
-            End::Deleted
-        } else {
-            self.counters.expired += 1;
-            End::Expired
-        }
+    /// How a state ends that is over, or as good as that.
+    pub(super) fn end_of_over(&self, place: u32) -> End {
+        self.end_of(place, End::Expired)
     }
 
     /// How a state ends that `end` takes out, if it was not deleted before.
@@ -75,6 +70,21 @@ impl Table {
         } else {
             end
         }
+    }
+
+    /// Counts a state that `cause` ended.
+    pub(super) fn count_end(&mut self, cause: End) {
+        let counters = &mut self.counters;
+        let counter = match cause {
+            End::Deleted => &mut counters.deleted,
+            End::Cleared => &mut counters.cleared,
+            End::Expired => &mut counters.expired,
+            End::Evicted => &mut counters.evicted,
+            End::Replaced => &mut counters.replaced,
+            End::Flushed => &mut counters.flushed,
+            End::Active => return,
+        };
+        count(counter, 1);
     }
 
     /// Whether a state's end is held back.

@@ -105,7 +105,6 @@ impl Table {
             self.tell_full(place, arrival, state, kind);
         }
         if kind == Kind::Delete {
-            self.counters.deleted += 1;
             self.end(place, arrival.now, End::Deleted, done);
         }
     }
@@ -198,9 +197,7 @@ impl Table {
         } else {
             let departure = self.departure(arrival.now, state.id, || state.wire, creation);
             if departure != Some(Departure::Late) {
-                self.counters.replaced += 1;
-                let end = self.end_of(place, End::Replaced);
-                self.end(place, arrival.now, end, done);
+                self.end(place, arrival.now, End::Replaced, done);
             }
             match departure {
                 None => Some(self.insert(arrival, || *state, kind, creation, done)),

@@ -242,9 +242,7 @@ impl Table {
             return;
         };
         for place in self.index.neighbours(self.slots[longest].state_id()) {
-            self.counters.evicted += 1;
-            let end = self.end_of(place, End::Evicted);
-            self.end(place, now, end, done);
+            self.end(place, now, End::Evicted, done);
         }
     }
 
@@ -274,9 +272,7 @@ impl Table {
         });
         // None is free: each is some state's.
         if let Some(place) = owners.min_by_key(|owner| self.slots[*owner].seen) {
-            self.counters.evicted += 1;
-            let end = self.end_of(place, End::Evicted);
-            self.end(place, now, end, done);
+            self.end(place, now, End::Evicted, done);
         }
     }
 

@@ -269,7 +269,9 @@ impl Table {
     /// back for that long.
     /// At most [`PIECE`] states are looked at; then [`Self::poll_timeout`] is still not later than `now`.
     pub fn handle_timeout(&mut self, now: Now, horizon: Uptime, done: &mut impl FnMut(Now, &Flow)) {
-        self.handle_active(now, done);
+        if !self.handle_active(now, done) {
+            return;
+        }
         for _ in 0..PIECE {
             let Self {
                 queues,
@@ -283,8 +285,7 @@ impl Table {
             });
             let Some((place, due)) = due else { return };
             if self.is_over(place) || horizon.since(due) > DOUBT {
-                let end = self.count_over(place);
-                self.end(place, now.at(due), end, done);
+                self.end(place, now.at(due), self.end_of_over(place), done);
             } else {
                 self.queues.unlink(&mut self.slots, place);
                 self.slots[place].is_overdue = true;
@@ -335,8 +336,8 @@ impl Table {
     }
 
     /// Ends the states that are deleted or overdue, because nothing more will be heard of them, and
-    /// with `is_active` all others, too; in the order of their places. Looks at the next [`PIECE`]
-    /// places only; true if there are more, for which `cursor` stands.
+    /// with `is_active` all others, too; in the order of their places. Looks at [`PIECE`] places
+    /// from `cursor` on and moves it behind them; true if there are more.
     pub fn flush(
         &mut self,
         now: Now,
@@ -350,7 +351,7 @@ impl Table {
                 continue;
             }
             let end = match self.is_over(place) {
-                true => self.count_over(place),
+                true => self.end_of_over(place),
                 false if is_active => End::Flushed,
                 false => continue,
             };
@@ -429,9 +430,7 @@ impl Table {
             let ifname = only.unwrap_or_else(|| self.names.first_of(creatorid));
             let before = ended;
             for place in self.index.oldest_of(creatorid, ifname) {
-                self.counters.cleared += 1;
-                let end = self.end_of(place, End::Cleared);
-                self.end(place, now, end, done);
+                self.end(place, now, End::Cleared, done);
                 ended += 1;
             }
             if ended == before {
@@ -448,9 +447,7 @@ impl Table {
 
     fn evict(&mut self, now: Now, done: &mut impl FnMut(Now, &Flow)) {
         if let Some(place) = self.queues.longest_idle(&self.slots) {
-            self.counters.evicted += 1;
-            let end = self.end_of(place, End::Evicted);
-            self.end(place, now, end, done);
+            self.end(place, now, End::Evicted, done);
         }
     }
 
@@ -513,25 +510,23 @@ impl Table {
         })
     }
 
-    /// Takes a state out and hands its flow over.
-    fn end(&mut self, place: u32, now: Now, end: End, done: &mut impl FnMut(Now, &Flow)) {
-        self.index.take(self.slots[place].state_id());
-        self.finish(place, now, end, done);
-    }
-
-    /// Ends a state that is in the index no more.
+    /// Takes a state out, counts what ended it and hands its flow over. Whether that of a doubtful
+    /// state was exported before is not known: such a one is dropped.
     #[inline(never)]
-    fn finish(&mut self, place: u32, now: Now, end: End, done: &mut impl FnMut(Now, &Flow)) {
+    fn end(&mut self, place: u32, now: Now, cause: End, done: &mut impl FnMut(Now, &Flow)) {
+        self.index.take(self.slots[place].state_id());
         if !self.doubtful.is_empty() && self.doubtful.take(place) {
             self.counters.unconfirmed += 1;
             self.active.forget(place);
             self.remove(place);
             return;
         }
+        self.count_end(cause);
+        let end = self.end_of(place, cause);
         self.finish_confirmed(place, now, end, done);
     }
 
-    /// [`Self::finish`] of a state that is not doubtful.
+    /// Ends a state that is in the index no more, and that is not doubtful.
     #[inline(always)]
     fn finish_confirmed(
         &mut self,

@@ -139,7 +139,8 @@ impl Names {
         let Some(name) = self.names.get_mut(usize::from(number)) else {
             return;
         };
-        name.states = name.states.saturating_sub(1);
+        // It was counted when it came.
+        name.states = name.states.wrapping_sub(1);
         if name.states == 0 {
             self.remove(number);
         }

@@ -68,6 +68,22 @@ pub fn template_set(templates: &[(u16, Layout)]) -> Vec<u8> {
     set
 }
 
+/// Data records in a message of one set, whose template is one of `templates`; 0 if it has none.
+pub fn records_in(message: &[u8], templates: &[(u16, Layout)]) -> u64 {
+    let Some((set, records)) = message
+        .get(HEADER_LEN..)
+        .and_then(<[u8]>::split_first_chunk::<SET_HEADER_LEN>)
+    else {
+        return 0;
+    };
+    let [high, low, ..] = *set;
+    let id = u16::from_be_bytes([high, low]);
+    let layout = templates.iter().find(|(number, _)| *number == id);
+    layout.map_or(0, |(_, layout)| {
+        (records.len() / layout.record_len()) as u64
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -123,6 +123,12 @@ pub fn millis_mod_32(secs: i64) -> u32 {
     u32::try_from(millis).unwrap_or(0)
 }
 
+/// Records that the header of a datagram announces.
+pub fn records_in(datagram: &[u8]) -> u64 {
+    let count = datagram.get(2..).and_then(<[u8]>::first_chunk);
+    count.map_or(0, |count| u16::from_be_bytes(*count).into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

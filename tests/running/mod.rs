@@ -286,7 +286,7 @@ impl Client {
 }
 
 /// `show statistics`, a part each.
-pub struct Statistics(Vec<Value>);
+pub struct Statistics(pub Vec<Value>);
 
 impl Statistics {
     pub fn get(&self, part: &str, of: Option<&str>, name: &str) -> u64 {
@@ -294,6 +294,44 @@ impl Statistics {
         let part = parts.find(|value| value["part"] == part && value["of"].as_str() == of);
         // Nothing is counted for what is not there yet.
         part.map_or(0, |part| part[name].as_u64().unwrap())
+    }
+
+    /// All of one instant: what came in is somewhere.
+    pub fn check_sums(&self) {
+        let number = |value: &Value| value.as_u64().unwrap_or(0);
+        let parts = |name| self.0.iter().filter(move |value| value["part"] == name);
+        let captured: u64 = parts("source")
+            .map(|source| number(&source["packets"]))
+            .sum();
+        let packets = parts("packets").flat_map(|part| part.as_object().unwrap().values());
+        assert_eq!(
+            captured,
+            packets.map(number).sum::<u64>(),
+            "packets captured"
+        );
+        let sum = |part: &'static str, names: &[&str]| {
+            let of = |name: &&str| self.get(part, None, name);
+            names.iter().map(of).sum::<u64>()
+        };
+        let ended = [
+            "deleted", "cleared", "expired", "evicted", "replaced", "flushed",
+        ];
+        let made_flows = sum("table", &ended);
+        assert_eq!(
+            sum("table", &["inserted", "restored"]),
+            made_flows + sum("table", &["unconfirmed", "held"]),
+            "states"
+        );
+        assert_eq!(
+            made_flows,
+            sum("flows", &["exported", "unflagged", "direction", "empty"]),
+            "flows"
+        );
+        for part in parts("interface") {
+            let of = |name: &str| number(&part[name]);
+            let left = of("records_sent") + of("records_refused") + of("held");
+            assert_eq!(of("records"), left, "records of {}", part["of"]);
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io::{self, Read};
+use std::os::unix::fs::FileTypeExt;
 
 use super::{Batch, Error, More, Source};
 use crate::wire::savefile::Savefile;
@@ -33,6 +34,10 @@ impl File {
         let (input, len): (Box<dyn Read + Send>, _) = if path == "-" {
             (Box::new(io::stdin()), None)
         } else {
+            if fs::metadata(path)?.file_type().is_fifo() {
+                let fifo = Fifo::Path(path.to_owned());
+                return Ok(Self::new(Box::new(fifo), None));
+            }
             let file = fs::File::open(path)?;
             let metadata = file.metadata()?;
             if metadata.is_dir() {
@@ -71,6 +76,25 @@ impl File {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 other => return other,
             }
+        }
+    }
+}
+
+/// A FIFO, whose open(2) waits until somebody writes to it. So it is opened by the thread that
+/// reads it, and the one that looks at signals does not wait.
+enum Fifo {
+    Path(String),
+    Open(fs::File),
+}
+
+impl Read for Fifo {
+    fn read(&mut self, octets: &mut [u8]) -> io::Result<usize> {
+        if let Self::Path(path) = self {
+            *self = Self::Open(fs::File::open(path)?);
+        }
+        match self {
+            Self::Open(file) => file.read(octets),
+            Self::Path(_) => Ok(0),
         }
     }
 }

@@ -74,8 +74,8 @@ pub(in crate::io) fn addresses_of(name: &str) -> Vec<IpAddr> {
 }
 
 /// Why a handle on interface `name` can be of no use any more: what libpcap says of it in a
-/// sandbox is about the sandbox.
-pub(super) fn problem_of(name: &str) -> Option<io::Error> {
+/// sandbox is about the sandbox. So it is asked outside.
+pub fn problem_of(name: &str) -> Option<io::Error> {
     let mut found = nix::ifaddrs::getifaddrs().ok()?;
     // Captures of all interfaces go on whatever becomes of one.
     if name == "any" {

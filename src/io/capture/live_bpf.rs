@@ -27,7 +27,6 @@ const ALIGNMENT: usize = 4;
 
 /// A capture handle.
 pub struct Live {
-    name: String,
     capture: Capture<Active>,
     link: LinkType,
     /// What each read must ask for, octets.
@@ -59,7 +58,7 @@ impl Live {
             capture.filter(filter, true)?;
         }
         let buffer_len = sys::bpf_buffer_len(&capture)?;
-        // Before 7.0 the ioctl is not known; then `turn` sees to it that packets are read in time.
+        // An older system does not know the ioctl; then `turn` sees to it that packets are read in time.
         let _ = sys::set_bpf_write_timeout(&capture, BUFFER_MS);
         let group = if joins && link == LinkType::EN10MB {
             Some(group::Membership::join(name)?)
@@ -67,7 +66,6 @@ impl Live {
             None
         };
         Ok(Self {
-            name: name.to_owned(),
             capture,
             link,
             buffer_len,
@@ -132,7 +130,7 @@ impl Source for Live {
         let read = match taken {
             Ok(Some(read)) => read,
             Ok(None) => return Ok(More::Maybe),
-            Err(error) => return Err(Error::Io(group::problem_of(&self.name).unwrap_or(error))),
+            Err(error) => return Err(Error::Io(error)),
         };
         let filled = batch.octets.get(..read).unwrap_or_default();
         let frames = &mut batch.frames;

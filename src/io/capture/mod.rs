@@ -33,8 +33,8 @@ use std::thread;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 pub use file::File;
-pub use group::local_addresses;
 pub(super) use group::{GROUP_V4, GROUP_V6, addresses_of};
+pub use group::{local_addresses, problem_of};
 pub use live::Live;
 pub use relay::{Relay, Relayed};
 
@@ -96,6 +96,16 @@ impl Batch {
             Ok(More::No) => Some(Ok(())),
             Err(error) => Some(Err(error)),
         };
+    }
+
+    /// How many packets there are.
+    pub fn len(&self) -> u64 {
+        self.frames.len() as u64
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty()
     }
 
     /// The packets, with their octets.

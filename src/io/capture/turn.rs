@@ -4,8 +4,8 @@
 //!
 //! | system | poll(2) says readable |
 //! |---|---|
-//! | OpenBSD since 7.0, with BIOCSWTIMEOUT | the buffer is full, or its oldest packet has waited so long |
-//! | OpenBSD otherwise | the buffer is full; BIOCSRTIMEOUT ends blocking reads only (bpf.c, `filt_bpfread`) |
+//! | OpenBSD with BIOCSWTIMEOUT | the buffer is full, or its oldest packet has waited so long |
+//! | OpenBSD without | the buffer is full; BIOCSRTIMEOUT ends blocking reads only (bpf.c, `filt_bpfread`) |
 //! | FreeBSD, NetBSD, DragonFly | the buffer is full, or BIOCSRTIMEOUT is over |
 //! | Linux | a block of the ring is full or old enough |
 //!
@@ -16,8 +16,9 @@
 use std::io;
 use std::time::Duration;
 
-/// How long the kernel may keep packets back, milliseconds.
-pub(super) const BUFFER_MS: i32 = 20;
+/// How long the kernel may keep packets back, milliseconds. On Linux the buffer lasts longer the
+/// longer this is (see `live`), and the kernel's timer adds a few milliseconds.
+pub(super) const BUFFER_MS: i32 = if cfg!(target_os = "linux") { 40 } else { 20 };
 
 /// Longest wait of a turn on a BSD: packets may wait as long as this, and must not wait for 50 ms.
 const PATIENCE_OF_BSD: Duration = Duration::from_millis(40);

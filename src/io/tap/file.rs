@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 
 use super::{Batch, Feed, Gathered, header, put};
+use crate::io::sys;
 
 /// Cuts a file to a length and goes on writing there.
 type Cut<W> = fn(&mut W, u64) -> io::Result<()>;
@@ -37,7 +38,7 @@ impl Sink<File> {
             file.set_len(len)?;
             file.seek(SeekFrom::Start(len)).map(drop)
         };
-        let cut = file.metadata()?.is_file().then_some(cut);
+        let cut = sys::regular_len(&file)?.map(|_| cut);
         Ok(Self {
             out: file,
             cut,
@@ -308,7 +309,7 @@ mod tests {
     fn a_file_stays_as_it_was_until_the_tap_begins() {
         let path = path();
         std::fs::write(&path, [7; 1000]).unwrap();
-        let tap = Tap::to_file(open(&path), "file", WhenFull::Drop).unwrap();
+        let mut tap = Tap::to_file(open(&path), "file", WhenFull::Drop).unwrap();
         assert_eq!(tap.finish(None), 0);
         assert_eq!(std::fs::read(&path).unwrap(), [7; 1000]);
         let mut tap = Tap::to_file(open(&path), "file", WhenFull::Drop).unwrap();

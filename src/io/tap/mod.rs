@@ -51,7 +51,8 @@ pub enum Pushed {
 pub struct Tap {
     name: String,
     when_full: WhenFull,
-    records: Sender<Vec<u8>>,
+    /// `None`: it was closed.
+    records: Option<Sender<Vec<u8>>>,
     problems: Receiver<String>,
     /// Disconnected when the thread has ended.
     ended: Receiver<Infallible>,
@@ -62,6 +63,8 @@ pub struct Tap {
     dropped: u64,
     /// Records taken and then lost that [`Self::take_failed`] has told of.
     told: u64,
+    /// Nobody waits any more for what is not written yet.
+    is_given_up: bool,
 }
 
 /// What the thread has counted.
@@ -124,32 +127,34 @@ impl Tap {
         Ok(Self {
             name: name.to_owned(),
             when_full,
-            records,
+            records: Some(records),
             problems,
             ended,
             tally,
             pushed: 0,
             dropped: 0,
             told: 0,
+            is_given_up: false,
         })
     }
 
     /// Has the file header written, without a record yet.
     pub fn begin(&mut self) {
         // With no room for it there are records, whose first will do the same.
-        let _ = self.records.try_send(Vec::new());
+        let _ = self.records.as_ref().map(|to| to.try_send(Vec::new()));
     }
 
     /// Has a savefile's record written, its header included.
     pub fn push(&mut self, record: Vec<u8>) -> Pushed {
         self.pushed += 1;
-        let pushed = match self.when_full {
-            WhenFull::Drop => match self.records.try_send(record) {
+        let pushed = match (&self.records, self.when_full) {
+            (None, _) => Pushed::Gone,
+            (Some(records), WhenFull::Drop) => match records.try_send(record) {
                 Ok(()) => Pushed::Taken,
                 Err(TrySendError::Full(_)) => Pushed::Dropped,
                 Err(TrySendError::Disconnected(_)) => Pushed::Gone,
             },
-            WhenFull::Wait => match self.records.send(record) {
+            (Some(records), WhenFull::Wait) => match records.send(record) {
                 Ok(()) => Pushed::Taken,
                 Err(_) => Pushed::Gone,
             },
@@ -177,7 +182,7 @@ impl Tap {
 
     /// Records lost so far: no room, an error, or no reader any more.
     pub fn lost(&self) -> u64 {
-        if self.is_gone() {
+        if self.is_given_up || self.is_gone() {
             // Nothing that waited will be written.
             self.pushed.saturating_sub(self.written())
         } else {
@@ -193,17 +198,22 @@ impl Tap {
         news
     }
 
+    /// Takes no more records. What waits is written meanwhile, and then the tap is gone.
+    pub fn close(&mut self) {
+        self.records = None;
+    }
+
     /// Has what waits written, for as long as that takes or at most `limit`; how many records were
     /// lost, those included that are not written by then.
-    pub fn finish(self, limit: Option<Duration>) -> u64 {
-        drop(self.records);
+    pub fn finish(&mut self, limit: Option<Duration>) -> u64 {
+        self.close();
         // Nothing is ever received: it is the end either way, or not in time.
         let _ = match limit {
             Some(limit) => self.ended.recv_timeout(limit).is_err(),
             None => self.ended.recv().is_err(),
         };
-        let written = self.tally.written.load(Ordering::Relaxed);
-        self.pushed.saturating_sub(written)
+        self.is_given_up = true;
+        self.lost()
     }
 }
 

@@ -93,56 +93,6 @@ impl fmt::Display for Error {
     }
 }
 
-/// CRC-32 of IEEE 802.3, octet by octet.
-#[derive(Clone, Copy, Debug)]
-pub struct Crc(u32);
-
-const CRC_TABLE: [u32; 256] = crc_table();
-
-#[expect(clippy::indexing_slicing, reason = "n is less than 256")]
-const fn crc_table() -> [u32; 256] {
-    let mut table = [0; 256];
-    let mut n = 0_u32;
-    while n < 256 {
-        let (mut crc, mut bit) = (n, 0);
-        while bit < 8 {
-            crc = crc >> 1 ^ if crc & 1 == 1 { 0xedb8_8320 } else { 0 };
-            bit += 1;
-        }
-        table[n as usize] = crc;
-        n += 1;
-    }
-    table
-}
-
-impl Default for Crc {
-    fn default() -> Self {
-        Self(u32::MAX)
-    }
-}
-
-impl Crc {
-    /// Takes octets in.
-    #[expect(clippy::indexing_slicing, reason = "an octet is less than 256")]
-    pub fn update(&mut self, octets: &[u8]) {
-        for octet in octets {
-            let [low, ..] = self.0.to_le_bytes();
-            self.0 = self.0 >> 8 ^ CRC_TABLE[usize::from(low ^ octet)];
-        }
-    }
-
-    /// The checksum of what was taken in.
-    pub fn value(self) -> u32 {
-        !self.0
-    }
-
-    fn of(octets: &[u8]) -> u32 {
-        let mut crc = Self::default();
-        crc.update(octets);
-        crc.value()
-    }
-}
-
 /// A file's header.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Header {
@@ -166,7 +116,7 @@ impl Header {
         octets.extend(self.checksum.to_be_bytes());
         octets.extend(self.length.to_be_bytes());
         octets.extend(self.written.nanos().to_be_bytes());
-        octets.extend(Crc::of(&octets).to_be_bytes());
+        octets.extend(crc32fast::hash(&octets).to_be_bytes());
         octets.try_into().unwrap_or([0; HEADER_LEN])
     }
 
@@ -190,7 +140,7 @@ impl Header {
             return Err(Error::Header);
         };
         let covered = octets.get(..HEADER_LEN - 4).unwrap_or_default();
-        if flags & !CLEAN != 0 || own != Crc::of(covered) {
+        if flags & !CLEAN != 0 || own != crc32fast::hash(covered) {
             return Err(Error::Header);
         }
         Ok(Self {
@@ -396,7 +346,7 @@ pub fn parse(file: &[u8]) -> Result<(Header, Records<'_>), Error> {
             have: file.len() as u64,
         });
     }
-    if Crc::of(body) != header.checksum {
+    if crc32fast::hash(body) != header.checksum {
         return Err(Error::Checksum);
     }
     check(body).map_err(|offset| Error::Record(HEADER_LEN + offset))?;
@@ -437,7 +387,7 @@ fn check(body: &[u8]) -> Result<(), usize> {
 pub fn file(is_clean: bool, written: Wall, records: &[u8]) -> Vec<u8> {
     let header = Header {
         is_clean,
-        checksum: Crc::of(records),
+        checksum: crc32fast::hash(records),
         length: records.len() as u64,
         written,
     };

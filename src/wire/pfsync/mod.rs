@@ -520,15 +520,12 @@ fn decode_sections(
     let mut paused = None;
     while offset < len {
         match Section::at(dialect, packet, missing, offset) {
-            Ok(Some(section)) => {
-                let done = std::mem::take(&mut done);
-                let section = if done > 0 {
-                    section.after(done)
-                } else {
-                    section
-                };
+            Ok(Some(mut section)) => {
+                if done > 0 {
+                    section = section.after(done);
+                }
                 match section.messages(dialect, packet, missing, &mut errors, each) {
-                    Walked::Whole => offset = section.end(),
+                    Walked::Whole => (offset, done) = (section.end(), 0),
                     Walked::Cut => break,
                     Walked::Paused { messages } => {
                         paused = Some(Position::new(offset, done + messages));
