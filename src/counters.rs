@@ -162,6 +162,7 @@ counters! {
         direction: "flows passed over, of the other direction",
         ipv6: "IPv6 flows that NetFlow v5 cannot carry",
         clipped: "flows with more octets than can be split over v5 records",
+        crowded: "flows in domain 0 because there are too many creatorids",
         records: "records packed: sent, refused or held",
         records_sent: "records in datagrams sent",
         records_refused: "records in datagrams that could not be sent",

@@ -18,7 +18,7 @@ use crate::counters::{
     FlowCounters, InterfaceCounters, KeepCounters, PacketCounters, Reason, Reports,
     SolicitCounters, count,
 };
-use crate::export::{self, Interface, Order, Outbox, Transmit};
+use crate::export::{self, Domain, Interface, Order, Outbox, Transmit};
 use crate::flow::{Boot, End, Flow, Quality};
 use crate::output::{Output, Printer};
 use crate::solicit::{self, Solicitor};
@@ -403,8 +403,20 @@ impl Engine {
                     let domain = interface.settings().domain;
                     let session = interface.session_mut();
                     session.set_records(packed);
-                    session.set_sequence(domain, sequence);
+                    if let Domain::Number(domain) = domain {
+                        session.set_sequence(domain, sequence);
+                    }
                 }
+            }
+            if let kept::Record::Domain {
+                unit,
+                domain,
+                sequence,
+            } = record
+                && let Some(interface) = self.interface(unit)
+                && interface.settings().domain == Domain::Creatorid
+            {
+                interface.session_mut().set_sequence(domain, sequence);
             }
         }
         self.table.end_restore(restore);
@@ -426,12 +438,29 @@ impl Engine {
         export::stamp(outbox, interfaces, Order::Packed);
         for interface in interfaces {
             let session = interface.session();
+            let unit = interface.unit();
+            let sequence = match interface.settings().domain {
+                Domain::Number(domain) => session.sequence(domain),
+                Domain::Creatorid => 0,
+            };
+            let packed = session.records();
             kept::Record::Interface {
-                unit: interface.unit(),
-                packed: session.records(),
-                sequence: session.sequence(interface.settings().domain),
+                unit,
+                packed,
+                sequence,
             }
             .encode(out);
+            if interface.settings().domain != Domain::Creatorid {
+                continue;
+            }
+            for &(domain, sequence) in session.sequences() {
+                kept::Record::Domain {
+                    unit,
+                    domain,
+                    sequence,
+                }
+                .encode(out);
+            }
         }
         true
     }

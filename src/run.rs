@@ -65,6 +65,10 @@ fn checked_run(options: &Options) -> Result<ExitCode, String> {
 }
 
 fn print_config(config: &Config) -> Result<ExitCode, String> {
+    for warning in config.warnings() {
+        // The configuration is what was asked for.
+        let _ = writeln!(io::stderr(), "pflow: warning: {warning}");
+    }
     match write!(io::stdout(), "{config}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(format!("standard output: {error}"))
@@ -206,6 +210,7 @@ impl Outside {
         };
         let opened = outside.prepare(config)?;
         outside.commit(config, opened);
+        outside.warn_of(&config.warnings());
         Ok(outside)
     }
 
@@ -291,7 +296,17 @@ impl Outside {
         };
         let old = engine.config();
         check_fixed(old, &config)?;
-        self.configure(engine, now, config, None)
+        let warnings = config.warnings();
+        self.configure(engine, now, config, None)?;
+        self.warn_of(&warnings);
+        Ok(())
+    }
+
+    /// Logs what a configuration hardly means.
+    fn warn_of(&mut self, warnings: &[String]) {
+        for warning in warnings {
+            self.log.warn(&format!("warning: {warning}"));
+        }
     }
 
     fn log_notices(&mut self, engine: &mut Engine) {

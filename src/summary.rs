@@ -152,6 +152,7 @@ fn interfaces(engine: &Engine) -> impl Iterator<Item = String> + '_ {
                     | "clipped"
                     | "send_errors"
                     | "no_memory"
+                    | "crowded"
                     | "overtaken"
                     | "refused"
                     | "unreachable"

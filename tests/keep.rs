@@ -247,6 +247,26 @@ fn sequence_numbers_go_on() {
 }
 
 #[test]
+fn each_firewalls_sequence_goes_on_in_its_domain() {
+    let more = "pflow1 domain creatorid";
+    let frames = frames(CAPTURES[0]);
+    let mut first = Run::with(BOOT, 100_000, more);
+    first.start(frames[0].1);
+    first.hear(&frames);
+    let file = keep::file(true, first.now.wall, &first.keep());
+    let sequences = first.engine.interfaces()[1].session().sequences();
+    assert!(
+        sequences.iter().any(|(_, records)| *records > 100),
+        "{sequences:?}"
+    );
+    let mut second = Run::with(BOOT, 100_000, more);
+    second.restore(&file, first.now.wall);
+    second.start(first.now.wall);
+    let read_back = second.engine.interfaces()[1].session().sequences();
+    assert_eq!(read_back, sequences);
+}
+
+#[test]
 fn what_is_read_back_is_kept_the_same() {
     for (name, frames) in captures() {
         for cut in (1..frames.len()).step_by(17) {

@@ -121,3 +121,36 @@ fn pflowctl_shows_that_nobody_listens() {
     let status = pflow.good(&["pflow0"]);
     assert!(!status.contains("collector:"), "{status}");
 }
+
+/// Warnings of `pflow -n` for lines.
+fn warnings(lines: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pflow"));
+    command.args(["-n", "-f", "/dev/null"]);
+    for line in lines {
+        command.args(["-e", line]);
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn two_interfaces_that_a_collector_takes_for_one_are_worth_a_warning() {
+    let first = "pflow0 flowdst 192.0.2.1:9995";
+    let same = warnings(&[first, "pflow7 flowdst 192.0.2.1:9995"]);
+    let expected = "pflow: warning: pflow7: the same collector and engine as pflow0: \
+                    most collectors cannot tell them apart\n";
+    assert_eq!(same, expected);
+    for other in [
+        "pflow7 flowdst 192.0.2.1:9995 engine 42 43",
+        "pflow7 flowdst 192.0.2.1:9996",
+        "pflow7 flowdst 192.0.2.1:9995 pflowproto 10",
+        "pflow7 flowdst 192.0.2.1:9995 down",
+    ] {
+        assert_eq!(warnings(&[first, other]), "", "{other}");
+    }
+    let both = "flowdst 192.0.2.1:9995 pflowproto 10 domain creatorid";
+    let lines = [format!("pflow0 {both}"), format!("pflow1 {both}")];
+    let same = warnings(&[&lines[0], &lines[1]]);
+    assert!(same.contains("collector and domain as pflow0"), "{same}");
+}

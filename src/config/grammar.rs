@@ -6,7 +6,7 @@
 //! word       = "create" | "destroy" | "up" | "down" | "-flowsrc" | "-flowdst"
 //!            | ( "flowsrc" | "src" ) address[:port] | ( "flowdst" | "dst" ) address:port
 //!            | ( "pflowproto" | "proto" ) ( "5" | "10" ) | "mtu" n | "template" name
-//!            | "domain" n | "hold" n | "refresh" n | "active" n
+//!            | "domain" ( n | "creatorid" ) | "engine" n n | "hold" n | "refresh" n | "active" n
 //!            | "direction" ( "in" | "out" | "any" ) | "tap" file | "-tap"
 //!            | "rate" ( n | "none" ) | "-rate"
 //! program-word = "interface" name | "states" ( n | amount ) | "boottime" time | "timeout" name n
@@ -249,7 +249,7 @@ fn interface_words<'a>(
             parsed.push(bare.clone());
         } else if let Some(setting) = words::unset(name) {
             parsed.push(InterfaceWord::Set(setting));
-        } else if let Some(setting) = words::parse(name, words.next()) {
+        } else if let Some(setting) = words::parse(name, words) {
             let setting = setting.map_err(|problem| Error::new(name, problem))?;
             parsed.push(InterfaceWord::Set(setting));
         }

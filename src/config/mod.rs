@@ -22,7 +22,7 @@ pub use grammar::{
 pub(crate) use grammar::{lookup, parse_interface, unit_number};
 
 use crate::accounting::Counting;
-use crate::export::Settings;
+use crate::export::{Format, Settings};
 use crate::solicit;
 use crate::state::{IfName, Timeouts};
 use crate::table::Bound;
@@ -156,6 +156,29 @@ impl Solicit {
 }
 
 impl Config {
+    /// What is allowed and hardly meant.
+    pub fn warnings(&self) -> Vec<String> {
+        let interfaces = self.interfaces.iter();
+        let running: Vec<_> = interfaces
+            .filter(|(_, settings)| settings.running_to().is_some())
+            .collect();
+        let mut warnings = Vec::new();
+        for (number, (unit, settings)) in running.iter().enumerate() {
+            let mut before = running.iter().take(number);
+            if let Some((other, _)) = before.find(|(_, other)| is_one_exporter(settings, other)) {
+                let word = match settings.format {
+                    Format::NetFlow5 => "engine",
+                    Format::Ipfix => "domain",
+                };
+                warnings.push(format!(
+                    "pflow{unit}: the same collector and {word} as pflow{other}: \
+                     most collectors cannot tell them apart"
+                ));
+            }
+        }
+        warnings
+    }
+
     /// The index to export for `name`; 0 if none is set.
     #[inline(always)]
     pub fn ifindex(&self, name: IfName) -> u16 {
@@ -312,6 +335,21 @@ fn check(settings: &Settings) -> Result<(), Error> {
 /// What is wrong with it.
 pub fn boottime(text: &str) -> Result<Wall, String> {
     grammar::boottime(text)
+}
+
+/// Whether a collector takes two interfaces for one.
+fn is_one_exporter(one: &Settings, other: &Settings) -> bool {
+    let address = |settings: &Settings| settings.flowsrc.map(|source| source.address);
+    let is_one_source = match (address(one), address(other)) {
+        (Some(one), Some(other)) => one == other,
+        // The route's may be any.
+        _ => true,
+    };
+    let is_one_domain = match one.format {
+        Format::NetFlow5 => one.engine == other.engine,
+        Format::Ipfix => one.domain == other.domain,
+    };
+    one.flowdst == other.flowdst && one.format == other.format && is_one_source && is_one_domain
 }
 
 /// Parses the argument of -m.

@@ -136,8 +136,8 @@ user _pflow
 keep file /var/db/pflow/keep
 keep interval 5
 pflow0 create flowsrc 10.0.0.1:7 flowdst 10.0.0.2:1234 pflowproto 10 mtu 1400 template freebsd \
-domain 7 hold 5 refresh 600 active 1800 direction out rate 900 down
-pflow3 create flowsrc [::1] pflowproto 5 rate none
+domain 7 engine 1 255 hold 5 refresh 600 active 1800 direction out rate 900 down
+pflow3 create flowsrc [::1] pflowproto 10 domain creatorid rate none
 ";
         assert_eq!(config(text).to_string(), text);
     }
@@ -175,6 +175,8 @@ pflow3 create flowsrc [::1] pflowproto 5 rate none
                 .prop_map(|t| format!("template {t}")),
             (72u16..=2048).prop_map(|n| format!("mtu {n}")),
             (1u32..).prop_map(|n| format!("domain {n}")),
+            Just("domain creatorid".to_owned()),
+            any::<[u8; 2]>().prop_map(|[kind, id]| format!("engine {kind} {id}")),
             (1u32..=30).prop_map(|n| format!("hold {n}")),
             (0u32..=86400).prop_map(|n| format!("active {n}")),
             (1u32..=1_000_000).prop_map(|n| format!("rate {n}")),

@@ -9,7 +9,9 @@ use super::grammar::{
     MAX_ACTIVE, MAX_RATE, MAX_REFRESH, destination, file_name, number, one_of, source,
 };
 use super::show::Word;
-use crate::export::{Format, MAX_HOLD, MAX_MTU, MIN_MTU, Rate, Settings, Source, TemplateSet};
+use crate::export::{
+    Domain, Engine, Format, MAX_HOLD, MAX_MTU, MIN_MTU, Rate, Settings, Source, TemplateSet,
+};
 use crate::state::Direction;
 
 /// What values of a type look like.
@@ -25,6 +27,11 @@ trait Kind<T> {
         None
     }
 
+    /// How many words it is.
+    fn words(&self) -> usize {
+        1
+    }
+
     /// All there are, if they are few.
     fn values(&self) -> Vec<&'static str> {
         Vec::new()
@@ -38,6 +45,8 @@ pub enum Shown {
     Number(u64),
     /// A word.
     Word(String),
+    /// Words.
+    Words(String),
 }
 
 impl Display for Shown {
@@ -46,6 +55,7 @@ impl Display for Shown {
         match self {
             Self::Number(number) => number.fmt(f),
             Self::Word(word) => Word(word).fmt(f),
+            Self::Words(words) => words.fmt(f),
         }
     }
 }
@@ -130,6 +140,47 @@ impl Kind<Rate> for RateKind {
     }
 }
 
+/// `n` or `creatorid`.
+struct DomainKind;
+
+impl Kind<Domain> for DomainKind {
+    fn parse(&self, word: &str) -> Result<Domain, String> {
+        match word {
+            "creatorid" => Ok(Domain::Creatorid),
+            word => number(word, 1, u32::MAX)
+                .map(Domain::Number)
+                .map_err(|problem| format!("{problem}, or creatorid")),
+        }
+    }
+
+    fn show(&self, value: &Domain) -> Option<Shown> {
+        Some(match value {
+            Domain::Number(domain) => Shown::Number((*domain).into()),
+            Domain::Creatorid => Shown::Word("creatorid".to_owned()),
+        })
+    }
+}
+
+/// Type and id.
+struct EngineKind;
+
+impl Kind<Engine> for EngineKind {
+    fn parse(&self, words: &str) -> Result<Engine, String> {
+        match words.split(' ').collect::<Vec<_>>()[..] {
+            [kind, id] => Ok(Engine([number(kind, 0, u8::MAX)?, number(id, 0, u8::MAX)?])),
+            _ => Err("expected a type and an id".to_owned()),
+        }
+    }
+
+    fn show(&self, Engine([kind, id]): &Engine) -> Option<Shown> {
+        Some(Shown::Words(format!("{kind} {id}")))
+    }
+
+    fn words(&self) -> usize {
+        2
+    }
+}
+
 /// A setting of an interface: its words, and how its value is read and shown.
 struct Row {
     name: &'static str,
@@ -139,6 +190,8 @@ struct Row {
     unsets: Option<&'static str>,
     parse: fn(&str) -> Result<Setting, String>,
     unset: fn() -> Option<Setting>,
+    /// Words of its value.
+    words: fn() -> usize,
     values: fn() -> Vec<&'static str>,
     show: fn(&Settings) -> Option<Shown>,
     is_default: fn(&Settings) -> bool,
@@ -179,6 +232,7 @@ macro_rules! settings {
             unsets: optional!($($unsets)?),
             parse: |word| Kind::<$type>::parse(&$kind, word).map(Setting::$setting),
             unset: || Kind::<$type>::unset(&$kind).map(Setting::$setting),
+            words: || Kind::<$type>::words(&$kind),
             values: || Kind::<$type>::values(&$kind),
             show: |settings| Kind::<$type>::show(&$kind, &settings.$field),
             is_default: |settings| settings.$field == Settings::default().$field,
@@ -192,7 +246,8 @@ settings! {
     "pflowproto" | "proto" => Protocol, format: Format, OneOf(Format::VALUES);
     "mtu" => Mtu, mtu: u16, Number { least: MIN_MTU, most: MAX_MTU };
     "template" => Template, templates: TemplateSet, OneOf(TemplateSet::VALUES);
-    "domain" => Domain, domain: u32, Number { least: 1, most: u32::MAX };
+    "domain" => Domain, domain: Domain, DomainKind;
+    "engine" => Engine, engine: Engine, EngineKind;
     "hold" => Hold, hold: u32, Number { least: 1, most: MAX_HOLD };
     "refresh" => Refresh, refresh: u32, Number { least: 1, most: MAX_REFRESH };
     "active" => Active, active: u32, Number { least: 0, most: MAX_ACTIVE };
@@ -235,13 +290,20 @@ pub(super) fn unset(word: &str) -> Option<Setting> {
     (row.unset)()
 }
 
-/// Reads the value of `word`; `None` if it is no word that has one.
+/// Reads the value of `word` off `words`; `None` if it is no word that has one.
 ///
 /// # Errors
 /// What is wrong with the value.
-pub(super) fn parse(word: &str, value: Option<&str>) -> Option<Result<Setting, String>> {
+pub(super) fn parse<'a>(
+    word: &str,
+    words: &mut impl Iterator<Item = &'a str>,
+) -> Option<Result<Setting, String>> {
     let row = row(word)?;
-    Some(value.map_or(Err("no value".to_owned()), row.parse))
+    let value: Vec<&str> = words.take((row.words)()).collect();
+    Some(match value.is_empty() {
+        true => Err("no value".to_owned()),
+        false => (row.parse)(&value.join(" ")),
+    })
 }
 
 /// The values that a word for an interface can have, if they are few.

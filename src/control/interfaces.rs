@@ -132,7 +132,7 @@ fn json(interface: &Interface, out: &mut Vec<u8>) {
         let name = if name == "mtu" { "requestedMtu" } else { name };
         match value {
             Shown::Number(number) => object.number(name, number),
-            Shown::Word(word) => object.string(name, word),
+            Shown::Word(word) | Shown::Words(word) => object.string(name, word),
         }
     }
     if let Some(problem) = interface.session().state().problem() {
@@ -198,6 +198,7 @@ mod tests {
         ("mtu", "1400"),
         ("template", "freebsd"),
         ("domain", "7"),
+        ("engine", "3 4"),
         ("hold", "8"),
         ("refresh", "600"),
         ("active", "90"),

@@ -1,8 +1,9 @@
 //! The encoder of an interface: flows in, messages without numbers out.
 
+use super::by_creator::ByCreator;
 use super::netflow5::NetFlow5;
 use super::outbox::To;
-use super::{Format, Ipfix, Settings};
+use super::{Domain, Format, Ipfix, Settings};
 use crate::time::{Now, Uptime};
 
 /// What packing a flow came to.
@@ -21,14 +22,17 @@ pub(super) enum Encoder {
     NetFlow5(NetFlow5),
     /// IPFIX.
     Ipfix(Ipfix),
+    /// IPFIX, with a domain for each firewall.
+    ByCreator(ByCreator),
 }
 
 impl Encoder {
     /// The one that `settings` ask for. It holds nothing.
     pub(super) fn new(settings: &Settings) -> Self {
-        match settings.format {
-            Format::NetFlow5 => Self::NetFlow5(NetFlow5::new(settings)),
-            Format::Ipfix => Self::Ipfix(Ipfix::new(settings.domain)),
+        match (settings.format, settings.domain) {
+            (Format::NetFlow5, _) => Self::NetFlow5(NetFlow5::new(settings)),
+            (Format::Ipfix, Domain::Number(domain)) => Self::Ipfix(Ipfix::new(domain)),
+            (Format::Ipfix, Domain::Creatorid) => Self::ByCreator(ByCreator::default()),
         }
     }
 
@@ -45,6 +49,10 @@ impl Encoder {
         match self {
             Self::NetFlow5(netflow5) => netflow5.poll_timeout(),
             Self::Ipfix(ipfix) => ipfix.poll_timeout(),
+            Self::ByCreator(all) => {
+                let due = all.iter().map(Ipfix::poll_timeout);
+                due.fold(None, Uptime::earliest)
+            }
         }
     }
 
@@ -53,6 +61,11 @@ impl Encoder {
         match self {
             Self::NetFlow5(netflow5) => netflow5.handle_timeout(now, to),
             Self::Ipfix(ipfix) => ipfix.handle_timeout(now, settings, to),
+            Self::ByCreator(all) => {
+                for ipfix in all.iter_mut() {
+                    ipfix.handle_timeout(now, settings, to);
+                }
+            }
         }
     }
 
@@ -61,6 +74,11 @@ impl Encoder {
         match self {
             Self::NetFlow5(netflow5) => netflow5.flush(now, to),
             Self::Ipfix(ipfix) => ipfix.flush(now, settings, to),
+            Self::ByCreator(all) => {
+                for ipfix in all.iter_mut() {
+                    ipfix.flush(now, settings, to);
+                }
+            }
         }
     }
 
@@ -69,6 +87,7 @@ impl Encoder {
         match self {
             Self::NetFlow5(netflow5) => netflow5.held(),
             Self::Ipfix(ipfix) => ipfix.held(),
+            Self::ByCreator(all) => all.iter().map(Ipfix::held).sum(),
         }
     }
 }

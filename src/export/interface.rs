@@ -98,7 +98,7 @@ impl Interface {
         self.session.set_state(State::Up);
         if self.is_running && self.settings.format == Format::Ipfix {
             let to = &mut To::new(self.unit, outbox);
-            self.counters.templates += self.session.send_templates(now, &self.settings, to);
+            self.counters.templates += self.session.begin_templates(now, &self.settings, to);
         }
     }
 
@@ -127,6 +127,7 @@ impl Interface {
             unit,
             settings,
             encoder,
+            session,
             counters,
             ..
         } = self;
@@ -138,6 +139,14 @@ impl Interface {
             }
             Encoder::NetFlow5(netflow5) => netflow5.push(now, settings, flow, ifindex, to),
             Encoder::Ipfix(ipfix) => ipfix.push(now, settings, flow, ifindex, to),
+            Encoder::ByCreator(all) => {
+                let chosen = all.choose(flow.id.creatorid);
+                if chosen.is_new {
+                    counters.templates += session.tell(now, settings, chosen.domain, to);
+                }
+                counters.crowded += u64::from(chosen.is_crowded);
+                chosen.encoder.push(now, settings, flow, ifindex, to)
+            }
         };
         let Packed {
             records,
@@ -208,7 +217,7 @@ pub fn transmit(outbox: &mut Outbox, interfaces: &mut [Interface], order: Order)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::export::TemplateSet;
+    use crate::export::{Domain, Engine, TemplateSet};
     use crate::flow::{Boot, End, Quality, Times, Tuple};
     use crate::state::{Address, Direction, IfName, StateId};
     use crate::time::Wall;
@@ -344,6 +353,53 @@ mod tests {
             .collect();
         assert_eq!(sets, [2, 256, 258, 2, 2]);
         assert_eq!(sequences, [0, 0, 4, 6, 6]);
+    }
+
+    #[test]
+    fn each_firewall_has_a_domain_with_templates_and_a_sequence_of_its_own() {
+        let (mut interface, mut outbox) = running(Format::Ipfix);
+        sent(&mut interface, &mut outbox);
+        let domain = Domain::Creatorid;
+        let settings = Settings {
+            domain,
+            ..interface.settings().clone()
+        };
+        interface.configure(now(11), settings, &mut outbox);
+        let mut of = flow(Af::Inet);
+        for creatorid in [7, 9, 7] {
+            of.id.creatorid = creatorid;
+            interface.offer(now(15), &of, 0, &mut outbox);
+            interface.flush(now(15), &mut outbox);
+        }
+        interface.handle_timeout(now(41), &mut outbox);
+        let told: Vec<_> = sent(&mut interface, &mut outbox)
+            .iter()
+            .map(|message| (message[17], u32_at(message, 12), u32_at(message, 8)))
+            .collect();
+        // Templates are set 2, and told anew after 30 seconds.
+        let data = [(2, 7, 0), (0, 7, 0), (2, 9, 0), (0, 9, 0), (0, 7, 2)];
+        assert_eq!(told[..5], data);
+        assert_eq!(told[5..], [(2, 7, 4), (2, 9, 2)]);
+        assert_eq!(interface.session().sequences(), [(7, 4), (9, 2), (42, 0)]);
+    }
+
+    #[test]
+    fn a_v5_header_has_the_engine_that_is_set() {
+        let (mut interface, mut outbox) = running(Format::NetFlow5);
+        interface.offer(now(15), &flow(Af::Inet), 0, &mut outbox);
+        let engine = Engine([1, 255]);
+        let settings = Settings {
+            engine,
+            ..interface.settings().clone()
+        };
+        interface.configure(now(16), settings, &mut outbox);
+        interface.offer(now(17), &flow(Af::Inet), 0, &mut outbox);
+        interface.flush(now(17), &mut outbox);
+        let engines: Vec<_> = sent(&mut interface, &mut outbox)
+            .iter()
+            .map(|datagram| [datagram[20], datagram[21]])
+            .collect();
+        assert_eq!(engines, [[42, 42], [1, 255]]);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! Nothing here reads a clock or touches a socket. Whether sending works is not an encoder's
 //! business.
 
+mod by_creator;
 mod encoder;
 mod interface;
 mod ipfix;
@@ -22,7 +23,7 @@ use ipfix::Ipfix;
 pub use ipfix::TemplateSet;
 pub use outbox::{Order, Outbox, Transmit};
 pub use session::{Session, State};
-pub use settings::{MAX_HOLD, MAX_MTU, MIN_MTU, Rate, Settings, Source};
+pub use settings::{Domain, Engine, MAX_HOLD, MAX_MTU, MIN_MTU, Rate, Settings, Source};
 
 use crate::wire;
 

@@ -28,6 +28,8 @@ pub(super) struct NetFlow5 {
     /// Octets it has when it is full.
     full_len: usize,
     deadline: Option<Uptime>,
+    /// Type and id of the engine.
+    engine: [u8; 2],
     /// Records that flows may still be split into in this turn.
     pieces: u64,
 }
@@ -70,6 +72,7 @@ impl NetFlow5 {
             len: wire::HEADER_LEN,
             full_len: wire::HEADER_LEN + Self::records_per_datagram(settings) * wire::RECORD_LEN,
             deadline: None,
+            engine: settings.engine.0,
             pieces: MAX_PIECES,
         }
     }
@@ -194,7 +197,8 @@ impl NetFlow5 {
         }
         let records = u16::try_from(self.held()).unwrap_or(u16::MAX);
         let datagram = self.buffer.get(..self.len).unwrap_or_default();
-        to.push(Header::NetFlow5, now, records, datagram);
+        let engine = self.engine;
+        to.push(Header::NetFlow5 { engine }, now, records, datagram);
         self.len = wire::HEADER_LEN;
         self.deadline = None;
     }

@@ -19,7 +19,10 @@ const USUAL_OCTETS: usize = 1 << 20;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Header {
     /// NetFlow version 5.
-    NetFlow5,
+    NetFlow5 {
+        /// Type and id of the engine.
+        engine: [u8; 2],
+    },
     /// IPFIX.
     Ipfix {
         /// Observation domain.
@@ -64,7 +67,7 @@ impl Message {
     /// Whether messages like it may change places: the datagrams of NetFlow v5 are of one length
     /// anyhow.
     fn is_movable(&self) -> bool {
-        self.records > 0 && self.header != Header::NetFlow5
+        self.records > 0 && !matches!(self.header, Header::NetFlow5 { .. })
     }
 }
 
@@ -234,6 +237,7 @@ mod tests {
     use crate::time::Wall;
 
     const DATA: Header = Header::Ipfix { domain: 42 };
+    const V5: Header = Header::NetFlow5 { engine: [42; 2] };
 
     fn now() -> Now {
         Now::with_boot(Wall::new(2, 0), Wall::new(1, 0))
@@ -291,7 +295,7 @@ mod tests {
         let mut outbox = Outbox::default();
         for len in [54, 66, 78, 54] {
             To::new(1, &mut outbox).push(DATA, now(), 22, &vec![0; len]);
-            To::new(9, &mut outbox).push(Header::NetFlow5, now(), 22, &vec![0; len]);
+            To::new(9, &mut outbox).push(V5, now(), 22, &vec![0; len]);
         }
         let transmit = numbered(outbox, Order::ByLength);
         assert_eq!(sent(&transmit, 1), [(78, 0), (66, 1), (54, 2), (54, 3)]);

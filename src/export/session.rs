@@ -13,7 +13,7 @@
 use std::time::Duration;
 
 use super::outbox::{Header, Message, To};
-use super::settings::Settings;
+use super::settings::{Domain, Settings};
 use crate::time::{Now, Uptime};
 use crate::wire::{ipfix, netflow5};
 
@@ -47,6 +47,8 @@ pub struct Session {
     records: u32,
     /// IPFIX data records by observation domain, in the domains' order.
     domains: Vec<(u32, u32)>,
+    /// Domains whose templates it is told.
+    told: Vec<u32>,
     /// When templates are due; `None` while nothing is to be sent.
     templates_due: Option<Uptime>,
     state: State,
@@ -72,6 +74,11 @@ impl Session {
         let place = self.domains.binary_search_by_key(&domain, |(of, _)| *of);
         let found = place.ok().and_then(|place| self.domains.get(place));
         found.map_or(0, |(_, sequence)| *sequence)
+    }
+
+    /// IPFIX data records by observation domain.
+    pub fn sequences(&self) -> &[(u32, u32)] {
+        &self.domains
     }
 
     /// Goes on from a number of data records.
@@ -100,8 +107,8 @@ impl Session {
         let number = self.records;
         self.records = number.wrapping_add(records.into());
         match message.header() {
-            Header::NetFlow5 => {
-                let header = netflow5_header(message.at(), records, number);
+            Header::NetFlow5 { engine } => {
+                let header = netflow5_header(message.at(), records, number, engine);
                 if let Some(front) = octets.first_chunk_mut() {
                     *front = header.octets();
                 }
@@ -122,19 +129,52 @@ impl Session {
         }
     }
 
-    /// Sends the templates and takes the next time for them from now; messages made.
-    pub(super) fn send_templates(&mut self, now: Now, settings: &Settings, to: &mut To<'_>) -> u64 {
-        let mut message = vec![0; ipfix::HEADER_LEN];
-        message.extend(ipfix::template_set(settings.templates.templates()));
-        let domain = settings.domain;
-        to.push(Header::Ipfix { domain }, now, 0, &message);
-        // At the end of the scale there is no later.
-        self.templates_due =
-            Some(now.uptime.after(settings.refresh())).filter(|due| *due > now.uptime);
+    /// Begins to send templates, of the one domain there is or of those that are told later;
+    /// messages made.
+    pub(super) fn begin_templates(
+        &mut self,
+        now: Now,
+        settings: &Settings,
+        to: &mut To<'_>,
+    ) -> u64 {
+        self.told = match settings.domain {
+            Domain::Number(domain) => vec![domain],
+            Domain::Creatorid => Vec::new(),
+        };
+        self.send_templates(now, settings, to)
+    }
+
+    /// Sends the templates of one more domain; messages made.
+    pub(super) fn tell(
+        &mut self,
+        now: Now,
+        settings: &Settings,
+        domain: u32,
+        to: &mut To<'_>,
+    ) -> u64 {
+        self.told.push(domain);
+        to.push(
+            Header::Ipfix { domain },
+            now,
+            0,
+            &template_message(settings),
+        );
         1
     }
 
-    /// No templates until [`Self::send_templates`] is called again.
+    /// Sends the templates and takes the next time for them from now; messages made.
+    fn send_templates(&mut self, now: Now, settings: &Settings, to: &mut To<'_>) -> u64 {
+        let message = template_message(settings);
+        for domain in &self.told {
+            to.push(Header::Ipfix { domain: *domain }, now, 0, &message);
+        }
+        // At the end of the scale there is no later.
+        self.templates_due =
+            Some(now.uptime.after(settings.refresh())).filter(|due| *due > now.uptime);
+        self.told.len() as u64
+    }
+
+    /// No templates until [`Self::begin_templates`] is called again.
     pub(super) fn stop_templates(&mut self) {
         self.templates_due = None;
     }
@@ -168,13 +208,21 @@ impl Session {
     }
 }
 
-fn netflow5_header(at: Now, count: u16, flow_sequence: u32) -> netflow5::Header {
+/// The templates, with room for the header.
+fn template_message(settings: &Settings) -> Vec<u8> {
+    let mut message = vec![0; ipfix::HEADER_LEN];
+    message.extend(ipfix::template_set(settings.templates.templates()));
+    message
+}
+
+fn netflow5_header(at: Now, count: u16, flow_sequence: u32, engine: [u8; 2]) -> netflow5::Header {
     netflow5::Header {
         count,
         sys_uptime: netflow5::millis_mod_32(at.uptime.secs()),
         unix_secs: seconds_32(at),
         unix_nsecs: at.wall.subsec_nanos(),
         flow_sequence,
+        engine,
     }
 }
 

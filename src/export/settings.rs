@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Format, TemplateSet};
 use crate::state::Direction;
+use crate::wire::netflow5::ENGINE;
 
 /// Least `mtu` (PFLOW_MINMTU): a v5 header and one record.
 pub const MIN_MTU: u16 = 72;
@@ -46,10 +47,32 @@ pub enum Rate {
 }
 
 impl Rate {
-    /// What a replay sends unless it is told: nfcapd takes it without loss into the receive buffer
-    /// of 212 kB that Debian gives it, while its processor has other work.
-    pub const USUAL: u32 = 5000;
+    /// What a replay sends unless it is told. The receive buffer of 212 kB that Debian gives nfcapd
+    /// holds 92 full datagrams: nfcapd may be kept from reading for 23 ms.
+    pub const USUAL: u32 = 4000;
 }
+
+/// IPFIX's observation domain.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Domain {
+    /// One for all that an interface exports.
+    Number(u32),
+    /// One for each firewall, of its creatorid.
+    Creatorid,
+}
+
+impl fmt::Display for Domain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Creatorid => f.write_str("creatorid"),
+        }
+    }
+}
+
+/// Type and id of a NetFlow v5 engine.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Engine(pub [u8; 2]);
 
 /// What an interface is set to.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -65,7 +88,9 @@ pub struct Settings {
     /// `template`.
     pub templates: TemplateSet,
     /// `domain`.
-    pub domain: u32,
+    pub domain: Domain,
+    /// `engine`.
+    pub engine: Engine,
     /// `hold`, seconds.
     pub hold: u32,
     /// `refresh`, seconds.
@@ -91,7 +116,8 @@ impl Default for Settings {
             format: Format::NetFlow5,
             mtu: 1500,
             templates: TemplateSet::OpenBsd,
-            domain: 42,
+            domain: Domain::Number(42),
+            engine: Engine([ENGINE; 2]),
             hold: MAX_HOLD,
             refresh: 30,
             active: 0,

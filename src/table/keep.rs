@@ -329,7 +329,7 @@ impl Table {
                 self.departed
                     .dropped(identity, creation, (*exported).into());
             }
-            wire::Record::Interface { .. } => {}
+            wire::Record::Interface { .. } | wire::Record::Domain { .. } => {}
         }
     }
 

@@ -138,12 +138,17 @@ impl Put<'_> {
                 unit,
                 packed,
                 sequence,
-            } => self.octets(
-                [*unit, *packed, *sequence]
-                    .into_iter()
-                    .flat_map(u32::to_be_bytes),
-            ),
+            } => self.u32s([*unit, *packed, *sequence]),
+            Record::Domain {
+                unit,
+                domain,
+                sequence,
+            } => self.u32s([*unit, *domain, *sequence]),
         }
+    }
+
+    fn u32s(&mut self, fields: [u32; 3]) {
+        self.octets(fields.into_iter().flat_map(u32::to_be_bytes));
     }
 }
 
@@ -343,6 +348,11 @@ impl Get<'_> {
             7 => Record::Interface {
                 unit: self.u32()?,
                 packed: self.u32()?,
+                sequence: self.u32()?,
+            },
+            8 => Record::Domain {
+                unit: self.u32()?,
+                domain: self.u32()?,
                 sequence: self.u32()?,
             },
             _ => return None,

@@ -15,6 +15,7 @@
 //! 5 deleted     a state that ended a moment ago, as the table remembers it: set and tag
 //! 6 dropped     a state of our own ending, and what was exported of it
 //! 7 interface   N of pflowN | records packed | IPFIX sequence
+//! 8 domain      N of pflowN | observation domain | its sequence, where an interface has many
 //! ```
 //! All numbers are big-endian, all times nanoseconds since 1970 as a signed number, CRC-32 is IEEE
 //! 802.3's. Each record has the one length that its kind says; a state has one of two. The flag,
@@ -278,6 +279,11 @@ pub enum Record {
         packed: u32,
         sequence: u32,
     },
+    Domain {
+        unit: u32,
+        domain: u32,
+        sequence: u32,
+    },
 }
 
 /// Senders of shares from here on are the table's own and stand for nobody.
@@ -293,6 +299,7 @@ impl Record {
             Self::Deleted { .. } => 5,
             Self::Dropped { .. } => 6,
             Self::Interface { .. } => 7,
+            Self::Domain { .. } => 8,
         }
     }
 
