@@ -9,7 +9,7 @@ is not on the wire: their packets after the last of at most six UPD_C are told b
 comes when they are due already (expire 0). Those may end earlier than the kernel says, never later. For GOLDEN/live:
 check_flows.py of ../tools must be content, what is marked exact must be, and what is only listened to must come near
 the truth. For GOLDEN/dialects: every message against the truth beside it. For GOLDEN/malformed: each of the 420 packets a file is read whole
-or counted under one reason. For GOLDEN/kernel: every flow marked exact against the one that a running kernel
+or counted under one reason. For GOLDEN/reports: the files are those that tests/reports.rs checks. For GOLDEN/kernel: every flow marked exact against the one that a running kernel
 exported of the same state. Two replays must give the same datagrams. pflow_decode.py must find no fault.
 """
 import collections, gzip, ipaddress, json, os, socket, struct, subprocess, sys, tempfile, threading
@@ -408,6 +408,16 @@ def dialects():
             verdict('dialects/%s flows' % name, sorted(text.splitlines()) != flows.setdefault(dialect, sorted(text.splitlines())) and 'differ from another framing')
 
 
+def reports():
+    """tests/reports.rs checks the same files."""
+    copies = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../testdata/reports')
+    for name in sorted(os.listdir(GOLDEN + '/reports')):
+        if name.endswith('.pcap'):
+            copy = os.path.join(copies, name)
+            same = os.path.exists(copy) and open(copy, 'rb').read() == open(GOLDEN + '/reports/' + name, 'rb').read()
+            verdict('reports/' + name, not same and 'testdata/reports has another, or none')
+
+
 states()
 forms()
 dialects()
@@ -415,6 +425,8 @@ live()
 passive()
 active()
 malformed()
+if os.path.isdir(GOLDEN + '/reports'):
+    reports()
 if os.path.isdir(GOLDEN + '/kernel'):
     kernel()
 print('golden: %d passed, %d failed' % (passed, failed))

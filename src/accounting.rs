@@ -281,10 +281,10 @@ impl Position {
         if forward <= 1 {
             marks |= Self::BEFORE_SYN;
         }
-        if has_finished(src) || src.state() == TIME_WAIT {
+        if has_finished(src) || src.tcp_state() == TIME_WAIT {
             marks |= Self::CLOSED;
         }
-        if has_finished(dst) || dst.state() == TIME_WAIT {
+        if has_finished(dst) || dst.tcp_state() == TIME_WAIT {
             marks |= Self::CLOSED << 1;
         }
         Self {
@@ -364,7 +364,7 @@ impl Position {
             (sent.control, sent.options) = (1, SYN_OPTIONS);
         } else if lo == 0 {
             // A connection refused: one packet, whose sequence number is 0.
-            if peer.state() == TIME_WAIT && is_open {
+            if peer.tcp_state() == TIME_WAIT && is_open {
                 self.marks |= closed;
                 sent.refusals = 1;
             }
@@ -395,17 +395,17 @@ fn is_expected(step: u32, expected: u64) -> bool {
 
 /// Whether a peer's end of the connection is closed, by a FIN that is in its `seqlo`.
 fn has_finished(peer: Peer<'_>) -> bool {
-    (CLOSING..=FIN_WAIT_2).contains(&peer.state())
+    (CLOSING..=FIN_WAIT_2).contains(&peer.tcp_state())
 }
 
 /// Whether pf itself speaks for this peer (synproxy).
 fn is_proxied(peer: Peer<'_>) -> bool {
-    peer.state() >= PROXY_SRC
+    peer.tcp_state() >= PROXY_SRC
 }
 
 /// Whether a peer did something of which there is no sequence number: the state is not tracked.
 fn is_unheard_of(peer: Peer<'_>) -> bool {
-    peer.seqlo() == 0 && (SYN_SENT..TIME_WAIT).contains(&peer.state())
+    peer.seqlo() == 0 && (SYN_SENT..TIME_WAIT).contains(&peer.tcp_state())
 }
 
 /// Whether each peer may send as far as it does: `seqhi` is the other's window beyond what that

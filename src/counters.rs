@@ -71,6 +71,8 @@ counters! {
         shares_refused: "counters of further senders of a state and estimates, left out for a bound",
         senders_refused: "senders beyond the bound, counted as one",
         names_refused: "interface names beyond the bound, forgotten",
+        host_ids_shared: "host ids that two firewalls use, their states told apart by sender",
+        host_ids_refused: "states with the id of another firewall's, beyond the bound not told apart",
         restored: "states read back from the keep file",
         not_restored: "states in the keep file for which there was no room",
         unconfirmed: "states read back after a crash and not heard of again, dropped",
@@ -150,6 +152,125 @@ impl FlowCounters {
     /// Flows that are no interface's to export.
     pub fn left_out(&self) -> u64 {
         self.unflagged + self.direction + self.empty
+    }
+}
+
+/// Protocols whose flows are counted apart, by quality, and the IP protocol numbers of each. The last
+/// has all others.
+const PROTOCOLS: [(&str, &[u8]); 5] = [
+    ("tcp", &[6]),
+    ("udp", &[17]),
+    ("icmp", &[1, 58]),
+    ("sctp", &[132]),
+    ("other", &[]),
+];
+
+/// The place in [`PROTOCOLS`] of each IP protocol.
+const PLACES: [u8; 256] = places();
+
+#[expect(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "places and numbers are below the lengths of their tables"
+)]
+const fn places() -> [u8; 256] {
+    let mut places = [PROTOCOLS.len() as u8 - 1; 256];
+    let mut place = 0;
+    while place < PROTOCOLS.len() {
+        let mut n = 0;
+        while n < PROTOCOLS[place].1.len() {
+            places[PROTOCOLS[place].1[n] as usize] = place as u8;
+            n += 1;
+        }
+        place += 1;
+    }
+    places
+}
+
+/// What flows' counters can be worth, in the order of [`QualityCounters`].
+pub const QUALITIES: usize = 3;
+
+counters! {
+    /// Flows of one protocol by what their counters are worth.
+    QualityCounters {
+        exact: "flows as their firewalls counted them",
+        exact_octets: "octets in those",
+        estimated: "flows of which a part is estimated",
+        estimated_octets: "octets in those",
+        partial: "flows known to be short",
+        partial_octets: "octets in those",
+    }
+}
+
+/// Flows and their octets.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Tally {
+    /// Flows.
+    pub flows: u64,
+    /// Octets in them.
+    pub octets: u64,
+}
+
+/// Flows by protocol and quality. It is all that is counted of each flow's worth: what there is of a
+/// protocol, of a quality and of all is its sums.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct ProtocolCounters([[Tally; QUALITIES]; PROTOCOLS.len()]);
+
+impl ProtocolCounters {
+    /// Counts a flow of IP protocol `proto`, of the quality with this number and of so many octets.
+    #[inline(always)]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "there are counters for every place, and a quality is less than their number"
+    )]
+    pub fn add(&mut self, proto: u8, quality: usize, octets: u64) {
+        let tally = &mut self.0[usize::from(PLACES[usize::from(proto)])][quality % QUALITIES];
+        count(&mut tally.flows, 1);
+        tally.octets = tally.octets.saturating_add(octets);
+    }
+
+    /// The name of each protocol and its counters.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, QualityCounters)> {
+        let counters = self.0.iter().map(QualityCounters::from);
+        PROTOCOLS.iter().map(|(name, _)| *name).zip(counters)
+    }
+
+    /// Those of all protocols together.
+    pub fn all(&self) -> QualityCounters {
+        let mut all = [Tally::default(); QUALITIES];
+        for protocol in &self.0 {
+            for (all, tally) in all.iter_mut().zip(protocol) {
+                all.flows += tally.flows;
+                all.octets = all.octets.saturating_add(tally.octets);
+            }
+        }
+        QualityCounters::from(&all)
+    }
+}
+
+impl From<&[Tally; QUALITIES]> for QualityCounters {
+    fn from([exact, estimated, partial]: &[Tally; QUALITIES]) -> Self {
+        Self {
+            exact: exact.flows,
+            exact_octets: exact.octets,
+            estimated: estimated.flows,
+            estimated_octets: estimated.octets,
+            partial: partial.flows,
+            partial_octets: partial.octets,
+        }
+    }
+}
+
+impl QualityCounters {
+    /// Flows of every quality.
+    pub fn flows(&self) -> u64 {
+        self.exact + self.estimated + self.partial
+    }
+
+    /// Octets in them.
+    pub fn octets(&self) -> u64 {
+        let both = self.exact_octets.saturating_add(self.estimated_octets);
+        both.saturating_add(self.partial_octets)
     }
 }
 
@@ -392,6 +513,32 @@ mod tests {
         assert_eq!(Reason::from(Error::Cut { missing: 1 }).name(), "cut");
         assert_eq!(Reason::from(Skip::Truncated).name(), "short_frame");
         assert_eq!(Reason::from(Error::Header { have: 1 }).name(), "bad_header");
+    }
+
+    #[test]
+    fn each_protocol_has_its_flows() {
+        let mut counters = ProtocolCounters::default();
+        for proto in 0..=255 {
+            counters.add(proto, 0, 10);
+        }
+        counters.add(17, 2, 5);
+        assert_eq!(
+            (counters.all().exact, counters.all().partial_octets),
+            (256, 5)
+        );
+        assert_eq!(
+            (counters.all().flows(), counters.all().octets()),
+            (257, 2565)
+        );
+        let flows: Vec<_> = counters.iter().map(|(name, of)| (name, of.exact)).collect();
+        let expected = [
+            ("tcp", 1),
+            ("udp", 1),
+            ("icmp", 2),
+            ("sctp", 1),
+            ("other", 251),
+        ];
+        assert_eq!(flows, expected);
     }
 
     #[test]

@@ -15,11 +15,11 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::counters::{
-    FlowCounters, InterfaceCounters, KeepCounters, PacketCounters, Reason, Reports,
-    SolicitCounters, count,
+    FlowCounters, InterfaceCounters, KeepCounters, PacketCounters, ProtocolCounters, Reason,
+    Reports, SolicitCounters, count,
 };
 use crate::export::{self, Domain, Interface, Order, Outbox, Transmit};
-use crate::flow::{Boot, End, Flow, Quality};
+use crate::flow::{Boot, End, Flow};
 use crate::output::{Output, Printer};
 use crate::solicit::{self, Solicitor};
 use crate::state::{Direction, StateId};
@@ -98,7 +98,10 @@ struct Exporter {
     interfaces: Vec<Interface>,
     outbox: Outbox,
     printer: Printer,
+    /// Records, and flows left out. Those exported are counted below.
     counters: FlowCounters,
+    /// Flows exported by protocol and quality.
+    protocols: ProtocolCounters,
     /// What interfaces that are gone counted.
     gone: InterfaceCounters,
     /// Interfaces that exported parts of the flow that comes next, and the rest of it just now.
@@ -187,9 +190,8 @@ impl Exporter {
         }
         let [octets, octets_back] = flow.octets;
         let all_octets = octets.saturating_add(octets_back);
-        note_quality(counters, flow.quality, all_octets);
-        count(&mut counters.exported, 1);
-        counters.octets = counters.octets.saturating_add(all_octets);
+        let quality = flow.quality as usize;
+        self.protocols.add(flow.tuple.proto, quality, all_octets);
         // A record for each direction with octets, of which one has some.
         let is_both = octets > 0 && octets_back > 0;
         count(&mut counters.records, 1 + u64::from(is_both));
@@ -256,6 +258,27 @@ impl Reception<'_> {
         self.end(action);
         self.run.0 = creatorid;
     }
+
+    /// Takes in a message about the states of a creator that are kept by sender; false if it is of
+    /// another.
+    #[cold]
+    #[inline(never)]
+    fn take_by_sender(&mut self, dialect: Dialect, message: &Message<'_>) -> bool {
+        let creatorid = message.creatorid();
+        if !creatorid.is_some_and(|creatorid| self.table.is_by_sender(creatorid)) {
+            return false;
+        }
+        self.begin_run(creatorid, message.action());
+        self.run.1 = 1;
+        // No run: the next one comes here, too.
+        self.begin_run(None, message.action());
+        let exporter = &mut *self.exporter;
+        let printer = &mut exporter.printer;
+        printer.message(self.stamp, self.number, self.source, dialect, message);
+        let done = &mut |now, flow: &Flow| exporter.flow(now, flow);
+        self.table.apply_by_sender(&self.arrival, message, done);
+        true
+    }
 }
 
 impl Listener for Reception<'_> {
@@ -267,6 +290,9 @@ impl Listener for Reception<'_> {
     #[inline(always)]
     fn begin(&mut self, dialect: Dialect) -> bool {
         self.arrival.dialect = dialect;
+        if self.table.tells_senders_apart() {
+            self.run.0 = None;
+        }
         self.table.is_large()
     }
 
@@ -280,6 +306,9 @@ impl Listener for Reception<'_> {
     fn message(&mut self, dialect: Dialect, message: Message<'_>) {
         let creatorid = message.creatorid();
         if creatorid != self.run.0 {
+            if self.table.tells_senders_apart() && self.take_by_sender(dialect, &message) {
+                return;
+            }
             self.begin_run(creatorid, message.action());
         }
         count(&mut self.run.1, 1);
@@ -309,17 +338,6 @@ impl Listener for Reception<'_> {
     }
 }
 
-/// Counts a flow of so many octets by what its counters are worth.
-fn note_quality(counters: &mut FlowCounters, quality: Quality, octets: u64) {
-    let (flows, sum) = match quality {
-        Quality::Exact => (&mut counters.exact, &mut counters.exact_octets),
-        Quality::Estimated => (&mut counters.estimated, &mut counters.estimated_octets),
-        Quality::Partial => (&mut counters.partial, &mut counters.partial_octets),
-    };
-    count(flows, 1);
-    *sum = sum.saturating_add(octets);
-}
-
 impl Engine {
     /// An engine for `config`; [`Self::start`] comes next.
     pub fn new(settings: Settings, config: Config) -> Self {
@@ -346,6 +364,7 @@ impl Engine {
                 outbox: Outbox::default(),
                 printer: Printer::new(settings.output),
                 counters: FlowCounters::default(),
+                protocols: ProtocolCounters::default(),
                 gone: InterfaceCounters::default(),
                 served: Vec::new(),
             },
@@ -708,9 +727,24 @@ impl Engine {
             let sender = record.sender;
             self.notice(format!("pfsync from {sender}: {error}"));
         }
+        if self.table.tells_senders_apart() {
+            self.log_shared_host_ids();
+        }
         if let Some(solicitor) = &mut self.solicitor {
             solicitor.take(now, &mut self.table);
             solicitor.heard(now, self.table.record_of(id));
+        }
+    }
+
+    /// Says which host ids were found to be used twice.
+    #[cold]
+    fn log_shared_host_ids(&mut self) {
+        for shared in self.table.take_shared_host_ids() {
+            let [one, other] = shared.senders.map(|id| self.table.record_of(id).sender);
+            self.notice(format!(
+                "{one} and {other} both use host id {:08x}: its states are told apart by sender",
+                shared.creatorid
+            ));
         }
     }
 
@@ -1013,7 +1047,23 @@ impl Engine {
     }
 
     /// Flows on their way out.
-    pub fn flow_counters(&self) -> &FlowCounters {
-        &self.exporter.counters
+    pub fn flow_counters(&self) -> FlowCounters {
+        let all = self.exporter.protocols.all();
+        FlowCounters {
+            exported: all.flows(),
+            octets: all.octets(),
+            exact: all.exact,
+            exact_octets: all.exact_octets,
+            estimated: all.estimated,
+            estimated_octets: all.estimated_octets,
+            partial: all.partial,
+            partial_octets: all.partial_octets,
+            ..self.exporter.counters
+        }
+    }
+
+    /// The flows exported, by protocol and quality.
+    pub fn protocol_counters(&self) -> &ProtocolCounters {
+        &self.exporter.protocols
     }
 }

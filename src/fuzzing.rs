@@ -63,6 +63,8 @@ const LINKS: &[LinkType] = &[
     LinkType::LINUX_SLL,
     LinkType::LINUX_SLL2,
     LinkType(117),
+    LinkType::ENC_13,
+    LinkType::ENC,
 ];
 
 const FORMS: &[Form] = &[

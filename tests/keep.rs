@@ -390,13 +390,13 @@ fn a_state_heard_of_after_a_crash_is_exported_but_not_as_exact() {
     let (_, mut second) = crash(&frames, 120, 0);
     let restored = second.engine.table().len() as u64;
     second.hear(&frames[120..]);
-    let counters = *second.engine.flow_counters();
+    let counters = second.engine.flow_counters();
     let mut first = Run::new(BOOT);
     first.start(frames[0].1);
     first.hear(&frames[..120]);
-    let before = *first.engine.flow_counters();
+    let before = first.engine.flow_counters();
     first.hear(&frames[120..]);
-    let whole = *first.engine.flow_counters();
+    let whole = first.engine.flow_counters();
     assert_eq!(counters.exported, whole.exported - before.exported);
     assert!(restored > 5 && counters.exact < whole.exact - before.exact);
 }

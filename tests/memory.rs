@@ -159,7 +159,7 @@ fn memory_stays_below_the_bound_and_what_has_to_go_is_exported() {
         ("", 6, [Some(0), Some(2)], 1 << 40),
     ] {
         let (run, _) = hostile(text, mb * MB, mb, only, apart);
-        let (counters, flows) = (run.counters(), *run.engine.flow_counters());
+        let (counters, flows) = (run.counters(), run.engine.flow_counters());
         assert!(counters.evicted > 1000, "{text} {mb} {counters:?}");
         assert!(run.alive() > 4000, "{text} {mb}: {}", run.alive());
         let ended = counters.deleted

@@ -13,13 +13,13 @@
 //! ```
 
 use super::{At, Form, Progress, View, put};
-use crate::counters::Counter;
+use crate::counters::{Counter, QualityCounters};
 use crate::export::Interface;
 use crate::output::json::Object;
 
 /// The parts, in order.
-const PARTS: [fn(&View<'_>, &mut Writer<'_>); 9] = [
-    pflow, sources, packets, messages, table, flows, solicit, keep, control,
+const PARTS: [fn(&View<'_>, &mut Writer<'_>); 10] = [
+    pflow, sources, packets, messages, table, flows, protocols, solicit, keep, control,
 ];
 
 /// Appends all parts and the interfaces, then the senders, one a step.
@@ -191,6 +191,15 @@ fn table(view: &View<'_>, writer: &mut Writer<'_>) {
 
 fn flows(view: &View<'_>, writer: &mut Writer<'_>) {
     writer.part("flows", None, view.engine.flow_counters().iter());
+}
+
+/// The flows by protocol, of those that there were some of; in JSON of all.
+fn protocols(view: &View<'_>, writer: &mut Writer<'_>) {
+    for (name, counters) in view.engine.protocol_counters().iter() {
+        if writer.form == Form::Json || counters != QualityCounters::default() {
+            writer.part("protocol", Some(name), counters.iter());
+        }
+    }
 }
 
 fn solicit(view: &View<'_>, writer: &mut Writer<'_>) {

@@ -66,7 +66,7 @@ fn ends(tuple: &Tuple) -> (Endpoint, Endpoint) {
 fn icmp(flow: &Flow) -> Option<Icmp> {
     let tuple = &flow.tuple;
     matches!(tuple.proto, ICMP | ICMPV6)
-        .then(|| Icmp::of_ports(tuple.sport, tuple.dport))
+        .then(|| Icmp::of_ports(tuple.proto, tuple.sport, tuple.dport))
         .flatten()
 }
 

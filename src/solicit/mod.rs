@@ -281,7 +281,7 @@ impl Solicitor {
             if bulk.is_under_way(now.uptime, route) || !schedule.take_turn(now.uptime) {
                 return Outcome::NotYet;
             }
-            add(batches, route, id);
+            add(batches, route, table.wire_id(id));
             Outcome::Asked
         };
         unknown.handle_timeout(now.uptime, counters, &is_known, &mut ask);

@@ -382,7 +382,9 @@ impl Table {
             };
             let (total, exported) = self.total(&self.slots[place]);
             let counts = total.minus(&exported);
-            let flow = self.flow(&self.slots[place], now.at(due), End::Active, counts);
+            let slot = &self.slots[place];
+            let sent = self.wire_id(slot.state_id());
+            let flow = self.flow(slot, sent, now.at(due), End::Active, counts);
             let (last, epoch, boot) = (
                 self.slots[place].last_packet(),
                 self.epoch.unwrap_or(0),

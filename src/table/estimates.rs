@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! full state of S    S is settled, its estimate goes, sequence numbers are taken
-//! activity of S      S is not; with v5 and v6 what sequence numbers advanced adds to its estimate
+//! activity of S      S is not; what sequence numbers advanced adds to its estimate
 //! the end            all settled: exact. Something estimated: estimated. Else partial
 //! ```
 //! That the sender counted for in the slot is unsettled is a mark there, that others are is an
@@ -67,11 +67,10 @@ impl Table {
         kind: Kind,
     ) {
         let sender = arrival.sender.0;
-        if !state.dialect.is_modern() && kind != Kind::Delete {
-            // Its packet is counted after it was written; one that was asked for has none.
-            if kind == Kind::Insert || arrival.is_pfsync0 {
-                self.unsettle(place, sender, arrival.now.uptime);
-            }
+        let is_modern = state.dialect.is_modern();
+        if !is_modern && kind == Kind::Insert {
+            // It was built before the first packet was counted, and tells no more than that.
+            self.unsettle(place, sender, arrival.now.uptime);
             return;
         }
         let is_first = self.slots[place].counted_by == sender;
@@ -82,7 +81,7 @@ impl Table {
             self.drop_estimate(place, sender);
         }
         let slot = &mut self.slots[place];
-        if slot.proto == TCP && state.dialect.is_modern() {
+        if slot.proto == TCP {
             let told = position(state);
             let position = if is_first {
                 told
@@ -90,6 +89,11 @@ impl Table {
                 told.not_behind(slot.position())
             };
             slot.set_position(position);
+        }
+        // Before v5 pfsync0 shows a full update of each packet, built before that was counted. One
+        // that was asked for, or that answers an old one, is no packet's.
+        if !is_modern && kind == Kind::Update && arrival.is_pfsync0 {
+            self.unsettle(place, sender, arrival.now.uptime);
         }
     }
 
@@ -104,7 +108,7 @@ impl Table {
         let now = arrival.now.uptime;
         self.unsettle(place, sender, now);
         let slot = self.slots[place];
-        if slot.proto != TCP || !arrival.dialect.is_modern() {
+        if slot.proto != TCP {
             return;
         }
         let mut position = slot.position();
@@ -319,12 +323,12 @@ impl Slot {
     /// [`Table::note_full`] of the first full state.
     #[inline(always)]
     pub(super) fn note_first(&mut self, arrival: &Arrival, state: &Values<'_>, kind: Kind) {
-        let is_modern = state.dialect.is_modern();
-        if !is_modern && kind != Kind::Delete {
-            if kind == Kind::Insert || arrival.is_pfsync0 {
-                self.marks |= UNSETTLED;
-            }
-        } else if self.proto == TCP && is_modern {
+        if !state.dialect.is_modern()
+            && (kind == Kind::Insert || kind == Kind::Update && arrival.is_pfsync0)
+        {
+            self.marks |= UNSETTLED;
+        }
+        if self.proto == TCP {
             self.set_position(position(state));
         }
     }

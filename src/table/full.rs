@@ -100,6 +100,36 @@ impl Table {
                 }
             }
         };
+        self.full_taken(place, arrival, state, kind, done);
+    }
+
+    /// [`Self::full_state`] of a state that the table knows by another identity than was sent:
+    /// that of its `values`.
+    pub(super) fn full_as(
+        &mut self,
+        arrival: &Arrival,
+        state: &State<'_>,
+        values: Values<'_>,
+        kind: Kind,
+        done: &mut impl FnMut(Now, &Flow),
+    ) {
+        let place = match self.index.find(values.id) {
+            Some(place) => self.values_held(place, arrival, &values, kind, done),
+            None => self.full_new(arrival, || values, kind, false, done),
+        };
+        self.full_taken(place, arrival, state, kind, done);
+    }
+
+    /// A full state was taken in and is held at `place`, unless it was old news.
+    #[inline(always)]
+    fn full_taken(
+        &mut self,
+        place: Option<u32>,
+        arrival: &Arrival,
+        state: &State<'_>,
+        kind: Kind,
+        done: &mut impl FnMut(Now, &Flow),
+    ) {
         let Some(place) = place else { return };
         if self.events.is_some() {
             self.tell_full(place, arrival, state, kind);
@@ -184,7 +214,19 @@ impl Table {
         kind: Kind,
         done: &mut impl FnMut(Now, &Flow),
     ) -> Option<u32> {
-        let state = &state.values();
+        self.values_held(place, arrival, &state.values(), kind, done)
+    }
+
+    /// [`Self::full_held`] of a state that was read.
+    #[inline(always)]
+    fn values_held(
+        &mut self,
+        place: u32,
+        arrival: &Arrival,
+        state: &Values<'_>,
+        kind: Kind,
+        done: &mut impl FnMut(Now, &Flow),
+    ) -> Option<u32> {
         if is_dead(state, kind) {
             self.counters.dead += 1;
             return None;
@@ -194,6 +236,16 @@ impl Table {
         if self.is_same_state(place, state, age.map(|_| creation)) {
             self.full_again(place, arrival, state, kind)
                 .then_some(place)
+        } else if self.is_anothers(place, arrival, state, kind)
+            && let Some(id) = self.suspect(place, arrival, state.id)
+        {
+            let values = Values { id, ..*state };
+            match self.index.find(id) {
+                Some(place) => self
+                    .full_again(place, arrival, &values, kind)
+                    .then_some(place),
+                None => Some(self.insert(arrival, || values, kind, creation, done)),
+            }
         } else {
             let departure = self.departure(arrival.now, state.id, || state.wire, creation);
             if departure != Some(Departure::Late) {

@@ -63,7 +63,7 @@ impl Table {
             is_overdue: slot.is_overdue,
         };
         Some(Held {
-            id: slot.state_id(),
+            id: self.wire_id(slot.state_id()),
             ifname: self.names.name(slot.ifname),
             direction: slot.direction,
             wire: keys.wire,

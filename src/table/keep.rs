@@ -35,6 +35,8 @@ const _: () = assert!(KEPT_DELETED as usize == PFTM_COUNT);
 pub struct KeepCursor {
     /// Senders written.
     senders: usize,
+    /// Whether host ids were, and as of which change.
+    host_ids: Option<u32>,
     /// The next place.
     place: u32,
     /// The next set of departed states.
@@ -152,6 +154,15 @@ impl Table {
             .encode(out);
         }
         cursor.senders = senders.len();
+        if cursor.host_ids.replace(self.host_ids.changes) != Some(self.host_ids.changes) {
+            for (creatorid, is_told_apart) in self.host_ids.kept() {
+                wire::Record::HostId {
+                    creatorid,
+                    is_told_apart,
+                }
+                .encode(out);
+            }
+        }
         let places = self.slots.places();
         if cursor.place < places {
             let end = cursor.place.saturating_add(STEP).min(places);
@@ -175,7 +186,7 @@ impl Table {
         let full_age = i64::try_from(full_age).unwrap_or(0);
         let millis = now.uptime.nanos().div_euclid(NANOS / 1000) - full_age;
         wire::Record::State(wire::KeptState {
-            id: slot.state_id(),
+            id: self.wire_id(slot.state_id()),
             wire: keys.wire,
             stack: (slot.keys != NONE).then_some(keys.stack),
             direction: slot.direction,
@@ -329,6 +340,10 @@ impl Table {
                 self.departed
                     .dropped(identity, creation, (*exported).into());
             }
+            wire::Record::HostId {
+                creatorid,
+                is_told_apart,
+            } => self.restore_host_id(*creatorid, *is_told_apart, restore.now.uptime),
             wire::Record::Interface { .. } | wire::Record::Domain { .. } => {}
         }
     }
@@ -347,19 +362,20 @@ impl Table {
 
     fn restore_state(&mut self, restore: &mut Restore, state: &wire::KeptState) {
         restore.place = None;
+        let id = self.restored_id(state.id, restore.sender(state.counted_by));
         // A state whose id came again while the file was written is there twice: the later one.
-        if let Some(place) = self.find(state.id) {
+        if let Some(place) = self.find(id) {
             self.active.forget(place);
             self.doubtful.take(place);
-            self.index.take(state.id);
+            self.index.take(id);
             self.remove_unlisted(place);
             self.counters.restored = self.counters.restored.saturating_sub(1);
         }
         let is_plain = is_plain(&state.wire, state.stack.as_ref());
-        let ifname = self.restored_name(state.id.creatorid, state.ifname);
+        let ifname = self.restored_name(id.creatorid, state.ifname);
         // As an insert asks: asking counts a chunk more, which others might have had.
         let has_room = (self.index.len() < self.ceiling || self.has_room_for_state())
-            && self.has_room_for_page(state.id, ifname)
+            && self.has_room_for_page(id, ifname)
             && (is_plain || self.has_room_for_keys());
         if !has_room {
             self.names.release(ifname);
@@ -373,7 +389,7 @@ impl Table {
         };
         let seen = restore.now.uptime_at(state.seen);
         let mut slot = Slot::new(Birth {
-            id: state.id,
+            id,
             wire: &state.wire,
             direction: state.direction,
             pflow: false,
@@ -402,7 +418,7 @@ impl Table {
             slot.marks |= UNSETTLED;
         }
         let place = self.slots.insert(slot);
-        self.index.insert(state.id, ifname, place);
+        self.index.insert(id, ifname, place);
         if !restore.is_clean || state.is_doubtful {
             self.doubtful.set(place);
         }

@@ -27,6 +27,7 @@ mod ending;
 mod estimates;
 mod full;
 mod held;
+mod host_ids;
 mod index;
 mod keep;
 mod memory;
@@ -42,6 +43,7 @@ use std::time::Duration;
 
 pub use ending::DELETED;
 pub use held::Held;
+pub use host_ids::SharedHostId;
 pub use keep::{KeepCursor, Restore};
 pub use memory::{Bound, MIN_OCTETS};
 pub use senders::{CreatorRecord, MAX_CREATORS, MAX_SENDERS, Sender, SenderId, SenderRecord};
@@ -57,6 +59,7 @@ use crate::wire::pfsync::{Clear, Compressed, Dialect, Message};
 use active::Active;
 use departed::Departed;
 use full::Kind;
+use host_ids::HostIds;
 use index::Index;
 use keep::Doubtful;
 use memory::Memory;
@@ -114,12 +117,17 @@ pub struct Arrival {
 /// States that are ended at a time: what they make is then sent, and others have their turn.
 pub const PIECE: u32 = 256;
 
-/// What a CLR ends.
+/// What a CLR has to do.
 #[derive(Clone, Copy, Debug)]
-struct Clearing {
-    creatorid: u32,
-    /// The number of its interface's name, if it has one.
-    only: Option<u16>,
+enum Clearing {
+    /// End states.
+    End {
+        creatorid: u32,
+        /// The number of its interface's name, if it has one.
+        only: Option<u16>,
+    },
+    /// Tell a creator's states apart by sender, then end its own sender's.
+    Separate { creatorid: u32, clear: Clear },
 }
 
 /// The states.
@@ -144,6 +152,10 @@ pub struct Table {
     doubtful: Doubtful,
     /// The last CLR, while it has states to end.
     clearing: Option<Clearing>,
+    /// What is to be cleared after that.
+    next_clear: Option<Clear>,
+    /// Creators whose states are told apart by sender.
+    host_ids: HostIds,
     /// Uptime in seconds that slots count from: when the first state was learned.
     epoch: Option<i64>,
     /// What happened lately, if somebody watches.
@@ -172,6 +184,8 @@ impl Table {
             active: Active::default(),
             doubtful: Doubtful::default(),
             clearing: None,
+            next_clear: None,
+            host_ids: HostIds::default(),
             epoch: None,
             events: None,
             counters: TableCounters::default(),
@@ -231,8 +245,9 @@ impl Table {
         let mut states = BTreeMap::new();
         for place in (0..self.slots.places()).filter(|place| self.is_held(*place)) {
             let slot = &self.slots[place];
+            let creatorid = self.wire_id(slot.state_id()).creatorid;
             *states
-                .entry((SenderId(slot.sender), slot.creatorid))
+                .entry((SenderId(slot.sender), creatorid))
                 .or_default() += 1;
         }
         states
@@ -308,21 +323,9 @@ impl Table {
             Message::Update(state) => self.full_state(arrival, state, Kind::Update, done),
             Message::Delete(state) => self.full_state(arrival, state, Kind::Delete, done),
             Message::UpdateCompressed(update) => self.update_compressed(arrival, update),
-            Message::DeleteCompressed(id) => match self.index.take(*id) {
-                Some(place) => {
-                    self.confirm(place);
-                    if self.is_ended_by(place, arrival) {
-                        count(&mut self.counters.deleted, 1);
-                        self.finish_confirmed(place, arrival.now, End::Deleted, done);
-                    } else {
-                        self.index.insert(*id, self.slots[place].ifname, place);
-                    }
-                }
-                None => {
-                    self.counters.unknown_delete += 1;
-                    self.tell(Event::UnknownEnded { id: *id });
-                }
-            },
+            Message::DeleteCompressed(id) => {
+                self.delete_compressed(arrival, *id, Slot::state_id, done);
+            }
             Message::Clear(clear) => self.clear(arrival.now, clear, done),
             Message::Bus(bus) => {
                 let stamp = arrival.now.at(arrival.at).wall;
@@ -332,6 +335,33 @@ impl Table {
             }
             Message::UpdateRequest(id) => self.tell_request(arrival, *id),
             Message::InsertAck(_) | Message::Tdb(_) | Message::Unknown { .. } => {}
+        }
+    }
+
+    /// Takes a DEL_C of the state `id` in, whose identity as it was sent `sent` tells.
+    #[inline(always)]
+    fn delete_compressed(
+        &mut self,
+        arrival: &Arrival,
+        id: StateId,
+        sent: impl Fn(&Slot) -> StateId,
+        done: &mut impl FnMut(Now, &Flow),
+    ) {
+        match self.index.take(id) {
+            Some(place) => {
+                self.confirm(place);
+                if self.is_ended_by(place, arrival) {
+                    count(&mut self.counters.deleted, 1);
+                    self.finish_confirmed(place, sent, arrival.now, End::Deleted, done);
+                } else {
+                    let ifname = self.slots[place].ifname;
+                    self.index.insert(id, ifname, place);
+                }
+            }
+            None => {
+                self.counters.unknown_delete += 1;
+                self.tell(Event::UnknownEnded { id });
+            }
         }
     }
 
@@ -406,7 +436,7 @@ impl Table {
                 only => only,
             }
         };
-        self.clearing = Some(Clearing {
+        self.clearing = Some(Clearing::End {
             creatorid: clear.creatorid,
             only,
         });
@@ -422,8 +452,16 @@ impl Table {
     /// Ends the next states of the last CLR: about [`PIECE`], so that what waits to be sent has a
     /// bound. The oldest page of states comes first, one interface after the other.
     pub fn continue_clear(&mut self, now: Now, done: &mut impl FnMut(Now, &Flow)) {
-        let Some(Clearing { creatorid, only }) = self.clearing else {
-            return;
+        let (creatorid, only) = match self.clearing {
+            Some(Clearing::End { creatorid, only }) => (creatorid, only),
+            Some(Clearing::Separate { creatorid, clear }) => {
+                if !self.separate_some(creatorid, PIECE, now, done) {
+                    self.clearing = None;
+                    self.clear(now, &clear, done);
+                }
+                return;
+            }
+            None => return,
         };
         let mut ended = 0;
         while ended < PIECE {
@@ -434,14 +472,20 @@ impl Table {
                 ended += 1;
             }
             if ended == before {
-                self.clearing = None;
-                return;
+                return self.end_clear(now, done);
             }
             // With its last state a name goes, and its number may soon be another's.
             if only.is_some_and(|only| self.names.is_unused(only)) {
-                self.clearing = None;
-                return;
+                return self.end_clear(now, done);
             }
+        }
+    }
+
+    /// Goes on with what is to be cleared next.
+    fn end_clear(&mut self, now: Now, done: &mut impl FnMut(Now, &Flow)) {
+        self.clearing = None;
+        if let Some(next) = self.next_clear.take() {
+            self.clear(now, &next, done);
         }
     }
 
@@ -523,20 +567,22 @@ impl Table {
         }
         self.count_end(cause);
         let end = self.end_of(place, cause);
-        self.finish_confirmed(place, now, end, done);
+        let sent = self.wire_id(self.slots[place].state_id());
+        self.finish_confirmed(place, |_| sent, now, end, done);
     }
 
-    /// Ends a state that is in the index no more, and that is not doubtful.
+    /// Ends a state that is in the index no more and is not doubtful, whose identity `sent` tells.
     #[inline(always)]
     fn finish_confirmed(
         &mut self,
         place: u32,
+        sent: impl Fn(&Slot) -> StateId,
         now: Now,
         end: End,
         done: &mut impl FnMut(Now, &Flow),
     ) {
         let slot = &self.slots[place];
-        let flow = self.flow(slot, now, end, self.unexported(slot));
+        let flow = self.flow(slot, sent(slot), now, end, self.unexported(slot));
         let identity = slot.identity(&self.keys);
         if matches!(end, End::Deleted | End::Cleared | End::Replaced) {
             self.departed
@@ -556,9 +602,9 @@ impl Table {
         done(now, &flow);
     }
 
-    /// The flow that a state makes, as of `now`, with these counters.
+    /// The flow that a state makes whose identity is `sent`, as of `now`, with these counters.
     #[inline(always)]
-    fn flow(&self, slot: &Slot, now: Now, end: End, counts: Counts) -> Flow {
+    fn flow(&self, slot: &Slot, sent: StateId, now: Now, end: End, counts: Counts) -> Flow {
         let epoch = self.epoch.unwrap_or(0);
         let (creation, last) = (
             slot.creation.uptime(epoch),
@@ -566,7 +612,7 @@ impl Table {
         );
         slot.flow(
             &self.keys,
-            self.names.name(slot.ifname),
+            (sent, self.names.name(slot.ifname)),
             counts,
             Times::new(creation, last, now, self.settings.boot),
             end,

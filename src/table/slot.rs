@@ -6,7 +6,7 @@ use super::departed::Identity;
 use crate::accounting::{Head, Position, Shape};
 use crate::flow::{self, End, Flow, Quality, Times, Tuple};
 use crate::slab::{NONE, Slab};
-use crate::state::{Address, Af, Direction, StateId, StateKey};
+use crate::state::{Address, Af, Direction, IfName, StateId, StateKey};
 use crate::time::Uptime;
 
 /// All states, by place.
@@ -370,20 +370,21 @@ impl Slot {
         self.shape = position.shape;
     }
 
-    /// The flow it makes.
+    /// The flow it makes, whose identity and interface are `named`.
     #[inline]
     pub(super) fn flow(
         &self,
         keys: &Slab<KeyPair>,
-        ifname: crate::state::IfName,
+        named: (StateId, IfName),
         total: Counts,
         times: Times,
         end: End,
         quality: Quality,
     ) -> Flow {
+        let (id, ifname) = named;
         let (tuple, translated) = self.tuples(keys);
         Flow {
-            id: self.state_id(),
+            id,
             direction: self.direction,
             ifname,
             pflow: self.is_pflow(),

@@ -92,12 +92,12 @@ impl Table {
         }
     }
 
-    /// The state at a place that an event named and that has not ended since.
+    /// The state at a place that an event named and that has not ended since, as it is asked for.
     pub fn state_at(&self, place: u32) -> StateId {
-        self.slots[place].state_id()
+        self.wire_id(self.slots[place].state_id())
     }
 
-    /// Whether a state is held.
+    /// Whether a state is held, as an event named it.
     pub fn holds(&self, id: StateId) -> bool {
         self.find(id).is_some()
     }

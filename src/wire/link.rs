@@ -4,6 +4,7 @@
 //! EN10MB            dst 6 | src 6 | [tag type 2 | tag 2] x 0..4 | type 2 | IP ...
 //! NULL, LOOP        family 4 | IP ...             (NULL: the writer's byte order, LOOP: network)
 //! RAW, IPV4, IPV6   IP ...
+//! ENC               family 4 | spi 4 | flags 4 | IP ...    (family: the writer's byte order)
 //! LINUX_SLL         14 octets | type 2 | [tag 2 | type 2] x 0..4 | IP ...
 //! LINUX_SLL2        type 2 | 18 octets | [tag 2 | type 2] x 0..4 | IP ...
 //! PFSYNC            pfsync ...                    OpenBSD up to 7.3, FreeBSD, NetBSD, DragonFly
@@ -20,12 +21,15 @@
 //! Left to others: the pfsync header and everything after it; fragments are not put together; no
 //! checksum is verified (OpenBSD writes 0 on pfsync0, and senders with offload write nonsense).
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// IP protocol number of pfsync.
 const PFSYNC: u8 = 240;
 /// The TTL or hop limit of a packet that crossed no router; receivers drop any other.
 const TTL: u8 = 255;
+/// Octets of `struct enchdr` behind its family: spi and flags (OpenBSD's sys/net/if_enc.h).
+const ENC_REST: usize = 8;
 /// VLAN tags followed in one frame.
 const MAX_TAGS: usize = 4;
 /// Extension headers followed in one IPv6 packet.
@@ -45,6 +49,8 @@ impl LinkType {
     pub const EN10MB: Self = Self(1);
     /// `DLT_RAW` of most systems, `DLT_LOOP` of OpenBSD: decided by the first octet.
     pub const RAW_12: Self = Self(12);
+    /// `DLT_ENC` of OpenBSD: an enc(4) interface, which IPsec makes the syncdev of.
+    pub const ENC_13: Self = Self(13);
     /// `DLT_RAW` of OpenBSD.
     pub const RAW_14: Self = Self(14);
     /// `DLT_PFSYNC` of OpenBSD, NetBSD, DragonFly and macOS.
@@ -53,6 +59,8 @@ impl LinkType {
     pub const RAW: Self = Self(101);
     /// OpenBSD loopback: the address family in network byte order.
     pub const LOOP: Self = Self(108);
+    /// `LINKTYPE_ENC`, and `DLT_ENC` of all but OpenBSD.
+    pub const ENC: Self = Self(109);
     /// Linux "any" device, first layout.
     pub const LINUX_SLL: Self = Self(113);
     /// `DLT_PFSYNC` of FreeBSD.
@@ -74,13 +82,13 @@ impl LinkType {
             Self::EN10MB => "EN10MB",
             Self::RAW_12 | Self::RAW_14 | Self::RAW => "RAW",
             Self::LOOP => "LOOP",
+            Self::ENC_13 | Self::ENC => "ENC",
             Self::LINUX_SLL => "LINUX_SLL",
             Self::LINUX_SLL2 => "LINUX_SLL2",
             Self::IPV4 => "IPV4",
             Self::IPV6 => "IPV6",
             Self::PFSYNC_18 | Self::PFSYNC_121 | Self::PFSYNC => "PFSYNC",
             Self(9) => "PPP",
-            Self(13 | 109) => "ENC",
             Self(50) => "PPP_SERIAL",
             Self(51) => "PPP_ETHER",
             Self(105) => "IEEE802_11",
@@ -99,10 +107,12 @@ impl LinkType {
             Self::NULL
                 | Self::EN10MB
                 | Self::RAW_12
+                | Self::ENC_13
                 | Self::RAW_14
                 | Self::PFSYNC_18
                 | Self::RAW
                 | Self::LOOP
+                | Self::ENC
                 | Self::LINUX_SLL
                 | Self::PFSYNC_121
                 | Self::IPV4
@@ -127,6 +137,16 @@ impl LinkType {
             Self::PFSYNC | Self::PFSYNC_18 | Self::PFSYNC_121 => None,
             _ if self.is_known() => Some("ip proto 240 or ip6 proto 240"),
             _ => None,
+        }
+    }
+}
+
+impl fmt::Display for LinkType {
+    /// The number, and the name where there is one: `117 (PFLOG)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => write!(f, "{} ({name})", self.0),
+            None => self.0.fmt(f),
         }
     }
 }
@@ -215,11 +235,12 @@ pub fn datagram(link: LinkType, frame: &[u8], wire_len: usize) -> Result<Datagra
         }
         LinkType::PFSYNC | LinkType::PFSYNC_18 | LinkType::PFSYNC_121 => pfsync0(frame, cut),
         // OpenBSD's LOOP: a family is below 256 and thus begins with 0, an IP header never does.
-        LinkType::RAW_12 if frame.first() == Some(&0) => by_family(frame, cut),
+        LinkType::RAW_12 if frame.first() == Some(&0) => by_family(frame, 0, cut),
         LinkType::RAW | LinkType::RAW_12 | LinkType::RAW_14 => by_version(frame, cut),
         LinkType::IPV4 => ipv4(frame, cut),
         LinkType::IPV6 => ipv6(frame, cut),
-        LinkType::NULL | LinkType::LOOP => by_family(frame, cut),
+        LinkType::NULL | LinkType::LOOP => by_family(frame, 0, cut),
+        LinkType::ENC_13 | LinkType::ENC => by_family(frame, ENC_REST, cut),
         LinkType::LINUX_SLL => {
             let (header, rest) = frame.split_first_chunk::<16>().ok_or(Skip::Truncated)?;
             by_ethertype(u16::from_be_bytes([header[14], header[15]]), rest, cut)
@@ -266,9 +287,11 @@ fn by_ethertype(mut ethertype: u16, mut rest: &[u8], cut: usize) -> Result<Datag
     Err(Skip::NotIp)
 }
 
-/// `frame` begins with an address family in either byte order; systems differ on `AF_INET6`.
-fn by_family(frame: &[u8], cut: usize) -> Result<Datagram<'_>, Skip> {
+/// `frame` begins with an address family in either byte order, and IP follows `between` octets
+/// behind that; systems differ on `AF_INET6`.
+fn by_family(frame: &[u8], between: usize, cut: usize) -> Result<Datagram<'_>, Skip> {
     let (family, rest) = frame.split_first_chunk::<4>().ok_or(Skip::Truncated)?;
+    let rest = rest.get(between..).ok_or(Skip::Truncated)?;
     let family = match u32::from_be_bytes(*family) {
         swapped @ 0x0001_0000.. => swapped.swap_bytes(),
         straight => straight,
@@ -577,6 +600,23 @@ mod tests {
                 found(link, &behind(&[family, 0, 0, 0], &v6()), v6_source());
             }
             skipped(link, &behind(&[0, 0, 0, 7], &v4()), Skip::NotIp);
+        }
+    }
+
+    #[test]
+    fn enc_has_spi_and_flags_behind_the_family() {
+        let rest = [0, 0, 0x10, 1, 0, 0, 8, 0];
+        for link in [LinkType::ENC_13, LinkType::ENC] {
+            for family in [[2, 0, 0, 0], [0, 0, 0, 2]] {
+                let frame = [&family[..], &rest, &v4()].concat();
+                found(link, &frame, v4_source());
+            }
+            for family in [[24, 0, 0, 0], [0, 0, 0, 28]] {
+                let frame = [&family[..], &rest, &v6()].concat();
+                found(link, &frame, v6_source());
+            }
+            let clear = [&[0; 4][..], &rest, &v4()].concat();
+            skipped(link, &clear, Skip::NotIp);
         }
     }
 

@@ -74,8 +74,7 @@ impl Live {
         let mut capture = capture.setnonblock()?;
         let link = LinkType(u32::try_from(capture.get_datalink().0).unwrap_or(u32::MAX));
         if !link.is_known() {
-            let name = link.name().unwrap_or("unknown");
-            let text = format!("link type {} ({name}) carries no pfsync", link.0);
+            let text = format!("link type {link} carries no pfsync");
             return Err(Error::Io(io::Error::other(text)));
         }
         if let Some(filter) = link.filter() {

@@ -3,8 +3,8 @@
 use std::fmt::{self, Display};
 
 use super::{
-    Context, Detail, Ends, Sender, flags, has_expire, icmp, is_bulk, or_none, proto_of_timeout,
-    queues, rt_addr, rt_name, timeout_name, wscale,
+    Context, Detail, Ends, Sender, States, flags, has_expire, icmp, is_bulk, or_none,
+    proto_of_timeout, queues, rt_addr, rt_name, timeout_name, wscale,
 };
 use crate::output::json::{Number, Object};
 use crate::state::{Af, Escaped, StateId};
@@ -85,12 +85,27 @@ fn add_compressed(
     let proto = proto_of_timeout(dialect, update.timeout);
     object.number("timeout", update.timeout);
     object.string("timeout_name", timeout_name(dialect, update.timeout, proto));
-    object.number("src_state", update.src.state());
-    object.number("dst_state", update.dst.state());
+    let states = States {
+        src: update.src,
+        dst: update.dst,
+        proto,
+        timeout: update.timeout,
+    };
+    add_states(object, &states);
     if update.expire > 0 {
         object.number("expire", update.expire);
     }
     add_peers(object, update.src, update.dst, detail);
+}
+
+/// The numbers as they were sent, and what pfctl(8) calls them.
+fn add_states(object: &mut Object<'_>, states: &States<'_>) {
+    object.number("src_state", states.src.state());
+    object.number("dst_state", states.dst.state());
+    if let Some([src, dst]) = states.names() {
+        object.string("src_state_name", src);
+        object.string("dst_state_name", dst);
+    }
 }
 
 fn add_state(object: &mut Object<'_>, state: &State<'_>, detail: Detail) {
@@ -110,8 +125,13 @@ fn add_state(object: &mut Object<'_>, state: &State<'_>, detail: Detail) {
     object.number("rule", or_none(state.rule()));
     object.array("packets", state.packets());
     object.array("bytes", state.octets());
-    object.number("src_state", state.src().state());
-    object.number("dst_state", state.dst().state());
+    let states = States {
+        src: state.src(),
+        dst: state.dst(),
+        proto: Some(proto),
+        timeout: state.timeout(),
+    };
+    add_states(object, &states);
     add_ends(object, &ends);
     if let Some(icmp) = icmp(dialect, &ends) {
         object.number("icmp_id", icmp.id);
@@ -267,7 +287,8 @@ mod tests {
             "version": 6, "msg": "INS", "id": "6553f10000000001", "creatorid": "5f3a9c01",
             "ifname": "all", "proto": 6, "direction": "out", "age": 1, "timeout": 0,
             "timeout_name": "tcp.first", "expire": 119, "rule": 12, "packets": [1, 0],
-            "bytes": [60, 0], "src_state": 2, "dst_state": 0, "af": "inet",
+            "bytes": [60, 0], "src_state": 2, "dst_state": 0, "src_state_name": "SYN_SENT",
+            "dst_state_name": "CLOSED", "af": "inet",
             "src": "192.168.1.10", "sport": 40000, "dst": "198.51.100.7", "dport": 443,
             "nat_src": "203.0.113.5", "nat_sport": 51000, "nat_dst": "198.51.100.7",
             "nat_dport": 443, "state_flags": 4, "flags": ["pflow"], "anchor": -1,

@@ -15,8 +15,8 @@
 //! pfctl(8) -ss -vv and tcpdump(8) on OpenBSD. [`Detail`] adds words at the end of a line.
 //!
 //! JSON is one object a line. A member is there whenever the dialect has the field, and then
-//! always of one type; what is left out says nothing: `expire` in v2 and v3, and in UPD_C where it
-//! is 0; `icmp_*` of other protocols; `rt_addr` that is all zero; `nat_af`, `nat_proto` and
+//! always of one type; what is left out says nothing: names of peer states that the protocol does
+//! not name; `expire` in v2 and v3, and in UPD_C where it is 0; `icmp_*` of other protocols; `rt_addr` that is all zero; `nat_af`, `nat_proto` and
 //! `nat_rdomain` that do not differ. Rules and routing tables that are none are -1. Octets off the
 //! wire (ifname, tag) are escaped as in the text. Times are UTC.
 //!
@@ -134,10 +134,12 @@ fn icmp(dialect: Dialect, ends: &Ends) -> Option<Icmp> {
     match dialect {
         // The outside host's port is the id or 0.
         Dialect::V2 | Dialect::V3 => Some(Icmp::of_id(near)),
-        Dialect::V4 | Dialect::FreeBsd9 => Some(Icmp::of_id(src)),
+        Dialect::V4 | Dialect::DragonFly2 | Dialect::DragonFly4 | Dialect::FreeBsd9 => {
+            Some(Icmp::of_id(src))
+        }
         // OpenBSD 4.5 and FreeBSD to 13 put the id in both, 4.6 and 14 speak the same dialect.
-        Dialect::OpenBsd45 | Dialect::FreeBsd1301 => Icmp::of_ports(src, dst),
-        _ => Icmp::of_query(src, dst),
+        Dialect::OpenBsd45 | Dialect::FreeBsd1301 => Icmp::of_ports(key.proto, src, dst),
+        _ => Icmp::of_query(key.proto, src, dst),
     }
 }
 
@@ -146,19 +148,26 @@ struct States<'a> {
     src: Peer<'a>,
     dst: Peer<'a>,
     proto: Option<u8>,
+    /// PFTM number.
+    timeout: u8,
+}
+
+impl States<'_> {
+    /// The names, where both peers' states have one.
+    fn names(&self) -> Option<[&'static str; 2]> {
+        let proto = self
+            .proto
+            .filter(|proto| !matches!(*proto, ICMP | ICMPV6))?;
+        let name = |peer: Peer<'_>| peer.state_name(proto, self.timeout);
+        Some([name(self.src)?, name(self.dst)?])
+    }
 }
 
 impl Display for States<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = |peer: Peer<'_>| {
-            let proto = self
-                .proto
-                .filter(|proto| !matches!(*proto, ICMP | ICMPV6))?;
-            peer.state_name(proto)
-        };
-        match (name(self.src), name(self.dst)) {
-            (Some(src), Some(dst)) => write!(f, "{src}:{dst}"),
-            _ => write!(f, "{}:{}", self.src.state(), self.dst.state()),
+        match self.names() {
+            Some([src, dst]) => write!(f, "{src}:{dst}"),
+            None => write!(f, "{}:{}", self.src.state(), self.dst.state()),
         }
     }
 }
@@ -220,9 +229,9 @@ struct Flag {
 impl Display for Flag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = match (self.dialect, self.bit) {
-            // DragonFly; OpenBSD 4.4 has neither.
-            (Dialect::V4, 0x0004) => Some("stack-global"),
-            (Dialect::V4, 0x0008) => Some("createinprog"),
+            // OpenBSD 4.4 has neither.
+            (Dialect::DragonFly2 | Dialect::DragonFly4, 0x0004) => Some("stack-global"),
+            (Dialect::DragonFly2 | Dialect::DragonFly4, 0x0008) => Some("createinprog"),
             // FreeBSD 10 and later no longer mean pflow by it.
             (dialect, 0x0004) if !dialect.carries_pflow() => None,
             (_, bit) => FLAGS

@@ -89,10 +89,13 @@ pub(super) fn state(
 ) -> Vec<u8> {
     let (len, creatorid, af, timeout) = match dialect {
         Dialect::V2 => (224, 212, 216, 221),
-        Dialect::V3 | Dialect::V4 | Dialect::OpenBsd45 => (240, 228, 232, 237),
+        Dialect::V3 | Dialect::V4 | Dialect::OpenBsd45 | Dialect::DragonFly2 => {
+            (240, 228, 232, 237)
+        }
         Dialect::FreeBsd9 | Dialect::FreeBsd1301 => (242, 228, 232, 239),
         Dialect::FreeBsd1400 => (277, 228, 232, 239),
         Dialect::FreeBsd1500 => (360, 228, 344, 350),
+        Dialect::DragonFly4 => (300, 228, 232, 237),
         Dialect::OpenBsd47 => (264, 236, 250, 255),
     };
     let mut state = vec![0; len];
@@ -347,7 +350,7 @@ fn flags_and_routing_have_the_names_of_the_system_that_sent_them() {
         json!(["0x0004", "0x0800", "dn-queue"])
     );
     assert_eq!(
-        flags(Dialect::V4, 236, &[0x0c]),
+        flags(Dialect::DragonFly2, 236, &[0x0c]),
         json!(["stack-global", "createinprog"])
     );
     assert_eq!(object(Dialect::OpenBsd47, 254, &[3])["rt"], "none");

@@ -87,6 +87,7 @@ fn put_compressed(out: &mut Vec<u8>, update: &Compressed<'_>, dialect: Dialect, 
         src: update.src,
         dst: update.dst,
         proto: proto_of_timeout(dialect, update.timeout),
+        timeout: update.timeout,
     };
     put!(
         out,
@@ -124,6 +125,7 @@ fn put_state(out: &mut Vec<u8>, state: &State<'_>, detail: Detail) {
         src: state.src(),
         dst: state.dst(),
         proto: Some(proto),
+        timeout: state.timeout(),
     };
     put!(out, " {states} age {}", Clock(state.age()));
     if has_expire(dialect) {

@@ -144,6 +144,13 @@ impl Put<'_> {
                 domain,
                 sequence,
             } => self.u32s([*unit, *domain, *sequence]),
+            Record::HostId {
+                creatorid,
+                is_told_apart,
+            } => {
+                self.octets(creatorid.to_be_bytes());
+                self.octets([u8::from(*is_told_apart)]);
+            }
         }
     }
 
@@ -350,7 +357,15 @@ impl Get<'_> {
                 packed: self.u32()?,
                 sequence: self.u32()?,
             },
-            8 => Record::Domain {
+            8 => Record::HostId {
+                creatorid: self.u32()?,
+                is_told_apart: match self.u8()? {
+                    0 => false,
+                    1 => true,
+                    _ => return None,
+                },
+            },
+            9 => Record::Domain {
                 unit: self.u32()?,
                 domain: self.u32()?,
                 sequence: self.u32()?,

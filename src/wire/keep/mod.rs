@@ -15,7 +15,8 @@
 //! 5 deleted     a state that ended a moment ago, as the table remembers it: set and tag
 //! 6 dropped     a state of our own ending, and what was exported of it
 //! 7 interface   N of pflowN | records packed | IPFIX sequence
-//! 8 domain      N of pflowN | observation domain | its sequence, where an interface has many
+//! 8 host id     before its states: a host id that two firewalls use, or seem to
+//! 9 domain      N of pflowN | observation domain | its sequence, where an interface has many
 //! ```
 //! All numbers are big-endian, all times nanoseconds since 1970 as a signed number, CRC-32 is IEEE
 //! 802.3's. Each record has the one length that its kind says; a state has one of two. The flag,
@@ -284,6 +285,10 @@ pub enum Record {
         domain: u32,
         sequence: u32,
     },
+    HostId {
+        creatorid: u32,
+        is_told_apart: bool,
+    },
 }
 
 /// Senders of shares from here on are the table's own and stand for nobody.
@@ -299,7 +304,8 @@ impl Record {
             Self::Deleted { .. } => 5,
             Self::Dropped { .. } => 6,
             Self::Interface { .. } => 7,
-            Self::Domain { .. } => 8,
+            Self::HostId { .. } => 8,
+            Self::Domain { .. } => 9,
         }
     }
 

@@ -1,4 +1,11 @@
-//! Which v5 a packet is: OpenBSD 4.5 and 4.6 and FreeBSD share version 5 but not the size of a
+//! Which v4 and which v5 a packet is.
+//!
+//! v4 is OpenBSD 4.4's and DragonFly's. States of 300 octets are DragonFly's, and the packet's length
+//! tells them from those of 240: 20 + n * 240 and 20 + m * 300 octets with n = m are never equal.
+//! DragonFly 2 and 3 sent 240 octets, too, and are known by values that OpenBSD 4.4 never has: see
+//! [`is_dragonfly`].
+//!
+//! v5: OpenBSD 4.5 and 4.6 and FreeBSD share version 5 but not the size of a
 //! state, and no field says which (pfsync.md 2.4).
 //!
 //! The packet is walked once for each size, 240 and 242 octets. The right one ends at an EOF
@@ -9,11 +16,80 @@
 
 use byteorder::{BigEndian, ByteOrder};
 
-use super::message::Action;
+use super::message::{Action, Compressed};
+use super::peer::STATE_MAX;
 use super::{Dialect, HEADER, SUBHEADER, State};
 
 /// Octets of `struct pfsync_eof` after EOF in OpenBSD 4.5 and FreeBSD 9.
 const EOF_DATA: usize = 20;
+
+/// IP protocol number of TCP.
+const TCP: u8 = 6;
+/// AF_INET6 of DragonFly; OpenBSD's is 24.
+const DRAGONFLY_INET6: u8 = 28;
+/// PF_TCPS_PROXY_SRC of all but DragonFly, where it is TCPS_TIME_WAIT.
+const PROXY_SRC: u8 = 11;
+
+/// The dialect of a v4 packet of which the capture cut `missing` octets off.
+pub(super) fn v4(packet: &[u8], missing: usize, remembered: Option<Dialect>) -> Dialect {
+    let (Some(&[number, count]), Some(body)) = (packet.get(2..4), packet.get(HEADER..)) else {
+        return Dialect::V4;
+    };
+    let count = usize::from(count);
+    let action = Action::of_flat(number);
+    let is_dragonfly = match action {
+        Some(Action::Insert | Action::Update | Action::Delete) => {
+            let size_of = |dialect: Dialect| Action::Insert.size_in(dialect);
+            if count > 0 && body.len() + missing == size_of(Dialect::DragonFly4) * count {
+                return Dialect::DragonFly4;
+            }
+            let states = body.chunks_exact(size_of(Dialect::DragonFly2)).take(count);
+            let mut states = states.filter_map(|octets| State::new(Dialect::DragonFly2, octets));
+            states.find_map(|state| is_dragonfly(&state, action == Some(Action::Insert)))
+        }
+        Some(Action::UpdateCompressed) => {
+            let size = Action::UpdateCompressed.size_in(Dialect::DragonFly2);
+            let mut updates = body.chunks_exact(size).take(count);
+            let is_it = |octets| Compressed::read(Dialect::DragonFly2, octets).is_ok_and(is_beyond);
+            updates.any(is_it).then_some(true)
+        }
+        _ => None,
+    };
+    let is_full = matches!(
+        action,
+        Some(Action::Insert | Action::Update | Action::Delete)
+    );
+    match (is_dragonfly, remembered) {
+        (Some(false), _) => Dialect::V4,
+        // A packet without states reads alike in both of DragonFly's.
+        (_, Some(Dialect::DragonFly4)) if !is_full => Dialect::DragonFly4,
+        (Some(true), _) | (None, Some(Dialect::DragonFly2 | Dialect::DragonFly4)) => {
+            Dialect::DragonFly2
+        }
+        (None, _) => Dialect::V4,
+    }
+}
+
+/// Whether a v4 state of 240 octets is DragonFly's, if it tells. A TCP state that a SYN makes is
+/// sent while it is SYN_SENT:CLOSED (if_pfsync.c, `pfsync_insert_state`), and OpenBSD's responders
+/// are never proxied.
+fn is_dragonfly(state: &State<'_>, is_insert: bool) -> Option<bool> {
+    let (src, dst) = (state.src().state(), state.dst().state());
+    let is_tcp = state.proto() == TCP;
+    match (is_tcp && is_insert, src, dst) {
+        (true, 2, 0) => return Some(false),
+        (true, 3, 1) => return Some(true),
+        _ => {}
+    }
+    let is_other =
+        state.af_number() == DRAGONFLY_INET6 || is_tcp && (src > STATE_MAX || dst >= PROXY_SRC);
+    is_other.then_some(true)
+}
+
+/// Whether an UPD_C has a peer state that OpenBSD 4.4's do not have.
+fn is_beyond(update: Compressed<'_>) -> bool {
+    update.src.state() > STATE_MAX || update.dst.state() >= PROXY_SRC
+}
 
 /// How a walk under one hypothesis went.
 #[derive(Clone, Copy, Default)]

@@ -126,6 +126,9 @@ pub(super) struct Layout {
     pub(super) tagname: Option<usize>,
 }
 
+/// The kif of floating states (pf_if.c, `pfi_all`).
+const FLOATING: &[u8; 16] = b"all\0\0\0\0\0\0\0\0\0\0\0\0\0";
+
 /// Octets of `tagname` (PF_TAG_NAME_SIZE).
 const TAG_LEN: usize = 64;
 
@@ -172,11 +175,27 @@ impl<'a> State<'a> {
         self.name(self.layout.ifname)
     }
 
-    /// The same as the message has it.
+    /// The interface that the state's packets pass, as the message has it: of a floating state that
+    /// which it was made on, where the dialect tells.
     #[inline(always)]
     pub(super) fn wire_name(&self) -> WireName {
+        let name = self.wire_name_at(self.layout.ifname);
+        match self.layout.orig_ifname {
+            Some(at) if IfName::from(name) == IfName::new(*FLOATING) => {
+                let original = self.wire_name_at(at);
+                if IfName::from(original).is_empty() {
+                    name
+                } else {
+                    original
+                }
+            }
+            _ => name,
+        }
+    }
+
+    #[inline(always)]
+    fn wire_name_at(&self, at: usize) -> WireName {
         let mut name = WireName::default();
-        let at = self.layout.ifname;
         name.0.copy_from_slice(&self.octets[at..at + 16]);
         name
     }
@@ -283,6 +302,11 @@ impl<'a> State<'a> {
             }
         }
         family(self.u8(self.layout.af[which]))
+    }
+
+    /// The sender's number of the state's address family.
+    pub(super) fn af_number(&self) -> u8 {
+        self.u8(self.layout.af[0])
     }
 
     /// Protocol of a key. v6 sends the WIRE key's only: in an af-to state ICMP and ICMPv6 change
@@ -565,8 +589,8 @@ mod tests {
                 state.stack_key(),
             );
             let _ = (
-                state.src().is_valid(),
-                state.dst().is_valid(),
+                state.src().is_valid(state.proto()),
+                state.dst().is_valid(state.proto()),
                 state.rt_addr(),
                 state.rule(),
             );

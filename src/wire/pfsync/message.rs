@@ -360,10 +360,11 @@ fn state_id(octets: &[u8]) -> StateId {
 impl<'a> Compressed<'a> {
     /// `id 0, src 8, dst 40, creatorid 72, expire 76, timeout 80` in every dialect. What follows
     /// is never filled in.
-    fn read(dialect: Dialect, octets: &'a [u8]) -> Result<Self, Invalid> {
+    pub(super) fn read(dialect: Dialect, octets: &'a [u8]) -> Result<Self, Invalid> {
         let peer = |at: usize| Peer::new(&octets[at..at + Peer::LEN], dialect);
-        let (src, dst) = (peer(8), peer(40));
-        if !src.is_valid() || !dst.is_valid() {
+        let (src, dst, timeout) = (peer(8), peer(40), octets[80]);
+        let is_common = src.is_common() && dst.is_common();
+        if !(is_common || src.is_valid_in(timeout) && dst.is_valid_in(timeout)) {
             return Err(Invalid::PeerState);
         }
         let state = StateId {
@@ -376,7 +377,7 @@ impl<'a> Compressed<'a> {
             src,
             dst,
             expire,
-            timeout: octets[80],
+            timeout,
         })
     }
 }

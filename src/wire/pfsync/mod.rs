@@ -22,6 +22,7 @@
 )]
 
 mod detect;
+mod dragonfly;
 mod freebsd;
 mod layout;
 mod message;
@@ -41,7 +42,7 @@ use byteorder::{BigEndian, ByteOrder};
 
 pub use layout::State;
 pub use message::{Action, Bus, BusStatus, Clear, Compressed, Message, Tdb};
-pub use peer::{OTHER_STATES, Peer, Scrub, TCP_STATES};
+pub use peer::{OTHER_STATES, Peer, SCTP_STATES, Scrub, TCP_STATES};
 pub use values::Values;
 
 use crate::state::StateId;
@@ -63,7 +64,7 @@ pub enum Dialect {
     V2,
     /// OpenBSD 3.9 to 4.3, NetBSD, FreeBSD 7 and 8.
     V3,
-    /// OpenBSD 4.4, DragonFly.
+    /// OpenBSD 4.4.
     V4,
     /// OpenBSD 4.5 and 4.6: v5 with states of 240 octets.
     OpenBsd45,
@@ -77,6 +78,10 @@ pub enum Dialect {
     FreeBsd1500,
     /// OpenBSD 4.7 and later.
     OpenBsd47,
+    /// DragonFly 2 and 3: v4 with states of 240 octets and TCP states of its own numbers.
+    DragonFly2,
+    /// DragonFly 4.0 and later: likewise with states of 300 octets.
+    DragonFly4,
 }
 
 impl Dialect {
@@ -91,6 +96,9 @@ impl Dialect {
         Self::FreeBsd1400,
         Self::FreeBsd1500,
         Self::OpenBsd47,
+        // Keep files number dialects by their place here: new ones come last.
+        Self::DragonFly2,
+        Self::DragonFly4,
     ];
 
     /// What output calls it: the protocol version, then the first system that spoke it.
@@ -105,6 +113,8 @@ impl Dialect {
             Self::FreeBsd1400 => "v5-freebsd1400",
             Self::FreeBsd1500 => "v5-freebsd1500",
             Self::OpenBsd47 => "v6",
+            Self::DragonFly2 => "v4-dragonfly2",
+            Self::DragonFly4 => "v4-dragonfly4",
         }
     }
 
@@ -113,7 +123,7 @@ impl Dialect {
         match self {
             Self::V2 => 2,
             Self::V3 => 3,
-            Self::V4 => 4,
+            Self::V4 | Self::DragonFly2 | Self::DragonFly4 => 4,
             Self::OpenBsd47 => 6,
             _ => 5,
         }
@@ -123,12 +133,27 @@ impl Dialect {
         match self {
             Self::V2 => &old::V2,
             Self::V3 => &old::V3,
-            Self::V4 | Self::OpenBsd45 => &openbsd::V4,
+            Self::V4 | Self::OpenBsd45 | Self::DragonFly2 => &openbsd::V4,
+            Self::DragonFly4 => &dragonfly::V4,
             Self::FreeBsd9 | Self::FreeBsd1301 => &freebsd::V1301,
             Self::FreeBsd1400 => &freebsd::V1400,
             Self::FreeBsd1500 => &freebsd::V1500,
             Self::OpenBsd47 => &openbsd::V6,
         }
+    }
+
+    /// Whether TCP states have DragonFly's numbers, one higher than the others'.
+    #[inline(always)]
+    pub const fn is_dragonfly(self) -> bool {
+        matches!(self, Self::DragonFly2 | Self::DragonFly4)
+    }
+
+    /// Whether it is a FreeBSD of version 5, some of which track SCTP.
+    pub const fn is_freebsd(self) -> bool {
+        matches!(
+            self,
+            Self::FreeBsd9 | Self::FreeBsd1301 | Self::FreeBsd1400 | Self::FreeBsd1500
+        )
     }
 
     /// Whether `state_flags` has PFSTATE_PFLOW: OpenBSD 4.5 and later, FreeBSD 9. Where it has
@@ -165,7 +190,7 @@ pub enum Invalid {
     Creatorid,
     /// Neither PF_IN nor PF_OUT.
     Direction,
-    /// A peer state beyond PF_TCPS_PROXY_DST.
+    /// A peer state that the protocol does not have in its dialect.
     PeerState,
 }
 
@@ -382,8 +407,8 @@ pub fn decode(
 }
 
 /// Reads `packet`, from the pfsync header on, of which the capture cut `missing` octets off, and
-/// tells `each` of every message that makes sense. `remembered` is what this sender's earlier v5
-/// packets turned out to be. It begins at `from`: the beginning, or where it paused.
+/// tells `each` of every message that makes sense. `remembered` is what this sender's earlier v4 or
+/// v5 packets turned out to be. It begins at `from`: the beginning, or where it paused.
 #[inline(always)] // there is one hot caller
 pub fn decode_to(
     packet: &[u8],
@@ -397,7 +422,7 @@ pub fn decode_to(
     };
     match version {
         1 => Outcome::failed(Error::OldVersion),
-        2..=4 => decode_flat(version, packet, missing, from, each),
+        2..=4 => decode_flat(version, packet, missing, remembered, from, each),
         5 | 6 => decode_sections(version, packet, missing, remembered, from, each),
         _ => Outcome::failed(Error::Version(version)),
     }
@@ -423,13 +448,14 @@ fn decode_flat(
     version: u8,
     packet: &[u8],
     missing: usize,
+    remembered: Option<Dialect>,
     from: Position,
     each: &mut impl Listener,
 ) -> Outcome {
     let (dialect, header) = match version {
         2 => (Dialect::V2, HEADER_V2),
         3 => (Dialect::V3, HEADER),
-        _ => (Dialect::V4, HEADER),
+        _ => (detect::v4(packet, missing, remembered), HEADER),
     };
     let outcome = |result| Outcome {
         dialect: Some(dialect),

@@ -53,7 +53,7 @@ pub(super) static V6: Layout = Layout {
     tagname: None,
 };
 
-/// `struct pfsync_state` of OpenBSD 4.4 to 4.6 and of DragonFly (240 octets).
+/// `struct pfsync_state` of OpenBSD 4.4 to 4.6 and of DragonFly 2 and 3 (240 octets).
 pub(super) static V4: Layout = Layout {
     len: 240,
     id: 0,

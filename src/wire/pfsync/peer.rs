@@ -13,7 +13,18 @@ use byteorder::{BigEndian, ByteOrder};
 use crate::wire::pfsync::Dialect;
 
 /// The largest TCP peer state, PF_TCPS_PROXY_DST; kernels refuse more.
-const STATE_MAX: u8 = 12;
+pub(super) const STATE_MAX: u8 = 12;
+
+/// The same of DragonFly, whose tcp_fsm.h begins with TCPS_TERMINATING.
+pub(super) const DRAGONFLY_STATE_MAX: u8 = 13;
+
+/// IP protocol numbers whose peers have states of their own.
+const TCP: u8 = 6;
+const SCTP: u8 = 132;
+
+/// The first PFTM number of SCTP on FreeBSD 14 and later. Of other systems' states it is beyond the
+/// last one.
+const SCTP_FIRST: u8 = 20;
 
 /// pf's names of TCP peer states, by number (`tcpstates` of OpenBSD's pfctl, PF_TCPS_PROXY_*).
 pub const TCP_STATES: [&str; 13] = [
@@ -34,6 +45,19 @@ pub const TCP_STATES: [&str; 13] = [
 
 /// pf's names of the peer states of UDP and all else, by number.
 pub const OTHER_STATES: [&str; 3] = ["NO_TRAFFIC", "SINGLE", "MULTIPLE"];
+
+/// pf's names of SCTP peer states on FreeBSD 14 and later, with their numbers (netinet/sctp.h,
+/// `sctp_state_name` of pfctl).
+pub const SCTP_STATES: [(u8, &str); 8] = [
+    (0x00, "CLOSED"),
+    (0x02, "COOKIE_WAIT"),
+    (0x04, "COOKIE_ECHOED"),
+    (0x08, "ESTABLISHED"),
+    (0x10, "SHUTDOWN_SENT"),
+    (0x20, "SHUTDOWN_RECEIVED"),
+    (0x40, "SHUTDOWN_ACK_SENT"),
+    (0x80, "SHUTDOWN_PENDING"),
+];
 
 /// Scrub memory of a peer, sent for TCP with `scrub reassemble tcp`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -67,9 +91,31 @@ impl<'a> Peer<'a> {
         Self { octets, dialect }
     }
 
-    /// Whether kernels would take this peer.
-    pub fn is_valid(&self) -> bool {
+    /// Whether every protocol has the state, in every dialect.
+    #[inline(always)]
+    pub fn is_common(&self) -> bool {
         self.state() <= STATE_MAX
+    }
+
+    /// Whether the state is one that a peer of IP protocol `proto` can have in its dialect.
+    pub fn is_valid(&self, proto: u8) -> bool {
+        self.is_common()
+            || match proto {
+                TCP => self.dialect.is_dragonfly() && self.state() <= DRAGONFLY_STATE_MAX,
+                SCTP => self.dialect.is_freebsd() && self.sctp_name().is_some(),
+                _ => false,
+            }
+    }
+
+    /// [`Self::is_valid`] where PFTM number `timeout` is all that tells the protocol, as in UPD_C. A
+    /// dead state may be of any.
+    pub fn is_valid_in(&self, timeout: u8) -> bool {
+        self.is_valid(match timeout {
+            0..=5 => TCP,
+            6..SCTP_FIRST => 0,
+            _ if self.dialect.is_dragonfly() => TCP,
+            _ => SCTP,
+        })
     }
 
     /// `seqlo`: the highest sequence number sent, plus one.
@@ -97,9 +143,17 @@ impl<'a> Peer<'a> {
         BigEndian::read_u16(&self.octets[22..])
     }
 
-    /// `state`: TCP state, or 0 to 2 for others.
+    /// `state` as it is sent: a TCP state, an SCTP state of FreeBSD 14, or 0 to 2 for others.
     pub fn state(&self) -> u8 {
         self.octets[24]
+    }
+
+    /// `state` of a TCP peer, in the numbers of all systems but DragonFly, whose are one higher.
+    /// DragonFly's TCPS_TERMINATING counts as CLOSED.
+    #[inline(always)]
+    pub fn tcp_state(&self) -> u8 {
+        self.state()
+            .saturating_sub(u8::from(self.dialect.is_dragonfly()))
     }
 
     /// `wscale`: 0x80 flag, 0x0f shift.
@@ -116,13 +170,18 @@ impl<'a> Peer<'a> {
         })
     }
 
-    /// pf's name of the peer's state for IP protocol `proto`.
-    pub fn state_name(&self, proto: u8) -> Option<&'static str> {
-        let names: &[&str] = if proto == 6 {
-            &TCP_STATES
-        } else {
-            &OTHER_STATES
-        };
-        names.get(usize::from(self.state())).copied()
+    /// pf's name of the peer's state for IP protocol `proto` in a state with PFTM number `timeout`.
+    /// The timeout tells SCTP as FreeBSD 14 tracks it from SCTP as earlier releases do.
+    pub fn state_name(&self, proto: u8, timeout: u8) -> Option<&'static str> {
+        match proto {
+            TCP => TCP_STATES.get(usize::from(self.tcp_state())).copied(),
+            SCTP if self.dialect.is_freebsd() && timeout >= SCTP_FIRST => self.sctp_name(),
+            _ => OTHER_STATES.get(usize::from(self.state())).copied(),
+        }
+    }
+
+    fn sctp_name(&self) -> Option<&'static str> {
+        let known = SCTP_STATES.iter().find(|(state, _)| *state == self.state());
+        known.map(|(_, name)| *name)
     }
 }

@@ -44,8 +44,8 @@ fn trailer(dialect: Dialect) -> &'static [&'static [u8]] {
 fn front(dialect: Dialect) -> usize {
     match dialect {
         Dialect::V2 => HEADER_V2,
-        Dialect::V3 | Dialect::V4 => HEADER,
-        _ => HEADER + SUBHEADER,
+        _ if dialect.is_modern() => HEADER + SUBHEADER,
+        _ => HEADER,
     }
 }
 
@@ -159,6 +159,8 @@ mod tests {
             (Dialect::V2, flat("02", "")),
             (Dialect::V3, flat("03", &cksum)),
             (Dialect::V4, flat("04", &cksum)),
+            (Dialect::DragonFly2, flat("04", &cksum)),
+            (Dialect::DragonFly4, flat("04", &cksum)),
             (Dialect::OpenBsd45, v5("0028", "")),
             (Dialect::FreeBsd9, v5("003c", &nothing(20))),
             (Dialect::FreeBsd1301, v5("0028", "")),

@@ -208,8 +208,10 @@ fn announce<'a>(
 /// The dialect of a v5 section's states: FreeBSD's newer ones have actions of their own, so that
 /// 1, 3 and 6 of a FreeBSD 14 or 15 mean the older size.
 fn state_dialect(packet: Dialect, action: u8) -> Dialect {
+    if packet.version() != 5 {
+        return packet;
+    }
     match (packet, action) {
-        (Dialect::OpenBsd47 | Dialect::V2 | Dialect::V3 | Dialect::V4, _) => packet,
         (_, 13 | 14) => Dialect::FreeBsd1400,
         (_, 15 | 16) => Dialect::FreeBsd1500,
         (Dialect::FreeBsd1400 | Dialect::FreeBsd1500, 1 | 3 | 6) => Dialect::FreeBsd1301,

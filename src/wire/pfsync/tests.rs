@@ -216,7 +216,10 @@ fn the_worked_example_is_read_as_the_fact_sheet_says() {
             Message::UpdateCompressed(update) => {
                 assert_eq!((update.state, update.timeout, update.expire), (id(2), 8, 0));
                 assert_eq!(
-                    (update.src.state_name(17), update.dst.state()),
+                    (
+                        update.src.state_name(17, update.timeout),
+                        update.dst.state()
+                    ),
                     (Some("MULTIPLE"), 2)
                 );
             }
@@ -276,7 +279,10 @@ fn touch(message: &Message<'_>) {
         state.queues(),
         state.tagname(),
     );
-    let _ = (state.src().scrub(), state.dst().state_name(state.proto()));
+    let _ = (
+        state.src().scrub(),
+        state.dst().state_name(state.proto(), state.timeout()),
+    );
 }
 
 /// How many messages `packet` gives, and how its reading ended.
@@ -302,10 +308,14 @@ fn every_prefix_and_every_byte_flip_is_total() {
         for len in 0..packet.len() {
             let missing = packet.len() - len;
             let (seen, outcome) = total(&packet[..len], 0, None);
+            // States of 300 octets can be cut to as many of 240.
+            let is_shorter_v4 =
+                dialect == Dialect::DragonFly4 && len >= HEADER + 240 * actions.len();
             assert!(
-                outcome.result.is_err() && seen <= actions.len(),
+                outcome.result.is_err() || is_shorter_v4,
                 "{dialect:?} {len}"
             );
+            assert!(seen <= actions.len(), "{dialect:?} {len}");
             let (seen, outcome) = total(&packet[..len], missing, Some(dialect));
             assert!(seen <= actions.len(), "{dialect:?} {len}");
             // What follows the EOF is no loss.

@@ -6,7 +6,7 @@
 
 use super::layout::State;
 use super::peer::Peer;
-use super::{Dialect, Invalid, freebsd, old, openbsd};
+use super::{Dialect, Invalid, dragonfly, freebsd, old, openbsd};
 use crate::state::{Direction, StateId, StateKey, WireName};
 
 /// Values of a full state.
@@ -76,10 +76,20 @@ impl<'a> State<'a> {
         if self.af(0).is_none() || self.af(1).is_none() {
             return Err(Invalid::Af);
         }
-        if !self.src().is_valid() || !self.dst().is_valid() {
-            return Err(Invalid::PeerState);
+        if !self.src().is_common() || !self.dst().is_common() {
+            return self.check_peers();
         }
         Ok(())
+    }
+
+    /// Whether peer states that not all protocols have in all dialects are this one's.
+    #[cold]
+    fn check_peers(self) -> Result<(), Invalid> {
+        let proto = self.proto();
+        match self.src().is_valid(proto) && self.dst().is_valid(proto) {
+            true => Ok(()),
+            false => Err(Invalid::PeerState),
+        }
     }
 
     /// Whose it is: its creatorid.
@@ -167,6 +177,8 @@ impl<'a> State<'a> {
             Dialect::FreeBsd1400 => read_by!(FreeBsd1400, freebsd::V1400),
             Dialect::FreeBsd1500 => read_by!(FreeBsd1500, freebsd::V1500),
             Dialect::OpenBsd47 => read_by!(OpenBsd47, openbsd::V6),
+            Dialect::DragonFly2 => read_by!(DragonFly2, openbsd::V4),
+            Dialect::DragonFly4 => read_by!(DragonFly4, dragonfly::V4),
         }
     }
 }

@@ -74,6 +74,9 @@ pub enum ErrorKind {
     NotSavefile,
     /// The major and minor version in its header.
     Version(u16, u16),
+    /// Frames of a link type that [`LinkType::is_known`] denies: in a pcap file all of them, in a
+    /// pcapng file that packet's.
+    LinkType(LinkType),
     /// A record of so many octets, more than [`MAX_RECORD`].
     TooLarge(u64),
     /// The file ends inside a record.
@@ -113,6 +116,9 @@ impl fmt::Display for Error {
                     f,
                     "file format version {major}.{minor} at offset {at} is not supported"
                 )
+            }
+            ErrorKind::LinkType(link) => {
+                write!(f, "link type {link} at offset {at} carries no pfsync")
             }
             ErrorKind::TooLarge(octets) => {
                 write!(

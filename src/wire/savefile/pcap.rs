@@ -42,10 +42,11 @@ impl Classic {
         }
         // The upper bits tell of a frame check sequence behind each frame. The IP header's length
         // cuts it off like any padding.
-        Ok(Self {
-            link: LinkType(B::read_u32(&header[20..]) & 0x03ff_ffff),
-            ..self
-        })
+        let link = LinkType(B::read_u32(&header[20..]) & 0x03ff_ffff);
+        if !link.is_known() {
+            return Err(ErrorKind::LinkType(link));
+        }
+        Ok(Self { link, ..self })
     }
 
     /// The loop that a big file is read by: one turn a packet, no branch on the format.

@@ -225,6 +225,9 @@ impl Blocks {
         let Some(described) = self.interfaces.get(interface as usize) else {
             return Err(ErrorKind::UnknownInterface(interface));
         };
+        if !described.link.is_known() {
+            return Err(ErrorKind::LinkType(described.link));
+        }
         let captured = B::read_u32(&fields[12..]) as usize;
         if captured > data.len() {
             return Err(ErrorKind::Overrun);
@@ -252,6 +255,9 @@ impl Blocks {
         let Some(interface) = self.interfaces.first() else {
             return Err(ErrorKind::UnknownInterface(0));
         };
+        if !interface.link.is_known() {
+            return Err(ErrorKind::LinkType(interface.link));
+        }
         let wire_len = B::read_u32(fields) as usize;
         let captured = match interface.snaplen {
             0 => wire_len,

@@ -208,6 +208,43 @@ fn the_upper_bits_of_a_link_type_are_not_its_number() {
 }
 
 #[test]
+fn frames_of_a_link_type_that_carries_no_pfsync_end_a_file_where_they_begin() {
+    let told = |file: &[u8]| broken(file).to_string();
+    let mut pflog = pcap_header(false, 0xa1b2_c3d4, 117);
+    assert_eq!(
+        told(&pflog.out),
+        "link type 117 (PFLOG) at offset 0 carries no pfsync"
+    );
+    pflog.u32s(&[1, 0, 0, 0]);
+    assert_eq!(read(&pflog.out, usize::MAX).0, vec![]);
+    let unnamed = pcap_header(true, 0xa1b2_3c4d, 300).out;
+    assert_eq!(
+        told(&unnamed),
+        "link type 300 at offset 0 carries no pfsync"
+    );
+    // An interface of which there is no packet does no harm.
+    let mut mixed = Writer::new(false);
+    mixed
+        .section()
+        .interface(1, 0, &[])
+        .interface(117, 0, &[])
+        .packet(0, 7, b"first");
+    assert_eq!(whole(&mixed.out).len(), 1);
+    let at = mixed.out.len();
+    mixed.packet(1, 8, b"second").packet(0, 9, b"third");
+    let (packets, outcome) = read(&mixed.out, usize::MAX);
+    assert_eq!(packets.len(), 1);
+    let line = format!("link type 117 (PFLOG) at offset {at} carries no pfsync");
+    assert_eq!(outcome.unwrap_err().to_string(), line);
+    let mut simple = Writer::new(true);
+    simple.section().interface(300, 0, &[]);
+    let at = simple.out.len();
+    simple.block(3, |w| _ = w.u32s(&[6]).octets(b"simple"));
+    let line = format!("link type 300 at offset {at} carries no pfsync");
+    assert_eq!(told(&simple.out), line);
+}
+
+#[test]
 fn the_last_second_of_32_bits_is_a_stamp() {
     let mut writer = pcap_header(false, 0xa1b2_c3d4, 1);
     writer.u32s(&[u32::MAX, u32::MAX, 0, 0]);

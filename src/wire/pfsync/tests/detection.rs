@@ -1,4 +1,4 @@
-//! Which v5 a packet is.
+//! Which v4 and which v5 a packet is.
 
 use super::*;
 
@@ -157,4 +157,66 @@ fn messages_of_a_cut_off_packet_are_read_as_far_as_they_go() {
     );
     let missing = packet.len() - to;
     assert_eq!((seen, outcome.result), (2, Err(Error::Cut { missing })));
+}
+
+#[test]
+fn the_length_of_a_v4_packet_tells_dragonflys_states_of_300_octets() {
+    for count in 1..=254_u8 {
+        for (state, dialect) in [
+            (state_240(), Dialect::V4),
+            (state_300(), Dialect::DragonFly4),
+        ] {
+            let packet = flat(4, 1, count, &vec![state; count.into()]);
+            assert_eq!(found(&packet, 0, None).0, Some(dialect), "{count}");
+            // Cut off by the capture its length is still known.
+            let captured = &packet[..packet.len() - 100];
+            assert_eq!(found(captured, 100, None).0, Some(dialect), "{count}");
+        }
+    }
+    states(&flat(4, 3, 3, &vec![state_300(); 3]), 3, |state| {
+        check_common(&state);
+        check_counters(&state, COUNTED);
+        assert_eq!(state.state_flags(), Some(4));
+    });
+}
+
+#[test]
+fn dragonflys_older_states_are_told_by_values_that_openbsd_does_not_have() {
+    let of =
+        |fields: &[(usize, &str)]| found(&flat(4, 1, 1, &[over(state_240(), fields)]), 0, None).0;
+    let peers = |src: &'static str, dst: &'static str| [(96 + 24, src), (128 + 24, dst)];
+    for (fields, dialect) in [
+        (peers("04", "04"), Dialect::V4),
+        (peers("02", "00"), Dialect::V4),
+        // OpenBSD's synproxy speaks for the initiator only.
+        (peers("0b", "00"), Dialect::V4),
+        (peers("0c", "00"), Dialect::V4),
+        (peers("03", "01"), Dialect::DragonFly2),
+        (peers("0d", "01"), Dialect::DragonFly2),
+        (peers("0b", "0b"), Dialect::DragonFly2),
+    ] {
+        assert_eq!(of(&fields), Some(dialect), "{fields:?}");
+    }
+    assert_eq!(of(&[(232, "1c")]), Some(Dialect::DragonFly2));
+    assert_eq!(of(&[(232, "18")]), Some(Dialect::V4));
+}
+
+#[test]
+fn a_v4_sender_stays_a_dragonfly_until_it_shows_otherwise() {
+    let compressed = |state| pad(over(compressed(), &[(8 + 24, state)]), 4);
+    let update = flat(4, 4, 1, &[compressed("04")]);
+    let delete = flat(4, 5, 1, &[pad(id(), 4)]);
+    let full = flat(4, 2, 1, &[state_240()]);
+    let syn = [(96 + 24, "02"), (128 + 24, "00")];
+    let syn = flat(4, 1, 1, &[over(state_240(), &syn)]);
+    for of in [Dialect::DragonFly2, Dialect::DragonFly4] {
+        for packet in [&update, &delete] {
+            assert_eq!(found(packet, 0, Some(of)).0, Some(of));
+            assert_eq!(found(packet, 0, Some(Dialect::V3)).0, Some(Dialect::V4));
+        }
+        assert_eq!(found(&full, 0, Some(of)).0, Some(Dialect::DragonFly2));
+        assert_eq!(found(&syn, 0, Some(of)).0, Some(Dialect::V4));
+    }
+    let proxied = flat(4, 4, 1, &[compressed("0d")]);
+    assert_eq!(found(&proxied, 0, None), (Some(Dialect::DragonFly2), true));
 }

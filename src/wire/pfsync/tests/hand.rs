@@ -81,6 +81,18 @@ pub(super) fn state_240() -> Vec<u8> {
     over(keys(240), &[(232, "02 06 02 01 04 02 04 05")])
 }
 
+/// DragonFly 2 and 3: v4 with a responder in TIME_WAIT, which is 11 there.
+pub(super) fn state_dragonfly() -> Vec<u8> {
+    over(state_240(), &[(128 + 24, "0b")])
+}
+
+/// DragonFly 4: pickup_mode, cpuid and spare octets behind v4's.
+pub(super) fn state_300() -> Vec<u8> {
+    let mut state = state_240();
+    state.resize(300, 0);
+    over(state, &[(240, "01 00 0003")])
+}
+
 pub(super) fn state_242() -> Vec<u8> {
     over(keys(242), &[(232, "02 06 02 00 00 01 04 02 04 05")])
 }
@@ -193,7 +205,7 @@ fn flat_packets() -> Vec<Case> {
     use Action::{
         Bus, Clear, Delete, DeleteCompressed, Insert, Tdb, Update, UpdateCompressed, UpdateRequest,
     };
-    use Dialect::{V2, V3, V4};
+    use Dialect::{DragonFly2, DragonFly4, V2, V3, V4};
     let (v2, v3, v4) = (state_v2, state_v3, state_240);
     let long = |message| vec![pad(message, 4)];
     let cases: Vec<(_, u8, u8, Vec<_>, &[_])> = vec![
@@ -209,6 +221,16 @@ fn flat_packets() -> Vec<Case> {
         (V4, 5, 1, long(id()), &[DeleteCompressed]),
         (V4, 8, 1, long(id()), &[UpdateRequest]),
         (V4, 0, 0, long(clear("")), &[Clear]),
+        (DragonFly2, 2, 1, vec![state_dragonfly()], &[Update]),
+        (
+            DragonFly2,
+            3,
+            2,
+            vec![v4(), state_dragonfly()],
+            &[Delete; 2],
+        ),
+        (DragonFly4, 1, 2, vec![state_300(); 2], &[Insert, Insert]),
+        (DragonFly4, 2, 1, vec![state_300()], &[Update]),
     ];
     let cases = cases.into_iter();
     let packets = cases.map(|(dialect, action, count, messages, actions)| {

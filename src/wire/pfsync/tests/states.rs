@@ -191,3 +191,133 @@ fn equal_keys_are_untranslated_and_an_rdomain_is_a_translation() {
         assert!(!state.is_untranslated())
     });
 }
+
+/// The peer states of TCP, UDP and SCTP that a packet may have, by dialect: 256 each.
+fn allowed(dialect: Dialect, state: Vec<u8>, proto_at: usize) -> [Vec<u8>; 3] {
+    [6, 17, 132].map(|proto| {
+        let is_allowed = |value: &u8| {
+            let mut octets = state.clone();
+            octets[proto_at] = proto;
+            for peer in [dialect.layout().src, dialect.layout().dst] {
+                octets[peer + 24] = *value;
+            }
+            State::new(dialect, &octets).unwrap().check().is_ok()
+        };
+        (0..=255).filter(is_allowed).collect()
+    })
+}
+
+#[test]
+fn a_peer_state_is_refused_where_its_protocol_does_not_have_it_in_its_dialect() {
+    let common: Vec<u8> = (0..=12).collect();
+    let sctp = [&common[..], &[0x10, 0x20, 0x40, 0x80]].concat();
+    let dragonfly: Vec<u8> = (0..=13).collect();
+    for (dialect, state, proto_at) in [
+        (Dialect::FreeBsd9, state_242(), 233),
+        (Dialect::FreeBsd1301, state_242(), 233),
+        (Dialect::FreeBsd1400, state_1400(), 233),
+        (Dialect::FreeBsd1500, state_1500(), 347),
+    ] {
+        let allowed = allowed(dialect, state, proto_at);
+        assert_eq!(allowed, [&common, &common, &sctp].map(Clone::clone));
+    }
+    for (dialect, state) in [
+        (Dialect::DragonFly2, state_240()),
+        (Dialect::DragonFly4, state_300()),
+    ] {
+        let allowed = allowed(dialect, state, 233);
+        assert_eq!(allowed, [&dragonfly, &common, &common].map(Clone::clone));
+    }
+    for (dialect, state, proto_at) in [
+        (Dialect::V4, state_240(), 233),
+        (Dialect::OpenBsd45, state_240(), 233),
+        (Dialect::OpenBsd47, state_v6(), 251),
+    ] {
+        let allowed = allowed(dialect, state, proto_at);
+        assert_eq!(allowed, [&common, &common, &common].map(Clone::clone));
+    }
+}
+
+#[test]
+fn in_upd_c_the_timeout_tells_whose_a_peer_state_is() {
+    let is_read = |dialect, state: &'static str, timeout: &'static str| {
+        let update = over(compressed(), &[(8 + 24, state), (80, timeout)]);
+        let packet = match dialect {
+            Dialect::OpenBsd47 => sections(6, &[("04 15 0001", &[update])]),
+            dialect if dialect.is_modern() => v5(4, &[update], 0),
+            _ => flat(4, 4, 1, &[pad(update, 4)]),
+        };
+        decode(&packet, 0, Some(dialect), &mut |_, _| ())
+            .result
+            .is_ok()
+    };
+    for dialect in [
+        Dialect::FreeBsd1301,
+        Dialect::FreeBsd1400,
+        Dialect::FreeBsd1500,
+    ] {
+        for state in ["10", "20", "40", "80"] {
+            assert!(is_read(dialect, state, "14"));
+            assert!(is_read(dialect, state, "18"));
+            // Dead, of any protocol.
+            assert!(is_read(dialect, state, "1a"));
+            assert!(!is_read(dialect, state, "02"));
+            assert!(!is_read(dialect, state, "08"));
+        }
+        assert!(!is_read(dialect, "30", "16"));
+    }
+    assert!(is_read(Dialect::DragonFly4, "0d", "02"));
+    assert!(!is_read(Dialect::DragonFly4, "0e", "02"));
+    for dialect in [Dialect::OpenBsd45, Dialect::OpenBsd47] {
+        assert!(!is_read(dialect, "80", "16"));
+        assert!(!is_read(dialect, "0d", "02"));
+    }
+}
+
+#[test]
+fn peer_states_have_the_names_that_the_senders_pfctl_gives_them() {
+    let name = |dialect, state, proto, timeout| {
+        let mut octets = [0; Peer::LEN];
+        octets[24] = state;
+        Peer::new(&octets, dialect).state_name(proto, timeout)
+    };
+    for (dialect, shift) in [
+        (Dialect::V4, 0),
+        (Dialect::DragonFly2, 1),
+        (Dialect::DragonFly4, 1),
+    ] {
+        assert_eq!(name(dialect, 4 + shift, 6, 2), Some("ESTABLISHED"));
+        assert_eq!(name(dialect, 10 + shift, 6, 2), Some("TIME_WAIT"));
+        assert_eq!(name(dialect, 12 + shift, 6, 2), Some("PROXY_DST"));
+        assert_eq!(name(dialect, 2, 17, 8), Some("MULTIPLE"));
+    }
+    for dialect in [
+        Dialect::FreeBsd1301,
+        Dialect::FreeBsd1400,
+        Dialect::FreeBsd1500,
+    ] {
+        for (state, word) in SCTP_STATES {
+            assert_eq!(name(dialect, state, 132, 22), Some(word));
+        }
+        assert_eq!(name(dialect, 1, 132, 22), None);
+        // Earlier releases treat SCTP as they do what they do not know.
+        assert_eq!(name(dialect, 1, 132, 12), Some("SINGLE"));
+    }
+    assert_eq!(name(Dialect::OpenBsd47, 2, 132, 13), Some("MULTIPLE"));
+}
+
+#[test]
+fn a_floating_state_is_on_the_interface_that_it_was_made_on() {
+    let of = |fields: &[_]| {
+        let octets = over(state_1500(), fields);
+        let state = State::new(Dialect::FreeBsd1500, &octets).unwrap();
+        (IfName::from(state.values().ifname), state.ifname())
+    };
+    let (all, em3) = (IfName::from("all"), IfName::from("em3"));
+    const ALL: &str = "616c6c00 00000000 00000000 00000000";
+    assert_eq!(of(&[(8, ALL)]), (em3, all));
+    // What a kernel leaves behind the NUL is no part of the name.
+    assert_eq!(of(&[(8, "616c6c00 deadbeef")]), (em3, all));
+    assert_eq!(of(&[(8, ALL), (312, "00000000")]), (all, all));
+    assert_eq!(of(&[]), (IfName::from("em1"), IfName::from("em1")));
+}
