@@ -33,6 +33,7 @@ pub(super) struct Chosen<'a> {
 
 impl ByCreator {
     /// The encoder for flows of `creatorid`.
+    #[inline(never)]
     pub(super) fn choose(&mut self, creatorid: u32) -> Chosen<'_> {
         let is_known = self.find(creatorid).is_ok();
         let own = self.encoders.iter().filter(|(of, _)| *of != COMMON).count();

@@ -132,28 +132,29 @@ impl Interface {
             ..
         } = self;
         let to = &mut To::new(*unit, outbox);
-        let packed = match encoder {
+        // One place that packs for IPFIX, so that it is inlined.
+        let ipfix = match encoder {
             Encoder::NetFlow5(_) if flow.tuple.af == Af::Inet6 => {
                 counters.ipv6 += 1;
                 return;
             }
-            Encoder::NetFlow5(netflow5) => netflow5.push(now, settings, flow, ifindex, to),
-            Encoder::Ipfix(ipfix) => ipfix.push(now, settings, flow, ifindex, to),
+            Encoder::NetFlow5(netflow5) => {
+                let packed = netflow5.push(now, settings, flow, ifindex, to);
+                note_packed(counters, packed);
+                return;
+            }
+            Encoder::Ipfix(ipfix) => ipfix,
             Encoder::ByCreator(all) => {
                 let chosen = all.choose(flow.id.creatorid);
                 if chosen.is_new {
                     counters.templates += session.tell(now, settings, chosen.domain, to);
                 }
                 counters.crowded += u64::from(chosen.is_crowded);
-                chosen.encoder.push(now, settings, flow, ifindex, to)
+                chosen.encoder
             }
         };
-        let Packed {
-            records,
-            is_clipped,
-        } = packed;
-        count(&mut counters.records, records.into());
-        counters.clipped += u64::from(is_clipped);
+        let packed = ipfix.push(now, settings, flow, ifindex, to);
+        note_packed(counters, packed);
     }
 
     /// When [`Self::handle_timeout`] has something to do.
@@ -193,6 +194,12 @@ impl Interface {
         let to = &mut To::new(self.unit, outbox);
         self.encoder.flush(now, &self.settings, to);
     }
+}
+
+#[inline(always)]
+fn note_packed(counters: &mut InterfaceCounters, packed: Packed) {
+    count(&mut counters.records, packed.records.into());
+    counters.clipped += u64::from(packed.is_clipped);
 }
 
 /// Has the sessions of `interfaces`, which are in the order of their numbers, stamp what `outbox`
