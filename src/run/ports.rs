@@ -98,6 +98,12 @@ impl Ports {
         }
     }
 
+    /// Whether datagrams wait for their turn.
+    #[inline]
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting > 0
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.ports.len()
@@ -249,7 +255,7 @@ impl Outside {
 
     /// Sends what waits and may go now; how long the next of it has to wait, if there is some.
     pub(super) fn pump(&mut self, engine: &mut Engine) -> Option<Duration> {
-        if self.ports.waiting == 0 {
+        if !self.ports.is_waiting() {
             return None;
         }
         let units: Vec<u32> = self.ports.ports.keys().copied().collect();

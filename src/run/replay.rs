@@ -257,7 +257,9 @@ impl Replay {
                 None => self.outside.send_much(&mut self.engine),
                 Some(_) => self.outside.send(&mut self.engine),
             }
-            if let Some(ending) = self.pump()? {
+            if self.outside.ports.is_waiting()
+                && let Some(ending) = self.pump()?
+            {
                 return Ok(Some(ending));
             }
             let is_much = self.engine.printed().len() >= PRINT_BUFFER || self.pace.is_some();
