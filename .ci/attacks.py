@@ -202,7 +202,7 @@ with tempfile.TemporaryDirectory() as directory:
         print('SKIPPED: valgrind is not installed')
     sink = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sink.bind(('127.0.0.1', 0))
-    words = [w for n in range(16) for w in ('-e', 'pflow%d flowdst 127.0.0.1:%d pflowproto 10' % (n, sink.getsockname()[1]))]
+    words = [w for n in range(16) for w in ('-e', 'pflow%d flowdst 127.0.0.1:%d pflowproto 10 rate none' % (n, sink.getsockname()[1]))]
     none, _ = peak(at('one'), [])
     many, told = peak(at('one'), words)
     records = [int(n) for n in re.findall(r'pflow\d+: (\d+) records', told)]

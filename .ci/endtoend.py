@@ -3,7 +3,8 @@
 
 usage: endtoend.py PFLOW TESTDATA-DIRECTORY     (as root, with nfdump, tshark and iproute2; pflowctl beside PFLOW)
 
-1. nfcapd stores every record of every form with no sequence failure; nfdump reads them back.
+1. nfcapd stores every record of every form with no sequence failure; nfdump reads them back. With the receive buffer
+   that the system gives it, it loses none of 400 000 records that a replay sends at full speed, five times of five.
 2. tshark finds nothing malformed in the datagrams of every form.
 3. Two namespaces joined by veth: pfsync packets put on the wire to 224.0.0.240 are captured with -i, exported, and
    the records are those of a replay of the same packets. SIGUSR1 logs statistics, SIGTERM ends with status 0.
@@ -18,6 +19,8 @@ usage: endtoend.py PFLOW TESTDATA-DIRECTORY     (as root, with nfdump, tshark an
 9. -x 1 takes as long as the capture; a broken pipe and a damaged file end as the manual page says.
 """
 import collections, json, os, random, signal, socket, struct, subprocess, sys, tempfile, time
+
+import states
 
 PFLOW, DATA = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 PFLOWCTL = os.path.join(os.path.dirname(PFLOW), 'pflowctl')
@@ -57,12 +60,12 @@ def summary_of(text, what):
     return int(words[words.index(what) - 1])
 
 
-def nfcapd(form, v6, replay=None):
+def nfcapd(form, v6, replay=None, buffer=('-B', '2000000')):
     """Records stored against those sent by REPLAY, which is given what flowdst and further words are, and returns a log."""
     replay = replay or (lambda words: run(PFLOW, '-a', '-b', BOOT, '-r', CAPTURE, 'pflow0', *words))
     out = tempfile.mkdtemp(dir=TMP.name)
     port = free_port(v6)
-    args = ['nfcapd', '-w', out, '-p', str(port), '-t', '3600', '-B', '2000000', '-b', '::1' if v6 else '127.0.0.1'] + (['-6'] if v6 else [])
+    args = ['nfcapd', '-w', out, '-p', str(port), '-t', '3600', *buffer, '-b', '::1' if v6 else '127.0.0.1'] + (['-6'] if v6 else [])
     collector = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         deadline = time.monotonic() + 10
@@ -84,6 +87,22 @@ def nfcapd(form, v6, replay=None):
     r = run('nfdump', '-q', '-R', out, '-o', 'csv')
     rows = [l for l in r.stdout.splitlines() if l[:4].isdigit()]
     return len(rows) != want and '%d records stored, %d sent' % (len(rows), want)
+
+
+def at_full_speed(times):
+    """A long replay into nfcapd with the receive buffer that the system gives: the rate of a replay is one that it keeps up with."""
+    long = os.path.join(TMP.name, 'long.pcap')
+    with open(long, 'wb') as f:
+        f.write(struct.pack('<IHHiIII', 0xa1b2c3d4, 2, 4, 0, 0, 65535, 246))
+        for n, packet in enumerate(states.packets(200000, 2000)):
+            f.write(struct.pack('<IIII', 1750000000 + n // 4000, n % 4000 * 250, len(packet), len(packet)) + packet)
+    replay = lambda words: run(PFLOW, '-r', long, 'pflow0', *words)
+    for n in range(times):
+        for form in FORMS[:2]:
+            problem = nfcapd(form, False, replay, buffer=())
+            if problem:
+                return 'run %d, %s: %s' % (n + 1, form, problem)
+    os.remove(long)
 
 
 PMACCT = """daemonize: false
@@ -705,6 +724,7 @@ for form in FORMS:
     check('tshark %s' % form, tshark(form, False))
     if 'freebsd' not in form:  # whose NAT events are flows of no packets to it
         check('nfacctd %s' % form, nfacctd(form))
+check('nfcapd with the buffer that the system gives, replays at full speed', at_full_speed(5))
 for v6 in (False, True):
     for form in FORMS[:2]:
         check('tap %s over %s' % (form, 'IPv6' if v6 else 'IPv4'), tap(form, v6))

@@ -45,7 +45,7 @@ with tempfile.TemporaryDirectory() as directory:
     capture(few, FEW)
     capture(many, MANY)
     for proto, bound in BOUNDS.items():
-        words = ['pflow0', 'flowdst', '127.0.0.1:%d' % sink.getsockname()[1], 'pflowproto', proto]
+        words = ['pflow0', 'flowdst', '127.0.0.1:%d' % sink.getsockname()[1], 'rate', 'none', 'pflowproto', proto]
         spent = instructions(pflow, many, words, directory) - instructions(pflow, few, words, directory)
         a_state = spent / (MANY - FEW)
         is_slower |= a_state > bound

@@ -114,6 +114,8 @@ fn exporting(path: &str, to: SocketAddr) -> Command {
         "pflow0",
         "flowdst",
         &to.to_string(),
+        "rate",
+        "none",
     ]);
     command
 }

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use pflow::config::{Config, apply_text};
 use pflow::engine::{Engine, Packet, Settings};
+use pflow::export::Order;
 use pflow::flow::Boot;
 use pflow::io::thread_cpu;
 use pflow::output::messages::Detail;
@@ -229,7 +230,8 @@ impl Bench {
             while self.engine.is_behind() {
                 self.engine.go_on();
             }
-            self.engine.outbox().clear();
+            let transmit = self.engine.transmit(Order::Packed);
+            self.engine.recycle(transmit);
             if let Some(solicitor) = self.engine.solicitor() {
                 solicitor.requests().clear();
             }

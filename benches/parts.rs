@@ -23,9 +23,8 @@ use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BenchmarkId, Criterion};
 
 use pflow::accounting::Counting;
-use pflow::export::{Format, Outbox, TemplateSet};
+use pflow::export::{Format, Interface, Order, Outbox, Settings, TemplateSet, transmit};
 use pflow::flow::{Boot, End, Flow, Quality, Times, Tuple};
-use pflow::interface::{Interface, Settings};
 use pflow::io::thread_cpu;
 use pflow::state::{Address, Af, Direction, IfName, StateId, Timeouts};
 use pflow::table::{self, Sender, Table};
@@ -337,7 +336,6 @@ fn encode(criterion: &mut Criterion<Cpu>) {
         ("ipfix freebsd", Format::Ipfix, TemplateSet::FreeBsd),
     ] {
         let mut outbox = Outbox::default();
-        let mut interface = Interface::new(0);
         let now = Now::with_boot(Wall::new(1_750_000_000, 0), Wall::new(1_740_000_000, 0));
         let settings = Settings {
             flowdst: Some("127.0.0.1:9995".parse().unwrap()),
@@ -345,6 +343,7 @@ fn encode(criterion: &mut Criterion<Cpu>) {
             templates,
             ..Settings::default()
         };
+        let mut interface = Interface::new(0, settings.clone());
         interface.configure(now, settings, &mut outbox);
         let flows = flows();
         let mut flows = flows.iter().cycle();
@@ -353,7 +352,9 @@ fn encode(criterion: &mut Criterion<Cpu>) {
                 let flow = flows.next().unwrap();
                 interface.offer(now, black_box(flow), 1, &mut outbox);
                 if outbox.len() >= 1 << 18 {
-                    outbox.clear();
+                    let interfaces = std::slice::from_mut(&mut interface);
+                    let sent = transmit(&mut outbox, interfaces, Order::Packed);
+                    outbox.recycle(sent);
                 }
             });
         });

@@ -28,9 +28,9 @@ use std::net::{SocketAddr, UdpSocket};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use pflow::interface::Settings;
-use pflow::io::transport::{Transport, Udp, WhenFull};
+use pflow::io::transport::{Transport, Udp, WhenFull, bind, source_address};
 use pflow::io::{children_cpu, process_cpu};
+use pflow::time::Uptime;
 use pflow::wire::savefile::Savefile;
 use pflow::wire::{link, pfsync};
 
@@ -81,7 +81,7 @@ fn replays(table: &mut Table, title: &str, states: u64, path: &str, tap: &str, t
     add("reading and decoding", best(|| decode_only(path)), None);
     add("replay, nothing sent", best(|| replay(path, "")), None);
     for form in FORMS {
-        let words = format!("pflow0 flowdst {to} pflowproto {form}");
+        let words = format!("pflow0 flowdst {to} rate none pflowproto {form}");
         let lens = lens_of_datagrams(path, &words, tap);
         let sending = best(|| send_many(&lens, to, Cutting::AsOurs));
         if form == "5" {
@@ -271,16 +271,23 @@ enum Cutting {
     Never,
 }
 
+/// When nothing was reported for so long that the kernel may cut.
+const LATER: Uptime = Uptime::new(1, 0);
+
 /// Sends datagrams of these lengths as replays do, as many at a time as their buffer holds.
 fn send_many(lens: &[usize], to: SocketAddr, cutting: Cutting) {
-    let mut udp = Udp::open(&Settings::default(), to, WhenFull::Wait).unwrap();
+    let from = source_address(None, to.is_ipv6());
+    let socket = bind(from, WhenFull::Wait).unwrap();
+    let mut udp = Udp::new(socket, None, to, Uptime::default()).unwrap();
     if cutting == Cutting::Never {
         udp.forbid_cutting();
     }
+    let mut now = Uptime::default();
     for some in buffered(lens) {
         let mut rest = &some[..];
         while !rest.is_empty() {
-            rest = &rest[udp.send(rest).unwrap()..];
+            rest = &rest[udp.send(now, rest).unwrap()..];
+            now = LATER;
         }
     }
 }

@@ -3,6 +3,8 @@
 //!
 //! Whatever is dropped, skipped or refused anywhere in the program has a counter here.
 
+use std::io;
+
 use crate::wire::link::Skip;
 use crate::wire::pfsync::{Action, Error};
 
@@ -284,6 +286,7 @@ counters! {
         ipv6: "IPv6 flows that NetFlow v5 cannot carry",
         clipped: "flows with more octets than can be split over v5 records",
         clamped: "flows with times earlier than v5's 32 bits can tell",
+        crowded: "flows in domain 0 because there are too many creatorids",
         records: "records packed: sent, refused or held",
         records_sent: "records in datagrams sent",
         records_refused: "records in datagrams that could not be sent",
@@ -292,6 +295,9 @@ counters! {
         octets: "octets of UDP payload sent",
         send_errors: "datagrams that could not be sent",
         no_memory: "datagrams that could not be sent for want of buffers",
+        overtaken: "datagrams dropped because the rate let too few go",
+        refused: "reports that nobody listens at the collector",
+        unreachable: "reports that the collector cannot be reached",
         tapped: "datagrams handed to taps and not lost there",
         tap_dropped: "datagrams that taps lost, their reader or disk was too slow or full",
         tap_sourceless: "datagrams tapped with source address 0.0.0.0 or ::, the system did not tell it",
@@ -301,13 +307,38 @@ counters! {
 impl InterfaceCounters {
     /// Datagrams made, whether they could be sent or not (`pflow_opackets`).
     pub fn built(&self) -> u64 {
-        self.datagrams + self.send_errors + self.no_memory
+        self.datagrams + self.send_errors + self.no_memory + self.overtaken
+    }
+
+    /// Datagrams that were sent and of which nothing bad was reported.
+    pub fn unreported(&self) -> u64 {
+        self.datagrams
+            .saturating_sub(self.refused + self.unreachable)
     }
 
     /// Adds what another interface counted.
     pub fn add(&mut self, other: &Self) {
         for (mine, theirs) in self.values_mut().into_iter().zip(other.iter()) {
             *mine += theirs.value;
+        }
+    }
+}
+
+/// What the system reported of datagrams sent earlier.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Reports {
+    /// That nobody listens.
+    pub refused: u64,
+    /// That there is no way to the collector.
+    pub unreachable: u64,
+}
+
+impl Reports {
+    /// Counts one.
+    pub fn note(&mut self, report: &io::Error) {
+        match report.kind() {
+            io::ErrorKind::ConnectionRefused => self.refused += 1,
+            _ => self.unreachable += 1,
         }
     }
 }

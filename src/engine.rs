@@ -6,7 +6,7 @@
 //!                +-> messages --------+-> Printer (-o)
 //! ```
 //! The engine is handed packets, commands and the time; it reads no clock and touches no socket.
-//! After any call, what there is to send stands in [`Engine::outbox`], what there is to print in
+//! After any call, what there is to send is had by [`Engine::transmit`], what there is to print in
 //! [`Engine::printed`], what there is to log in [`Engine::notices`], and
 //! [`Engine::poll_timeout`] says when to come back.
 
@@ -16,11 +16,10 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::counters::{
     FlowCounters, InterfaceCounters, KeepCounters, PacketCounters, ProtocolCounters, Reason,
-    SolicitCounters, count,
+    Reports, SolicitCounters, count,
 };
-use crate::export::Outbox;
+use crate::export::{self, Domain, Interface, Order, Outbox, Transmit};
 use crate::flow::{Boot, End, Flow};
-use crate::interface::Interface;
 use crate::output::{Output, Printer};
 use crate::solicit::{self, Solicitor};
 use crate::state::{Direction, StateId};
@@ -120,6 +119,8 @@ pub enum Sent {
     NoMemory,
     /// It could not be sent.
     Failed,
+    /// Too many wait for their turn.
+    Overtaken,
 }
 
 /// Pieces of [`table::PIECE`] states that take some milliseconds.
@@ -357,9 +358,8 @@ impl Engine {
             exporter: Exporter {
                 interfaces: config
                     .interfaces
-                    .keys()
-                    .copied()
-                    .map(Interface::new)
+                    .iter()
+                    .map(|(unit, settings)| Interface::new(*unit, settings.clone()))
                     .collect(),
                 config,
                 is_all: settings.is_all,
@@ -396,7 +396,7 @@ impl Engine {
         } = &mut self.exporter;
         for interface in interfaces {
             if let Some(settings) = config.interfaces.get(&interface.unit()) {
-                interface.configure(now, *settings, outbox);
+                interface.configure(now, settings.clone(), outbox);
             }
         }
         self.sync_active(now);
@@ -425,8 +425,23 @@ impl Engine {
             {
                 let mut interfaces = self.exporter.interfaces.iter_mut();
                 if let Some(interface) = interfaces.find(|interface| interface.unit() == unit) {
-                    interface.restore(packed, sequence);
+                    let domain = interface.settings().domain;
+                    let session = interface.session_mut();
+                    session.set_records(packed);
+                    if let Domain::Number(domain) = domain {
+                        session.set_sequence(domain, sequence);
+                    }
                 }
+            }
+            if let kept::Record::Domain {
+                unit,
+                domain,
+                sequence,
+            } = record
+                && let Some(interface) = self.interface(unit)
+                && interface.settings().domain == Domain::Creatorid
+            {
+                interface.session_mut().set_sequence(domain, sequence);
             }
         }
         self.table.end_restore(restore);
@@ -441,15 +456,36 @@ impl Engine {
         let Exporter {
             interfaces, outbox, ..
         } = &mut self.exporter;
-        for interface in interfaces {
+        for interface in interfaces.iter_mut() {
             interface.flush(now, outbox);
-            let (packed, sequence) = interface.sequences();
+        }
+        // Numbered now, so that the file goes on behind them.
+        export::stamp(outbox, interfaces, Order::Packed);
+        for interface in interfaces {
+            let session = interface.session();
+            let unit = interface.unit();
+            let sequence = match interface.settings().domain {
+                Domain::Number(domain) => session.sequence(domain),
+                Domain::Creatorid => 0,
+            };
+            let packed = session.records();
             kept::Record::Interface {
-                unit: interface.unit(),
+                unit,
                 packed,
                 sequence,
             }
             .encode(out);
+            if interface.settings().domain != Domain::Creatorid {
+                continue;
+            }
+            for &(domain, sequence) in session.sequences() {
+                kept::Record::Domain {
+                    unit,
+                    domain,
+                    sequence,
+                }
+                .encode(out);
+            }
         }
         true
     }
@@ -842,11 +878,11 @@ impl Engine {
             }
             let place = interfaces.binary_search_by_key(&unit, Interface::unit);
             let place = place.unwrap_or_else(|place| {
-                interfaces.insert(place, Interface::new(unit));
+                interfaces.insert(place, Interface::new(unit, settings.clone()));
                 place
             });
             if let Some(interface) = interfaces.get_mut(place) {
-                interface.configure(now, *settings, outbox);
+                interface.configure(now, settings.clone(), outbox);
             }
         }
         if old.timeouts != config.timeouts {
@@ -920,9 +956,22 @@ impl Engine {
         self.local_addresses = addresses;
     }
 
-    /// Datagrams to send; the caller clears it.
-    pub fn outbox(&mut self) -> &mut Outbox {
-        &mut self.exporter.outbox
+    /// Octets that wait to be sent.
+    pub fn waiting(&self) -> usize {
+        self.exporter.outbox.len()
+    }
+
+    /// Takes out the datagrams that wait to be sent. [`Self::recycle`] gives their room back.
+    pub fn transmit(&mut self, order: Order) -> Transmit {
+        let Exporter {
+            interfaces, outbox, ..
+        } = &mut self.exporter;
+        export::transmit(outbox, interfaces, order)
+    }
+
+    /// Takes back the room of datagrams that are done with.
+    pub fn recycle(&mut self, transmit: Transmit) {
+        self.exporter.outbox.recycle(transmit);
     }
 
     /// Notes what became of a datagram of interface `unit`.
@@ -941,8 +990,30 @@ impl Engine {
             }
             Sent::NoMemory => counters.no_memory += 1,
             Sent::Failed => counters.send_errors += 1,
+            Sent::Overtaken => counters.overtaken += 1,
         }
         counters.records_refused += records;
+    }
+
+    /// Notes that a datagram of interface `unit` waits for its turn.
+    pub fn handle_delayed(&mut self, unit: u32, datagram: &[u8]) {
+        if let Some(interface) = self.interface(unit) {
+            interface.delayed += interface.records_in(datagram);
+        }
+    }
+
+    /// Notes that a datagram of interface `unit` has waited.
+    pub fn handle_released(&mut self, unit: u32, datagram: &[u8]) {
+        if let Some(interface) = self.interface(unit) {
+            interface.delayed -= interface.records_in(datagram);
+        }
+    }
+
+    /// Notes what was reported of datagrams of interface `unit` sent earlier; nothing: no longer.
+    pub fn handle_reports(&mut self, unit: u32, reports: Reports) {
+        if let Some(interface) = self.interface(unit) {
+            interface.handle_reports(reports);
+        }
     }
 
     /// Notes how many datagrams of interface `unit` were handed to taps, and how many found no room
@@ -956,10 +1027,7 @@ impl Engine {
 
     /// Data records of `interface` in datagrams that are made and not sent yet.
     pub fn records_waiting(&self, interface: &Interface) -> u64 {
-        let datagrams = self.exporter.outbox.iter();
-        let own = datagrams.filter(|(unit, _)| *unit == interface.unit());
-        own.map(|(_, datagram)| interface.records_in(datagram))
-            .sum()
+        self.exporter.outbox.records_of(interface.unit()) + interface.delayed
     }
 
     /// Notes how many datagrams that taps of interface `unit` had taken were lost there: they count

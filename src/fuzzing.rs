@@ -20,6 +20,7 @@ use crate::control::request::{self, Request};
 use crate::control::{Access, Form as AnswerForm, Listing, Progress, Question, View};
 use crate::counters::ControlCounters;
 use crate::engine::{Engine, Packet, Settings};
+use crate::export::Order;
 use crate::flow::Boot;
 use crate::output::messages::Detail;
 use crate::output::{Form, Output, Printer};
@@ -351,9 +352,9 @@ impl Run {
         assert_eq!(counters.came(), gone + table.len() as u64);
         let flows = engine.flow_counters();
         assert_eq!(counters.ended(), flows.exported + flows.left_out());
-        let outbox = engine.outbox();
-        assert!(outbox.iter().all(|(_, data)| data.len() + 28 <= self.mtu));
-        outbox.clear();
+        let transmit = engine.transmit(Order::Packed);
+        assert!(transmit.iter().all(|(_, data)| data.len() + 28 <= self.mtu));
+        engine.recycle(transmit);
         let printed = engine.printed();
         assert!(lines(printed) == 0 || self.form != Form::None);
         printed.clear();
@@ -454,7 +455,7 @@ pub fn control(data: &[u8]) {
                 let changed = engine.changed_interfaces(&config, None);
                 engine.flush_interfaces(now, &changed);
                 engine.commit(now, config, &changed);
-                engine.outbox().clear();
+                engine.transmit(Order::Packed);
             }
             Ok(_) => {}
             Err(problem) => assert!(!problem.is_empty()),

@@ -8,6 +8,7 @@
 //! ```
 //! use pflow::config::{Config, Place, apply_line};
 //! use pflow::engine::{Engine, Packet, Settings};
+//! use pflow::export::Order;
 //! use pflow::flow::Boot;
 //! use pflow::output::{Form, Output, messages::Detail};
 //! use pflow::time::{Now, Wall};
@@ -32,7 +33,7 @@
 //! engine.handle_packet(now, &packet);
 //! assert_eq!(engine.packet_counters().packets(), 1);
 //! // The templates wait to be sent.
-//! assert_eq!(engine.outbox().iter().count(), 1);
+//! assert_eq!(engine.transmit(Order::Packed).iter().count(), 1);
 //! ```
 pub mod accounting;
 pub mod config;
@@ -44,7 +45,6 @@ pub mod export;
 pub mod flow;
 #[doc(hidden)]
 pub mod fuzzing;
-pub mod interface;
 pub mod io;
 pub mod options;
 pub mod output;

@@ -12,32 +12,32 @@ mod commands;
 mod keep;
 mod live;
 mod parent;
+mod ports;
 mod replay;
 mod solicit;
 mod start;
 mod taps;
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::process::ExitCode;
 
 use crate::config::Config;
 use crate::control;
 use crate::counters::SourceCounters;
-use crate::engine::{self, Engine, Sent};
-use crate::export::Outbox;
+use crate::engine::{self, Engine};
+use crate::export::Order;
 use crate::flow::Boot;
-use crate::interface::{Settings, Source};
 use crate::io::clock::Clock;
 use crate::io::keep::KeepFile;
 use crate::io::log::{Limiter, Log};
-use crate::io::transport::{Transport, Udp, WhenFull, source_address};
+use crate::io::transport::WhenFull;
 use crate::options::{DEFAULT_INTERFACE, DEFAULT_STATES, Options};
 use crate::output::{Form, Output};
 use crate::time::Now;
 use keep::Keeper;
 use parent::Parent;
+use ports::{OpenedPorts, Ports};
 use solicit::{OpenedRaw, Soliciting};
 use taps::{OpenedTaps, Taps};
 
@@ -65,6 +65,10 @@ fn checked_run(options: &Options) -> Result<ExitCode, String> {
 }
 
 fn print_config(config: &Config) -> Result<ExitCode, String> {
+    for warning in config.warnings() {
+        // The configuration is what was asked for.
+        let _ = writeln!(io::stderr(), "pflow: warning: {warning}");
+    }
     match write!(io::stdout(), "{config}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(format!("standard output: {error}"))
@@ -157,8 +161,7 @@ const SEND_SHARE: usize = 1 << 16;
 struct Outside {
     /// Who opens what this process may not.
     parent: Option<Parent>,
-    ports: BTreeMap<u32, Port>,
-    when_full: WhenFull,
+    ports: Ports,
     /// Octets to send before IPFIX messages are put together by length; `None`: they never are.
     in_order: Option<usize>,
     log: Log,
@@ -170,24 +173,12 @@ struct Outside {
     keeper: Keeper,
 }
 
-/// An interface's socket. It stays for the interface's life, unless where it sends from changes.
-struct Port {
-    transport: Box<dyn Transport>,
-    flowsrc: Option<Source>,
-    is_ipv6: bool,
-}
-
 /// Sockets and files opened for a configuration that is not in force yet.
 struct Opened {
-    ports: BTreeMap<u32, Port>,
+    ports: OpenedPorts,
     taps: OpenedTaps,
     solicit: OpenedRaw,
     keep: Option<KeepFile>,
-}
-
-/// Whether the system had no room for a datagram.
-fn is_want_of_memory(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::ENOBUFS)
 }
 
 /// Whether standard output still takes what is printed.
@@ -208,8 +199,7 @@ impl Outside {
     ) -> Result<Self, String> {
         let mut outside = Self {
             parent,
-            ports: BTreeMap::new(),
-            when_full,
+            ports: Ports::new(when_full),
             in_order: None,
             log,
             limiter: Limiter::default(),
@@ -220,71 +210,28 @@ impl Outside {
         };
         let opened = outside.prepare(config)?;
         outside.commit(config, opened);
+        outside.warn_of(&config.warnings());
         Ok(outside)
     }
 
     /// Opens the sockets and files that `config` needs and that are not there.
     fn prepare(&self, config: &Config) -> Result<Opened, String> {
-        let mut opened = BTreeMap::new();
-        for (unit, settings) in &config.interfaces {
-            let Some(to) = settings.running_to() else {
-                continue;
-            };
-            let fits =
-                |port: &Port| port.flowsrc == settings.flowsrc && port.is_ipv6 == to.is_ipv6();
-            if self.ports.get(unit).is_some_and(fits) {
-                continue;
-            }
-            let udp = self.open_udp(settings, to).map_err(|problem| {
-                let source = settings.flowsrc.map(|source| format!("flowsrc {source}"));
-                format!(
-                    "pflow{unit}: {}: {problem}",
-                    source.unwrap_or_else(|| "socket".to_owned())
-                )
-            })?;
-            let (flowsrc, is_ipv6) = (settings.flowsrc, to.is_ipv6());
-            opened.insert(
-                *unit,
-                Port {
-                    transport: Box::new(udp),
-                    flowsrc,
-                    is_ipv6,
-                },
-            );
-        }
+        let now = self.clock.now().uptime;
         Ok(Opened {
-            ports: opened,
+            ports: self.ports.prepare(config, self.parent.as_ref(), now)?,
             taps: self.taps.prepare(config, self.parent.as_ref())?,
             solicit: self.solicit.prepare(config, self.parent.as_ref())?,
             keep: self.keeper.prepare(config, self.parent.as_ref())?,
         })
     }
 
-    /// A socket to send to `to` from. A process that has a parent binds nothing: where bind(2) is
-    /// allowed, a socket of any family can be bound.
-    fn open_udp(&self, settings: &Settings, to: SocketAddr) -> Result<Udp, String> {
-        match (&self.parent, settings.flowsrc) {
-            (Some(parent), Some(source)) => {
-                let from = source_address(Some(source), to.is_ipv6());
-                Ok(Udp::new(parent.bind(from)?, to))
-            }
-            _ => Udp::open(settings, to, self.when_full).map_err(|error| error.to_string()),
-        }
-    }
-
     /// Takes what [`Self::prepare`] opened into use and closes what is not needed any more.
     fn commit(&mut self, config: &Config, opened: Opened) {
-        self.ports
-            .retain(|unit, _| config.interfaces.contains_key(unit));
-        self.ports.extend(opened.ports);
+        let now = self.clock.now().uptime;
+        self.ports.commit(config, opened.ports, now);
         self.taps.commit(config, opened.taps);
         self.solicit.commit(opened.solicit);
         self.keeper.commit(config, opened.keep);
-        for (unit, settings) in &config.interfaces {
-            if let (Some(port), Some(to)) = (self.ports.get_mut(unit), settings.running_to()) {
-                port.transport.redirect(to);
-            }
-        }
     }
 
     /// Puts `config` in force, or nothing of it: what must be opened is opened first. What changed
@@ -301,6 +248,7 @@ impl Outside {
         let changed = engine.changed_interfaces(&config, touched);
         engine.flush_interfaces(now, &changed);
         self.send(engine);
+        self.pump_units(&changed, engine);
         self.commit(&config, opened);
         engine.commit(now, config, &changed);
         self.set_soliciting(engine, now);
@@ -348,7 +296,17 @@ impl Outside {
         };
         let old = engine.config();
         check_fixed(old, &config)?;
-        self.configure(engine, now, config, None)
+        let warnings = config.warnings();
+        self.configure(engine, now, config, None)?;
+        self.warn_of(&warnings);
+        Ok(())
+    }
+
+    /// Logs what a configuration hardly means.
+    fn warn_of(&mut self, warnings: &[String]) {
+        for warning in warnings {
+            self.log.warn(&format!("warning: {warning}"));
+        }
     }
 
     fn log_notices(&mut self, engine: &mut Engine) {
@@ -383,70 +341,34 @@ impl Outside {
 
     /// Sends if there is enough to send.
     fn send_much(&mut self, engine: &mut Engine) {
-        let outbox = engine.outbox();
-        if outbox.len() < SEND_BUFFER.max(self.ports.len() * SEND_SHARE) {
+        let octets = engine.waiting();
+        if octets < SEND_BUFFER.max(self.ports.len() * SEND_SHARE) {
             return;
         }
-        match &mut self.in_order {
-            Some(0) => outbox.group_by_length(),
-            Some(left) => *left = left.saturating_sub(outbox.len()),
-            None => {}
-        }
-        self.send(engine);
+        let order = match &mut self.in_order {
+            Some(0) => Order::ByLength,
+            Some(left) => {
+                *left = left.saturating_sub(octets);
+                Order::Packed
+            }
+            None => Order::Packed,
+        };
+        self.send_in(order, engine);
     }
 
     fn send(&mut self, engine: &mut Engine) {
-        if engine.outbox().is_empty() {
-            return;
-        }
-        let mut outbox: Outbox = std::mem::take(engine.outbox());
-        for (unit, datagrams) in outbox.by_interface() {
-            self.send_from(unit, &datagrams, engine);
-        }
-        outbox.clear();
-        *engine.outbox() = outbox;
+        self.send_in(Order::Packed, engine);
     }
 
-    /// Sends the datagrams of one interface, counts what becomes of each, and hands those that went
-    /// to its taps.
-    fn send_from(&mut self, unit: u32, mut datagrams: &[&[u8]], engine: &mut Engine) {
-        let Some(port) = self.ports.get_mut(&unit) else {
-            for datagram in datagrams {
-                engine.handle_sent(unit, datagram, Sent::Failed);
-            }
+    fn send_in(&mut self, order: Order, engine: &mut Engine) {
+        if engine.waiting() == 0 {
             return;
-        };
-        while !datagrams.is_empty() {
-            let outcome = port.transport.send(datagrams);
-            let (count, sent) = match &outcome {
-                Ok(count) => (*count, Sent::Yes),
-                Err(error) if is_want_of_memory(error) => (1, Sent::NoMemory),
-                Err(_) => (1, Sent::Failed),
-            };
-            let (done, rest) = datagrams.split_at(count.clamp(1, datagrams.len()));
-            datagrams = rest;
-            for datagram in done {
-                engine.handle_sent(unit, datagram, sent);
-                if sent == Sent::Yes && self.taps.wants(unit) {
-                    let stamp = engine.latest().map(|now| now.wall).unwrap_or_default();
-                    let ends = port.transport.ends(self.clock.now().uptime);
-                    let tapped = self.taps.push(unit, ends, stamp, datagram);
-                    engine.handle_tapped(unit, tapped.taken, tapped.dropped);
-                    if tapped.taken > 0 && ends.0.ip().is_unspecified() {
-                        engine.handle_sourceless(unit);
-                    }
-                }
-            }
-            if let Err(error) = outcome {
-                let now = self.clock.now().uptime;
-                if let Some(line) = self
-                    .limiter
-                    .admit(now, &format!("pflow{unit}: send: {error}"))
-                {
-                    self.log.warn(&line);
-                }
-            }
         }
+        let transmit = engine.transmit(order);
+        for (unit, datagrams) in transmit.by_interface() {
+            self.send_from(unit, &datagrams, engine);
+        }
+        engine.recycle(transmit);
     }
 
     fn print(&mut self, engine: &mut Engine) -> Result<Printed, String> {
@@ -471,6 +393,10 @@ mod tests {
 
     use super::*;
     use crate::config::apply_text;
+    use std::net::SocketAddr;
+
+    use crate::counters::Reports;
+    use crate::io::transport::{Transport, source_address};
     use crate::output::messages::Detail;
     use crate::time::Uptime;
 
@@ -481,7 +407,7 @@ mod tests {
     }
 
     impl Transport for Full {
-        fn send(&mut self, datagrams: &[&[u8]]) -> io::Result<usize> {
+        fn send(&mut self, _: Uptime, datagrams: &[&[u8]]) -> io::Result<usize> {
             self.turn += 1;
             if !self.turn.is_multiple_of(3) {
                 return Err(io::Error::from_raw_os_error(libc::ENOBUFS));
@@ -490,9 +416,13 @@ mod tests {
             Ok(1)
         }
 
-        fn redirect(&mut self, _: SocketAddr) {}
+        fn take_reports(&mut self) -> Reports {
+            Reports::default()
+        }
 
-        fn ends(&mut self, _: Uptime) -> (SocketAddr, SocketAddr) {
+        fn redirect(&mut self, _: Uptime, _: SocketAddr) {}
+
+        fn ends(&self) -> (SocketAddr, SocketAddr) {
             let to = "127.0.0.1:9".parse().unwrap();
             (source_address(None, false), to)
         }
@@ -523,10 +453,11 @@ mod tests {
     fn enobufs_is_counted_by_its_name_logged_once_and_the_rest_is_sent() {
         let (mut engine, mut outside) = running("pflow0 flowdst 127.0.0.1:9\n");
         let taken = Arc::new(Mutex::new(Vec::new()));
-        outside.ports.get_mut(&0).unwrap().transport = Box::new(Full {
+        let full = Full {
             turn: 0,
             taken: taken.clone(),
-        });
+        };
+        outside.ports.replace(0, Box::new(full));
         let numbers: Vec<[u8; 1]> = (0..9).map(|number| [number]).collect();
         let datagrams: Vec<&[u8]> = numbers.iter().map(|number| &number[..]).collect();
         outside.send_from(0, &datagrams, &mut engine);
@@ -547,13 +478,17 @@ mod tests {
     struct Sourceless;
 
     impl Transport for Sourceless {
-        fn send(&mut self, datagrams: &[&[u8]]) -> io::Result<usize> {
+        fn send(&mut self, _: Uptime, datagrams: &[&[u8]]) -> io::Result<usize> {
             Ok(datagrams.len())
         }
 
-        fn redirect(&mut self, _: SocketAddr) {}
+        fn take_reports(&mut self) -> Reports {
+            Reports::default()
+        }
 
-        fn ends(&mut self, _: Uptime) -> (SocketAddr, SocketAddr) {
+        fn redirect(&mut self, _: Uptime, _: SocketAddr) {}
+
+        fn ends(&self) -> (SocketAddr, SocketAddr) {
             let to = "127.0.0.1:9".parse().unwrap();
             (source_address(None, false), to)
         }
@@ -564,7 +499,7 @@ mod tests {
         let name = std::env::temp_dir().join(format!("pflow-sourceless-{}", std::process::id()));
         let line = format!("pflow0 flowdst 127.0.0.1:9 tap {}\n", name.display());
         let (mut engine, mut outside) = running(&line);
-        outside.ports.get_mut(&0).unwrap().transport = Box::new(Sourceless);
+        outside.ports.replace(0, Box::new(Sourceless));
         outside.send_from(0, &[b"one", b"two"], &mut engine);
         outside.finish_taps(&mut engine);
         let counters = engine.interfaces()[0].counters;

@@ -174,6 +174,10 @@ fn interfaces(engine: &Engine) -> impl Iterator<Item = String> + '_ {
                     | "clamped"
                     | "send_errors"
                     | "no_memory"
+                    | "crowded"
+                    | "overtaken"
+                    | "refused"
+                    | "unreachable"
                     | "tap_dropped"
             )
         }));

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use common::{A, B, D, From, Key, M, OUT, Out, PFSYNC0, Peer, Run, St, settings};
 use pflow::config::{Config, Place, apply_line};
 use pflow::engine::Settings;
+use pflow::export::Order;
 use proptest::prelude::*;
 
 /// Dialects whose UPD_C and DEL_C are all that is said of a living state.
@@ -825,7 +826,7 @@ struct Record {
 /// The IPFIX records of IPv4 that were sent since the last call.
 fn records(run: &mut Run) -> Vec<Record> {
     let mut records = Vec::new();
-    for (unit, payload) in run.engine.outbox().iter() {
+    for (unit, payload) in run.engine.transmit(Order::Packed).iter() {
         let u16_at = |at: usize| u16::from_be_bytes(payload[at..at + 2].try_into().unwrap());
         let u64_at = |at: usize| u64::from_be_bytes(payload[at..at + 8].try_into().unwrap());
         let seconds = |at: usize| (u64_at(at) / 1000).cast_signed() - common::T0;
@@ -845,7 +846,6 @@ fn records(run: &mut Run) -> Vec<Record> {
             });
         }
     }
-    run.engine.outbox().clear();
     records
 }
 
@@ -967,11 +967,11 @@ fn parts_go_out_at_their_due_time_however_late_the_next_packet_is() {
     let line = format!("pflow0 {COLLECTOR} active 10");
     let mut run = Run::with(settings(), config(&[&line]));
     run.send(0, A, D::Obsd74, &[M::Ins(connection(1))]);
-    run.engine.outbox().clear();
+    run.engine.transmit(Order::Packed);
     run.advance(500_000);
     let first = run
         .engine
-        .outbox()
+        .transmit(Order::Packed)
         .iter()
         .map(|(_, payload)| payload.to_vec())
         .find(|payload| payload[16..18] == [1, 0])

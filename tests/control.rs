@@ -23,6 +23,7 @@ use pflow::control::request::{FILTERS, REQUESTS, SHOWN};
 use pflow::control::{Filter, Form, Listing, Progress, Question, View};
 use pflow::counters::ControlCounters;
 use pflow::engine::Sent;
+use pflow::export::Order;
 use pflow::io::control::{MAX_CLIENTS, MAX_LINE};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -370,13 +371,11 @@ fn the_first_step_of_statistics_is_of_one_instant_whatever_waits_to_be_sent() {
     let counted = first_step(&run);
     assert_eq!(counted.get("interface", Some("pflow1"), "held"), 2 * 750);
     // What could not be sent is refused.
-    let datagrams: Vec<(u32, Vec<u8>)> = run
-        .engine
-        .outbox()
+    let transmit = run.engine.transmit(Order::Packed);
+    let datagrams: Vec<(u32, Vec<u8>)> = transmit
         .iter()
         .map(|(unit, octets)| (unit, octets.to_vec()))
         .collect();
-    run.engine.outbox().clear();
     for (n, (unit, datagram)) in datagrams.iter().enumerate() {
         let outcome = [Sent::Yes, Sent::NoMemory, Sent::Failed][n % 3];
         run.engine.handle_sent(*unit, datagram, outcome);

@@ -13,9 +13,8 @@ use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use pflow::export::{Format, Outbox, TemplateSet};
+use pflow::export::{Format, Interface, Order, Outbox, Settings, TemplateSet, transmit};
 use pflow::flow::{Boot, End, Flow, Quality, Times, Tuple};
-use pflow::interface::{Interface, Settings};
 use pflow::state::{Address, Af, Direction, IfName, StateId};
 use pflow::time::{Now, Wall};
 
@@ -86,20 +85,22 @@ fn the_real_export_of_2016_comes_out_again_octet_for_octet() {
         )
     };
     let mut outbox = Outbox::default();
-    let mut interface = Interface::new(0);
     let settings = Settings {
         flowdst: Some("127.0.0.1:9996".parse().unwrap()),
         format: Format::Ipfix,
         templates: TemplateSet::OpenBsd78,
         ..Settings::default()
     };
+    let mut interface = Interface::new(0, settings.clone());
     interface.configure(now(&template), settings, &mut outbox);
     let records: Vec<&[u8]> = data[20..].chunks(54).collect();
     for pair in records.chunks(2) {
         let (flow, ifindex) = flow_of(pair[0], pair[1]);
         interface.offer(now(&data), &flow, ifindex, &mut outbox);
     }
-    let sent: Vec<&[u8]> = outbox.iter().map(|(_, payload)| payload).collect();
+    let interfaces = std::slice::from_mut(&mut interface);
+    let transmit = transmit(&mut outbox, interfaces, Order::Packed);
+    let sent: Vec<&[u8]> = transmit.iter().map(|(_, payload)| payload).collect();
     assert_eq!(records.len(), 26);
     assert_eq!(sent, [&template[..], &data[..]]);
 }

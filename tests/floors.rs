@@ -17,7 +17,7 @@ const FLOORS: &[&[&str]] = &[
     &["wire"],
     &["accounting", "counters", "flow"],
     &["table", "export"],
-    &["interface", "solicit"],
+    &["solicit"],
     &["config", "output"],
     &["engine"],
     &["control", "summary"],
@@ -331,7 +331,7 @@ fn a_name_counts_however_it_is_written() {
         fn f<'a>(x: &'a str) -> char { '"' } // crate::run
         pub(crate) fn g() { let _ = ('\'', crate::export::shown()); self::h(); }
         mod tests { use super::super::State; use super::super::super::config; mod deep {} }
-        mod outside { use super::super::super::{interface, time::Wall}; }
+        mod outside { use super::super::super::{summary, time::Wall}; }
         "##;
     let source = Source::new(Path::new("src/flow/deep.rs"), text);
     let named: Vec<_> = source
@@ -348,7 +348,7 @@ fn a_name_counts_however_it_is_written() {
             "3 io",
             "6 export",
             "7 config",
-            "8 interface",
+            "8 summary",
             "8 time"
         ]
     );

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use pflow::config::{Config, apply_text};
 use pflow::engine::{Engine, Packet, Settings};
+use pflow::export::Order;
 use pflow::flow::Boot;
 use pflow::output::messages::Detail;
 use pflow::output::{Form, Output};
@@ -128,7 +129,7 @@ impl Run {
     }
 
     fn take(&mut self) {
-        for (unit, datagram) in self.engine.outbox().iter() {
+        for (unit, datagram) in self.engine.transmit(Order::Packed).iter() {
             if unit == 0 {
                 let records = datagram[24..].chunks_exact(48);
                 self.records.extend(records.map(<[u8]>::to_vec));
@@ -144,7 +145,6 @@ impl Run {
                 self.sequences.push((number(8), count));
             }
         }
-        self.engine.outbox().clear();
     }
 
     /// The records of a keep file.
@@ -242,11 +242,28 @@ fn sequence_numbers_go_on() {
     let ends: Vec<_> = messages.iter().map(|(sequence, _)| *sequence).collect();
     assert!(ends.is_sorted(), "{ends:?}");
     assert!(ends[ends.len() - 1] > 100, "{ends:?}");
-    let (last, packed) = (
-        second.engine.interfaces()[0].sequences(),
-        second.records.len(),
+    let last = second.engine.interfaces()[0].session().records();
+    assert_eq!(last as usize, first.records.len() + second.records.len());
+}
+
+#[test]
+fn each_firewalls_sequence_goes_on_in_its_domain() {
+    let more = "pflow1 domain creatorid";
+    let frames = frames(CAPTURES[0]);
+    let mut first = Run::with(BOOT, 100_000, more);
+    first.start(frames[0].1);
+    first.hear(&frames);
+    let file = keep::file(true, first.now.wall, &first.keep());
+    let sequences = first.engine.interfaces()[1].session().sequences();
+    assert!(
+        sequences.iter().any(|(_, records)| *records > 100),
+        "{sequences:?}"
     );
-    assert_eq!(last.0 as usize, first.records.len() + packed);
+    let mut second = Run::with(BOOT, 100_000, more);
+    second.restore(&file, first.now.wall);
+    second.start(first.now.wall);
+    let read_back = second.engine.interfaces()[1].session().sequences();
+    assert_eq!(read_back, sequences);
 }
 
 #[test]

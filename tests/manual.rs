@@ -11,6 +11,7 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::net::UdpSocket;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -19,7 +20,7 @@ use pflow::accounting::Counting;
 use pflow::config::{Config, Place, apply_line, apply_text};
 use pflow::control::request::{self, FILTERS, REQUESTS, Request, SHOWN};
 use pflow::control::{Access, Listing, Progress, Source, View};
-use pflow::counters::{ControlCounters, SourceCounters};
+use pflow::counters::{ControlCounters, Reports, SourceCounters};
 use pflow::ctl;
 use pflow::export::{Format, TemplateSet};
 use pflow::options::{FLAGS, Flag};
@@ -184,6 +185,7 @@ fn every_value_of_a_word_is_described_and_no_other() {
     known.extend(words(Counting::VALUES.iter().map(|(name, _)| *name)));
     known.extend(words(["in", "out", "any", "active", "none", "on", "off"]));
     known.extend(words(["rate", "peer", "ro", "file", "interval"]));
+    known.extend(words(["creatorid"]));
     // `.Ic flush Cm active | none`: the macro is called once for both.
     let mut both = mentioned;
     both.extend(words(["none", "off", "estimate"]));
@@ -285,7 +287,11 @@ fn examples_work_when_pasted() {
         .copied()
         .collect();
     assert!(shown.len() >= 4, "{commands:?}");
+    // The collector of the examples.
+    let collector = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = collector.local_addr().unwrap().port();
     for line in shown {
+        let line = &line.replace("127.0.0.1:4739", &format!("127.0.0.1:{port}"));
         let output = shell(line);
         let log = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.success(), "{line}: {log}");
@@ -364,7 +370,7 @@ fn members(value: &serde_json::Value, into: &mut Words) {
 fn answered(line: &str) -> Words {
     let mut config = Config::default();
     let place = || Place::CommandLine;
-    let interface = "pflow0 flowsrc 127.0.0.1 flowdst 127.0.0.1:4739 tap /tmp/x";
+    let interface = "pflow0 flowsrc 127.0.0.1 flowdst 127.0.0.1:4739 rate 9 tap /tmp/x";
     apply_line(&mut config, interface, place).unwrap();
     let mut run = Run::with(settings(), config);
     let mut translated = St::tcp(1);
@@ -374,6 +380,11 @@ fn answered(line: &str) -> Words {
     };
     let messages = [M::Ins(translated), M::Bus(7, 1)];
     run.send(0, From::Ether([192, 0, 2, 1]), D::Obsd74, &messages);
+    let reports = Reports {
+        refused: 1,
+        unreachable: 0,
+    };
+    run.engine.handle_reports(0, reports);
     let sources = [Source {
         name: "em1".to_owned(),
         counters: SourceCounters::default(),

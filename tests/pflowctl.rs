@@ -28,6 +28,8 @@ fn status(flags: &str, mtu: u32, line: &str) -> String {
 #[test]
 fn openbsds_ifconfig_transcript() {
     let pflow = Pflow::start(&[]);
+    let collectors = Collectors::new();
+    let collector = collectors.add("127.0.0.1:0");
     let shows = |expected: String| assert_eq!(pflow.good(&["pflow0"]), expected);
     let silent = |words: &[&str]| {
         let words = [&["pflow0"], words].concat();
@@ -36,8 +38,8 @@ fn openbsds_ifconfig_transcript() {
     let fresh = status("1<UP>", 1492, "receiver: INVALID:INVALID version: 5");
     silent(&["create"]);
     shows(fresh.clone());
-    silent(&["flowdst", "127.0.0.1:9996"]);
-    let receiver = "receiver: 127.0.0.1:9996";
+    silent(&["flowdst", &collector.to_string()]);
+    let receiver = &format!("receiver: {collector}");
     let running = "41<UP,RUNNING>";
     shows(status(running, 1492, &format!("{receiver} version: 5")));
     silent(&["flowsrc", "127.0.0.1"]);
@@ -160,8 +162,12 @@ fn freebsds_basic() {
         "proto",
         "10",
     ]);
+    // Nobody listens there, which may have been reported already.
+    let told = [", nobody listens", ", cannot be reached"];
+    let shown = pflow.good(&["-l", "-v"]);
     assert_eq!(
-        pflow.good(&["-l", "-v"]),
+        told.iter()
+            .fold(shown, |shown, told| shown.replace(told, "")),
         "pflow0: version 10 domain 13 dst 192.0.2.2:4000\n\tsocket: connected\n\
          pflow1: version 10 domain 42 src [::1] dst [::1]:4739\n\tsocket: connected\n"
     );

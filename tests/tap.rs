@@ -283,7 +283,8 @@ fn a_savefile_and_a_client_get_what_collectors_got_over_ten_thousand_datagrams()
 fn a_client_that_reads_nothing_loses_packets_and_holds_up_nothing() {
     let collectors = Collectors::new();
     let to = collectors.add("127.0.0.1:0");
-    let words = ["pflow0", "flowdst", &to.to_string(), "mtu", "72"];
+    let to = to.to_string();
+    let words = ["pflow0", "flowdst", &to, "mtu", "72", "rate", "none"];
     let mut pflow = Pflow::start(&words);
     let mut client = pflow.connect();
     assert_eq!(client.ask("tap pflow0"), Ok(String::new()));

@@ -19,8 +19,7 @@ use common::{
 };
 use pflow::config::Config;
 use pflow::engine::{Engine, Settings};
-use pflow::export::Format;
-use pflow::interface;
+use pflow::export::{self, Format, Order};
 use pflow::output::messages::Detail;
 use pflow::output::{Form, Output};
 use pflow::state::Direction;
@@ -1245,7 +1244,7 @@ fn stamps_at_the_end_of_the_scale_do_not_run_away() {
             engine.handle_timeout(now, now.uptime);
             assert!(engine.poll_timeout().is_none_or(|due| due > now.uptime));
         }
-        assert!(engine.outbox().iter().count() < 10);
+        assert!(engine.transmit(Order::Packed).iter().count() < 10);
     }
 }
 
@@ -1323,10 +1322,10 @@ fn counters_since_v3_have_64_bits_high_word_first() {
 
 fn exporting(format: Format) -> Run {
     let mut config = Config::default();
-    let interface = interface::Settings {
+    let interface = export::Settings {
         flowdst: Some("127.0.0.1:2055".parse().unwrap()),
         format,
-        ..interface::Settings::default()
+        ..export::Settings::default()
     };
     config.interfaces.insert(0, interface);
     Run::with(settings(), config)
@@ -1343,10 +1342,8 @@ fn export_time(message: &[u8]) -> i64 {
 
 /// What is to be sent, and clears it.
 fn sent(run: &mut Run) -> Vec<Vec<u8>> {
-    let outbox = run.engine.outbox();
-    let datagrams = outbox.iter().map(|(_, octets)| octets.to_vec()).collect();
-    outbox.clear();
-    datagrams
+    let transmit = run.engine.transmit(Order::Packed);
+    transmit.iter().map(|(_, octets)| octets.to_vec()).collect()
 }
 
 #[test]

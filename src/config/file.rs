@@ -315,7 +315,7 @@ mod tests {
             Place::CommandLine
         })
         .unwrap();
-        let settings = config.interfaces[&0];
+        let settings = &config.interfaces[&0];
         assert_eq!((settings.mtu, settings.is_up), (700, true));
         apply_line(&mut config, "pflow0 mtu 800 destroy create", || {
             Place::CommandLine

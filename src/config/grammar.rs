@@ -6,8 +6,9 @@
 //! word       = "create" | "destroy" | "up" | "down" | "-flowsrc" | "-flowdst"
 //!            | ( "flowsrc" | "src" ) address[:port] | ( "flowdst" | "dst" ) address:port
 //!            | ( "pflowproto" | "proto" ) ( "5" | "10" ) | "mtu" n | "template" name
-//!            | "domain" n | "hold" n | "refresh" n | "active" n
+//!            | "domain" ( n | "creatorid" ) | "engine" n n | "hold" n | "refresh" n | "active" n
 //!            | "direction" ( "in" | "out" | "any" ) | "tap" file | "-tap"
+//!            | "rate" ( n | "none" ) | "-rate"
 //! program-word = "interface" name | "states" ( n | amount ) | "boottime" time | "timeout" name n
 //!            | "ifindex" name n | "counters" ( "exact" | "estimate" )
 //!            | "flush" ( "active" | "none" ) | "join" ( "on" | "off" )
@@ -15,17 +16,16 @@
 //!            | "keep" ( "file" file | "interval" n )
 //!            | "solicit" ( "on" name | "off" | "rate" n | "peer" address )
 //! ```
-//! The words are ifconfig(8)'s and, as synonyms, pflowctl(8)'s of FreeBSD. Addresses are numeric,
+//! The settings of interfaces stand in words.rs. The words are ifconfig(8)'s and, as synonyms, pflowctl(8)'s of FreeBSD. Addresses are numeric,
 //! IPv6 in brackets: nothing is ever resolved.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::Error;
+use super::words::{self, Setting};
 use crate::accounting::Counting;
-use crate::export::{Format, TemplateSet};
-use crate::interface::{MAX_HOLD, MAX_MTU, MIN_MTU, Settings, Source};
-use crate::solicit::MAX_RATE;
-use crate::state::Direction;
+use crate::export::{Settings, Source};
+use crate::solicit;
 use crate::table::{Bound, MIN_OCTETS};
 use crate::time::Wall;
 
@@ -35,6 +35,8 @@ pub(crate) const MAX_UNIT: u32 = 65535;
 pub(crate) const MAX_REFRESH: u32 = 86400;
 /// Largest `active`, seconds: a day.
 pub(crate) const MAX_ACTIVE: u32 = 86400;
+/// Largest `rate`, datagrams a second.
+pub(crate) const MAX_RATE: u32 = 1_000_000;
 /// Largest `keep interval`, seconds: half of what a file may be old.
 pub(crate) const MAX_KEEP_INTERVAL: u32 = 1800;
 /// Largest `timeout`, seconds.
@@ -65,41 +67,17 @@ pub enum InterfaceWord {
     Destroy,
     Up,
     Down,
-    NoFlowSrc,
-    NoFlowDst,
-    FlowSrc(Source),
-    FlowDst(SocketAddr),
-    Protocol(Format),
-    Mtu(u16),
-    Template(TemplateSet),
-    Domain(u32),
-    Hold(u32),
-    Refresh(u32),
-    Active(u32),
-    Direction(Option<Direction>),
-    Tap(String),
-    NoTap,
+    Set(Setting),
 }
 
 impl InterfaceWord {
-    /// Sets what it says. `Destroy` and the tap are the caller's.
+    /// Sets what it says. `Destroy` is the caller's.
     pub(super) fn apply(&self, settings: &mut Settings) {
-        match *self {
-            Self::Create | Self::Destroy | Self::Tap(_) | Self::NoTap => {}
+        match self {
+            Self::Create | Self::Destroy => {}
             Self::Up => settings.is_up = true,
             Self::Down => settings.is_up = false,
-            Self::NoFlowSrc => settings.flowsrc = None,
-            Self::NoFlowDst => settings.flowdst = None,
-            Self::FlowSrc(source) => settings.flowsrc = Some(source),
-            Self::FlowDst(address) => settings.flowdst = Some(address),
-            Self::Protocol(format) => settings.format = format,
-            Self::Mtu(mtu) => settings.mtu = mtu,
-            Self::Template(templates) => settings.templates = templates,
-            Self::Domain(domain) => settings.domain = domain,
-            Self::Hold(seconds) => settings.hold = seconds,
-            Self::Refresh(seconds) => settings.refresh = seconds,
-            Self::Active(seconds) => settings.active = seconds,
-            Self::Direction(direction) => settings.direction = direction,
+            Self::Set(setting) => setting.apply(settings),
         }
     }
 }
@@ -177,58 +155,12 @@ pub(crate) fn lookup<'a>(
     ))
 }
 
-/// Names of directions.
-pub(super) const DIRECTIONS: &[(&str, Option<Direction>)] = &[
-    ("in", Some(Direction::In)),
-    ("out", Some(Direction::Out)),
-    ("any", None),
-];
-
 /// Words for an interface that stand alone.
 const BARE_WORDS: &[(&str, InterfaceWord)] = &[
     ("create", InterfaceWord::Create),
     ("destroy", InterfaceWord::Destroy),
     ("up", InterfaceWord::Up),
     ("down", InterfaceWord::Down),
-    ("-flowsrc", InterfaceWord::NoFlowSrc),
-    ("-flowdst", InterfaceWord::NoFlowDst),
-    ("-tap", InterfaceWord::NoTap),
-];
-
-type ParseValue = fn(&str) -> Result<InterfaceWord, String>;
-
-/// Words for an interface that take a value.
-const VALUE_WORDS: &[(&str, ParseValue)] = &[
-    ("flowsrc", |v| Ok(InterfaceWord::FlowSrc(source(v)?))),
-    ("flowdst", |v| Ok(InterfaceWord::FlowDst(destination(v)?))),
-    ("pflowproto", |v| {
-        Ok(InterfaceWord::Protocol(one_of(Format::VALUES, v)?))
-    }),
-    ("mtu", |v| {
-        Ok(InterfaceWord::Mtu(number(v, MIN_MTU, MAX_MTU)?))
-    }),
-    ("template", |v| {
-        Ok(InterfaceWord::Template(one_of(TemplateSet::VALUES, v)?))
-    }),
-    ("domain", |v| {
-        Ok(InterfaceWord::Domain(number(v, 1, u32::MAX)?))
-    }),
-    ("hold", |v| Ok(InterfaceWord::Hold(number(v, 1, MAX_HOLD)?))),
-    ("refresh", |v| {
-        Ok(InterfaceWord::Refresh(number(v, 1, MAX_REFRESH)?))
-    }),
-    ("active", |v| {
-        Ok(InterfaceWord::Active(number(v, 0, MAX_ACTIVE)?))
-    }),
-    ("direction", |v| {
-        Ok(InterfaceWord::Direction(one_of(DIRECTIONS, v)?))
-    }),
-    ("tap", |v| Ok(InterfaceWord::Tap(file_name(v)?))),
-    ("src", |v| Ok(InterfaceWord::FlowSrc(source(v)?))),
-    ("dst", |v| Ok(InterfaceWord::FlowDst(destination(v)?))),
-    ("proto", |v| {
-        Ok(InterfaceWord::Protocol(one_of(Format::VALUES, v)?))
-    }),
 ];
 
 /// Words that set the program.
@@ -249,27 +181,14 @@ const PROGRAM_WORDS: &[&str] = &[
 
 /// Every word for an interface, with whether a value follows it.
 pub fn interface_word_names() -> impl Iterator<Item = (&'static str, bool)> + Clone {
-    let bare = BARE_WORDS.iter().map(|(name, _)| (*name, false));
-    bare.chain(VALUE_WORDS.iter().map(|(name, _)| (*name, true)))
+    let bare = BARE_WORDS.iter().map(|(name, _)| *name);
+    let bare = bare.chain(words::unset_words()).map(|name| (name, false));
+    bare.chain(words::value_words().map(|name| (name, true)))
 }
 
 /// Every word that sets the program.
 pub fn program_word_names() -> impl Iterator<Item = &'static str> + Clone {
     PROGRAM_WORDS.iter().copied()
-}
-
-/// The values that a word for an interface can have, if they are few.
-pub fn values_of(word: &str) -> Vec<&'static str> {
-    match word {
-        "pflowproto" | "proto" => names_of(Format::VALUES),
-        "template" => names_of(TemplateSet::VALUES),
-        "direction" => names_of(DIRECTIONS),
-        _ => Vec::new(),
-    }
-}
-
-fn names_of<T>(values: &[(&'static str, T)]) -> Vec<&'static str> {
-    values.iter().map(|(name, _)| *name).collect()
 }
 
 /// Parses the words of a line, of which there is at least one.
@@ -326,12 +245,13 @@ fn interface_words<'a>(
         let wrong = |problem| Error::new(word, problem);
         let name = lookup(names.clone(), word, spelling).map_err(wrong)?;
         let bare = BARE_WORDS.iter().find(|(bare, _)| *bare == name);
-        let valued = VALUE_WORDS.iter().find(|(valued, _)| *valued == name);
         if let Some((_, bare)) = bare {
             parsed.push(bare.clone());
-        } else if let Some((_, parse)) = valued {
-            let value = words.next().ok_or_else(|| Error::new(name, "no value"))?;
-            parsed.push(parse(value).map_err(|problem| Error::new(name, problem))?);
+        } else if let Some(setting) = words::unset(name) {
+            parsed.push(InterfaceWord::Set(setting));
+        } else if let Some(setting) = words::parse(name, words) {
+            let setting = setting.map_err(|problem| Error::new(name, problem))?;
+            parsed.push(InterfaceWord::Set(setting));
         }
     }
     if parsed.is_empty() {
@@ -413,7 +333,7 @@ fn keep(word: &str, value: &str) -> Result<ProgramWord, String> {
 fn solicit(word: &str, value: &str) -> Result<SolicitWord, String> {
     match word {
         "on" => Ok(SolicitWord::On(capture_name(value)?)),
-        "rate" => Ok(SolicitWord::Rate(number(value, 1, MAX_RATE)?)),
+        "rate" => Ok(SolicitWord::Rate(number(value, 1, solicit::MAX_RATE)?)),
         "peer" => match source(value)? {
             Source {
                 port: None,
@@ -458,7 +378,7 @@ pub(super) fn bound(text: &str) -> Result<Bound, String> {
     }
 }
 
-fn one_of<T: Clone>(values: &[(&str, T)], text: &str) -> Result<T, String> {
+pub(super) fn one_of<T: Clone>(values: &[(&str, T)], text: &str) -> Result<T, String> {
     values
         .iter()
         .find(|(name, _)| *name == text)
@@ -504,7 +424,7 @@ const MAX_FILE_NAME: usize = 1023;
 const MAX_SOCKET_NAME: usize = 103;
 
 /// A file: any name that a line can hold.
-fn file_name(text: &str) -> Result<String, String> {
+pub(super) fn file_name(text: &str) -> Result<String, String> {
     let is_wrong = |c: char| c == '"' || c.is_control();
     if !(1..=MAX_FILE_NAME).contains(&text.len()) || text.contains(is_wrong) {
         return Err(format!("{text:?} is not the name of a file"));
@@ -555,14 +475,14 @@ fn interface_name(text: &str) -> Result<String, String> {
 }
 
 /// `a.b.c.d:port` or `[v6]:port`.
-fn destination(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn destination(text: &str) -> Result<SocketAddr, String> {
     let Source { address, port } = source(text)?;
     let port = port.ok_or("no port")?;
     Ok(SocketAddr::new(address, port))
 }
 
 /// `a.b.c.d`, `a.b.c.d:port`, `[v6]` or `[v6]:port`.
-fn source(text: &str) -> Result<Source, String> {
+pub(super) fn source(text: &str) -> Result<Source, String> {
     let wrong = || format!("{text} is not a numeric address, IPv6 in brackets");
     let (address, rest) = if let Some(bracketed) = text.strip_prefix('[') {
         let (address, rest) = bracketed.split_once(']').ok_or_else(wrong)?;

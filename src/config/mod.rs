@@ -7,6 +7,7 @@
 mod file;
 mod grammar;
 mod show;
+mod words;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,17 +17,17 @@ use std::time::Duration;
 pub use file::{Loader, Place, PlacedError, ReadFile, apply_line, apply_text, apply_words, words};
 pub use grammar::{
     Command, InterfaceWord, ProgramWord, SolicitWord, Spelling, interface_word_names, parse,
-    program_word_names, values_of,
+    program_word_names,
 };
 pub(crate) use grammar::{lookup, parse_interface, unit_number};
 
 use crate::accounting::Counting;
-use crate::interface::Settings;
+use crate::export::{Format, Settings};
 use crate::solicit;
 use crate::state::{IfName, Timeouts};
 use crate::table::Bound;
 use crate::time::Wall;
-pub(crate) use show::name_of_direction;
+pub use words::{Setting, Shown, further_words, shown, values_of};
 
 /// Most interfaces there may be.
 pub const MAX_INTERFACES: usize = 256;
@@ -66,8 +67,6 @@ impl fmt::Display for Error {
 pub struct Config {
     /// pflow interfaces by number.
     pub interfaces: BTreeMap<u32, Settings>,
-    /// Savefiles that take what interfaces send, by the interface's number.
-    pub taps: BTreeMap<u32, String>,
     /// Where to capture, in the order named.
     pub captures: Vec<String>,
     /// Most states held, or the memory for them.
@@ -157,6 +156,29 @@ impl Solicit {
 }
 
 impl Config {
+    /// What is allowed and hardly meant.
+    pub fn warnings(&self) -> Vec<String> {
+        let interfaces = self.interfaces.iter();
+        let running: Vec<_> = interfaces
+            .filter(|(_, settings)| settings.running_to().is_some())
+            .collect();
+        let mut warnings = Vec::new();
+        for (number, (unit, settings)) in running.iter().enumerate() {
+            let mut before = running.iter().take(number);
+            if let Some((other, _)) = before.find(|(_, other)| is_one_exporter(settings, other)) {
+                let word = match settings.format {
+                    Format::NetFlow5 => "engine",
+                    Format::Ipfix => "domain",
+                };
+                warnings.push(format!(
+                    "pflow{unit}: the same collector and {word} as pflow{other}: \
+                     most collectors cannot tell them apart"
+                ));
+            }
+        }
+        warnings
+    }
+
     /// The index to export for `name`; 0 if none is set.
     #[inline(always)]
     pub fn ifindex(&self, name: IfName) -> u16 {
@@ -200,28 +222,16 @@ impl Config {
             let problem = format!("more than {MAX_INTERFACES} interfaces");
             return Err(Error::new(format_args!("pflow{unit}"), problem));
         }
-        let mut settings = self.interfaces.get(&unit).copied();
-        let mut tap = self.taps.get(&unit);
+        let mut settings = self.interfaces.get(&unit).cloned();
         for word in words {
             match word {
-                InterfaceWord::Destroy => (settings, tap) = (None, None),
+                InterfaceWord::Destroy => settings = None,
                 other => other.apply(settings.get_or_insert_default()),
-            }
-            match word {
-                InterfaceWord::Tap(file) => tap = Some(file),
-                InterfaceWord::NoTap => tap = None,
-                _ => {}
             }
         }
         if let Some(settings) = &settings {
             check(settings)?;
-        }
-        if let Some(file) = tap {
-            self.check_tap(unit, file)?;
-        }
-        match tap.cloned() {
-            Some(file) => drop(self.taps.insert(unit, file)),
-            None => drop(self.taps.remove(&unit)),
+            self.check_tap(unit, settings)?;
         }
         match settings {
             Some(settings) => drop(self.interfaces.insert(unit, settings)),
@@ -231,12 +241,28 @@ impl Config {
     }
 
     /// Two taps would spoil each other's file.
-    fn check_tap(&self, unit: u32, file: &str) -> Result<(), Error> {
-        let mut others = self.taps.iter();
-        match others.find(|(other, name)| **other != unit && *name == file) {
+    fn check_tap(&self, unit: u32, settings: &Settings) -> Result<(), Error> {
+        let Some(file) = &settings.tap else {
+            return Ok(());
+        };
+        match self
+            .taps()
+            .find(|(other, name)| *other != unit && name == file)
+        {
             Some((other, _)) => Err(Error::new("tap", format!("{file} is pflow{other}'s"))),
             None => Ok(()),
         }
+    }
+
+    /// Savefiles that take what interfaces send, with the interface's number.
+    pub fn taps(&self) -> impl Iterator<Item = (u32, &str)> {
+        let interfaces = self.interfaces.iter();
+        interfaces.filter_map(|(unit, settings)| Some((*unit, settings.tap.as_deref()?)))
+    }
+
+    /// The savefile that takes what pflow`unit` sends.
+    pub fn tap(&self, unit: u32) -> Option<&str> {
+        self.interfaces.get(&unit)?.tap.as_deref()
     }
 
     fn apply_to_program(&mut self, word: &ProgramWord) -> Result<(), Error> {
@@ -309,6 +335,21 @@ fn check(settings: &Settings) -> Result<(), Error> {
 /// What is wrong with it.
 pub fn boottime(text: &str) -> Result<Wall, String> {
     grammar::boottime(text)
+}
+
+/// Whether a collector takes two interfaces for one.
+fn is_one_exporter(one: &Settings, other: &Settings) -> bool {
+    let address = |settings: &Settings| settings.flowsrc.map(|source| source.address);
+    let is_one_source = match (address(one), address(other)) {
+        (Some(one), Some(other)) => one == other,
+        // The route's may be any.
+        _ => true,
+    };
+    let is_one_domain = match one.format {
+        Format::NetFlow5 => one.engine == other.engine,
+        Format::Ipfix => one.domain == other.domain,
+    };
+    one.flowdst == other.flowdst && one.format == other.format && is_one_source && is_one_domain
 }
 
 /// Parses the argument of -m.

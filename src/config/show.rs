@@ -3,13 +3,10 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::grammar::DIRECTIONS;
 use super::{Config, DEFAULT_KEEP_INTERVAL};
 use crate::accounting::Counting;
-use crate::export::{Format, TemplateSet};
-use crate::interface::Settings;
 use crate::solicit;
-use crate::state::{Direction, Timeouts};
+use crate::state::Timeouts;
 
 /// The name of `value` in its table.
 fn name_of<T: PartialEq>(values: &[(&'static str, T)], value: &T) -> &'static str {
@@ -20,7 +17,7 @@ fn name_of<T: PartialEq>(values: &[(&'static str, T)], value: &T) -> &'static st
 }
 
 /// A word in quotes if it needs them.
-struct Word<'a>(&'a str);
+pub(super) struct Word<'a>(pub(super) &'a str);
 
 impl fmt::Display for Word<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -99,91 +96,7 @@ impl fmt::Display for Config {
             writeln!(f, "keep interval {}", self.keep.interval)?;
         }
         for (unit, settings) in &self.interfaces {
-            write!(f, "pflow{unit} {settings}")?;
-            if let Some(file) = self.taps.get(unit) {
-                write!(f, " tap {}", Word(file))?;
-            }
-            writeln!(f)?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Settings {
-    /// `create` and the words for what is not the default.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("create")?;
-        if let Some(source) = self.flowsrc {
-            write!(f, " flowsrc {source}")?;
-        }
-        if let Some(destination) = self.flowdst {
-            write!(f, " flowdst {destination}")?;
-        }
-        write!(f, " pflowproto {}", name_of(Format::VALUES, &self.format))?;
-        self.fmt_further(f)?;
-        if !self.is_up {
-            f.write_str(" down")?;
-        }
-        Ok(())
-    }
-}
-
-/// Interfaces' words for directions.
-pub(crate) fn name_of_direction(direction: Option<Direction>) -> &'static str {
-    name_of(DIRECTIONS, &direction)
-}
-
-/// What ifconfig(8) has no words for.
-struct Further<'a>(&'a Settings, Option<&'a String>);
-
-impl fmt::Display for Further<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt_further(f)?;
-        match self.1 {
-            Some(file) => write!(f, " tap {}", Word(file)),
-            None => Ok(()),
-        }
-    }
-}
-
-impl Config {
-    /// The words for what is not the default of pflow`unit` and has no words of ifconfig(8)'s,
-    /// each behind a blank.
-    pub fn further_words(&self, unit: u32) -> String {
-        let settings = self.interfaces.get(&unit);
-        settings.map_or_else(String::new, |settings| {
-            Further(settings, self.taps.get(&unit)).to_string()
-        })
-    }
-}
-
-impl Settings {
-    fn fmt_further(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let default = Self::default();
-        if self.mtu != default.mtu {
-            write!(f, " mtu {}", self.mtu)?;
-        }
-        if self.templates != default.templates {
-            write!(
-                f,
-                " template {}",
-                name_of(TemplateSet::VALUES, &self.templates)
-            )?;
-        }
-        if self.domain != default.domain {
-            write!(f, " domain {}", self.domain)?;
-        }
-        if self.hold != default.hold {
-            write!(f, " hold {}", self.hold)?;
-        }
-        if self.refresh != default.refresh {
-            write!(f, " refresh {}", self.refresh)?;
-        }
-        if self.active != default.active {
-            write!(f, " active {}", self.active)?;
-        }
-        if self.direction != default.direction {
-            write!(f, " direction {}", name_of(DIRECTIONS, &self.direction))?;
+            writeln!(f, "pflow{unit} {settings}")?;
         }
         Ok(())
     }
@@ -223,8 +136,8 @@ user _pflow
 keep file /var/db/pflow/keep
 keep interval 5
 pflow0 create flowsrc 10.0.0.1:7 flowdst 10.0.0.2:1234 pflowproto 10 mtu 1400 template freebsd \
-domain 7 hold 5 refresh 600 active 1800 direction out down
-pflow3 create flowsrc [::1] pflowproto 5
+domain 7 engine 1 255 hold 5 refresh 600 active 1800 direction out rate 900 down
+pflow3 create flowsrc [::1] pflowproto 10 domain creatorid rate none
 ";
         assert_eq!(config(text).to_string(), text);
     }
@@ -262,8 +175,12 @@ pflow3 create flowsrc [::1] pflowproto 5
                 .prop_map(|t| format!("template {t}")),
             (72u16..=2048).prop_map(|n| format!("mtu {n}")),
             (1u32..).prop_map(|n| format!("domain {n}")),
+            Just("domain creatorid".to_owned()),
+            any::<[u8; 2]>().prop_map(|[kind, id]| format!("engine {kind} {id}")),
             (1u32..=30).prop_map(|n| format!("hold {n}")),
             (0u32..=86400).prop_map(|n| format!("active {n}")),
+            (1u32..=1_000_000).prop_map(|n| format!("rate {n}")),
+            prop::sample::select(vec!["rate none", "-rate"]).prop_map(str::to_owned),
             prop::sample::select(vec!["in", "out", "any"]).prop_map(|d| format!("direction {d}")),
         ];
         (0u32..4, prop::collection::vec(word, 0..8))

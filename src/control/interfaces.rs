@@ -6,6 +6,7 @@
 //!         priority: 0
 //!         pflow: sender: 192.0.2.1 receiver: 192.0.2.2:4739 version: 10
 //!         groups: pflow
+//!         collector: nobody listens                         if that was reported
 //!         settings: hold 10 tap "/var/log/pflow0.pcap"      what ifconfig has no words for
 //! ```
 //! Sources: ifconfig.c, `status`, `printb`, `pflow_status`; pflowctl.c, `get`.
@@ -14,9 +15,8 @@ use std::fmt::{self, Display};
 use std::net::SocketAddr;
 
 use super::{Form, View, put};
-use crate::config::name_of_direction;
-use crate::export::{Format, TemplateSet, shown_mtu};
-use crate::interface::{Interface, Settings};
+use crate::config::{self, Shown};
+use crate::export::{Format, Interface, Settings, shown_mtu};
 use crate::output::json::Object;
 
 /// IFF_UP and IFF_RUNNING.
@@ -61,10 +61,6 @@ fn version(settings: &Settings) -> &'static str {
         .map_or("", |(name, _)| name)
 }
 
-fn mtu(settings: &Settings) -> usize {
-    shown_mtu(settings.format, settings.templates, settings.mtu)
-}
-
 /// The interfaces asked for.
 fn chosen<'a>(view: &View<'a>, unit: Option<u32>) -> Result<Vec<&'a Interface>, String> {
     let interfaces = view.engine.interfaces().iter();
@@ -91,21 +87,21 @@ pub(super) fn show(
 ) -> Result<(), String> {
     for interface in chosen(view, unit)? {
         match form {
-            Form::Text => text(view, interface, out),
-            Form::Json => json(view, interface, out),
+            Form::Text => text(interface, out),
+            Form::Json => json(interface, out),
         }
     }
     Ok(())
 }
 
-fn text(view: &View<'_>, interface: &Interface, out: &mut Vec<u8>) {
+fn text(interface: &Interface, out: &mut Vec<u8>) {
     let (unit, settings) = (interface.unit(), interface.settings());
     let (bits, names) = flags(interface);
     put!(
         out,
         "pflow{unit}: flags={bits:x}<{}> mtu {}\n\tpriority: 0\n\tpflow: ",
         names.join(","),
-        mtu(settings)
+        shown_mtu(settings)
     );
     if let Some(sender) = settings.flowsrc {
         put!(out, "sender: {sender} ");
@@ -116,36 +112,31 @@ fn text(view: &View<'_>, interface: &Interface, out: &mut Vec<u8>) {
         Receiver(settings.flowdst),
         version(settings)
     );
-    let more = view.engine.config().further_words(unit);
+    if let Some(problem) = interface.session().state().problem() {
+        put!(out, "\tcollector: {problem}\n");
+    }
+    let more = config::further_words(settings);
     if !more.is_empty() {
         put!(out, "\tsettings:{more}\n");
     }
 }
 
-fn json(view: &View<'_>, interface: &Interface, out: &mut Vec<u8>) {
+fn json(interface: &Interface, out: &mut Vec<u8>) {
     let (unit, settings) = (interface.unit(), interface.settings());
-    let config = view.engine.config();
     let mut object = Object::new(out);
     object.string("interface", format_args!("pflow{unit}"));
     object.strings("flags", flags(interface).1);
-    object.number("mtu", mtu(settings));
-    if let Some(sender) = settings.flowsrc {
-        object.string("flowsrc", sender);
+    object.number("mtu", shown_mtu(settings));
+    for (name, value) in config::shown(settings) {
+        // The kernel's is not the one that was asked for.
+        let name = if name == "mtu" { "requestedMtu" } else { name };
+        match value {
+            Shown::Number(number) => object.number(name, number),
+            Shown::Word(word) | Shown::Words(word) => object.string(name, word),
+        }
     }
-    if let Some(receiver) = settings.flowdst {
-        object.string("flowdst", receiver);
-    }
-    object.string("pflowproto", version(settings));
-    object.number("requestedMtu", settings.mtu);
-    let mut templates = TemplateSet::VALUES.iter();
-    let template = templates.find(|(_, templates)| *templates == settings.templates);
-    object.string("template", template.map_or("", |(name, _)| name));
-    object.number("domain", settings.domain);
-    object.number("hold", settings.hold);
-    object.number("refresh", settings.refresh);
-    object.string("direction", name_of_direction(settings.direction));
-    if let Some(tap) = config.taps.get(&unit) {
-        object.string("tap", tap);
+    if let Some(problem) = interface.session().state().problem() {
+        object.string("collector", problem);
     }
     object.end();
     out.push(b'\n');
@@ -174,14 +165,103 @@ pub(super) fn list(
         }
         out.push(b'\n');
         if is_verbose {
-            let is_running = interface.is_running();
-            let socket = if is_running {
-                "connected"
-            } else {
-                "disconnected"
+            let socket = match interface.is_running() {
+                true => "connected",
+                false => "disconnected",
             };
-            put!(out, "\tsocket: {socket}\n");
+            put!(out, "\tsocket: {socket}");
+            if let Some(problem) = interface.session().state().problem() {
+                put!(out, ", {problem}");
+            }
+            out.push(b'\n');
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, apply_text, interface_word_names};
+    use crate::control::Source;
+    use crate::counters::ControlCounters;
+    use crate::engine::{self, Engine};
+    use crate::flow::Boot;
+    use crate::output::messages::Detail;
+    use crate::output::{Form as Printed, Output};
+
+    /// A value of each setting that is not the default.
+    const SET: &[(&str, &str)] = &[
+        ("flowsrc", "127.0.0.1:7"),
+        ("flowdst", "127.0.0.1:9"),
+        ("pflowproto", "10"),
+        ("mtu", "1400"),
+        ("template", "freebsd"),
+        ("domain", "7"),
+        ("engine", "3 4"),
+        ("hold", "8"),
+        ("refresh", "600"),
+        ("active", "90"),
+        ("direction", "out"),
+        ("rate", "900"),
+        ("tap", "/tmp/t"),
+    ];
+    /// FreeBSD's words for three of them.
+    const SYNONYMS: [&str; 3] = ["src", "dst", "proto"];
+
+    #[test]
+    fn every_setting_is_shown_in_text_and_json_before_anything_is_heard() {
+        let valued = interface_word_names().filter(|(_, has_value)| *has_value);
+        let names: Vec<_> = valued.map(|(name, _)| name).collect();
+        let set = SET.iter().map(|(name, _)| *name);
+        assert_eq!(names, set.chain(SYNONYMS).collect::<Vec<_>>());
+        let words: String = SET.iter().map(|(a, b)| format!(" {a} {b}")).collect();
+        let mut config = Config::default();
+        apply_text(&mut config, "test", &format!("pflow3{words}\n")).unwrap();
+        let settings = engine::Settings {
+            states: 10,
+            is_all: true,
+            direction: None,
+            boot: Boot::Unknown,
+            local_addresses: Vec::new(),
+            output: Output {
+                form: Printed::None,
+                detail: Detail::Brief,
+            },
+        };
+        let engine = Engine::new(settings, config);
+        let sources: [Source; 0] = [];
+        let view = View {
+            engine: &engine,
+            sources: &sources,
+            control: &ControlCounters::default(),
+            now: None,
+            waiting: 0,
+        };
+        let shown = |form| {
+            let mut out = Vec::new();
+            show(&view, Some(3), form, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let text = shown(Form::Text);
+        let json: serde_json::Value = serde_json::from_str(&shown(Form::Json)).unwrap();
+        for (name, value) in SET {
+            let in_text = match *name {
+                "flowsrc" => format!("sender: {value} "),
+                "flowdst" => format!("receiver: {value} "),
+                "pflowproto" => format!("version: {value}\n"),
+                name => format!(" {name} {value}"),
+            };
+            assert!(text.contains(&in_text), "{in_text} is not in {text}");
+            let member = match *name {
+                "mtu" => &json["requestedMtu"],
+                name => &json[name],
+            };
+            let shown = match member {
+                serde_json::Value::String(word) => word.clone(),
+                other => other.to_string(),
+            };
+            assert_eq!(shown, *value, "{name}");
+        }
+    }
 }

@@ -14,7 +14,7 @@
 
 use super::{At, Form, Progress, View, put};
 use crate::counters::{Counter, QualityCounters};
-use crate::interface::Interface;
+use crate::export::Interface;
 use crate::output::json::Object;
 
 /// The parts, in order.

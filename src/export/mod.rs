@@ -1,21 +1,29 @@
-//! Floor 3: from flows to datagrams: batching, sequence numbers, timers, and how many records fit.
+//! Floor 3: from flows to datagrams.
 //!
 //! ```text
-//! flow -> records -> the buffer of their layout --full, or held long enough--> Outbox
+//! flow -> Interface -> Encoder: records in the buffer of their layout
+//!                          |   full, or held long enough
+//!                          v
+//!                  message, numberless -> Outbox -> Session: sequence, time -> Transmit
 //! ```
-//! An encoder is told the time and never reads it. What it has to send stands in an [`Outbox`];
-//! whether sending works is not its business: the sequence goes on as if it had.
+//! Nothing here reads a clock or touches a socket. Whether sending works is not an encoder's
+//! business.
 
+mod by_creator;
+mod encoder;
+mod interface;
 mod ipfix;
 mod netflow5;
 mod outbox;
+mod session;
+mod settings;
 
-pub use ipfix::{Ipfix, TemplateSet};
-pub use netflow5::NetFlow5;
-pub(crate) use netflow5::{MAX_PIECES, Sink};
-pub use outbox::Outbox;
-
-use std::time::Duration;
+pub use interface::{Interface, stamp, transmit};
+use ipfix::Ipfix;
+pub use ipfix::TemplateSet;
+pub use outbox::{Order, Outbox, Transmit};
+pub use session::{Session, State};
+pub use settings::{Domain, Engine, MAX_HOLD, MAX_MTU, MIN_MTU, Rate, Settings, Source};
 
 use crate::wire;
 
@@ -41,30 +49,12 @@ impl Format {
         &[("5", Self::NetFlow5), ("10", Self::Ipfix)];
 }
 
-/// What an encoder needs to know of its interface.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Settings {
-    /// Protocol.
-    pub format: Format,
-    /// IPFIX templates.
-    pub templates: TemplateSet,
-    /// IPFIX observation domain.
-    pub domain: u32,
-    /// Largest IP packet to send, octets.
-    pub mtu: u16,
-    /// Whether the collector is reached over IPv6.
-    pub is_ipv6: bool,
-    /// How long a record is held at most.
-    pub hold: Duration,
-    /// How often templates are sent.
-    pub refresh: Duration,
-}
-
 /// How many records of `size` octets go into one datagram: the kernel's formula with its forgotten
 /// set header and IPv4 header (if_pflow.c, `pflow_setmtu`, `pflow_calc_mtu`), or what fits where
 /// that is less, and one even if it does not.
 fn records_that_fit(settings: &Settings, kernel: Capacity, fit: Capacity) -> usize {
-    let ip_udp = if settings.is_ipv6 { IPV6_UDP } else { IPV4_UDP };
+    let is_ipv6 = settings.flowdst.is_some_and(|to| to.is_ipv6());
+    let ip_udp = if is_ipv6 { IPV6_UDP } else { IPV4_UDP };
     let mtu = usize::from(settings.mtu);
     kernel
         .records(mtu, IPV4_UDP)
@@ -85,17 +75,18 @@ impl Capacity {
     }
 }
 
-/// `if_mtu` as the kernel shows it for a requested `mtu`: a whole number of records.
-pub fn shown_mtu(format: Format, templates: TemplateSet, mtu: u16) -> usize {
-    let kernel = |header, record| Capacity { header, record }.records(usize::from(mtu), IPV4_UDP);
-    match format {
+/// `if_mtu` as the kernel shows it for the `mtu` of `settings`: a whole number of records.
+pub fn shown_mtu(settings: &Settings) -> usize {
+    let mtu = usize::from(settings.mtu);
+    let kernel = |header, record| Capacity { header, record }.records(mtu, IPV4_UDP);
+    match settings.format {
         Format::NetFlow5 => {
             let (header, record) = (wire::netflow5::HEADER_LEN, wire::netflow5::RECORD_LEN);
             header + IPV4_UDP + kernel(header, record) * record
         }
         Format::Ipfix => {
             let header = wire::ipfix::HEADER_LEN;
-            let sizes = templates.sizes_for_mtu();
+            let sizes = settings.templates.sizes_for_mtu();
             let least = sizes.iter().map(|size| kernel(header, *size) * size).min();
             header + IPV4_UDP + least.unwrap_or(0)
         }
@@ -110,14 +101,12 @@ mod tests {
         let settings = Settings {
             format: Format::Ipfix,
             templates,
-            domain: 42,
             mtu,
-            is_ipv6: false,
-            hold: Duration::from_secs(30),
-            refresh: Duration::from_secs(30),
+            flowdst: Some("127.0.0.1:1".parse().unwrap()),
+            ..Settings::default()
         };
-        let v5 = NetFlow5::records_per_datagram(&settings);
-        let [ipv4, .., ipv6] = Ipfix::records_per_datagram(&settings);
+        let v5 = netflow5::NetFlow5::records_per_datagram(&settings);
+        let [ipv4, .., ipv6] = ipfix::records_per_datagram(&settings);
         (v5, ipv4, ipv6)
     }
 
@@ -142,6 +131,14 @@ mod tests {
                 "{mtu}"
             );
         }
+        let shown_mtu = |format, templates, mtu| {
+            shown_mtu(&Settings {
+                format,
+                templates,
+                mtu,
+                ..Settings::default()
+            })
+        };
         let shown = |format, templates| {
             [1500, 1280, 576, 2048].map(|mtu| shown_mtu(format, templates, mtu))
         };
@@ -165,13 +162,11 @@ mod tests {
         let settings = Settings {
             format: Format::Ipfix,
             templates: TemplateSet::FreeBsd,
-            domain: 42,
             mtu: 1500,
-            is_ipv6: false,
-            hold: Duration::from_secs(30),
-            refresh: Duration::from_secs(30),
+            flowdst: Some("127.0.0.1:1".parse().unwrap()),
+            ..Settings::default()
         };
-        assert_eq!(Ipfix::records_per_datagram(&settings), [26, 30, 18]);
+        assert_eq!(ipfix::records_per_datagram(&settings), [26, 30, 18]);
     }
 
     #[test]
@@ -185,15 +180,13 @@ mod tests {
                 let settings = Settings {
                     format: Format::Ipfix,
                     templates,
-                    domain: 42,
                     mtu,
-                    is_ipv6: true,
-                    hold: Duration::from_secs(30),
-                    refresh: Duration::from_secs(30),
+                    flowdst: Some("[::1]:1".parse().unwrap()),
+                    ..Settings::default()
                 };
-                let v5 = NetFlow5::records_per_datagram(&settings);
+                let v5 = netflow5::NetFlow5::records_per_datagram(&settings);
                 assert!(v5 == 1 || 48 + 24 + v5 * 48 <= usize::from(mtu));
-                let [ipv4, _, ipv6] = Ipfix::records_per_datagram(&settings);
+                let [ipv4, _, ipv6] = ipfix::records_per_datagram(&settings);
                 assert!(ipv6 == 1 || 48 + 20 + ipv6 * 78 <= usize::from(mtu));
                 assert!(ipv4 == 1 || 48 + 20 + ipv4 * 54 <= usize::from(mtu));
             }

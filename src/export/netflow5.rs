@@ -1,12 +1,11 @@
 //! NetFlow v5: one buffer; splits what 32 bits cannot count; leaves IPv6 out.
-//!
-//! `flow_sequence` is the number of records packed before the buffer was begun (if_pflow.c,
-//! `pflow_get_mbuf`).
 
-use super::{Capacity, Outbox, Settings, records_that_fit};
+use super::encoder::Packed;
+use super::outbox::{Header, To};
+use super::{Capacity, Settings, records_that_fit};
 use crate::flow::{Flow, Record, Tuple};
 use crate::time::{Now, Uptime};
-use crate::wire::netflow5 as wire;
+use crate::wire::netflow5::{self as wire, millis_mod_32};
 
 /// Most octets in one record: larger flows are split (PFLOW_MAXBYTES).
 const MAX_OCTETS: u64 = 0xffff_ffff;
@@ -14,47 +13,25 @@ const MAX_OCTETS: u64 = 0xffff_ffff;
 /// Most records that the flows of one turn, a packet's or a timer's, are split into beyond their
 /// first: 256 TiB. A flow that claims more than is left is cut to that, so that no packet can make
 /// pflow send without end.
-pub(crate) const MAX_PIECES: u64 = 1 << 16;
+const MAX_PIECES: u64 = 1 << 16;
 
 /// Octets of the longest datagram.
 const MAX_LEN: usize = wire::HEADER_LEN + wire::MAX_RECORDS * wire::RECORD_LEN;
 
 /// The encoder of one interface.
 #[derive(Debug)]
-pub struct NetFlow5 {
+pub(super) struct NetFlow5 {
     /// The datagram being filled; what is behind its records is left from earlier ones.
     buffer: Box<[u8; MAX_LEN]>,
     /// Octets of it so far.
     len: usize,
-    /// Octets it has when it is full, worked out when it was begun.
+    /// Octets it has when it is full.
     full_len: usize,
-    /// Sequence when the buffer was begun.
-    begun_at: u32,
     deadline: Option<Uptime>,
-}
-
-impl Default for NetFlow5 {
-    fn default() -> Self {
-        Self {
-            buffer: Box::new([0; MAX_LEN]),
-            len: wire::HEADER_LEN,
-            full_len: 0,
-            begun_at: 0,
-            deadline: None,
-        }
-    }
-}
-
-/// Where an encoder's datagrams go and how they are numbered.
-pub(crate) struct Sink<'a> {
-    /// Number of the interface.
-    pub(crate) unit: u32,
-    /// Records of NetFlow v5 and IPFIX alike that the interface packed (`sc_gcounter`).
-    pub(crate) packed: &'a mut u32,
+    /// Type and id of the engine.
+    engine: [u8; 2],
     /// Records that flows may still be split into in this turn.
-    pub(crate) pieces: &'a mut u64,
-    /// Where datagrams go.
-    pub(crate) outbox: &'a mut Outbox,
+    pieces: u64,
 }
 
 /// How a flow of one direction goes into records.
@@ -88,8 +65,20 @@ impl Pieces {
 }
 
 impl NetFlow5 {
+    /// An encoder for an interface with `settings`.
+    pub(super) fn new(settings: &Settings) -> Self {
+        Self {
+            buffer: Box::new([0; MAX_LEN]),
+            len: wire::HEADER_LEN,
+            full_len: wire::HEADER_LEN + Self::records_per_datagram(settings) * wire::RECORD_LEN,
+            deadline: None,
+            engine: settings.engine.0,
+            pieces: MAX_PIECES,
+        }
+    }
+
     /// Records that go into one datagram.
-    pub fn records_per_datagram(settings: &Settings) -> usize {
+    pub(super) fn records_per_datagram(settings: &Settings) -> usize {
         let capacity = Capacity {
             header: wire::HEADER_LEN,
             record: wire::RECORD_LEN,
@@ -97,30 +86,39 @@ impl NetFlow5 {
         records_that_fit(settings, capacity, capacity)
     }
 
-    /// Packs a flow's records; true if it claimed more octets than can be split.
-    pub(crate) fn push(
+    /// Allows as many pieces again.
+    pub(super) fn begin_turn(&mut self) {
+        self.pieces = MAX_PIECES;
+    }
+
+    /// Packs a flow's records.
+    #[inline]
+    pub(super) fn push(
         &mut self,
         now: Now,
         settings: &Settings,
         flow: &Flow,
         ifindex: u16,
-        sink: &mut Sink<'_>,
-    ) -> bool {
+        to: &mut To<'_>,
+    ) -> Packed {
         let ([packets, packets_back], [octets, octets_back]) = (flow.packets, flow.octets);
         let (Ok(octets), Ok(octets_back)) = (u32::try_from(octets), u32::try_from(octets_back))
         else {
-            return self.push_large(now, settings, flow, ifindex, sink);
+            return self.push_large(now, settings, flow, ifindex, to);
         };
         let ifindexes = flow.interfaces(ifindex, false);
         let forward = wire_record(flow, &flow.tuple, ifindexes, (packets, octets));
         if octets > 0 {
-            self.pack(now, settings, &forward, sink);
+            self.pack(now, settings, &forward, to);
         }
         if octets_back > 0 {
             let back = forward.reversed(clamped(packets_back), octets_back);
-            self.pack(now, settings, &back, sink);
+            self.pack(now, settings, &back, to);
         }
-        false
+        Packed {
+            records: u32::from(octets > 0) + u32::from(octets_back > 0),
+            is_clipped: false,
+        }
     }
 
     /// [`Self::push`] for what 32 bits cannot count.
@@ -131,15 +129,18 @@ impl NetFlow5 {
         settings: &Settings,
         flow: &Flow,
         ifindex: u16,
-        sink: &mut Sink<'_>,
-    ) -> bool {
-        let mut is_clipped = false;
+        to: &mut To<'_>,
+    ) -> Packed {
+        let mut packed = Packed {
+            records: 0,
+            is_clipped: false,
+        };
         let mut last = [None, None];
         // The kernel's order: full pieces forward, full pieces back, then what is left of both.
         for (record, last) in flow.records().zip(&mut last) {
-            let pieces = Pieces::new(&record, sink.pieces);
             let ifindexes = flow.interfaces(ifindex, record.reverse);
-            is_clipped |= pieces.octets < record.octets;
+            let pieces = Pieces::new(&record, &mut self.pieces);
+            packed.is_clipped |= pieces.octets < record.octets;
             let each = pieces.packets_of_full();
             let mut packets = pieces.packets;
             for _ in 0..pieces.full {
@@ -147,42 +148,35 @@ impl NetFlow5 {
                 packets -= some;
                 let counts = (some, u32::MAX);
                 let piece = wire_record(flow, &record.tuple, ifindexes, counts);
-                self.pack(now, settings, &piece, sink);
+                self.pack(now, settings, &piece, to);
+                packed.records += 1;
             }
             let counts = (packets, clamped(pieces.rest));
             *last = Some(wire_record(flow, &record.tuple, ifindexes, counts));
         }
         for record in last.iter().flatten() {
-            self.pack(now, settings, record, sink);
+            self.pack(now, settings, record, to);
+            packed.records += 1;
         }
-        is_clipped
+        packed
     }
 
     /// Adds one record and sends the datagram if it is full.
     #[inline(always)]
-    fn pack(&mut self, now: Now, settings: &Settings, record: &wire::Record, sink: &mut Sink<'_>) {
+    fn pack(&mut self, now: Now, settings: &Settings, record: &wire::Record, to: &mut To<'_>) {
         if self.is_empty() {
-            self.begin(now, settings, *sink.packed);
+            self.deadline = Some(now.uptime.after(settings.hold()));
         }
         let rest = self.buffer.get_mut(self.len..).unwrap_or_default();
-        let Some(to) = rest.first_chunk_mut() else {
+        let Some(octets) = rest.first_chunk_mut() else {
             return;
         };
-        record.write(to);
+        record.write(octets);
         // No more than there is room.
         self.len = self.len.wrapping_add(wire::RECORD_LEN);
-        *sink.packed = sink.packed.wrapping_add(1);
         if self.len >= self.full_len {
-            self.flush(now, sink);
+            self.flush(now, to);
         }
-    }
-
-    /// Begins a datagram after `packed` records.
-    #[cold]
-    fn begin(&mut self, now: Now, settings: &Settings, packed: u32) {
-        self.full_len = wire::HEADER_LEN + Self::records_per_datagram(settings) * wire::RECORD_LEN;
-        self.begun_at = packed;
-        self.deadline = Some(now.uptime.after(settings.hold));
     }
 
     /// Whether the datagram has no records yet.
@@ -190,35 +184,35 @@ impl NetFlow5 {
         self.len == wire::HEADER_LEN
     }
 
+    /// Sends what is held long enough.
+    pub(super) fn handle_timeout(&mut self, now: Now, to: &mut To<'_>) {
+        if self.deadline.is_some_and(|at| at <= now.uptime) {
+            self.flush(now, to);
+        }
+    }
+
     /// Sends what is held.
     #[cold]
-    pub(crate) fn flush(&mut self, now: Now, sink: &mut Sink<'_>) {
+    pub(super) fn flush(&mut self, now: Now, to: &mut To<'_>) {
         if self.is_empty() {
             return;
         }
-        let header = wire::Header {
-            count: u16::try_from(self.held()).unwrap_or(u16::MAX),
-            sys_uptime: millis_mod_32(now.uptime.secs()),
-            unix_secs: super::ipfix::seconds_32(now),
-            unix_nsecs: now.wall.subsec_nanos(),
-            flow_sequence: self.begun_at,
-        };
-        if let Some(front) = self.buffer.first_chunk_mut() {
-            *front = header.octets();
-        }
+        let records = u16::try_from(self.held()).unwrap_or(u16::MAX);
         let datagram = self.buffer.get(..self.len).unwrap_or_default();
-        sink.outbox.push(sink.unit, datagram);
+        let engine = self.engine;
+        to.push(Header::NetFlow5 { engine }, now, records, datagram);
         self.len = wire::HEADER_LEN;
         self.deadline = None;
     }
 
     /// When what is held must go.
-    pub(crate) fn poll_timeout(&self) -> Option<Uptime> {
+    #[inline]
+    pub(super) fn poll_timeout(&self) -> Option<Uptime> {
         self.deadline
     }
 
     /// Records held.
-    pub(crate) fn held(&self) -> usize {
+    pub(super) fn held(&self) -> usize {
         (self.len - wire::HEADER_LEN) / wire::RECORD_LEN
     }
 }
@@ -251,30 +245,13 @@ fn clamped(count: u64) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-/// Whole seconds of uptime as v5's milliseconds, which wrap every 49.7 days.
-fn millis_mod_32(secs: i64) -> u32 {
-    let millis = secs.wrapping_mul(1000).rem_euclid(1 << 32);
-    u32::try_from(millis).unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::export::{Format, TemplateSet};
+    use crate::export::{Outbox, Transmit};
     use crate::flow::{Boot, End, Quality, Times};
     use crate::state::{Address, Af, Direction, IfName, StateId};
     use crate::time::Wall;
-    use std::time::Duration;
-
-    const SETTINGS: Settings = Settings {
-        format: Format::NetFlow5,
-        templates: TemplateSet::OpenBsd,
-        domain: 42,
-        mtu: 1500,
-        is_ipv6: false,
-        hold: Duration::from_secs(30),
-        refresh: Duration::from_secs(30),
-    };
 
     fn flow(packets: [u64; 2], octets: [u64; 2]) -> Flow {
         Flow {
@@ -308,21 +285,17 @@ mod tests {
     /// Packets, octets and source port of the records that a flow makes.
     fn records(flow: &Flow) -> Vec<(u64, u64, u16)> {
         let mut outbox = Outbox::default();
-        let mut encoder = NetFlow5::default();
-        let (mut packed, mut pieces) = (0, MAX_PIECES);
+        let settings = Settings::default();
+        let mut encoder = NetFlow5::new(&settings);
         let now = Now::with_boot(Wall::new(100, 0), Wall::new(0, 0));
-        let mut sink = Sink {
-            unit: 0,
-            packed: &mut packed,
-            pieces: &mut pieces,
-            outbox: &mut outbox,
-        };
-        encoder.push(now, &SETTINGS, flow, 0, &mut sink);
-        encoder.flush(now, &mut sink);
+        let to = &mut To::new(0, &mut outbox);
+        let packed = encoder.push(now, &settings, flow, 0, to);
+        encoder.flush(now, to);
+        let transmit = Transmit::from(outbox);
         let u32_at = |b: &[u8], at: usize| {
             u64::from(u32::from_be_bytes([b[at], b[at + 1], b[at + 2], b[at + 3]]))
         };
-        let all: Vec<_> = outbox
+        let all: Vec<_> = transmit
             .iter()
             .flat_map(|(_, datagram)| datagram[24..].chunks(48))
             .map(|b| {
@@ -333,7 +306,7 @@ mod tests {
                 )
             })
             .collect();
-        assert_eq!(all.len(), packed as usize);
+        assert_eq!(all.len(), packed.records as usize);
         all
     }
 
@@ -381,11 +354,5 @@ mod tests {
     fn a_flow_that_lies_about_its_octets_is_cut() {
         let lie = flow([1, 0], [u64::MAX, u64::MAX]);
         assert_eq!(records(&lie).len() as u64, MAX_PIECES + 2);
-    }
-
-    #[test]
-    fn uptimes_wrap_at_32_bits() {
-        assert_eq!(millis_mod_32(4_294_968), 704);
-        assert_eq!(millis_mod_32(-1), u32::MAX - 999);
     }
 }

@@ -1,62 +1,221 @@
-//! Datagrams on their way from the encoders to the sockets.
+//! Messages on their way from the encoders to the sockets.
+//!
+//! ```text
+//! encoder --message: records of one set, how many, domain--> Outbox --stamped--> Transmit
+//!                                            sequence and time by the session of its collector
+//! ```
+//! A message has room for its header from the start and gets it last, so that messages may change
+//! their order before they are numbered.
 
 use std::cmp::Reverse;
 use std::ops::Range;
 
-use crate::wire::ipfix;
+use crate::time::Now;
 
 /// Octets that an outbox always keeps room for.
 const USUAL_OCTETS: usize = 1 << 20;
 
-/// Datagrams ready to be sent, in order.
+/// The header that a message is to get.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Header {
+    /// NetFlow version 5.
+    NetFlow5 {
+        /// Type and id of the engine.
+        engine: [u8; 2],
+    },
+    /// IPFIX.
+    Ipfix {
+        /// Observation domain.
+        domain: u32,
+    },
+}
+
+/// A message in an [`Outbox`].
+#[derive(Clone, Debug)]
+pub(super) struct Message {
+    /// Number of its interface: the N of pflowN.
+    unit: u32,
+    header: Header,
+    /// When it was made: the time that its header carries.
+    at: Now,
+    /// Data records; 0: templates.
+    records: u16,
+    range: Range<usize>,
+}
+
+impl Message {
+    /// Number of its interface.
+    pub(super) fn unit(&self) -> u32 {
+        self.unit
+    }
+
+    /// The header that it is to get.
+    pub(super) fn header(&self) -> Header {
+        self.header
+    }
+
+    /// When it was made.
+    pub(super) fn at(&self) -> Now {
+        self.at
+    }
+
+    /// Data records.
+    pub(super) fn records(&self) -> u16 {
+        self.records
+    }
+
+    /// Whether messages like it may change places: the datagrams of NetFlow v5 are of one length
+    /// anyhow.
+    fn is_movable(&self) -> bool {
+        self.records > 0 && !matches!(self.header, Header::NetFlow5 { .. })
+    }
+}
+
+/// How messages of an interface leave.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Order {
+    /// As they were packed.
+    Packed,
+    /// IPFIX messages with data records that follow each other by their lengths, the longest
+    /// first. Nothing passes templates.
+    ///
+    /// Messages of one template are of one length when they are full, and the kernel takes many
+    /// datagrams of one length for little more than the cost of one, if they follow each other
+    /// (see `io::transport`).
+    ByLength,
+}
+
+/// Messages ready to be numbered, in order.
 #[derive(Debug, Default)]
 pub struct Outbox {
     octets: Vec<u8>,
-    datagrams: Vec<Datagram>,
+    messages: Vec<Message>,
+    /// How many of them have their headers.
+    stamped: usize,
 }
 
-/// A datagram in an [`Outbox`].
-#[derive(Clone, Debug)]
-struct Datagram {
-    /// Number of its interface: the N of pflowN.
+/// Where the messages of one interface go.
+pub(super) struct To<'a> {
     unit: u32,
-    range: Range<usize>,
-    /// Data records of an IPFIX message; 0: something else.
-    records: u16,
+    outbox: &'a mut Outbox,
+}
+
+impl<'a> To<'a> {
+    /// Those of interface `unit` go to `outbox`.
+    pub(super) fn new(unit: u32, outbox: &'a mut Outbox) -> Self {
+        Self { unit, outbox }
+    }
+
+    /// Appends a message with so many data records, made at `at`. Its first octets are room for
+    /// its header.
+    pub(super) fn push(&mut self, header: Header, at: Now, records: u16, octets: &[u8]) {
+        let Self { unit, outbox } = self;
+        let start = outbox.octets.len();
+        outbox.octets.extend_from_slice(octets);
+        outbox.messages.push(Message {
+            unit: *unit,
+            header,
+            at,
+            records,
+            range: start..outbox.octets.len(),
+        });
+    }
 }
 
 impl Outbox {
-    /// Appends a datagram of interface `unit`.
-    pub fn push(&mut self, unit: u32, payload: &[u8]) {
-        self.push_data(unit, payload, 0);
-    }
-
-    /// Appends an IPFIX message with one data set of so many `records`, of interface `unit`.
-    pub(super) fn push_data(&mut self, unit: u32, message: &[u8], records: u16) {
-        let start = self.octets.len();
-        self.octets.extend_from_slice(message);
-        self.datagrams.push(Datagram {
-            unit,
-            range: start..self.octets.len(),
-            records,
-        });
-    }
-
-    /// The datagrams, each with its interface's number.
-    pub fn iter(&self) -> impl Iterator<Item = (u32, &[u8])> {
-        self.datagrams.iter().map(|datagram| {
-            (
-                datagram.unit,
-                self.octets.get(datagram.range.clone()).unwrap_or(&[]),
-            )
-        })
-    }
-
-    /// The datagrams by interface, in the order of the interfaces' numbers, each one's in order.
-    pub fn by_interface(&self) -> Vec<(u32, Vec<&[u8]>)> {
-        let mut datagrams: Vec<(u32, &[u8])> = self.iter().collect();
+    /// Puts messages by interface and in `order`, and has `stamp` fill in the headers of those
+    /// that have none. A message for which it says false is dropped.
+    pub(super) fn stamp(
+        &mut self,
+        order: Order,
+        mut stamp: impl FnMut(&Message, &mut [u8]) -> bool,
+    ) {
+        let Self {
+            octets,
+            messages,
+            stamped,
+        } = self;
+        let unstamped = messages.get_mut(*stamped..).unwrap_or_default();
         // Stable: what one interface sends stays in order.
-        datagrams.sort_by_key(|(unit, _)| *unit);
+        unstamped.sort_by_key(Message::unit);
+        if order == Order::ByLength {
+            let is_together =
+                |a: &Message, b: &Message| a.unit == b.unit && a.is_movable() && b.is_movable();
+            for run in unstamped.chunk_by_mut(is_together) {
+                run.sort_by_key(|message| Reverse(message.range.len()));
+            }
+        }
+        for message in unstamped {
+            let octets = octets.get_mut(message.range.clone()).unwrap_or_default();
+            if !stamp(message, octets) {
+                message.range = 0..0;
+            }
+        }
+        messages.retain(|message| !message.range.is_empty());
+        *stamped = messages.len();
+    }
+
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// Data records of interface `unit` that wait.
+    pub fn records_of(&self, unit: u32) -> u64 {
+        let own = self.messages.iter().filter(|message| message.unit == unit);
+        own.map(|message| u64::from(message.records)).sum()
+    }
+
+    /// Octets that wait.
+    pub fn len(&self) -> usize {
+        self.octets.len()
+    }
+
+    /// Takes back the room of datagrams that are done with, if it has got nothing meanwhile.
+    pub fn recycle(&mut self, transmit: Transmit) {
+        if self.is_empty() {
+            *self = transmit.0;
+            self.clear();
+        }
+    }
+
+    /// Forgets what was sent. What a burst took is given back when less was sent again.
+    fn clear(&mut self) {
+        let usual = self.octets.len().max(USUAL_OCTETS);
+        self.octets.clear();
+        self.messages.clear();
+        self.stamped = 0;
+        self.octets.shrink_to(usual);
+        self.messages.shrink_to(usual / 1024);
+    }
+}
+
+/// Whole datagrams, to be sent.
+#[derive(Debug)]
+pub struct Transmit(Outbox);
+
+impl From<Outbox> for Transmit {
+    /// What is left of `outbox` once every message is stamped.
+    fn from(mut outbox: Outbox) -> Self {
+        outbox.messages.sort_by_key(Message::unit);
+        Self(outbox)
+    }
+}
+
+impl Transmit {
+    /// The datagrams by interface, in the order of the interfaces' numbers, each with its own.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &[u8])> {
+        let Outbox {
+            octets, messages, ..
+        } = &self.0;
+        let octets = |range: &Range<usize>| octets.get(range.clone()).unwrap_or(&[]);
+        let messages = messages.iter();
+        messages.map(move |message| (message.unit, octets(&message.range)))
+    }
+
+    /// The same, the datagrams of each interface together.
+    pub fn by_interface(&self) -> Vec<(u32, Vec<&[u8]>)> {
+        let datagrams: Vec<(u32, &[u8])> = self.iter().collect();
         datagrams
             .chunk_by(|(a, _), (b, _)| a == b)
             .filter_map(|some| {
@@ -66,135 +225,118 @@ impl Outbox {
             .collect()
     }
 
-    /// Puts each interface's IPFIX messages with data records that follow each other in the order
-    /// of their lengths, the longest first, and numbers them again as they now stand. Everything
-    /// else, templates above all, stays where it is, and nothing passes it.
-    ///
-    /// Messages of one template are of one length when they are full, and the kernel takes many
-    /// datagrams of one length for little more than the cost of one, if they follow each other
-    /// (see `io::transport`).
-    pub fn group_by_length(&mut self) {
-        let Self { octets, datagrams } = self;
-        datagrams.sort_by_key(|datagram| datagram.unit);
-        let is_together =
-            |a: &Datagram, b: &Datagram| a.unit == b.unit && a.records > 0 && b.records > 0;
-        for run in datagrams.chunk_by_mut(is_together) {
-            let Some(first) = run.first().filter(|first| first.records > 0) else {
-                continue;
-            };
-            let first = octets.get(first.range.clone()).unwrap_or_default();
-            let mut sequence = ipfix::sequence(first);
-            run.sort_by_key(|datagram| Reverse(datagram.range.len()));
-            for datagram in run {
-                let message = octets.get_mut(datagram.range.clone()).unwrap_or_default();
-                ipfix::set_sequence(message, sequence);
-                sequence = sequence.wrapping_add(datagram.records.into());
-            }
-        }
-    }
-
     /// Whether there is nothing to send.
     pub fn is_empty(&self) -> bool {
-        self.datagrams.is_empty()
-    }
-
-    /// Octets that wait.
-    pub fn len(&self) -> usize {
-        self.octets.len()
-    }
-
-    /// Forgets what was sent. What a burst took is given back when less was sent again.
-    pub fn clear(&mut self) {
-        let usual = self.octets.len().max(USUAL_OCTETS);
-        self.octets.clear();
-        self.datagrams.clear();
-        self.octets.shrink_to(usual);
-        self.datagrams.shrink_to(usual / 1024);
+        self.0.is_empty()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::Wall;
+
+    const DATA: Header = Header::Ipfix { domain: 42 };
+    const V5: Header = Header::NetFlow5 { engine: [42; 2] };
+
+    fn now() -> Now {
+        Now::with_boot(Wall::new(2, 0), Wall::new(1, 0))
+    }
+
+    /// Takes everything and numbers it from 0 on, in the last octet.
+    fn numbered(mut outbox: Outbox, order: Order) -> Transmit {
+        let mut next = 0;
+        outbox.stamp(order, |_, octets| {
+            *octets.last_mut().unwrap() = next;
+            next += 1;
+            true
+        });
+        outbox.into()
+    }
+
+    /// Lengths and numbers of what an interface sends.
+    fn sent(transmit: &Transmit, unit: u32) -> Vec<(usize, u8)> {
+        let own = transmit.iter().filter(|(of, _)| *of == unit);
+        own.map(|(_, octets)| (octets.len(), *octets.last().unwrap()))
+            .collect()
+    }
 
     #[test]
     fn an_outbox_gives_each_interface_its_own_in_order() {
         let mut outbox = Outbox::default();
         for (unit, payload) in [(7, 1), (3, 2), (7, 3), (3, 4), (7, 5)] {
-            outbox.push(unit, &[payload]);
+            To::new(unit, &mut outbox).push(DATA, now(), 0, &[payload, 0]);
         }
-        let all: Vec<(u32, Vec<&[u8]>)> = vec![(3, vec![&[2], &[4]]), (7, vec![&[1], &[3], &[5]])];
-        assert_eq!(outbox.by_interface(), all);
+        let transmit = numbered(outbox, Order::Packed);
+        let all: Vec<(u32, Vec<&[u8]>)> = vec![
+            (3, vec![&[2, 0], &[4, 1]]),
+            (7, vec![&[1, 2], &[3, 3], &[5, 4]]),
+        ];
+        assert_eq!(transmit.by_interface(), all);
     }
 
     #[test]
     fn an_outbox_gives_a_bursts_room_back_when_less_is_sent_again() {
         let mut outbox = Outbox::default();
         let burst = vec![0; 4 * USUAL_OCTETS];
-        outbox.push(0, &burst);
-        outbox.clear();
+        To::new(0, &mut outbox).push(DATA, now(), 0, &burst);
+        let transmit = Transmit::from(outbox);
+        let mut outbox = Outbox::default();
+        outbox.recycle(transmit);
         assert!(outbox.octets.capacity() >= burst.len());
-        outbox.push(0, &[0]);
-        outbox.clear();
+        To::new(0, &mut outbox).push(DATA, now(), 0, &[0]);
+        let transmit = Transmit::from(std::mem::take(&mut outbox));
+        outbox.recycle(transmit);
         assert!(outbox.octets.capacity() < burst.len());
     }
 
-    /// A message of `records` records of `size` octets.
-    fn message(sequence: u32, records: u16, size: usize) -> Vec<u8> {
-        let mut message = vec![0; 20 + usize::from(records) * size];
-        ipfix::set_sequence(&mut message, sequence);
-        message
-    }
-
-    /// Lengths and sequence numbers of what an interface sends.
-    fn sent(outbox: &Outbox, unit: u32) -> Vec<(usize, u32)> {
-        let own = outbox.iter().filter(|(of, _)| *of == unit);
-        own.map(|(_, octets)| (octets.len(), ipfix::sequence(octets)))
-            .collect()
-    }
-
     #[test]
-    fn messages_put_together_by_length_are_numbered_as_they_go() {
+    fn messages_are_numbered_as_they_leave_together_by_length() {
         let mut outbox = Outbox::default();
-        let first = u32::MAX - 40;
-        for (sequence, records, size) in [(0, 22, 54), (22, 22, 66), (44, 18, 78), (62, 22, 54)] {
-            let message = message(first.wrapping_add(sequence), records, size);
-            outbox.push_data(1, &message, records);
-            outbox.push(9, &message);
+        for len in [54, 66, 78, 54] {
+            To::new(1, &mut outbox).push(DATA, now(), 22, &vec![0; len]);
+            To::new(9, &mut outbox).push(V5, now(), 22, &vec![0; len]);
         }
-        outbox.group_by_length();
-        let (ipv4, nat, ipv6) = (20 + 22 * 54, 20 + 22 * 66, 20 + 18 * 78);
-        let after = |records| first.wrapping_add(records);
-        assert_eq!(
-            sent(&outbox, 1),
-            [
-                (nat, first),
-                (ipv6, after(22)),
-                (ipv4, after(40)),
-                (ipv4, after(62))
-            ]
-        );
-        let others = [(ipv4, 0), (nat, 22), (ipv6, 44), (ipv4, 62)];
-        assert_eq!(
-            sent(&outbox, 9),
-            others.map(|(len, sequence)| (len, first.wrapping_add(sequence))),
-            "what is not known to be data stays as it is"
-        );
+        let transmit = numbered(outbox, Order::ByLength);
+        assert_eq!(sent(&transmit, 1), [(78, 0), (66, 1), (54, 2), (54, 3)]);
+        let v5 = [(54, 4), (66, 5), (78, 6), (54, 7)];
+        assert_eq!(sent(&transmit, 9), v5, "v5 stays as it was packed");
     }
 
     #[test]
     fn nothing_passes_a_template() {
         let mut outbox = Outbox::default();
-        let mut sequence = 0;
-        for (records, size) in [(2, 54), (3, 66), (0, 100), (4, 54), (5, 66)] {
-            let message = message(sequence, records, size);
-            outbox.push_data(1, &message, records);
-            sequence += u32::from(records);
+        for (records, len) in [(2, 54), (3, 66), (0, 100), (4, 54), (5, 66)] {
+            To::new(1, &mut outbox).push(DATA, now(), records, &vec![0; len]);
         }
-        outbox.group_by_length();
-        assert_eq!(
-            sent(&outbox, 1),
-            [(218, 0), (128, 3), (20, 5), (350, 5), (236, 10)]
-        );
+        let transmit = numbered(outbox, Order::ByLength);
+        let lens = [(66, 0), (54, 1), (100, 2), (66, 3), (54, 4)];
+        assert_eq!(sent(&transmit, 1), lens);
+    }
+
+    #[test]
+    fn what_has_its_header_stays_where_it_is() {
+        let mut outbox = Outbox::default();
+        let number = |outbox: &mut Outbox, first| {
+            let mut next = first;
+            outbox.stamp(Order::ByLength, |_, octets| {
+                *octets.last_mut().unwrap() = next;
+                next += 1;
+                true
+            });
+        };
+        To::new(1, &mut outbox).push(DATA, now(), 1, &[0; 54]);
+        number(&mut outbox, 7);
+        To::new(1, &mut outbox).push(DATA, now(), 1, &[0; 78]);
+        number(&mut outbox, 8);
+        assert_eq!(sent(&Transmit::from(outbox), 1), [(54, 7), (78, 8)]);
+    }
+
+    #[test]
+    fn a_message_that_nobody_numbers_is_dropped() {
+        let mut outbox = Outbox::default();
+        To::new(1, &mut outbox).push(DATA, now(), 1, &[0; 54]);
+        outbox.stamp(Order::Packed, |_, _| false);
+        assert!(Transmit::from(outbox).is_empty());
     }
 }

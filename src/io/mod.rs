@@ -12,6 +12,7 @@ pub mod keep;
 pub mod link;
 pub mod log;
 pub mod output;
+pub mod pacer;
 pub mod privileges;
 pub mod raw;
 #[cfg(target_os = "linux")]

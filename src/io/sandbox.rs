@@ -38,7 +38,7 @@ mod tests {
     use std::ffi::OsString;
     use std::fs::File;
     use std::io::{self, Read, Write};
-    use std::net::{SocketAddr, TcpStream};
+    use std::net::{SocketAddr, TcpStream, UdpSocket};
     use std::os::unix::net::UnixStream;
     use std::os::unix::process::ExitStatusExt;
     use std::process::{Command, Stdio};
@@ -47,7 +47,8 @@ mod tests {
     use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
     use super::*;
-    use crate::io::transport::{self, WhenFull, source_address};
+    use crate::io::transport::{self, Transport, Udp, WhenFull, source_address};
+    use crate::time::Uptime;
 
     /// Set in the process that enters the sandbox: nobody gets out of it again.
     const INSIDE: &str = "PFLOW_TEST_INSIDE";
@@ -119,14 +120,20 @@ mod tests {
     }
 
     /// What the program goes on doing, with `file` open from before.
-    fn try_what_is_needed(mut file: &File) {
+    fn try_what_is_needed(mut file: &File, socket: UdpSocket) {
         allowed("write", file.write_all(b"x").and_then(|()| file.set_len(0)));
         allowed("what it is", sys::regular_len(file));
-        let socket = transport::bind(source_address(None, false), WhenFull::Drop);
-        allowed(
-            "UDP",
-            socket.and_then(|socket| socket.send_to(b"x", "127.0.0.1:9")),
-        );
+        let to = SocketAddr::from(([127, 0, 0, 1], 9));
+        let [now, later] = [0, 60].map(|secs| Uptime::new(secs, 0));
+        let udp = Udp::new(socket, None, to, now);
+        // Later the route is looked at.
+        let sent = udp.and_then(|mut udp| {
+            udp.send(now, &[b"x"])?;
+            udp.take_reports();
+            udp.redirect(now, to);
+            udp.send(later, &[b"x"])
+        });
+        allowed("UDP", sent);
         let (mut one, other) = UnixStream::pair().unwrap();
         allowed("duplicate", other.try_clone());
         let timeout = Some(std::time::Duration::from_secs(1));
@@ -162,8 +169,9 @@ mod tests {
         const NAME: &str = "what_the_program_does_not_do_is_refused_and_what_it_does_goes_on";
         if std::env::var_os(INSIDE).is_some() {
             let file = tempfile();
+            let socket = transport::bind(source_address(None, false), WhenFull::Drop).unwrap();
             println!("entered: {}", enter().unwrap());
-            try_what_is_needed(&file);
+            try_what_is_needed(&file, socket);
             try_what_is_forbidden(&file);
             println!("done");
             // The harness would go on to do what harnesses do.

@@ -82,7 +82,6 @@ const ALLOWED_HERE: &[libc::c_long] = &[libc::SYS_ppoll, libc::SYS_dup3];
 
 /// Socket options that are set in the cage.
 const OPTIONS: &[(libc::c_int, libc::c_int)] = &[
-    (libc::SOL_SOCKET, libc::SO_SNDBUF),
     (libc::SOL_SOCKET, libc::SO_RCVTIMEO),
     (libc::SOL_SOCKET, libc::SO_SNDTIMEO),
     // pcap_close(3).

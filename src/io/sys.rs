@@ -314,18 +314,14 @@ pub(super) const MAX_RUNS: usize = 64;
 #[derive(Clone, Copy)]
 struct Control([u8; 32]);
 
-/// Sends `runs` to `to`, in order, by one sendmmsg(2); how many of them went. A run is datagrams of
+/// Sends `runs` by a connected socket, in order, by one sendmmsg(2); how many of them went. A run is datagrams of
 /// equal length, but for the last, which may be shorter: a run of several goes as one message that
 /// the kernel cuts again (udp(7), UDP_SEGMENT). At most [`MAX_RUNS`] are looked at.
 ///
 /// # Errors
 /// What the system reports of the first run: nothing was sent.
 #[cfg(target_os = "linux")]
-pub(super) fn send_runs(
-    fd: &impl AsRawFd,
-    to: &socket2::SockAddr,
-    runs: &[&[io::IoSlice<'_>]],
-) -> io::Result<usize> {
+pub(super) fn send_runs(fd: &impl AsRawFd, runs: &[&[io::IoSlice<'_>]]) -> io::Result<usize> {
     // SAFETY: CMSG_LEN and CMSG_SPACE only compute.
     let (control_len, control_space) = unsafe { (libc::CMSG_LEN(2), libc::CMSG_SPACE(2)) };
     let mut controls = [Control([0; 32]); MAX_RUNS];
@@ -333,8 +329,6 @@ pub(super) fn send_runs(
     let mut messages: [libc::mmsghdr; MAX_RUNS] = unsafe { std::mem::zeroed() };
     for ((run, message), control) in runs.iter().zip(&mut messages).zip(&mut controls) {
         let header = &mut message.msg_hdr;
-        header.msg_name = to.as_ptr().cast_mut().cast();
-        header.msg_namelen = to.len();
         header.msg_iov = run.as_ptr().cast_mut().cast();
         header.msg_iovlen = run.len() as _;
         let Some((first, [_, ..])) = run.split_first() else {
@@ -357,11 +351,29 @@ pub(super) fn send_runs(
     }
     let count = runs.len().min(MAX_RUNS);
     let count = libc::c_uint::try_from(count).unwrap_or(0);
-    // SAFETY: the first `count` messages are filled in; what they point to (`to`, `runs`,
+    // SAFETY: the first `count` messages are filled in; what they point to (`runs`,
     // `controls`) outlives the call, IoSlice is an iovec by its contract, and the kernel writes
     // nothing but msg_len.
     let sent = unsafe { libc::sendmmsg(fd.as_raw_fd(), messages.as_mut_ptr(), count, 0) };
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+/// Takes a UDP socket's peer away (connect(2), AF_UNSPEC), and with it the local address unless the
+/// socket was bound to one.
+///
+/// # Errors
+/// What connect(2) reports.
+#[cfg(target_os = "linux")]
+pub(super) fn disconnect(fd: &impl AsRawFd) -> io::Result<()> {
+    // SAFETY: a sockaddr is integers, for which zeros are a value.
+    let mut nobody: libc::sockaddr = unsafe { std::mem::zeroed() };
+    nobody.sa_family = libc::sa_family_t::try_from(libc::AF_UNSPEC).unwrap_or(0);
+    let len = libc::socklen_t::try_from(size_of_val(&nobody)).unwrap_or(0);
+    // SAFETY: the kernel reads a sockaddr of the length that goes with it.
+    match unsafe { libc::connect(fd.as_raw_fd(), &raw const nobody, len) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Whether the kernel cuts messages, which Linux does since 4.18. An older one would send a run as

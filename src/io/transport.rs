@@ -1,17 +1,29 @@
-//! Where datagrams go: one unconnected UDP socket an interface.
+//! Where datagrams go: one connected UDP socket an interface, with one source port for its life.
 //!
-//! A connected socket would fail its next send after each ICMP unreachable (the kernel's pflow
-//! does not connect either). Errors that send reports are the caller's to count; nothing that was
-//! refused is sent again.
+//! ```text
+//! open --bind--> no route yet --connect--> connected --send--> collector
+//!                     ^  retried with a send     |  ^             |
+//!                     +--------------------------+  +--report-----+   ICMP: nobody listens, unreachable
+//! ```
+//! The system reports on a connected socket what ICMP says of earlier datagrams: a send fails with
+//! it before it sends anything. So that send is done again, once, and the report is counted. On
+//! Linux every report is counted (ip(7), IP_RECVERR), elsewhere each that a send or the end meets.
+//!
+//! Without `flowsrc` the source address is the route's. Connecting fixes it, so the route is looked
+//! at now and then, and the socket is connected again where it changed.
 //!
 //! On Linux datagrams go many a call: sendmmsg(2), in which datagrams of one length that follow
-//! each other are one message that the kernel cuts (UDP_SEGMENT), for most of what a datagram costs
-//! is its own way through the kernel. Where the kernel does not want to cut (the outgoing
-//! interface's mtu is smaller, IPsec, ...) each goes as a message of its own. Elsewhere there is one
+//! each other are one message that the kernel cuts (UDP_SEGMENT), because most of what a datagram
+//! costs is its own way through the kernel. Where the kernel does not want to cut (the outgoing
+//! interface's mtu is smaller, IPsec, ...) each goes as a message of its own, and so it does at the
+//! beginning and after a report, because of a message that was cut there may be one report only.
+//! Elsewhere there is one
 //! call a datagram: FreeBSD's sendmmsg is a loop in libc, OpenBSD's and NetBSD's save little.
 
 #[cfg(target_os = "linux")]
 mod batch;
+#[cfg(target_os = "linux")]
+mod reports;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -19,7 +31,8 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::interface::{Settings, Source};
+use crate::counters::Reports;
+use crate::export::Source;
 use crate::time::Uptime;
 
 /// Octets of send buffer to ask for: what a burst of full datagrams needs.
@@ -27,24 +40,32 @@ const SEND_BUFFER: usize = 1 << 20;
 
 /// How long a route is taken to stay as it was.
 const ROUTE: Duration = Duration::from_secs(10);
-/// How long the system is not asked again after it did not tell where datagrams come from.
-const NO_ROUTE: Duration = Duration::from_secs(1);
+/// How long a socket that has no route, or whose source address may be gone, is left alone.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How long nothing must have been reported before datagrams go many a message: longer than a
+/// report takes in a local network.
+#[cfg(target_os = "linux")]
+const QUIET: Duration = Duration::from_millis(10);
 
 /// Something that takes datagrams.
 pub trait Transport {
-    /// Sends the first of `datagrams`, or some more in their order: how many, at least one if there
-    /// is one. The caller calls again for the rest.
+    /// Sends the first of `datagrams` at `now`, or some more in their order: how many, at least one
+    /// if there is one. The caller calls again for the rest.
     ///
     /// # Errors
     /// What the system reports of the first, which is lost.
-    fn send(&mut self, datagrams: &[&[u8]]) -> io::Result<usize>;
+    fn send(&mut self, now: Uptime, datagrams: &[&[u8]]) -> io::Result<usize>;
 
-    /// Sends to another address of the same family from now on.
-    fn redirect(&mut self, to: SocketAddr);
+    /// What was reported of datagrams sent earlier, since this was asked last.
+    fn take_reports(&mut self) -> Reports;
 
-    /// The address that datagrams leave with at `now`, and the one they go to. Where the system
-    /// does not tell it, the first is unspecified (0.0.0.0 or ::).
-    fn ends(&mut self, now: Uptime) -> (SocketAddr, SocketAddr);
+    /// Sends to another address of the same family from now on. No route yet is no error.
+    fn redirect(&mut self, now: Uptime, to: SocketAddr);
+
+    /// The address that datagrams leave with and the one they go to. Where the system does not tell
+    /// it, or has no route, the first is unspecified (0.0.0.0 or ::).
+    fn ends(&self) -> (SocketAddr, SocketAddr);
 }
 
 /// Whether a full socket buffer holds the sender up.
@@ -61,30 +82,46 @@ pub enum WhenFull {
 pub struct Udp {
     socket: UdpSocket,
     to: SocketAddr,
-    /// Where datagrams come from, and until when that is believed.
-    from: Option<(SocketAddr, Uptime)>,
+    /// Whether the source address is the route's.
+    is_routed: bool,
+    is_connected: bool,
+    /// When the route is to be looked at next.
+    route_due: Uptime,
+    reports: Reports,
+    /// From when on datagrams may go in messages that the kernel cuts: each report is of a whole
+    /// message.
+    #[cfg(target_os = "linux")]
+    cut_from: Option<Uptime>,
     #[cfg(target_os = "linux")]
     batcher: batch::Batcher,
 }
 
 impl Udp {
-    /// A socket for an interface with `settings`, sending to `to`.
+    /// Sends to `to` by `socket`, which [`bind`] made for `flowsrc`. No route yet is no error.
     ///
     /// # Errors
-    /// The system refuses the socket or the address.
-    pub fn open(settings: &Settings, to: SocketAddr, when_full: WhenFull) -> io::Result<Self> {
-        let from = source_address(settings.flowsrc, to.is_ipv6());
-        Ok(Self::new(bind(from, when_full)?, to))
-    }
-
-    /// Sends to `to` by `socket`, which [`bind`] made.
-    pub fn new(socket: UdpSocket, to: SocketAddr) -> Self {
-        Self {
+    /// The system refuses the address.
+    pub fn new(
+        socket: UdpSocket,
+        flowsrc: Option<Source>,
+        to: SocketAddr,
+        now: Uptime,
+    ) -> io::Result<Self> {
+        let mut udp = Self {
             #[cfg(target_os = "linux")]
             batcher: batch::Batcher::new(&socket),
+            #[cfg(target_os = "linux")]
+            cut_from: None,
             socket,
             to,
-            from: None,
+            is_routed: flowsrc.is_none_or(|source| source.address.is_unspecified()),
+            is_connected: false,
+            route_due: now,
+            reports: Reports::default(),
+        };
+        match udp.connect(now) {
+            Err(error) if !is_routeless(&error) => Err(error),
+            _ => Ok(udp),
         }
     }
 
@@ -94,23 +131,95 @@ impl Udp {
         self.batcher.forbid_cutting();
     }
 
-    /// The local address: the one the socket is bound to or, as routes tell, would have if it were
-    /// connected.
-    fn find_source(&self) -> io::Result<SocketAddr> {
-        let bound = self.socket.local_addr()?;
-        if !bound.ip().is_unspecified() {
-            return Ok(bound);
+    /// Connects the socket, which may be connected already: its source is the route's of now.
+    fn connect(&mut self, now: Uptime) -> io::Result<()> {
+        self.is_connected = false;
+        self.route_due = now.after(RETRY);
+        // Linux keeps the source address of the first connection; the others let it go.
+        #[cfg(target_os = "linux")]
+        if self.is_routed {
+            super::sys::disconnect(&self.socket)?;
         }
-        let probe = Socket::new(
-            Domain::for_address(self.to),
-            Type::DGRAM,
-            Some(Protocol::UDP),
-        )?;
+        self.socket.connect(self.to)?;
+        self.is_connected = true;
+        self.route_due = now.after(ROUTE);
+        Ok(())
+    }
+
+    /// Looks at the route if that is due. A socket without one stays as it is.
+    fn follow_route(&mut self, now: Uptime) -> io::Result<()> {
+        if now < self.route_due {
+            return match self.is_connected {
+                true => Ok(()),
+                false => Err(io::Error::from(io::ErrorKind::NetworkUnreachable)),
+            };
+        }
+        if !self.is_connected {
+            return self.connect(now);
+        }
+        self.route_due = now.after(ROUTE);
+        if self.is_routed
+            && let Ok(source) = self.source_by_route()
+            && source != self.socket.local_addr()?.ip()
+        {
+            return self.connect(now);
+        }
+        Ok(())
+    }
+
+    /// The source address that the route gives.
+    fn source_by_route(&self) -> io::Result<IpAddr> {
+        let domain = Domain::for_address(self.to);
+        let probe = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
         // Connecting a UDP socket sends nothing.
         probe.connect(&self.to.into())?;
-        let probe = UdpSocket::from(probe);
-        Ok(SocketAddr::new(probe.local_addr()?.ip(), bound.port()))
+        Ok(UdpSocket::from(probe).local_addr()?.ip())
     }
+
+    #[cfg(target_os = "linux")]
+    fn send_some(&mut self, now: Uptime, datagrams: &[&[u8]]) -> io::Result<usize> {
+        let cut_from = *self.cut_from.get_or_insert_with(|| now.after(QUIET));
+        let way = match now >= cut_from {
+            true => batch::Way::Together,
+            false => batch::Way::OneByOne,
+        };
+        let outcome = self.batcher.send(&self.socket, datagrams, way);
+        let before = self.reports;
+        reports::take(&self.socket, &mut self.reports);
+        if self.reports != before {
+            self.cut_from = Some(now.after(QUIET));
+        }
+        outcome
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn send_some(&mut self, _: Uptime, datagrams: &[&[u8]]) -> io::Result<usize> {
+        let Some(first) = datagrams.first() else {
+            return Ok(0);
+        };
+        self.socket.send(first).map(|_| 1)
+    }
+
+    /// Does again what met a report of an earlier datagram.
+    fn send_again(
+        &mut self,
+        report: &io::Error,
+        now: Uptime,
+        datagrams: &[&[u8]],
+    ) -> io::Result<usize> {
+        let outcome = self.send_some(now, datagrams);
+        // A host that has no route refuses the second, too: that is no report of another.
+        if cfg!(not(target_os = "linux")) && !outcome.as_ref().is_err_and(is_report) {
+            self.reports.note(report);
+        }
+        outcome
+    }
+}
+
+/// Whether a socket that is bound for `flowsrc` can be connected to another collector. The BSDs let
+/// the address that it was bound to go with the connection.
+pub fn can_redirect(flowsrc: Option<Source>) -> bool {
+    cfg!(target_os = "linux") || flowsrc.is_none_or(|source| source.address.is_unspecified())
 }
 
 /// What to bind to for `flowsrc`.
@@ -124,8 +233,11 @@ pub fn source_address(flowsrc: Option<Source>, is_ipv6: bool) -> SocketAddr {
     })
 }
 
-/// A socket for datagrams that leave from `from`. One that may leave from anywhere is not bound: it
-/// gets its port with its first datagram.
+/// How often another port is tried where somebody else took the one that was found free.
+#[cfg(target_os = "linux")]
+const TRIES: u32 = 8;
+
+/// A socket for datagrams that leave from `from`.
 ///
 /// # Errors
 /// The system refuses the socket or the address.
@@ -133,53 +245,111 @@ pub fn bind(from: SocketAddr, when_full: WhenFull) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(from), Type::DGRAM, Some(Protocol::UDP))?;
     // A smaller buffer than asked for works, too.
     let _ = socket.set_send_buffer_size(SEND_BUFFER);
-    if !from.ip().is_unspecified() || from.port() != 0 {
-        socket.bind(&from.into())?;
+    // The socket for another collector is there before the one that it replaces is closed.
+    #[cfg(not(target_os = "linux"))]
+    if from.port() != 0 {
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&from.into())?;
+    #[cfg(target_os = "linux")]
+    if from.ip().is_unspecified() && from.port() == 0 {
+        keep_port(&socket)?;
     }
     socket.set_nonblocking(when_full == WhenFull::Drop)?;
-    Ok(socket.into())
+    let socket = socket.into();
+    #[cfg(target_os = "linux")]
+    reports::ask_for(&socket, from.is_ipv6())?;
+    Ok(socket)
+}
+
+/// Binds a socket to the port that it was given: one that was not asked for is lost when the
+/// socket is connected again.
+#[cfg(target_os = "linux")]
+fn keep_port(socket: &Socket) -> io::Result<()> {
+    for _ in 0..TRIES {
+        let given = socket.local_addr()?;
+        super::sys::disconnect(socket)?;
+        match socket.bind(&given) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            outcome => return outcome,
+        }
+        let any = given
+            .as_socket()
+            .map(|given| SocketAddr::new(given.ip(), 0));
+        socket.bind(&any.ok_or(io::ErrorKind::AddrNotAvailable)?.into())?;
+    }
+    Ok(())
+}
+
+/// Whether an error is what ICMP told of an earlier datagram.
+fn is_report(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+    )
+}
+
+/// Whether an error says that there is no way to the collector, or no address to send from.
+fn is_routeless(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::AddrNotAvailable
+    )
 }
 
 impl Transport for Udp {
-    #[cfg(target_os = "linux")]
-    fn send(&mut self, datagrams: &[&[u8]]) -> io::Result<usize> {
-        self.batcher.send(&self.socket, self.to, datagrams)
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn send(&mut self, datagrams: &[&[u8]]) -> io::Result<usize> {
-        let Some(first) = datagrams.first() else {
-            return Ok(0);
-        };
-        self.socket.send_to(first, self.to).map(|_| 1)
-    }
-
-    fn redirect(&mut self, to: SocketAddr) {
-        #[cfg(target_os = "linux")]
-        if to != self.to {
-            // Another way may be one on which the kernel cuts.
-            self.batcher = batch::Batcher::new(&self.socket);
-        }
-        self.to = to;
-        self.from = None;
-    }
-
-    fn ends(&mut self, now: Uptime) -> (SocketAddr, SocketAddr) {
-        if let Some((from, until)) = self.from
-            && now < until
+    fn send(&mut self, now: Uptime, datagrams: &[&[u8]]) -> io::Result<usize> {
+        self.follow_route(now)?;
+        let mut outcome = self.send_some(now, datagrams);
+        if let Err(error) = &outcome
+            && is_report(error)
         {
-            return (from, self.to);
+            outcome = self.send_again(error, now, datagrams);
         }
-        let (from, until) = match self.find_source() {
-            Ok(from) => (from, now.after(ROUTE)),
-            Err(_) => {
-                let port = self.socket.local_addr().map_or(0, |bound| bound.port());
-                let mut unknown = source_address(None, self.to.is_ipv6());
-                unknown.set_port(port);
-                (unknown, now.after(NO_ROUTE))
-            }
-        };
-        self.from = Some((from, until));
+        if let Err(error) = &outcome
+            && (is_routeless(error) || error.kind() == io::ErrorKind::InvalidInput)
+        {
+            // The source address may be gone.
+            self.route_due = self.route_due.min(now.after(RETRY));
+        }
+        outcome
+    }
+
+    fn take_reports(&mut self) -> Reports {
+        #[cfg(target_os = "linux")]
+        reports::take(&self.socket, &mut self.reports);
+        #[cfg(not(target_os = "linux"))]
+        if let Ok(Some(error)) = self.socket.take_error() {
+            self.reports.note(&error);
+        }
+        std::mem::take(&mut self.reports)
+    }
+
+    fn redirect(&mut self, now: Uptime, to: SocketAddr) {
+        self.to = to;
+        // Another way may be one on which the kernel cuts.
+        #[cfg(target_os = "linux")]
+        {
+            self.batcher = batch::Batcher::new(&self.socket);
+            self.cut_from = None;
+        }
+        // Reports of the old one are nobody's.
+        self.take_reports();
+        // If it cannot be connected, the next datagram tries again.
+        let _ = self.connect(now);
+    }
+
+    fn ends(&self) -> (SocketAddr, SocketAddr) {
+        let unknown = source_address(None, self.to.is_ipv6());
+        let mut from = self.socket.local_addr().unwrap_or(unknown);
+        if !self.is_connected && self.is_routed {
+            from.set_ip(unknown.ip());
+        }
         (from, self.to)
     }
 }
@@ -188,23 +358,78 @@ impl Transport for Udp {
 mod tests {
     use super::*;
 
+    fn at(secs: i64) -> Uptime {
+        Uptime::new(secs, 0)
+    }
+
+    fn udp(to: SocketAddr) -> Udp {
+        let from = source_address(None, to.is_ipv6());
+        Udp::new(bind(from, WhenFull::Wait).unwrap(), None, to, at(0)).unwrap()
+    }
+
+    /// An address at which nobody listens any more.
+    fn closed(host: &str) -> SocketAddr {
+        let socket = UdpSocket::bind((host, 0)).unwrap();
+        socket.local_addr().unwrap()
+    }
+
     #[test]
-    fn where_the_system_does_not_tell_the_source_it_is_unspecified_with_the_port_that_is_known() {
-        // A socket may not be connected to it without SO_BROADCAST.
-        let to = SocketAddr::from(([255; 4], 9));
-        let socket = bind(source_address(None, false), WhenFull::Drop).unwrap();
-        socket.send_to(b"x", "127.0.0.1:9").unwrap();
-        let port = socket.local_addr().unwrap().port();
-        assert_ne!(
-            port, 0,
-            "it was not bound, and has one with its first datagram"
-        );
-        let mut udp = Udp::new(socket, to);
-        let at = |secs| Uptime::default().after(Duration::from_secs(secs));
-        assert_eq!(udp.ends(at(1)), (([0; 4], port).into(), to));
-        let to = SocketAddr::from(([127, 0, 0, 1], 9));
-        udp.to = to;
-        assert_eq!(udp.ends(at(1)).0.ip(), IpAddr::from([0; 4]), "not asked");
-        assert_eq!(udp.ends(at(2)), (([127, 0, 0, 1], port).into(), to));
+    fn every_datagram_to_a_closed_port_meets_one_report() {
+        for host in ["127.0.0.1", "::1"] {
+            let mut udp = udp(closed(host));
+            let datagrams: Vec<&[u8]> = vec![&[1; 100]; 10];
+            let mut sent = 0;
+            while sent < datagrams.len() {
+                sent += udp.send(at(0), &datagrams[sent..]).unwrap();
+            }
+            let reports = udp.take_reports();
+            assert_eq!((reports.refused, reports.unreachable), (10, 0), "{host}");
+            assert_eq!(udp.take_reports(), Reports::default(), "told twice");
+        }
+    }
+
+    #[test]
+    fn the_datagram_that_meets_a_report_is_sent_again() {
+        let to = closed("127.0.0.1");
+        let mut udp = udp(to);
+        assert_eq!(udp.send(at(0), &[&[1]]).unwrap(), 1);
+        // Now there is a report on the socket, and somebody who listens.
+        let sink = UdpSocket::bind(to).unwrap();
+        assert_eq!(udp.send(at(0), &[&[2]]).unwrap(), 1);
+        assert_eq!(udp.take_reports().refused, 1);
+        let mut buffer = [0; 8];
+        assert_eq!(sink.recv(&mut buffer).unwrap(), 1);
+        assert_eq!(buffer[0], 2);
+    }
+
+    #[test]
+    fn a_socket_that_is_connected_again_keeps_its_port() {
+        let sinks = [
+            UdpSocket::bind("127.0.0.1:0"),
+            UdpSocket::bind("127.0.0.1:0"),
+        ];
+        let [first, second] = sinks.map(Result::unwrap);
+        let mut udp = udp(first.local_addr().unwrap());
+        let (from, _) = udp.ends();
+        udp.redirect(at(1), second.local_addr().unwrap());
+        udp.send(at(1), &[&[3]]).unwrap();
+        let (_, source) = second.recv_from(&mut [0; 8]).unwrap();
+        assert_eq!(source, from);
+        assert_eq!(udp.ends(), (from, udp.to));
+    }
+
+    #[test]
+    fn without_a_route_nothing_is_sent_and_the_route_is_looked_for_again() {
+        let sink = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let mut udp = udp(sink.local_addr().unwrap());
+        udp.is_connected = false;
+        udp.route_due = at(5);
+        let error = udp.send(at(4), &[&[1]]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NetworkUnreachable);
+        let (from, _) = udp.ends();
+        assert!(from.ip().is_unspecified(), "{from}");
+        assert_ne!(from.port(), 0, "the port is known");
+        assert_eq!(udp.send(at(5), &[&[1]]).unwrap(), 1);
+        assert!(!udp.ends().0.ip().is_unspecified());
     }
 }

@@ -14,6 +14,7 @@ use super::words::{Endpoint, ICMP, ICMPV6, Icmp, Protocol};
 use crate::flow::{Flow, Quality, Record, Tuple};
 use crate::state::Af;
 use crate::time::Wall;
+use crate::wire::elements as ie;
 
 /// Appends the records of `flow`, a line each.
 pub fn text(out: &mut Vec<u8>, flow: &Flow) {
@@ -80,30 +81,30 @@ pub fn json(out: &mut Vec<u8>, flow: &Flow, ifindex: u16) {
 fn object(out: &mut Vec<u8>, flow: &Flow, record: &Record, ifindex: u16) {
     let mut object = Object::new(out);
     let tuple = &record.tuple;
-    object.number("flowStartMilliseconds", flow.times.start_ms());
-    object.number("flowEndMilliseconds", flow.times.end_ms());
+    object.number(ie::FLOW_START.name, flow.times.start_ms());
+    object.number(ie::FLOW_END.name, flow.times.end_ms());
     let (src, dst) = ends(tuple);
     let (source, destination) = match tuple.af {
-        Af::Inet => ("sourceIPv4Address", "destinationIPv4Address"),
-        Af::Inet6 => ("sourceIPv6Address", "destinationIPv6Address"),
+        Af::Inet => (ie::SOURCE_IPV4.name, ie::DESTINATION_IPV4.name),
+        Af::Inet6 => (ie::SOURCE_IPV6.name, ie::DESTINATION_IPV6.name),
     };
     object.string(source, src.ip);
     object.string(destination, dst.ip);
-    object.number("sourceTransportPort", src.port);
-    object.number("destinationTransportPort", dst.port);
-    object.number("protocolIdentifier", tuple.proto);
-    object.number("ipClassOfService", 0u8);
-    object.number("packetDeltaCount", record.packets);
-    object.number("octetDeltaCount", record.octets);
     let [input, output] = flow.interfaces(ifindex, record.reverse);
-    object.number("ingressInterface", input);
-    object.number("egressInterface", output);
+    object.number(ie::SOURCE_PORT.name, src.port);
+    object.number(ie::DESTINATION_PORT.name, dst.port);
+    object.number(ie::PROTOCOL.name, tuple.proto);
+    object.number(ie::CLASS_OF_SERVICE.name, 0u8);
+    object.number(ie::PACKET_DELTA_COUNT.name, record.packets);
+    object.number(ie::OCTET_DELTA_COUNT.name, record.octets);
+    object.number(ie::INGRESS_INTERFACE.name, input);
+    object.number(ie::EGRESS_INTERFACE.name, output);
     if let Some(icmp) = icmp(flow) {
         if let Some(kind) = icmp.kind {
             let name = if tuple.proto == ICMP {
-                "icmpTypeIPv4"
+                ie::ICMP_TYPE_IPV4.name
             } else {
-                "icmpTypeIPv6"
+                ie::ICMP_TYPE_IPV6.name
             };
             object.number(name, kind);
         }
@@ -112,15 +113,21 @@ fn object(out: &mut Vec<u8>, flow: &Flow, record: &Record, ifindex: u16) {
     if let Some(translated) = &record.translated {
         let (src, dst) = ends(translated);
         let (source, destination) = match translated.af {
-            Af::Inet => ("postNATSourceIPv4Address", "postNATDestinationIPv4Address"),
-            Af::Inet6 => ("postNATSourceIPv6Address", "postNATDestinationIPv6Address"),
+            Af::Inet => (
+                ie::POST_NAT_SOURCE_IPV4.name,
+                ie::POST_NAT_DESTINATION_IPV4.name,
+            ),
+            Af::Inet6 => (
+                ie::POST_NAT_SOURCE_IPV6.name,
+                ie::POST_NAT_DESTINATION_IPV6.name,
+            ),
         };
         object.string(source, src.ip);
         object.string(destination, dst.ip);
-        object.number("postNAPTSourceTransportPort", src.port);
-        object.number("postNAPTDestinationTransportPort", dst.port);
+        object.number(ie::POST_NAPT_SOURCE_PORT.name, src.port);
+        object.number(ie::POST_NAPT_DESTINATION_PORT.name, dst.port);
     }
-    object.string("interfaceName", flow.ifname);
+    object.string(ie::INTERFACE_NAME.name, flow.ifname);
     object.string("stateId", format_args!("{:016x}", flow.id.id));
     object.string("creatorId", format_args!("{:08x}", flow.id.creatorid));
     object.string("direction", flow.direction.name());

@@ -86,6 +86,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, String> {
         parent: parent.clone(),
         adder,
         comeback: Comeback::default(),
+        pump_due: None,
         is_stopping: false,
     };
     live.outside
@@ -123,6 +124,8 @@ struct LiveRun {
     adder: Adder,
     /// Captures that are lost.
     comeback: Comeback,
+    /// How long until datagrams that wait for their turn may go, if there are some.
+    pump_due: Option<Duration>,
     /// Whether a signal came to stop while something was half done.
     is_stopping: bool,
 }
@@ -154,6 +157,7 @@ impl LiveRun {
             let wait = due.map_or(TURN, |due| due.since(now.uptime).min(TURN));
             let keep = self.outside.keeper.wait(now.uptime);
             let wait = keep.map_or(wait, |keep| keep.min(wait));
+            let wait = self.pump_due.map_or(wait, |pump| pump.min(wait));
             select_biased! {
                 recv(self.signals) -> request => match request {
                     Ok(Request::Stop) => break,
@@ -182,6 +186,7 @@ impl LiveRun {
                     self.handle_timeouts(now);
                     self.watch_silence(now);
                     self.watch_addresses(now);
+                    self.outside.collect_reports(&mut self.engine);
                 }
             }
         }
@@ -206,6 +211,7 @@ impl LiveRun {
     /// Sends, prints and logs what the engine has.
     fn drain(&mut self) {
         self.outside.send(&mut self.engine);
+        self.pump_due = self.outside.pump(&mut self.engine);
         self.outside.send_requests(&mut self.engine);
         self.outside.log_notices(&mut self.engine);
         let printed = self.engine.printed();
@@ -401,6 +407,7 @@ impl LiveRun {
             self.drain();
         }
         self.drain();
+        self.outside.pump_all(&mut self.engine);
         self.outside.finish_taps(&mut self.engine);
         let dropped = self.output.finish(output::LAST);
         self.outside.log_rest();

@@ -742,7 +742,7 @@ fn handle_keep(keep: &Files, request: &str) -> io::Result<Opened> {
 }
 
 fn check_tap(config: &Config, name: &str) -> Result<(), String> {
-    match config.taps.values().any(|tap| tap == name) {
+    match config.taps().any(|(_, tap)| tap == name) {
         true => Ok(()),
         false => Err("only files that the configuration names can be opened".to_owned()),
     }

@@ -5,6 +5,7 @@
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvError, never, select_biased};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -95,7 +96,7 @@ pub(super) fn run(options: &Options, config: Config) -> Result<ExitCode, String>
         readers.stop();
         ending
     };
-    replay.finish(&ending)
+    replay.finish(ending)
 }
 
 /// The files, opened, a bar for their octets if it is worth one, and their octets if all tell them.
@@ -173,7 +174,7 @@ impl Replay {
                 },
                 recv(self.asks) -> ask => {
                     self.answer(ask);
-                    None
+                    self.pump()?
                 }
             };
             if let Some(ending) = ending {
@@ -256,6 +257,11 @@ impl Replay {
                 None => self.outside.send_much(&mut self.engine),
                 Some(_) => self.outside.send(&mut self.engine),
             }
+            if self.outside.ports.is_waiting()
+                && let Some(ending) = self.pump()?
+            {
+                return Ok(Some(ending));
+            }
             let is_much = self.engine.printed().len() >= PRINT_BUFFER || self.pace.is_some();
             if is_much && self.outside.print(&mut self.engine)? == Printed::BrokenPipe {
                 return Ok(Some(Ending::BrokenPipe));
@@ -264,6 +270,9 @@ impl Replay {
         // Of what is all there, much is sent at a time.
         if self.outside.in_order.is_none() {
             self.outside.send(&mut self.engine);
+            if let Some(ending) = self.pump()? {
+                return Ok(Some(ending));
+            }
         }
         self.outside.log_notices(&mut self.engine);
         match self.outside.print(&mut self.engine)? {
@@ -276,6 +285,9 @@ impl Replay {
     /// client. Why the loop ends, if it does.
     fn look(&mut self) -> Result<Option<Ending>, String> {
         self.outside.send_much(&mut self.engine);
+        if let Some(ending) = self.pump()? {
+            return Ok(Some(ending));
+        }
         if self.engine.printed().len() >= PRINT_BUFFER
             && self.outside.print(&mut self.engine)? == Printed::BrokenPipe
         {
@@ -367,6 +379,21 @@ impl Replay {
         if self.outside.drain(&mut self.engine)? == Printed::BrokenPipe {
             return Ok(Some(Ending::BrokenPipe));
         }
+        self.wait(wait)
+    }
+
+    /// Sends what waits for its turn, with a look at what else there is.
+    fn pump(&mut self) -> Result<Option<Ending>, String> {
+        while let Some(wait) = self.outside.pump(&mut self.engine) {
+            if let Some(ending) = self.wait(wait)? {
+                return Ok(Some(ending));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Does nothing for so long but what signals and clients ask.
+    fn wait(&mut self, wait: Duration) -> Result<Option<Ending>, String> {
         let deadline = crossbeam_channel::after(wait);
         loop {
             select_biased! {
@@ -405,11 +432,23 @@ impl Replay {
         }
     }
 
-    fn finish(mut self, ending: &Ending) -> Result<ExitCode, String> {
+    /// Sends what waits for its turn. Once a signal told to stop, all at once.
+    fn pump_to_the_end(&mut self, ending: &mut Ending) -> Result<(), String> {
+        if matches!(ending, Ending::Done)
+            && let Some(other) = self.pump()?
+        {
+            *ending = other;
+        }
+        self.outside.pump_all(&mut self.engine);
+        Ok(())
+    }
+
+    fn finish(mut self, mut ending: Ending) -> Result<ExitCode, String> {
         self.bar.finish_and_clear();
         if let Some(now) = self.now() {
             while self.outside.finish_some(&mut self.engine, now) {
                 self.outside.send_much(&mut self.engine);
+                self.pump_to_the_end(&mut ending)?;
                 if self.engine.printed().len() >= PRINT_BUFFER
                     && self.outside.print(&mut self.engine)? == Printed::BrokenPipe
                 {
@@ -418,6 +457,8 @@ impl Replay {
             }
         }
         let printed = self.outside.drain(&mut self.engine)?;
+        self.pump_to_the_end(&mut ending)?;
+        let has_sent_nothing = self.outside.has_sent_nothing(&mut self.engine);
         self.outside.finish_taps(&mut self.engine);
         self.outside.log_rest();
         if matches!(ending, Ending::BrokenPipe) || printed == Printed::BrokenPipe {
@@ -426,7 +467,7 @@ impl Replay {
         for line in summary::lines(&self.engine, &super::total(&self.sources)) {
             self.outside.log.info(&line);
         }
-        Ok(if self.is_damaged {
+        Ok(if self.is_damaged || has_sent_nothing {
             ExitCode::FAILURE
         } else {
             ExitCode::SUCCESS

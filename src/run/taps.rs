@@ -71,11 +71,11 @@ impl Taps {
         parent: Option<&Parent>,
     ) -> Result<OpenedTaps, String> {
         let mut opened = BTreeMap::new();
-        for (unit, name) in &config.taps {
-            if self.files.get(unit).is_some_and(|tap| tap.name == *name) {
+        for (unit, name) in config.taps() {
+            if self.files.get(&unit).is_some_and(|tap| tap.name == name) {
                 continue;
             }
-            if let Some((other, _)) = self.files.iter().find(|(_, tap)| tap.name == *name) {
+            if let Some((other, _)) = self.files.iter().find(|(_, tap)| tap.name == name) {
                 return Err(format!("pflow{unit}: tap: {name} is pflow{other}'s"));
             }
             let problem = |problem: String| format!("pflow{unit}: tap: {name}: {problem}");
@@ -85,8 +85,8 @@ impl Taps {
             };
             let tap = Tap::to_file(file, name, self.when_full)
                 .map_err(|error| problem(error.to_string()))?;
-            let name = name.clone();
-            opened.insert(*unit, FileTap { name, tap });
+            let name = name.to_owned();
+            opened.insert(unit, FileTap { name, tap });
         }
         Ok(OpenedTaps(opened))
     }
@@ -95,7 +95,7 @@ impl Taps {
     pub(super) fn commit(&mut self, config: &Config, opened: OpenedTaps) {
         let files = std::mem::take(&mut self.files).into_iter();
         let (kept, closed): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            files.partition(|(unit, tap)| config.taps.get(unit) == Some(&tap.name));
+            files.partition(|(unit, tap)| config.tap(*unit) == Some(&tap.name));
         self.files = kept;
         for (unit, mut tap) in closed {
             match self.when_full {

@@ -1,19 +1,22 @@
-//! The IPFIX information elements that pflow's templates use, as IANA registers them.
+//! The IPFIX information elements that pflow's templates and its JSON use, as IANA registers them.
 
-/// An information element of a template: IANA's number, octets, IANA's name.
+/// An information element: IANA's number, octets, IANA's name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Element {
     /// Number in IANA's registry.
     pub id: u16,
-    /// Octets in a record.
+    /// Octets in a record; [`VARIABLE`] for a string.
     pub len: u16,
     /// Name in IANA's registry.
     pub name: &'static str,
 }
 
+/// The length in a template of what has one of its own in each record (RFC 7011 7).
+const VARIABLE: u16 = 65535;
+
 macro_rules! elements {
-    ($($constant:ident = $id:literal, $len:literal, $name:literal;)*) => {
-        $(#[doc = concat!($name, ", ", $len, " octets.")]
+    ($($constant:ident = $id:literal, $len:expr, $name:literal;)*) => {
+        $(#[doc = concat!($name, ", ", stringify!($len), " octets.")]
         pub const $constant: Element = Element { id: $id, len: $len, name: $name };)*
         /// All of them.
         pub const ALL: &[Element] = &[$($constant,)*];
@@ -33,12 +36,33 @@ elements! {
     EGRESS_INTERFACE = 14, 4, "egressInterface";
     SOURCE_IPV6 = 27, 16, "sourceIPv6Address";
     DESTINATION_IPV6 = 28, 16, "destinationIPv6Address";
+    INTERFACE_NAME = 82, VARIABLE, "interfaceName";
     FLOW_START = 152, 8, "flowStartMilliseconds";
     FLOW_END = 153, 8, "flowEndMilliseconds";
+    ICMP_TYPE_IPV4 = 176, 1, "icmpTypeIPv4";
+    ICMP_TYPE_IPV6 = 178, 1, "icmpTypeIPv6";
     POST_NAT_SOURCE_IPV4 = 225, 4, "postNATSourceIPv4Address";
     POST_NAT_DESTINATION_IPV4 = 226, 4, "postNATDestinationIPv4Address";
     POST_NAPT_SOURCE_PORT = 227, 2, "postNAPTSourceTransportPort";
     POST_NAPT_DESTINATION_PORT = 228, 2, "postNAPTDestinationTransportPort";
     NAT_EVENT = 230, 1, "natEvent";
+    POST_NAT_SOURCE_IPV6 = 281, 16, "postNATSourceIPv6Address";
+    POST_NAT_DESTINATION_IPV6 = 282, 16, "postNATDestinationIPv6Address";
     OBSERVATION_TIME = 323, 8, "observationTimeMilliseconds";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_element_stands_twice() {
+        for (n, a) in ALL.iter().enumerate() {
+            assert!(
+                ALL[n + 1..]
+                    .iter()
+                    .all(|b| a.id != b.id && a.name != b.name)
+            );
+        }
+    }
 }

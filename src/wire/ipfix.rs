@@ -5,131 +5,18 @@
 //! set header, 4 octets:      set id | length
 //! then template records (set 2) or data records (set id = template id)
 //! ```
-//! A record's layout stands once, as a list of elements; the template is written from that list
-//! and the record in its order (if_pflow.c, `pflow_clone_create`, `copy_flow_ipfix_4_data`).
-
-use std::ops::Range;
+//! What a record has, and how it is written, is `layout`'s.
 
 use byteorder::{BigEndian, ByteOrder};
 
-use super::elements as ie;
-use super::elements::Element;
+use super::layout::Layout;
 
 /// Octets of the message header.
 pub const HEADER_LEN: usize = 16;
 /// Octets of a set header.
 pub const SET_HEADER_LEN: usize = 4;
-/// Where a message has its sequence number.
-const SEQUENCE: Range<usize> = 8..12;
 /// Set id of template sets.
 const TEMPLATE_SET: u16 = 2;
-
-/// A layout of data records.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Layout {
-    /// IPv4.
-    Ipv4,
-    /// IPv4 with the addresses after translation (OpenBSD 7.9).
-    Ipv4Nat,
-    /// IPv6.
-    Ipv6,
-    /// A NAT44 event of RFC 8158 (FreeBSD).
-    Nat44Event,
-}
-
-const IPV4: [Element; 12] = [
-    ie::SOURCE_IPV4,
-    ie::DESTINATION_IPV4,
-    ie::INGRESS_INTERFACE,
-    ie::EGRESS_INTERFACE,
-    ie::PACKET_DELTA_COUNT,
-    ie::OCTET_DELTA_COUNT,
-    ie::FLOW_START,
-    ie::FLOW_END,
-    ie::SOURCE_PORT,
-    ie::DESTINATION_PORT,
-    ie::CLASS_OF_SERVICE,
-    ie::PROTOCOL,
-];
-
-const IPV4_NAT: [Element; 16] = [
-    ie::SOURCE_IPV4,
-    ie::DESTINATION_IPV4,
-    ie::INGRESS_INTERFACE,
-    ie::EGRESS_INTERFACE,
-    ie::PACKET_DELTA_COUNT,
-    ie::OCTET_DELTA_COUNT,
-    ie::FLOW_START,
-    ie::FLOW_END,
-    ie::POST_NAT_SOURCE_IPV4,
-    ie::POST_NAT_DESTINATION_IPV4,
-    ie::POST_NAPT_SOURCE_PORT,
-    ie::POST_NAPT_DESTINATION_PORT,
-    ie::SOURCE_PORT,
-    ie::DESTINATION_PORT,
-    ie::CLASS_OF_SERVICE,
-    ie::PROTOCOL,
-];
-
-const IPV6: [Element; 12] = [
-    ie::SOURCE_IPV6,
-    ie::DESTINATION_IPV6,
-    ie::INGRESS_INTERFACE,
-    ie::EGRESS_INTERFACE,
-    ie::PACKET_DELTA_COUNT,
-    ie::OCTET_DELTA_COUNT,
-    ie::FLOW_START,
-    ie::FLOW_END,
-    ie::SOURCE_PORT,
-    ie::DESTINATION_PORT,
-    ie::CLASS_OF_SERVICE,
-    ie::PROTOCOL,
-];
-
-const NAT44_EVENT: [Element; 11] = [
-    ie::OBSERVATION_TIME,
-    ie::NAT_EVENT,
-    ie::PROTOCOL,
-    ie::SOURCE_IPV4,
-    ie::SOURCE_PORT,
-    ie::POST_NAT_SOURCE_IPV4,
-    ie::POST_NAPT_SOURCE_PORT,
-    ie::DESTINATION_IPV4,
-    ie::DESTINATION_PORT,
-    ie::POST_NAT_DESTINATION_IPV4,
-    ie::POST_NAPT_DESTINATION_PORT,
-];
-
-const fn octets_of(elements: &[Element]) -> usize {
-    let (mut sum, mut rest) = (0, elements);
-    while let [first, others @ ..] = rest {
-        sum += first.len as usize;
-        rest = others;
-    }
-    sum
-}
-
-impl Layout {
-    /// Its elements, in order.
-    pub const fn elements(self) -> &'static [Element] {
-        match self {
-            Self::Ipv4 => &IPV4,
-            Self::Ipv4Nat => &IPV4_NAT,
-            Self::Ipv6 => &IPV6,
-            Self::Nat44Event => &NAT44_EVENT,
-        }
-    }
-
-    /// Octets of a record.
-    pub const fn record_len(self) -> usize {
-        match self {
-            Self::Ipv4 => const { octets_of(&IPV4) },
-            Self::Ipv4Nat => const { octets_of(&IPV4_NAT) },
-            Self::Ipv6 => const { octets_of(&IPV6) },
-            Self::Nat44Event => const { octets_of(&NAT44_EVENT) },
-        }
-    }
-}
 
 /// The fields of a message header that vary.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -153,18 +40,6 @@ impl Header {
         [*l0, *l1] = self.length.to_be_bytes();
         BigEndian::write_u32_into(&[self.export_time, self.sequence, self.domain], rest);
         b
-    }
-}
-
-/// The sequence number of a message; 0 if it is too short to have one.
-pub fn sequence(message: &[u8]) -> u32 {
-    message.get(SEQUENCE).map_or(0, BigEndian::read_u32)
-}
-
-/// Numbers a message again.
-pub fn set_sequence(message: &mut [u8], sequence: u32) {
-    if let Some(field) = message.get_mut(SEQUENCE) {
-        BigEndian::write_u32(field, sequence);
     }
 }
 
@@ -256,18 +131,6 @@ mod tests {
     }
 
     #[test]
-    fn record_lengths_are_the_kernels() {
-        let lengths = [
-            Layout::Ipv4,
-            Layout::Ipv4Nat,
-            Layout::Ipv6,
-            Layout::Nat44Event,
-        ]
-        .map(Layout::record_len);
-        assert_eq!(lengths, [54, 66, 78, 34]);
-    }
-
-    #[test]
     fn a_message_header_is_rfc_7011s() {
         let header = Header {
             length: 0x0102,
@@ -276,16 +139,5 @@ mod tests {
             domain: 42,
         };
         assert_eq!(hex(&header.octets()), "000a010200000003000000040000002a");
-    }
-
-    #[test]
-    fn no_element_stands_twice() {
-        for (n, a) in ie::ALL.iter().enumerate() {
-            assert!(
-                ie::ALL[n + 1..]
-                    .iter()
-                    .all(|b| a.id != b.id && a.name != b.name)
-            );
-        }
     }
 }

@@ -3,6 +3,7 @@ pub mod bpf;
 pub mod elements;
 pub mod ipfix;
 pub mod keep;
+pub mod layout;
 pub mod link;
 pub mod netflow5;
 pub mod pfsync;

@@ -5,7 +5,7 @@
 //!  0 version 5      | 2 count                     0 srcaddr | 4 dstaddr | 8 nexthop 0
 //!  4 SysUptime, ms  | 8 unix_secs                12 input | 14 output
 //! 12 unix_nsecs     | 16 flow_sequence           16 dPkts | 20 dOctets | 24 First | 28 Last
-//! 20 engine_type 42 | 21 engine_id 42            32 srcport | 34 dstport
+//! 20 engine_type | 21 engine_id, both 42         32 srcport | 34 dstport
 //! 22 sampling 0                                  36 pad | tcp_flags 0 | prot | tos 0 | AS, masks 0
 //! ```
 //! All big-endian (if_pflow.h, `struct pflow_header`, `struct pflow_flow`).
@@ -23,8 +23,8 @@ pub const HEADER_LEN: usize = 24;
 pub const RECORD_LEN: usize = 48;
 /// Most records in a datagram (PFLOW_MAXFLOWS).
 pub const MAX_RECORDS: usize = 30;
-/// Both engine octets (PFLOW_ENGINE_TYPE, PFLOW_ENGINE_ID).
-const ENGINE: u8 = 42;
+/// Both engine octets of the kernels (PFLOW_ENGINE_TYPE, PFLOW_ENGINE_ID).
+pub const ENGINE: u8 = 42;
 
 /// The fields of a header that vary.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -39,6 +39,8 @@ pub struct Header {
     pub unix_nsecs: u32,
     /// Records packed before this datagram.
     pub flow_sequence: u32,
+    /// Type and id of the engine.
+    pub engine: [u8; 2],
 }
 
 impl Header {
@@ -51,8 +53,7 @@ impl Header {
         BigEndian::write_u32(&mut b[8..], self.unix_secs);
         BigEndian::write_u32(&mut b[12..], self.unix_nsecs);
         BigEndian::write_u32(&mut b[16..], self.flow_sequence);
-        b[20] = ENGINE;
-        b[21] = ENGINE;
+        b[20..22].copy_from_slice(&self.engine);
         b
     }
 }
@@ -122,6 +123,12 @@ impl Record {
     }
 }
 
+/// Whole seconds of uptime as v5's milliseconds, which wrap every 49.7 days.
+pub fn millis_mod_32(secs: i64) -> u32 {
+    let millis = secs.wrapping_mul(1000).rem_euclid(1 << 32);
+    u32::try_from(millis).unwrap_or(0)
+}
+
 /// Records that the header of a datagram announces.
 pub fn records_in(datagram: &[u8]) -> u64 {
     let count = datagram.get(2..).and_then(<[u8]>::first_chunk);
@@ -140,6 +147,7 @@ mod tests {
             unix_secs: 0x1112_1314,
             unix_nsecs: 0x2122_2324,
             flow_sequence: 0x3132_3334,
+            engine: [ENGINE; 2],
         };
         let expected = [
             0, 5, 0, 30, 1, 2, 3, 4, 0x11, 0x12, 0x13, 0x14, 0x21, 0x22, 0x23, 0x24, 0x31, 0x32,
@@ -170,5 +178,11 @@ mod tests {
         let mut octets = [0xff; RECORD_LEN];
         record.write(&mut octets);
         assert_eq!(octets, expected);
+    }
+
+    #[test]
+    fn uptimes_wrap_at_32_bits() {
+        assert_eq!(millis_mod_32(4_294_968), 704);
+        assert_eq!(millis_mod_32(-1), u32::MAX - 999);
     }
 }

@@ -1,7 +1,7 @@
 //! Many datagrams a call, on Linux.
 
 use std::io::{self, IoSlice};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 
 use super::super::sys;
 
@@ -9,6 +9,15 @@ use super::super::sys;
 const MAX_SEGMENTS: usize = 64;
 /// Most octets in one: what an IP packet holds, less room for its headers.
 const MAX_OCTETS: usize = 65_000;
+
+/// How datagrams of one length go.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Way {
+    /// Each as a message of its own.
+    OneByOne,
+    /// In messages that the kernel cuts, if it does.
+    Together,
+}
 
 /// Sends as many datagrams a call as go.
 #[derive(Debug)]
@@ -33,8 +42,8 @@ impl Batcher {
     pub(super) fn send(
         &mut self,
         socket: &UdpSocket,
-        to: SocketAddr,
         datagrams: &[&[u8]],
+        way: Way,
     ) -> io::Result<usize> {
         let Some(first) = datagrams.first() else {
             return Ok(0);
@@ -46,28 +55,28 @@ impl Batcher {
         let mut runs: Vec<&[IoSlice<'_>]> = Vec::with_capacity(sys::MAX_RUNS);
         let mut rest = &slices[..];
         while !rest.is_empty() && runs.len() < sys::MAX_RUNS {
-            let (run, others) = rest.split_at(self.run_len(rest));
+            let (run, others) = rest.split_at(self.run_len(rest, way));
             runs.push(run);
             rest = others;
         }
         let is_cut = runs.first().is_some_and(|run| run.len() > 1);
-        match sys::send_runs(socket, &to.into(), &runs) {
+        match sys::send_runs(socket, &runs) {
             Ok(sent) => Ok(runs.iter().take(sent).map(|run| run.len()).sum()),
             // It was refused as a whole: what each is worth shows when they go one by one.
-            Err(error) if is_cut => {
+            Err(error) if is_cut && !super::is_report(&error) => {
                 self.is_cutting &= !is_refusal(&error);
-                socket.send_to(first, to).map(|_| 1)
+                socket.send(first).map(|_| 1)
             }
             Err(error) => Err(error),
         }
     }
 
     /// How many of the first datagrams go as one message.
-    fn run_len(&self, datagrams: &[IoSlice<'_>]) -> usize {
+    fn run_len(&self, datagrams: &[IoSlice<'_>], way: Way) -> usize {
         let Some((first, others)) = datagrams.split_first() else {
             return 0;
         };
-        if !self.is_cutting {
+        if !self.is_cutting || way == Way::OneByOne {
             return 1;
         }
         let mut octets = first.len();
@@ -99,6 +108,12 @@ fn is_refusal(error: &io::Error) -> bool {
 mod tests {
     use super::*;
 
+    fn connected(sink: &UdpSocket) -> UdpSocket {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.connect(sink.local_addr().unwrap()).unwrap();
+        socket
+    }
+
     fn runs(lens: &[usize]) -> Vec<usize> {
         let octets = vec![0; 2048];
         let slices: Vec<_> = lens
@@ -109,7 +124,7 @@ mod tests {
         let mut rest = &slices[..];
         let mut runs = Vec::new();
         while !rest.is_empty() {
-            let len = batcher.run_len(rest);
+            let len = batcher.run_len(rest, Way::Together);
             runs.push(len);
             rest = &rest[len..];
         }
@@ -127,7 +142,7 @@ mod tests {
     #[test]
     fn datagrams_of_all_lengths_arrive_as_they_were_in_their_order() {
         let sink = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let socket = connected(&sink);
         let lens = [700, 700, 700, 20, 1400, 90, 91, 91, 91];
         let sent: Vec<Vec<u8>> = (0..).zip(lens).map(|(n, len)| vec![n; len]).collect();
         for is_cutting in [false, sys::can_cut(&socket)] {
@@ -135,7 +150,7 @@ mod tests {
             let datagrams: Vec<&[u8]> = sent.iter().map(Vec::as_slice).collect();
             let mut rest = &datagrams[..];
             while !rest.is_empty() {
-                let count = batcher.send(&socket, sink.local_addr().unwrap(), rest);
+                let count = batcher.send(&socket, rest, Way::Together);
                 rest = &rest[count.unwrap()..];
             }
             for datagram in &sent {
@@ -149,16 +164,19 @@ mod tests {
     #[test]
     fn what_cannot_be_sent_fails_one_by_one_and_what_can_goes() {
         let sink = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let to = sink.local_addr().unwrap();
+        let socket = connected(&sink);
         let mut batcher = Batcher::new(&socket);
         let (huge, small) = (vec![0; 65_530], vec![1; 10]);
         let datagrams: [&[u8]; 4] = [&huge, &huge, &small, &small];
-        assert!(batcher.send(&socket, to, &datagrams).is_err());
-        assert!(batcher.send(&socket, to, &datagrams[1..]).is_err());
+        assert!(batcher.send(&socket, &datagrams, Way::Together).is_err());
+        assert!(
+            batcher
+                .send(&socket, &datagrams[1..], Way::Together)
+                .is_err()
+        );
         let mut rest = &datagrams[2..];
         while !rest.is_empty() {
-            rest = &rest[batcher.send(&socket, to, rest).unwrap()..];
+            rest = &rest[batcher.send(&socket, rest, Way::Together).unwrap()..];
         }
         let mut buffer = [0; 64];
         assert_eq!(sink.recv(&mut buffer).unwrap(), 10);
@@ -168,13 +186,13 @@ mod tests {
     #[test]
     fn where_the_kernel_does_not_cut_datagrams_still_go() {
         let sink = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let socket = connected(&sink);
         sys::forbid_checksums(&socket).unwrap();
         let mut batcher = Batcher::new(&socket);
         let datagrams = [&[1_u8; 100][..]; 3];
         let mut rest = &datagrams[..];
         while !rest.is_empty() {
-            let count = batcher.send(&socket, sink.local_addr().unwrap(), rest);
+            let count = batcher.send(&socket, rest, Way::Together);
             rest = &rest[count.unwrap()..];
         }
         assert!(!batcher.is_cutting);

@@ -138,11 +138,12 @@ impl Put<'_> {
                 unit,
                 packed,
                 sequence,
-            } => self.octets(
-                [*unit, *packed, *sequence]
-                    .into_iter()
-                    .flat_map(u32::to_be_bytes),
-            ),
+            } => self.u32s([*unit, *packed, *sequence]),
+            Record::Domain {
+                unit,
+                domain,
+                sequence,
+            } => self.u32s([*unit, *domain, *sequence]),
             Record::HostId {
                 creatorid,
                 is_told_apart,
@@ -151,6 +152,10 @@ impl Put<'_> {
                 self.octets([u8::from(*is_told_apart)]);
             }
         }
+    }
+
+    fn u32s(&mut self, fields: [u32; 3]) {
+        self.octets(fields.into_iter().flat_map(u32::to_be_bytes));
     }
 }
 
@@ -359,6 +364,11 @@ impl Get<'_> {
                     1 => true,
                     _ => return None,
                 },
+            },
+            9 => Record::Domain {
+                unit: self.u32()?,
+                domain: self.u32()?,
+                sequence: self.u32()?,
             },
             _ => return None,
         })

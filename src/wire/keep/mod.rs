@@ -16,6 +16,7 @@
 //! 6 dropped     a state of our own ending, and what was exported of it
 //! 7 interface   N of pflowN | records packed | IPFIX sequence
 //! 8 host id     before its states: a host id that two firewalls use, or seem to
+//! 9 domain      N of pflowN | observation domain | its sequence, where an interface has many
 //! ```
 //! All numbers are big-endian, all times nanoseconds since 1970 as a signed number, CRC-32 is IEEE
 //! 802.3's. Each record has the one length that its kind says; a state has one of two. The flag,
@@ -279,6 +280,11 @@ pub enum Record {
         packed: u32,
         sequence: u32,
     },
+    Domain {
+        unit: u32,
+        domain: u32,
+        sequence: u32,
+    },
     HostId {
         creatorid: u32,
         is_told_apart: bool,
@@ -299,6 +305,7 @@ impl Record {
             Self::Dropped { .. } => 6,
             Self::Interface { .. } => 7,
             Self::HostId { .. } => 8,
+            Self::Domain { .. } => 9,
         }
     }
 

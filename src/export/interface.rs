@@ -1,4 +1,5 @@
-//! Floor 4: one pflow interface: its settings, whether it runs, its encoders, its counters.
+//! One pflow interface: its settings, whether it runs, its encoder, what its collector knows, and
+//! its counters.
 //!
 //! ```text
 //!            flowdst with address and port, up
@@ -9,139 +10,41 @@
 //! The flags, and what makes an interface RUNNING, are pflow(4)'s (if_pflow.c, `pflow_set`,
 //! `pflowioctl`). Sequence numbers live as long as the interface.
 
-use std::fmt;
-use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
-
-use crate::counters::{InterfaceCounters, count};
-use crate::export::{self, Format, Ipfix, MAX_PIECES, NetFlow5, Outbox, Sink, TemplateSet};
+use super::encoder::{Encoder, Packed};
+use super::outbox::To;
+use super::session::{Session, State};
+use super::{Format, Order, Outbox, Settings, Transmit};
+use crate::counters::{InterfaceCounters, Reports, count};
 use crate::flow::Flow;
-use crate::state::{Af, Direction};
+use crate::state::Af;
 use crate::time::{Now, Uptime};
 use crate::wire;
-
-/// Least `mtu` (PFLOW_MINMTU): a v5 header and one record.
-pub const MIN_MTU: u16 = 72;
-/// Largest `mtu` (MCLBYTES).
-pub const MAX_MTU: u16 = 2048;
-/// Largest `hold`, seconds (PFLOW_TIMEOUT).
-pub const MAX_HOLD: u32 = 30;
-
-/// Where datagrams come from: an address and, if given, a port.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Source {
-    /// Local address.
-    pub address: IpAddr,
-    /// Local port; `None`: any.
-    pub port: Option<u16>,
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.address, self.port) {
-            (address, Some(port)) => SocketAddr::new(address, port).fmt(f),
-            (IpAddr::V4(address), None) => address.fmt(f),
-            (IpAddr::V6(address), None) => write!(f, "[{address}]"),
-        }
-    }
-}
-
-/// What an interface is set to.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Settings {
-    /// `flowsrc`.
-    pub flowsrc: Option<Source>,
-    /// `flowdst`.
-    pub flowdst: Option<SocketAddr>,
-    /// `pflowproto`.
-    pub format: Format,
-    /// `mtu`, octets, as asked for.
-    pub mtu: u16,
-    /// `template`.
-    pub templates: TemplateSet,
-    /// `domain`.
-    pub domain: u32,
-    /// `hold`, seconds.
-    pub hold: u32,
-    /// `refresh`, seconds.
-    pub refresh: u32,
-    /// `active`, seconds; 0: flows are exported when they end.
-    pub active: u32,
-    /// `direction`; `None`: any.
-    pub direction: Option<Direction>,
-    /// `up` or `down`.
-    pub is_up: bool,
-}
-
-impl Default for Settings {
-    /// A fresh interface: up, protocol 5, no addresses, the kernel's timers.
-    fn default() -> Self {
-        Self {
-            flowsrc: None,
-            flowdst: None,
-            format: Format::NetFlow5,
-            mtu: 1500,
-            templates: TemplateSet::OpenBsd,
-            domain: 42,
-            hold: MAX_HOLD,
-            refresh: 30,
-            active: 0,
-            direction: None,
-            is_up: true,
-        }
-    }
-}
-
-impl Settings {
-    /// Where datagrams go if the interface runs: it is up and has a collector's address and port.
-    pub fn running_to(&self) -> Option<SocketAddr> {
-        self.flowdst
-            .filter(|dst| self.is_up && dst.port() != 0 && !dst.ip().is_unspecified())
-    }
-
-    fn export(&self) -> export::Settings {
-        export::Settings {
-            format: self.format,
-            templates: self.templates,
-            domain: self.domain,
-            mtu: self.mtu,
-            is_ipv6: self.flowdst.is_some_and(|dst| dst.is_ipv6()),
-            hold: Duration::from_secs(self.hold.into()),
-            refresh: Duration::from_secs(self.refresh.into()),
-        }
-    }
-}
 
 /// One pflowN.
 #[derive(Debug)]
 pub struct Interface {
     unit: u32,
     settings: Settings,
-    export: export::Settings,
     is_running: bool,
-    netflow5: NetFlow5,
-    ipfix: Ipfix,
-    /// Records packed, of either protocol (`sc_gcounter`).
-    packed: u32,
-    /// Records that v5 may still split flows into in this turn.
-    pieces: u64,
+    encoder: Encoder,
+    /// What its collector knows.
+    session: Session,
+    /// Data records in datagrams that wait for their turn.
+    pub(crate) delayed: u64,
     /// What it did.
     pub counters: InterfaceCounters,
 }
 
 impl Interface {
-    /// A new pflow`unit`, not yet configured.
-    pub fn new(unit: u32) -> Self {
-        let settings = Settings::default();
+    /// A new pflow`unit`, which [`Self::configure`] starts.
+    pub fn new(unit: u32, settings: Settings) -> Self {
         Self {
             unit,
+            encoder: Encoder::new(&settings),
             settings,
-            export: settings.export(),
             is_running: false,
-            netflow5: NetFlow5::default(),
-            ipfix: Ipfix::default(),
-            packed: 0,
-            pieces: MAX_PIECES,
+            session: Session::default(),
+            delayed: 0,
             counters: InterfaceCounters::default(),
         }
     }
@@ -163,46 +66,45 @@ impl Interface {
 
     /// Records held now.
     pub fn held(&self) -> usize {
-        self.netflow5.held() + self.ipfix.held()
+        self.encoder.held()
+    }
+
+    /// What its collector knows.
+    pub fn session(&self) -> &Session {
+        &self.session
     }
 
     /// Data records in a datagram that it made.
     pub fn records_in(&self, datagram: &[u8]) -> u64 {
-        match self.export.format {
+        match self.settings.format {
             Format::NetFlow5 => wire::netflow5::records_in(datagram),
-            Format::Ipfix => wire::ipfix::records_in(datagram, self.export.templates.templates()),
+            Format::Ipfix => wire::ipfix::records_in(datagram, self.settings.templates.templates()),
         }
     }
 
-    /// Records packed, and the IPFIX sequence number.
-    pub fn sequences(&self) -> (u32, u32) {
-        (self.packed, self.ipfix.sequence())
-    }
-
-    /// Goes on from what [`Self::sequences`] was before a restart.
-    pub fn restore(&mut self, packed: u32, sequence: u32) {
-        self.packed = packed;
-        self.ipfix.set_sequence(sequence);
+    /// What its collector knows, to go on from a keep file.
+    pub(crate) fn session_mut(&mut self) -> &mut Session {
+        &mut self.session
     }
 
     /// Takes new settings: sends what is held under the old ones, then templates if they are to
     /// be sent at all.
     pub fn configure(&mut self, now: Now, settings: Settings, outbox: &mut Outbox) {
         self.flush(now, outbox);
-        self.settings = settings;
-        self.export = settings.export();
+        self.encoder = Encoder::new(&settings);
         self.is_running = settings.running_to().is_some();
-        self.ipfix.stop_templates();
-        if self.is_running && settings.format == Format::Ipfix {
-            let (ipfix, export, mut sink) = self.ipfix_parts(outbox);
-            ipfix.send_templates(now, export, &mut sink);
-            self.counters.templates += 1;
+        self.settings = settings;
+        self.session.stop_templates();
+        self.session.set_state(State::Up);
+        if self.is_running && self.settings.format == Format::Ipfix {
+            let to = &mut To::new(self.unit, outbox);
+            self.counters.templates += self.session.begin_templates(now, &self.settings, to);
         }
     }
 
     /// Begins a turn: what one packet or one timer may make is bounded.
     pub fn begin_turn(&mut self) {
-        self.pieces = MAX_PIECES;
+        self.encoder.begin_turn();
     }
 
     /// Packs a flow's records, if it is one for this interface.
@@ -221,125 +123,111 @@ impl Interface {
             self.counters.direction += 1;
             return;
         }
-        let before = self.packed;
         let Self {
             unit,
-            export,
-            netflow5,
-            ipfix,
-            packed,
-            pieces,
+            settings,
+            encoder,
+            session,
             counters,
             ..
         } = self;
-        let mut sink = Sink {
-            unit: *unit,
-            packed,
-            pieces,
-            outbox,
-        };
-        match export.format {
-            Format::NetFlow5 if flow.tuple.af == Af::Inet6 => counters.ipv6 += 1,
-            Format::NetFlow5 => {
-                let is_clipped = netflow5.push(now, export, flow, ifindex, &mut sink);
-                counters.clipped += u64::from(is_clipped);
-                counters.clamped += u64::from(flow.times.is_cut());
+        let to = &mut To::new(*unit, outbox);
+        // One place that packs for IPFIX, so that it is inlined.
+        let ipfix = match encoder {
+            Encoder::NetFlow5(_) if flow.tuple.af == Af::Inet6 => {
+                counters.ipv6 += 1;
+                return;
             }
-            Format::Ipfix => ipfix.push(now, export, flow, ifindex, &mut sink),
-        }
-        let records = self.packed.wrapping_sub(before);
-        count(&mut self.counters.records, records.into());
+            Encoder::NetFlow5(netflow5) => {
+                let packed = netflow5.push(now, settings, flow, ifindex, to);
+                counters.clamped += u64::from(flow.times.is_cut());
+                note_packed(counters, packed);
+                return;
+            }
+            Encoder::Ipfix(ipfix) => ipfix,
+            Encoder::ByCreator(all) => {
+                let chosen = all.choose(flow.id.creatorid);
+                if chosen.is_new {
+                    counters.templates += session.tell(now, settings, chosen.domain, to);
+                }
+                counters.crowded += u64::from(chosen.is_crowded);
+                chosen.encoder
+            }
+        };
+        let packed = ipfix.push(now, settings, flow, ifindex, to);
+        note_packed(counters, packed);
     }
 
     /// When [`Self::handle_timeout`] has something to do.
     #[inline]
     pub fn poll_timeout(&self) -> Option<Uptime> {
-        Uptime::earliest(self.netflow5.poll_timeout(), self.ipfix.poll_timeout())
+        Uptime::earliest(self.encoder.poll_timeout(), self.session.poll_timeout())
     }
 
-    /// Sends what is due.
+    /// Sends what is due: records held long enough, then templates.
     pub fn handle_timeout(&mut self, now: Now, outbox: &mut Outbox) {
-        let Self {
-            unit,
-            export,
-            netflow5,
-            ipfix,
-            packed,
-            pieces,
-            counters,
-            ..
-        } = self;
-        let mut sink = Sink {
-            unit: *unit,
-            packed,
-            pieces,
-            outbox,
-        };
-        if netflow5.poll_timeout().is_some_and(|at| at <= now.uptime) {
-            netflow5.flush(now, &mut sink);
-        }
-        if ipfix.poll_timeout().is_some_and(|at| at <= now.uptime) {
-            counters.templates += ipfix.handle_timeout(now, export, &mut sink);
-        }
+        let to = &mut To::new(self.unit, outbox);
+        self.encoder.handle_timeout(now, &self.settings, to);
+        let templates = self.session.handle_timeout(now, &self.settings, to);
+        self.counters.templates += templates;
     }
 
     /// Moves templates that are due before `until` behind it: after a long silence they go once.
     pub fn skip_templates(&mut self, until: Uptime) {
-        self.ipfix.skip_templates(until, &self.export);
+        self.session.skip_templates(until, &self.settings);
+    }
+
+    /// Notes what was reported of datagrams sent earlier; nothing: no longer.
+    pub(crate) fn handle_reports(&mut self, reports: Reports) {
+        self.counters.refused += reports.refused;
+        self.counters.unreachable += reports.unreachable;
+        self.session.set_state(match reports {
+            Reports { refused: 1.., .. } => State::Refused,
+            Reports {
+                unreachable: 1.., ..
+            } => State::Unreachable,
+            _ => State::Up,
+        });
     }
 
     /// Sends what is held.
     pub fn flush(&mut self, now: Now, outbox: &mut Outbox) {
-        let Self {
-            unit,
-            netflow5,
-            packed,
-            pieces,
-            ..
-        } = self;
-        netflow5.flush(
-            now,
-            &mut Sink {
-                unit: *unit,
-                packed,
-                pieces,
-                outbox,
-            },
-        );
-        let (ipfix, export, mut sink) = self.ipfix_parts(outbox);
-        ipfix.flush(now, export, &mut sink);
+        let to = &mut To::new(self.unit, outbox);
+        self.encoder.flush(now, &self.settings, to);
     }
+}
 
-    fn ipfix_parts<'a>(
-        &'a mut self,
-        outbox: &'a mut Outbox,
-    ) -> (&'a mut Ipfix, &'a export::Settings, Sink<'a>) {
-        let Self {
-            unit,
-            export,
-            ipfix,
-            packed,
-            pieces,
-            ..
-        } = self;
-        (
-            ipfix,
-            export,
-            Sink {
-                unit: *unit,
-                packed,
-                pieces,
-                outbox,
-            },
-        )
-    }
+#[inline(always)]
+fn note_packed(counters: &mut InterfaceCounters, packed: Packed) {
+    count(&mut counters.records, packed.records.into());
+    counters.clipped += u64::from(packed.is_clipped);
+}
+
+/// Has the sessions of `interfaces`, which are in the order of their numbers, stamp what `outbox`
+/// has for them. Messages of an interface that is gone have nobody to number them and are dropped.
+pub fn stamp(outbox: &mut Outbox, interfaces: &mut [Interface], order: Order) {
+    outbox.stamp(order, |message, octets| {
+        let place = interfaces.binary_search_by_key(&message.unit(), Interface::unit);
+        let Some(interface) = place.ok().and_then(|place| interfaces.get_mut(place)) else {
+            return false;
+        };
+        interface.session.stamp(message, octets);
+        true
+    });
+}
+
+/// [`stamp`]s what `outbox` has and takes it out, to be sent.
+pub fn transmit(outbox: &mut Outbox, interfaces: &mut [Interface], order: Order) -> Transmit {
+    stamp(outbox, interfaces, order);
+    Transmit::from(std::mem::take(outbox))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::export::{Domain, Engine, TemplateSet};
     use crate::flow::{Boot, End, Quality, Times, Tuple};
-    use crate::state::{Address, IfName, StateId};
+    use crate::state::{Address, Direction, IfName, StateId};
     use crate::time::Wall;
 
     fn now(uptime: i64) -> Now {
@@ -375,7 +263,7 @@ mod tests {
 
     fn running(format: Format) -> (Interface, Outbox) {
         let mut outbox = Outbox::default();
-        let mut interface = Interface::new(3);
+        let mut interface = Interface::new(3, Settings::default());
         let flowdst = Some("127.0.0.1:9995".parse().unwrap());
         interface.configure(
             now(10),
@@ -393,19 +281,22 @@ mod tests {
         u32::from_be_bytes(payload[at..at + 4].try_into().unwrap())
     }
 
-    fn payloads(outbox: &Outbox) -> Vec<Vec<u8>> {
-        outbox.iter().map(|(_, payload)| payload.to_vec()).collect()
+    /// What there is to send; it is gone then.
+    fn sent(interface: &mut Interface, outbox: &mut Outbox) -> Vec<Vec<u8>> {
+        let interfaces = std::slice::from_mut(interface);
+        let transmit = transmit(outbox, interfaces, Order::Packed);
+        transmit.iter().map(|(_, octets)| octets.to_vec()).collect()
     }
 
     #[test]
     fn templates_go_at_configuration_and_every_thirty_seconds() {
         let (mut interface, mut outbox) = running(Format::Ipfix);
-        assert_eq!(payloads(&outbox).len(), 1);
+        assert_eq!(sent(&mut interface, &mut outbox).len(), 1);
         assert_eq!(interface.poll_timeout(), Some(Uptime::new(40, 250_000_000)));
         interface.handle_timeout(now(39), &mut outbox);
-        assert_eq!(payloads(&outbox).len(), 1);
+        assert!(outbox.is_empty());
         interface.handle_timeout(now(40), &mut outbox);
-        assert_eq!(payloads(&outbox).len(), 2);
+        assert_eq!(sent(&mut interface, &mut outbox).len(), 1);
         assert_eq!(interface.counters.templates, 2);
     }
 
@@ -413,18 +304,24 @@ mod tests {
     fn a_record_is_held_thirty_seconds_at_most() {
         for format in [Format::NetFlow5, Format::Ipfix] {
             let (mut interface, mut outbox) = running(format);
-            outbox.clear();
+            sent(&mut interface, &mut outbox);
             interface.offer(now(15), &flow(Af::Inet), 0, &mut outbox);
             interface.handle_timeout(now(44), &mut outbox);
-            let data =
-                |outbox: &Outbox| payloads(outbox).iter().any(|p| p[17] != 2 && p.len() > 130);
-            assert!(!data(&outbox), "{format:?}");
+            let templates = sent(&mut interface, &mut outbox);
+            assert!(
+                templates.iter().all(|message| message[17] == 2),
+                "{format:?}"
+            );
             interface.handle_timeout(now(45), &mut outbox);
-            assert!(outbox.iter().any(|(_, payload)| payload.len()
-                == match format {
-                    Format::NetFlow5 => 24 + 2 * 48,
-                    Format::Ipfix => 20 + 2 * 54,
-                }));
+            let lens: Vec<_> = sent(&mut interface, &mut outbox)
+                .iter()
+                .map(Vec::len)
+                .collect();
+            let len = match format {
+                Format::NetFlow5 => 24 + 2 * 48,
+                Format::Ipfix => 20 + 2 * 54,
+            };
+            assert_eq!(lens, [len], "{format:?}");
             assert_eq!(interface.held(), 0);
         }
     }
@@ -436,7 +333,7 @@ mod tests {
             interface.offer(now(15), &flow(Af::Inet), 0, &mut outbox);
         }
         interface.flush(now(17), &mut outbox);
-        let sent = payloads(&outbox);
+        let sent = sent(&mut interface, &mut outbox);
         assert_eq!(
             sent.iter().map(Vec::len).collect::<Vec<_>>(),
             [24 + 30 * 48, 24 + 2 * 48]
@@ -454,8 +351,9 @@ mod tests {
             interface.offer(now(15), &flow(af), 0, &mut outbox);
         }
         interface.handle_timeout(now(45), &mut outbox);
-        interface.configure(now(50), *interface.settings(), &mut outbox);
-        let sent = payloads(&outbox);
+        let settings = interface.settings().clone();
+        interface.configure(now(50), settings, &mut outbox);
+        let sent = sent(&mut interface, &mut outbox);
         let sequences: Vec<_> = sent.iter().map(|payload| u32_at(payload, 8)).collect();
         let sets: Vec<_> = sent
             .iter()
@@ -466,6 +364,53 @@ mod tests {
     }
 
     #[test]
+    fn each_firewall_has_a_domain_with_templates_and_a_sequence_of_its_own() {
+        let (mut interface, mut outbox) = running(Format::Ipfix);
+        sent(&mut interface, &mut outbox);
+        let domain = Domain::Creatorid;
+        let settings = Settings {
+            domain,
+            ..interface.settings().clone()
+        };
+        interface.configure(now(11), settings, &mut outbox);
+        let mut of = flow(Af::Inet);
+        for creatorid in [7, 9, 7] {
+            of.id.creatorid = creatorid;
+            interface.offer(now(15), &of, 0, &mut outbox);
+            interface.flush(now(15), &mut outbox);
+        }
+        interface.handle_timeout(now(41), &mut outbox);
+        let told: Vec<_> = sent(&mut interface, &mut outbox)
+            .iter()
+            .map(|message| (message[17], u32_at(message, 12), u32_at(message, 8)))
+            .collect();
+        // Templates are set 2, and told anew after 30 seconds.
+        let data = [(2, 7, 0), (0, 7, 0), (2, 9, 0), (0, 9, 0), (0, 7, 2)];
+        assert_eq!(told[..5], data);
+        assert_eq!(told[5..], [(2, 7, 4), (2, 9, 2)]);
+        assert_eq!(interface.session().sequences(), [(7, 4), (9, 2), (42, 0)]);
+    }
+
+    #[test]
+    fn a_v5_header_has_the_engine_that_is_set() {
+        let (mut interface, mut outbox) = running(Format::NetFlow5);
+        interface.offer(now(15), &flow(Af::Inet), 0, &mut outbox);
+        let engine = Engine([1, 255]);
+        let settings = Settings {
+            engine,
+            ..interface.settings().clone()
+        };
+        interface.configure(now(16), settings, &mut outbox);
+        interface.offer(now(17), &flow(Af::Inet), 0, &mut outbox);
+        interface.flush(now(17), &mut outbox);
+        let engines: Vec<_> = sent(&mut interface, &mut outbox)
+            .iter()
+            .map(|datagram| [datagram[20], datagram[21]])
+            .collect();
+        assert_eq!(engines, [[42, 42], [1, 255]]);
+    }
+
+    #[test]
     fn thirty_records_of_any_layout_fit_however_large_the_mtu() {
         let (mut interface, mut outbox) = running(Format::Ipfix);
         let mtu = u16::MAX;
@@ -473,10 +418,10 @@ mod tests {
         let settings = Settings {
             mtu,
             templates,
-            ..*interface.settings()
+            ..interface.settings().clone()
         };
         interface.configure(now(11), settings, &mut outbox);
-        outbox.clear();
+        sent(&mut interface, &mut outbox);
         for af in [Af::Inet, Af::Inet6] {
             let mut flow = flow(af);
             flow.translated = Some(flow.tuple.reversed());
@@ -484,10 +429,11 @@ mod tests {
                 interface.offer(now(15), &flow, 0, &mut outbox);
             }
         }
-        let lens: Vec<_> = payloads(&outbox).iter().map(Vec::len).collect();
+        let sent = sent(&mut interface, &mut outbox);
+        let lens: Vec<_> = sent.iter().map(Vec::len).collect();
         let events = 20 + 30 * 34;
         assert_eq!(lens, [events, 20 + 30 * 54, events, 20 + 30 * 78]);
-        let ends = outbox.iter().map(|(_, message)| message[message.len() - 1]);
+        let ends = sent.iter().map(|message| message[message.len() - 1]);
         assert_eq!(ends.collect::<Vec<_>>(), [3, 17, 4, 17]);
     }
 
@@ -497,13 +443,13 @@ mod tests {
         interface.offer(now(15), &flow(Af::Inet6), 0, &mut outbox);
         let v5 = Settings {
             format: Format::NetFlow5,
-            ..*interface.settings()
+            ..interface.settings().clone()
         };
         interface.configure(now(16), v5, &mut outbox);
         interface.offer(now(17), &flow(Af::Inet), 0, &mut outbox);
-        outbox.clear();
+        sent(&mut interface, &mut outbox);
         interface.flush(now(18), &mut outbox);
-        assert_eq!(u32_at(&payloads(&outbox)[0], 16), 2);
+        assert_eq!(u32_at(&sent(&mut interface, &mut outbox)[0], 16), 2);
     }
 
     #[test]
@@ -512,10 +458,13 @@ mod tests {
         interface.offer(now(15), &flow(Af::Inet), 0, &mut outbox);
         let ipfix = Settings {
             format: Format::Ipfix,
-            ..*interface.settings()
+            ..interface.settings().clone()
         };
         interface.configure(now(16), ipfix, &mut outbox);
-        let versions: Vec<_> = payloads(&outbox).iter().map(|payload| payload[1]).collect();
+        let versions: Vec<_> = sent(&mut interface, &mut outbox)
+            .iter()
+            .map(|payload| payload[1])
+            .collect();
         assert_eq!(versions, [5, 10]);
     }
 
@@ -524,10 +473,10 @@ mod tests {
         let (mut interface, mut outbox) = running(Format::Ipfix);
         let down = Settings {
             is_up: false,
-            ..*interface.settings()
+            ..interface.settings().clone()
         };
         interface.configure(now(16), down, &mut outbox);
-        outbox.clear();
+        sent(&mut interface, &mut outbox);
         interface.offer(now(17), &flow(Af::Inet), 0, &mut outbox);
         interface.handle_timeout(now(500), &mut outbox);
         assert!(outbox.is_empty());
@@ -560,7 +509,7 @@ mod tests {
         let (mut interface, mut outbox) = running(Format::NetFlow5);
         let out = Settings {
             direction: Some(Direction::Out),
-            ..*interface.settings()
+            ..interface.settings().clone()
         };
         interface.configure(now(11), out, &mut outbox);
         interface.offer(now(15), &flow(Af::Inet), 0, &mut outbox);

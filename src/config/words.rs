@@ -1,0 +1,367 @@
+//! The settings of an interface. Each stands in one row, from which come the parser, the printer,
+//! JSON, the help and the completions.
+
+use std::fmt::{self, Display};
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use super::grammar::{
+    MAX_ACTIVE, MAX_RATE, MAX_REFRESH, destination, file_name, number, one_of, source,
+};
+use super::show::Word;
+use crate::export::{
+    Domain, Engine, Format, MAX_HOLD, MAX_MTU, MIN_MTU, Rate, Settings, Source, TemplateSet,
+};
+use crate::state::Direction;
+
+/// What values of a type look like.
+trait Kind<T> {
+    /// Reads one.
+    fn parse(&self, word: &str) -> Result<T, String>;
+
+    /// Shows one; `None`: there is none.
+    fn show(&self, value: &T) -> Option<Shown>;
+
+    /// What the word with a minus before it sets, if there is such a word.
+    fn unset(&self) -> Option<T> {
+        None
+    }
+
+    /// How many words it is.
+    fn words(&self) -> usize {
+        1
+    }
+
+    /// All there are, if they are few.
+    fn values(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
+}
+
+/// A value as it is shown.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Shown {
+    /// A number.
+    Number(u64),
+    /// A word.
+    Word(String),
+    /// Words.
+    Words(String),
+}
+
+impl Display for Shown {
+    /// As it stands in a line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Word(word) => Word(word).fmt(f),
+            Self::Words(words) => words.fmt(f),
+        }
+    }
+}
+
+/// Numbers of a range.
+struct Number<T> {
+    least: T,
+    most: T,
+}
+
+impl<T> Kind<T> for Number<T>
+where
+    T: Copy + Display + FromStr + PartialOrd + Into<u64>,
+{
+    fn parse(&self, word: &str) -> Result<T, String> {
+        number(word, self.least, self.most)
+    }
+
+    fn show(&self, value: &T) -> Option<Shown> {
+        Some(Shown::Number((*value).into()))
+    }
+}
+
+/// A few values with a name each.
+struct OneOf<T: 'static>(&'static [(&'static str, T)]);
+
+impl<T: Clone + PartialEq> Kind<T> for OneOf<T> {
+    fn parse(&self, word: &str) -> Result<T, String> {
+        one_of(self.0, word)
+    }
+
+    fn show(&self, value: &T) -> Option<Shown> {
+        let found = self.0.iter().find(|(_, other)| other == value);
+        found.map(|(name, _)| Shown::Word((*name).to_owned()))
+    }
+
+    fn values(&self) -> Vec<&'static str> {
+        self.0.iter().map(|(name, _)| *name).collect()
+    }
+}
+
+/// What a function reads, or nothing.
+struct Optional<T>(fn(&str) -> Result<T, String>);
+
+impl<T: Display> Kind<Option<T>> for Optional<T> {
+    fn parse(&self, word: &str) -> Result<Option<T>, String> {
+        (self.0)(word).map(Some)
+    }
+
+    fn show(&self, value: &Option<T>) -> Option<Shown> {
+        value.as_ref().map(|value| Shown::Word(value.to_string()))
+    }
+
+    fn unset(&self) -> Option<Option<T>> {
+        Some(None)
+    }
+}
+
+/// `n` or `none`. The usual rate has no word.
+struct RateKind;
+
+impl Kind<Rate> for RateKind {
+    fn parse(&self, word: &str) -> Result<Rate, String> {
+        match word {
+            "none" => Ok(Rate::Unlimited),
+            word => number(word, 1, MAX_RATE)
+                .map(Rate::PerSecond)
+                .map_err(|problem| format!("{problem}, or none")),
+        }
+    }
+
+    fn show(&self, value: &Rate) -> Option<Shown> {
+        match value {
+            Rate::Usual => None,
+            Rate::PerSecond(rate) => Some(Shown::Number((*rate).into())),
+            Rate::Unlimited => Some(Shown::Word("none".to_owned())),
+        }
+    }
+
+    fn unset(&self) -> Option<Rate> {
+        Some(Rate::Usual)
+    }
+}
+
+/// `n` or `creatorid`.
+struct DomainKind;
+
+impl Kind<Domain> for DomainKind {
+    fn parse(&self, word: &str) -> Result<Domain, String> {
+        match word {
+            "creatorid" => Ok(Domain::Creatorid),
+            word => number(word, 1, u32::MAX)
+                .map(Domain::Number)
+                .map_err(|problem| format!("{problem}, or creatorid")),
+        }
+    }
+
+    fn show(&self, value: &Domain) -> Option<Shown> {
+        Some(match value {
+            Domain::Number(domain) => Shown::Number((*domain).into()),
+            Domain::Creatorid => Shown::Word("creatorid".to_owned()),
+        })
+    }
+}
+
+/// Type and id.
+struct EngineKind;
+
+impl Kind<Engine> for EngineKind {
+    fn parse(&self, words: &str) -> Result<Engine, String> {
+        match words.split(' ').collect::<Vec<_>>()[..] {
+            [kind, id] => Ok(Engine([number(kind, 0, u8::MAX)?, number(id, 0, u8::MAX)?])),
+            _ => Err("expected a type and an id".to_owned()),
+        }
+    }
+
+    fn show(&self, Engine([kind, id]): &Engine) -> Option<Shown> {
+        Some(Shown::Words(format!("{kind} {id}")))
+    }
+
+    fn words(&self) -> usize {
+        2
+    }
+}
+
+/// A setting of an interface: its words, and how its value is read and shown.
+struct Row {
+    name: &'static str,
+    /// pflowctl(8)'s word of FreeBSD.
+    synonym: Option<&'static str>,
+    /// The word that unsets it.
+    unsets: Option<&'static str>,
+    parse: fn(&str) -> Result<Setting, String>,
+    unset: fn() -> Option<Setting>,
+    /// Words of its value.
+    words: fn() -> usize,
+    values: fn() -> Vec<&'static str>,
+    show: fn(&Settings) -> Option<Shown>,
+    is_default: fn(&Settings) -> bool,
+}
+
+macro_rules! optional {
+    () => {
+        None
+    };
+    ($word:literal) => {
+        Some($word)
+    };
+}
+
+/// The rows: name, FreeBSD's synonym, the word that unsets; the setting; its field and type; what
+/// its values look like.
+macro_rules! settings {
+    ($($name:literal $(| $synonym:literal)? $(, unset $unsets:literal)? =>
+        $setting:ident, $field:ident: $type:ty, $kind:expr;)*) => {
+        /// A setting of an interface with its value.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Setting {
+            $(#[doc = concat!("`", $name, "`.")] $setting($type),)*
+        }
+
+        impl Setting {
+            /// Sets it.
+            pub(super) fn apply(&self, settings: &mut Settings) {
+                match self {
+                    $(Self::$setting(value) => settings.$field.clone_from(value),)*
+                }
+            }
+        }
+
+        const ROWS: &[Row] = &[$(Row {
+            name: $name,
+            synonym: optional!($($synonym)?),
+            unsets: optional!($($unsets)?),
+            parse: |word| Kind::<$type>::parse(&$kind, word).map(Setting::$setting),
+            unset: || Kind::<$type>::unset(&$kind).map(Setting::$setting),
+            words: || Kind::<$type>::words(&$kind),
+            values: || Kind::<$type>::values(&$kind),
+            show: |settings| Kind::<$type>::show(&$kind, &settings.$field),
+            is_default: |settings| settings.$field == Settings::default().$field,
+        },)*];
+    };
+}
+
+settings! {
+    "flowsrc" | "src", unset "-flowsrc" => FlowSrc, flowsrc: Option<Source>, Optional(source);
+    "flowdst" | "dst", unset "-flowdst" => FlowDst, flowdst: Option<SocketAddr>, Optional(destination);
+    "pflowproto" | "proto" => Protocol, format: Format, OneOf(Format::VALUES);
+    "mtu" => Mtu, mtu: u16, Number { least: MIN_MTU, most: MAX_MTU };
+    "template" => Template, templates: TemplateSet, OneOf(TemplateSet::VALUES);
+    "domain" => Domain, domain: Domain, DomainKind;
+    "engine" => Engine, engine: Engine, EngineKind;
+    "hold" => Hold, hold: u32, Number { least: 1, most: MAX_HOLD };
+    "refresh" => Refresh, refresh: u32, Number { least: 1, most: MAX_REFRESH };
+    "active" => Active, active: u32, Number { least: 0, most: MAX_ACTIVE };
+    "direction" => Direction, direction: Option<Direction>, OneOf(DIRECTIONS);
+    "rate", unset "-rate" => Rate, rate: Rate, RateKind;
+    "tap", unset "-tap" => Tap, tap: Option<String>, Optional(file_name);
+}
+
+/// Names of directions.
+const DIRECTIONS: &[(&str, Option<Direction>)] = &[
+    ("in", Some(Direction::In)),
+    ("out", Some(Direction::Out)),
+    ("any", None),
+];
+
+/// The setting that has no value to say that it is not set, and is shown always.
+const SHOWN_ALWAYS: &str = "pflowproto";
+/// The settings that ifconfig(8) shows in its own words.
+const IFCONFIG: [&str; 3] = ["flowsrc", "flowdst", "pflowproto"];
+
+/// The words that take no value and unset something.
+pub(super) fn unset_words() -> impl Iterator<Item = &'static str> + Clone {
+    ROWS.iter().filter_map(|row| row.unsets)
+}
+
+/// The words that a value follows, synonyms last.
+pub(super) fn value_words() -> impl Iterator<Item = &'static str> + Clone {
+    let names = ROWS.iter().map(|row| row.name);
+    names.chain(ROWS.iter().filter_map(|row| row.synonym))
+}
+
+fn row(word: &str) -> Option<&'static Row> {
+    ROWS.iter()
+        .find(|row| row.name == word || row.synonym == Some(word))
+}
+
+/// The setting that `word` unsets.
+pub(super) fn unset(word: &str) -> Option<Setting> {
+    let row = ROWS.iter().find(|row| row.unsets == Some(word))?;
+    (row.unset)()
+}
+
+/// Reads the value of `word` off `words`; `None` if it is no word that has one.
+///
+/// # Errors
+/// What is wrong with the value.
+pub(super) fn parse<'a>(
+    word: &str,
+    words: &mut impl Iterator<Item = &'a str>,
+) -> Option<Result<Setting, String>> {
+    let row = row(word)?;
+    let value: Vec<&str> = words.take((row.words)()).collect();
+    Some(match value.is_empty() {
+        true => Err("no value".to_owned()),
+        false => (row.parse)(&value.join(" ")),
+    })
+}
+
+/// The values that a word for an interface can have, if they are few.
+pub fn values_of(word: &str) -> Vec<&'static str> {
+    row(word).map_or_else(Vec::new, |row| (row.values)())
+}
+
+/// Every setting that is set, by its name.
+pub fn shown(settings: &Settings) -> impl Iterator<Item = (&'static str, Shown)> {
+    ROWS.iter()
+        .filter_map(|row| Some((row.name, (row.show)(settings)?)))
+}
+
+impl Display for Settings {
+    /// `create` and the words for what is not the default.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("create")?;
+        for row in ROWS {
+            if (row.is_default)(self) && row.name != SHOWN_ALWAYS {
+                continue;
+            }
+            if let Some(shown) = (row.show)(self) {
+                write!(f, " {} {shown}", row.name)?;
+            }
+        }
+        if !self.is_up {
+            f.write_str(" down")?;
+        }
+        Ok(())
+    }
+}
+
+/// The words for what is not the default and has no words of ifconfig(8)'s, each behind a blank.
+pub fn further_words(settings: &Settings) -> String {
+    let rows = ROWS.iter();
+    let rows = rows.filter(|row| !IFCONFIG.contains(&row.name) && !(row.is_default)(settings));
+    rows.filter_map(|row| Some(format!(" {} {}", row.name, (row.show)(settings)?)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_word_stands_twice_and_every_setting_with_an_unset_word_has_something_to_unset() {
+        let mut words: Vec<_> = value_words().chain(unset_words()).collect();
+        let count = words.len();
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!(words.len(), count);
+        for row in ROWS {
+            assert_eq!(
+                row.unsets.is_some(),
+                (row.unset)().is_some(),
+                "{}",
+                row.name
+            );
+        }
+    }
+}
