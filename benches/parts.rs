@@ -198,7 +198,7 @@ impl Filled {
         for packet in packets {
             let outcome = pfsync::decode(packet, 0, None, &mut |dialect, message| {
                 arrival.dialect = dialect;
-                table.apply(&mut arrival, &message, &mut |_, flow| {
+                table.apply(&mut arrival, message, &mut |_, flow| {
                     black_box(flow);
                 });
             });

@@ -194,7 +194,9 @@ impl Exporter {
         let all_octets = octets.saturating_add(octets_back);
         let quality = flow.quality as usize;
         self.protocols.add(flow.tuple.proto, quality, all_octets);
-        count(&mut counters.clamped, flow.times.is_clamped().into());
+        if flow.times.is_clamped() {
+            counters.clamped += 1;
+        }
         // A record for each direction with octets, of which one has some.
         let is_both = octets > 0 && octets_back > 0;
         count(&mut counters.records, 1 + u64::from(is_both));
@@ -266,7 +268,7 @@ impl Reception<'_> {
     /// another.
     #[cold]
     #[inline(never)]
-    fn take_by_sender(&mut self, dialect: Dialect, message: &Message<'_>) -> bool {
+    fn take_by_sender(&mut self, dialect: Dialect, message: Message<'_>) -> bool {
         let creatorid = message.creatorid();
         if !creatorid.is_some_and(|creatorid| self.table.is_by_sender(creatorid)) {
             return false;
@@ -275,12 +277,19 @@ impl Reception<'_> {
         self.run.1 = 1;
         // No run: the next one comes here, too.
         self.begin_run(None, message.action());
+        self.print(dialect, message);
         let exporter = &mut *self.exporter;
-        let printer = &mut exporter.printer;
-        printer.message(self.stamp, self.number, self.source, dialect, message);
         let done = &mut |now, flow: &Flow| exporter.flow(now, flow);
-        self.table.apply_by_sender(&mut self.arrival, message, done);
+        self.table
+            .apply_by_sender(&mut self.arrival, &message, done);
         true
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn print(&mut self, dialect: Dialect, message: Message<'_>) {
+        let printer = &mut self.exporter.printer;
+        printer.message(self.stamp, self.number, self.source, dialect, &message);
     }
 }
 
@@ -304,28 +313,28 @@ impl Listener for Reception<'_> {
         self.table.fetch(id);
     }
 
-    /// Inlined into the loops over messages, each of which knows which kind they are.
+    /// Inlined into the loops over messages, each of which knows which kind they are. A message is
+    /// handed on by value, so that it need not stand in memory.
     #[inline(always)]
     fn message(&mut self, dialect: Dialect, message: Message<'_>) {
         let creatorid = message.creatorid();
         if creatorid != self.run.0 {
-            if self.table.tells_senders_apart() && self.take_by_sender(dialect, &message) {
+            if self.table.tells_senders_apart() && self.take_by_sender(dialect, message) {
                 return;
             }
             self.begin_run(creatorid, message.action());
         }
         count(&mut self.run.1, 1);
+        if self.is_printing {
+            self.print(dialect, message);
+        }
         let Self {
             arrival,
             table,
             exporter,
             ..
         } = self;
-        if self.is_printing {
-            let printer = &mut exporter.printer;
-            printer.message(self.stamp, self.number, self.source, dialect, &message);
-        }
-        table.apply(arrival, &message, &mut |now, flow| exporter.flow(now, flow));
+        table.apply(arrival, message, &mut |now, flow| exporter.flow(now, flow));
     }
 
     fn is_paused(&self) -> bool {

@@ -93,15 +93,23 @@ pub enum Boot {
     Unknown,
 }
 
-impl Boot {
-    /// Uptime in whole seconds when the machine came up.
-    #[inline]
-    const fn second(self) -> Option<i64> {
-        match self {
-            Self::Known => Some(0),
-            Self::At(second) => Some(second),
-            Self::Unknown => None,
-        }
+/// What a [`Boot`] comes to for times, without a choice left.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Floor {
+    /// Nothing was before this second of uptime.
+    second: i64,
+    /// Whether uptime counts from boot.
+    is_boot: bool,
+}
+
+impl From<Boot> for Floor {
+    fn from(boot: Boot) -> Self {
+        let (second, is_boot) = match boot {
+            Boot::Known => (0, true),
+            Boot::At(second) => (second, false),
+            Boot::Unknown => (i64::MIN, false),
+        };
+        Self { second, is_boot }
     }
 }
 
@@ -158,7 +166,8 @@ pub struct Times {
     end: i64,
     /// When the flow ended.
     now: Seconds,
-    boot: Boot,
+    /// Whether uptime counts from boot.
+    is_boot: bool,
     /// Whether a time was put at boot, or the first packet's at the last's.
     is_clamped: bool,
 }
@@ -170,28 +179,27 @@ impl Times {
     /// With a known boot, what lies before it happened at boot, and so did a creation after the
     /// last packet (pflow(4), BUGS; if_pflow.c, `copy_flow_data`). Always start <= end <= now.
     #[inline(always)]
-    pub fn new(creation: i64, last: i64, now: Now, boot: Boot) -> Self {
+    pub fn new(creation: i64, last: i64, now: Now, boot: impl Into<Floor>) -> Self {
+        let Floor { second, is_boot } = boot.into();
         let now = now.seconds();
-        let mut end = last.min(now.uptime);
-        let mut start = creation;
-        let mut is_clamped = start > end;
-        match boot.second() {
-            Some(boot) => {
-                is_clamped |= start < boot;
-                end = end.max(boot);
-                if start < boot || start > end {
-                    start = boot;
-                }
-            }
-            None => start = start.min(end),
-        }
-        Self {
-            start,
-            end,
+        let mut times = Self {
+            start: creation,
+            end: last.min(now.uptime),
             now,
-            boot,
-            is_clamped,
+            is_boot,
+            is_clamped: false,
+        };
+        if second > times.start || times.start > times.end {
+            times.clamp(second);
         }
+        times
+    }
+
+    #[cold]
+    fn clamp(&mut self, boot: i64) {
+        self.is_clamped = true;
+        self.end = self.end.max(boot);
+        self.start = if boot == i64::MIN { self.end } else { boot };
     }
 
     /// Uptime in whole seconds of the first packet and of the last, as v5 has them: without a known
@@ -205,13 +213,11 @@ impl Times {
     /// The earliest that v5 can tell.
     #[inline]
     fn oldest(&self) -> i64 {
-        match self.boot {
-            Boot::Known => 0,
-            Boot::At(_) | Boot::Unknown => {
-                let oldest = self.now.uptime.saturating_sub(V5_SECONDS);
-                oldest.saturating_add(1).max(0)
-            }
+        if self.is_boot {
+            return 0;
         }
+        let oldest = self.now.uptime.saturating_sub(V5_SECONDS);
+        oldest.saturating_add(1).max(0)
     }
 
     /// Whether the first packet's or the last's is not what the state told: it was before boot, or

@@ -162,7 +162,7 @@ impl Table {
         done: &mut impl FnMut(Now, &Flow),
     ) {
         let Some(creatorid) = message.creatorid() else {
-            return self.apply(arrival, message, done);
+            return self.apply(arrival, *message, done);
         };
         self.end_suspicion(creatorid, arrival.now.uptime);
         match message {
@@ -178,7 +178,7 @@ impl Table {
                 self.delete_compressed(arrival, id, |_| *sent, done);
             }
             Message::Clear(clear) => self.clear_by_sender(arrival, clear, done),
-            message => self.apply(arrival, message, done),
+            message => self.apply(arrival, *message, done),
         }
     }
 

@@ -54,7 +54,7 @@ pub use watch::{Event, WATCHER_OCTETS};
 
 use crate::accounting::{Counting, TCP};
 use crate::counters::{TableCounters, count};
-use crate::flow::{Boot, End, Flow, Times};
+use crate::flow::{Boot, End, Floor, Flow, Times};
 use crate::slab::{NONE, Slab};
 use crate::state::{StateId, Timeouts};
 use crate::time::{Now, Uptime};
@@ -143,8 +143,8 @@ enum Clearing {
 /// The states.
 pub struct Table {
     settings: Settings,
-    /// Whether it is known when this host came up.
-    local_boot: Boot,
+    /// When other machines came up, and this host, as far as that is known.
+    boots: [Floor; 2],
     slots: Slots,
     index: Index,
     queues: Queues,
@@ -193,7 +193,7 @@ impl Table {
     pub fn new(settings: Settings) -> Self {
         let mut table = Self {
             settings,
-            local_boot: settings.boot,
+            boots: [settings.boot.into(); 2],
             ceiling: 0,
             memory: Memory::default(),
             key_hand: 0,
@@ -270,17 +270,15 @@ impl Table {
 
     /// Whether it is known when this host came up.
     pub fn set_local_boot(&mut self, boot: Boot) {
-        self.local_boot = boot;
+        let [_, local] = &mut self.boots;
+        *local = boot.into();
     }
 
     /// The boot of the machine that a sender is.
     #[inline(always)]
-    fn boot_of(&self, sender: u16) -> Boot {
-        if sender == LOCAL {
-            self.local_boot
-        } else {
-            self.settings.boot
-        }
+    fn boot_of(&self, sender: u16) -> Floor {
+        let [others, local] = self.boots;
+        if sender == LOCAL { local } else { others }
     }
 
     /// Changes pf's timeouts.
@@ -345,10 +343,10 @@ impl Table {
     pub fn apply(
         &mut self,
         arrival: &mut Arrival,
-        message: &Message<'_>,
+        message: Message<'_>,
         done: &mut impl FnMut(Now, &Flow),
     ) {
-        match message {
+        match &message {
             Message::Insert(state) => self.insert_state(arrival, state, done),
             Message::Update(state) => self.full_state(arrival, state, Kind::Update, done),
             Message::Delete(state) => self.full_state(arrival, state, Kind::Delete, done),

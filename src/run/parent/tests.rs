@@ -302,6 +302,8 @@ fn a_child_that_was_killed_shows_in_status_and_log() {
 #[test]
 fn a_fifo_in_the_place_of_the_configuration_keeps_nobody_waiting() {
     let name = std::env::temp_dir().join(format!("pflow-conf-fifo-{}", std::process::id()));
+    // A run that was killed may have left one, which nobody reads.
+    let _ = std::fs::remove_file(&name);
     std::fs::write(&name, "interface em0\n").unwrap();
     let path = name.to_str().unwrap();
     let mut play = Play::start(CHILD, &["-f", path], Limits::default());
