@@ -755,6 +755,9 @@ impl Engine {
             let sender = record.sender;
             self.notice(format!("pfsync from {sender}: {error}"));
         }
+        if outcome.result.is_err() {
+            self.table.note_damage(id);
+        }
         if self.table.tells_senders_apart() {
             self.log_shared_host_ids();
         }
@@ -800,6 +803,14 @@ impl Engine {
                 self.table.watch(false);
                 self.solicitor = None;
             }
+        }
+    }
+
+    /// Packets were lost before they could be read.
+    pub fn note_loss(&mut self, now: Now) {
+        self.table.note_loss();
+        if let Some(solicitor) = &mut self.solicitor {
+            solicitor.lost(now);
         }
     }
 

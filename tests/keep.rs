@@ -10,9 +10,12 @@
     reason = "a test that is wrong may panic"
 )]
 
+mod common;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
+use common::{A, B, CREATOR, D, M, OTHER_CREATOR, Run as Sim, St};
 use pflow::config::{Config, apply_text};
 use pflow::engine::{Engine, Packet, Settings};
 use pflow::export::Order;
@@ -496,4 +499,146 @@ fn the_mark_of_a_stop_in_good_order_is_taken_back_in_the_header_alone() {
     let (again, records) = keep::parse(&file).unwrap();
     assert_eq!(again, used);
     assert!(records.count() > 10);
+}
+
+/// A pflow started at `ms` from what `first` kept when it stopped, in good order or not.
+fn restarted(first: &mut Sim, ms: i64, is_clean: bool) -> Sim {
+    let (mut cursor, mut body) = (KeepCursor::default(), Vec::new());
+    let now = first.now();
+    while !first.engine.keep_step(now, &mut cursor, &mut body) {}
+    let file = keep::file(is_clean, now.wall, &body);
+    let mut second = Sim::new();
+    second.advance(ms);
+    let (header, records) = keep::parse(&file).unwrap();
+    let now = second.now();
+    second.engine.restore(now, header.is_clean, records);
+    second
+}
+
+const DIALECT: D = D::Obsd74;
+
+fn counted(id: u64) -> St {
+    St::tcp(id).count([4, 3], [400, 3000])
+}
+
+/// Three states of A, one of them told by B, and one of B, when pflow stopped at 60 s.
+fn before() -> Sim {
+    let others = St {
+        creator: OTHER_CREATOR,
+        ..counted(4)
+    };
+    let mut first = Sim::new();
+    first.send(0, A, DIALECT, &[1, 2, 3].map(|id| M::Ins(counted(id))));
+    first.send(0, B, DIALECT, &[M::Ins(others), M::Upd(counted(3))]);
+    first.advance(60_000);
+    first
+}
+
+fn bulk(second: &mut Sim, ms: i64, ids: &[u64]) {
+    let age = u32::try_from(ms / 1000).unwrap();
+    second.send(ms, A, DIALECT, &[M::Bus(CREATOR, 1)]);
+    let states: Vec<M> = ids
+        .iter()
+        .map(|id| M::Upd(counted(*id).aged(age)))
+        .collect();
+    second.send(ms + 1000, A, DIALECT, &states);
+    second.send(ms + 2000, A, DIALECT, &[M::Bus(CREATOR, 2)]);
+}
+
+fn ended(run: &mut Sim) -> Vec<u64> {
+    sorted(run.flows().iter().map(|flow| flow.id).collect())
+}
+
+#[test]
+fn what_a_bulk_transfer_after_a_restart_does_not_have_ends_at_once() {
+    let mut second = restarted(&mut before(), 90_000, true);
+    bulk(&mut second, 100_000, &[2]);
+    assert_eq!(
+        second.flows(),
+        vec![],
+        "the last states may come after its end"
+    );
+    second.advance(105_000);
+    let flows = second.flows();
+    let ids = sorted(flows.iter().map(|flow| flow.id).collect());
+    assert_eq!(ids, [1, 3]);
+    assert!(flows.iter().all(|flow| flow.times().1 == 0), "{flows:?}");
+    assert_eq!((second.alive(), second.counters().expired), (2, 2));
+    // A state that comes back all the same is told no octet twice.
+    let back = counted(1).count([5, 3], [500, 3000]).aged(110);
+    second.send(110_000, A, DIALECT, &[M::Upd(back), M::del_c(&back)]);
+    assert_eq!(second.flow().octets, [100, 0]);
+}
+
+#[test]
+fn after_a_crash_what_a_bulk_transfer_does_not_have_is_dropped_at_once() {
+    let mut second = restarted(&mut before(), 90_000, false);
+    bulk(&mut second, 100_000, &[2]);
+    second.advance(105_000);
+    assert_eq!(second.flows(), vec![]);
+    assert_eq!((second.alive(), second.counters().unconfirmed), (2, 2));
+}
+
+#[test]
+fn a_bulk_transfer_that_is_not_known_to_be_complete_ends_nothing() {
+    type Case<'a> = (&'a str, &'a [M], &'a dyn Fn(&mut Sim), &'a [M]);
+    let start = M::Bus(CREATOR, 1);
+    let (end, update) = (M::Bus(CREATOR, 2), M::Upd(counted(2).aged(100)));
+    let lost = |run: &mut Sim| {
+        let now = run.now();
+        run.engine.note_loss(now);
+    };
+    let cut = |run: &mut Sim| run.packet(100_500, A, &[6, 0, 0, 200]);
+    let nothing = |_: &mut Sim| {};
+    let cases: [Case<'_>; 6] = [
+        ("no state", &[start], &nothing, &[end]),
+        ("no start", &[], &nothing, &[update, end]),
+        ("no end", &[start], &nothing, &[update]),
+        (
+            "another's end",
+            &[start],
+            &nothing,
+            &[update, M::Bus(OTHER_CREATOR, 2)],
+        ),
+        ("lost packets", &[start], &lost, &[update, end]),
+        ("a damaged packet", &[start], &cut, &[update, end]),
+    ];
+    for (name, before_it, meanwhile, after_it) in cases {
+        let mut second = restarted(&mut before(), 90_000, true);
+        second.send(100_000, A, DIALECT, before_it);
+        meanwhile(&mut second);
+        second.send(101_000, A, DIALECT, after_it);
+        second.advance(130_000);
+        assert_eq!((ended(&mut second), second.alive()), (vec![], 4), "{name}");
+    }
+}
+
+#[test]
+fn a_bulk_transfer_ends_no_state_that_was_heard_of_since_the_restart_or_is_another_firewalls() {
+    let mut second = restarted(&mut before(), 90_000, true);
+    second.send(95_000, A, DIALECT, &[M::upd_c(&counted(1))]);
+    bulk(&mut second, 100_000, &[2]);
+    second.advance(130_000);
+    assert_eq!(
+        ended(&mut second),
+        [3],
+        "1 may be one that the transfer skipped"
+    );
+    assert_eq!(second.alive(), 3);
+}
+
+#[test]
+fn a_state_that_fell_due_before_a_bulk_transfer_ends_with_it() {
+    let (first, second) = (St::udp(1).count([1, 1], [60, 60]), counted(2));
+    let mut run = Sim::new();
+    run.send(0, A, DIALECT, &[M::Ins(first), M::Ins(second)]);
+    let due = 81_000;
+    run.advance(due - 2000);
+    bulk(&mut run, due - 2000, &[2]);
+    run.advance(due + 10_000);
+    assert_eq!(run.flows(), vec![], "the transfer began before it was due");
+    bulk(&mut run, due + 10_000, &[2]);
+    run.advance(due + 20_000);
+    assert_eq!(ended(&mut run), [1]);
+    assert_eq!(run.alive(), 1);
 }

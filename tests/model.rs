@@ -612,3 +612,32 @@ fn one_scenario_gives_the_same_flows_in_every_dialect() {
         assert_eq!(scenario(d), expected, "{d:?}");
     }
 }
+
+#[test]
+fn a_state_that_a_silence_ended_is_no_other_when_one_node_but_not_the_other_is_known_to_have_stepped()
+ {
+    let d = D::Obsd45;
+    let own = |id| St::udp(id).count([1, 0], [60, 0]);
+    let (first, second) = (own(1), own(2));
+    let others = St {
+        creator: OTHER_CREATOR,
+        ..own(3)
+    };
+    let mut run = Run::new();
+    run.send(0, A, d, &[M::Ins(first), M::Ins(second)]);
+    run.send(6000, B, d, &[M::Ins(others)]);
+    // The clock of the capture steps by an hour. Of A that is learned, and then taken for told.
+    let step = 3_626_000;
+    run.send(step, A, d, &[M::Upd(first.aged(6))]);
+    run.send(step + 2000, A, d, &[M::Upd(second.aged(8))]);
+    run.advance(step + 60_000);
+    let ended: Vec<_> = run.flows().iter().map(|flow| flow.id).collect();
+    assert_eq!(ended, [3], "nothing told that it was a step of B's, too");
+    let copy = others.count([0, 0], [0, 0]).aged(60);
+    run.send(step + 60_000, A, d, &[M::Upd(copy)]);
+    run.send(step + 60_000, B, d, &[M::Upd(others.aged(60))]);
+    run.send(step + 60_000, B, d, &[M::del_c(&others)]);
+    run.advance(step + 60_000 + HELD_BACK);
+    assert_eq!(run.flows(), vec![], "all of it was exported");
+    assert_eq!(run.counters().steps, 1);
+}

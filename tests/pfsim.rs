@@ -24,9 +24,12 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
 use common::{Out, Run, T0};
+use model::clock::Clock;
 use model::dialect::{DIALECTS, Dialect};
 use model::firewall::Ended;
+use model::rng::Rng;
 use model::state::SECOND;
+use model::traffic::Mix;
 use model::wire::{self, Message};
 use model::world::{Incident, Settings, Truth, World};
 use pflow::wire::link::LinkType;
@@ -46,7 +49,16 @@ fn small(name: &str) -> Settings {
 /// Lets a listener hear what a world sends, to the end of it, and calls `step` in between, every
 /// simulated second. The flows that came out.
 fn play(world: &mut World, seconds: u64, step: &mut dyn FnMut(&mut World, u64)) -> Vec<Out> {
-    let mut run = Run::new();
+    play_into(&mut Run::new(), world, seconds, step)
+}
+
+/// [`play`] for a listener that is there.
+fn play_into(
+    run: &mut Run,
+    world: &mut World,
+    seconds: u64,
+    step: &mut dyn FnMut(&mut World, u64),
+) -> Vec<Out> {
     let mut flows = Vec::new();
     for second in 1..=seconds {
         let now = second * SECOND;
@@ -260,4 +272,104 @@ fn a_firewall_takes_no_request_from_further_away_and_none_in_another_version() {
     assert_eq!(firewall.receive(&old, now), Err(wire::Bad::Version));
     let good = wire::ip(source, 1, &of("obsd74"));
     assert_eq!(firewall.receive(&good, now), Ok(1));
+}
+
+/// Asks for every state that lives, so seldom that clocks are seconds apart from one time to the next.
+fn ask_all(world: &mut World, now: u64) {
+    if !now.is_multiple_of(4 * 3600 * SECOND) {
+        return;
+    }
+    let all = world.nodes.iter().flat_map(|node| &node.accounts);
+    let alive = all.filter(|account| account.removed.is_none());
+    let requests: Vec<Message> = alive
+        .map(|account| Message::UpdateRequest {
+            id: account.id,
+            creator: account.creator,
+        })
+        .collect();
+    let dialect = Dialect::named("obsd74").unwrap();
+    for requests in requests.chunks(80) {
+        let pfsync = wire::packet(requests, &dialect);
+        world.inject(wire::ip(Ipv4Addr::new(192, 0, 2, 9), 7, &pfsync), now);
+    }
+}
+
+/// Octets told and octets there were, each of all states that ended in a day and of those among them
+/// that lived for more than four hours; and how many steps of clocks were seen.
+struct Day {
+    told: [f64; 2],
+    truth: [f64; 2],
+    flows: usize,
+    steps: u64,
+}
+
+fn day(clocks: [Clock; 2]) -> Day {
+    let settings = Settings {
+        states: 800,
+        seconds: 86_400,
+        nodes: 2,
+        downloads: 0,
+        clocks,
+        ..small("obsd74")
+    };
+    let mut world = World::new(settings.clone());
+    let mut rng = Rng::new(18);
+    let mix = Mix {
+        flagged: 1.0,
+        inet6: 0.2,
+        bursty: 0.0,
+        icmp: settings.dialect.icmp,
+    };
+    for hours in [5, 8, 12, 16, 20, 23] {
+        let download = mix.slow_download(&mut rng, 200_000_000, hours * 3600);
+        world.add(download, 60 * SECOND);
+    }
+    let mut run = Run::new();
+    let flows = play_into(&mut run, &mut world, settings.seconds, &mut ask_all);
+    let truth = ended(&world);
+    let sum = |octets: [u64; 2]| octets.iter().sum::<u64>() as f64;
+    let is_long = |truth: &Truth| {
+        let account = &truth.account;
+        account.removed.unwrap_or(0) > account.created + 4 * 3600 * SECOND
+    };
+    let longs = truth.values().filter(|truth| is_long(truth));
+    assert!(longs.clone().count() >= 6);
+    let of_long = flows
+        .iter()
+        .filter(|flow| truth.get(&(flow.id, flow.creator)).is_some_and(is_long));
+    Day {
+        told: [
+            flows.iter().map(|flow| sum(flow.octets)).sum(),
+            of_long.map(|flow| sum(flow.octets)).sum(),
+        ],
+        truth: [
+            truth.values().map(|truth| sum(truth.account.octets)).sum(),
+            longs.map(|truth| sum(truth.account.octets)).sum(),
+        ],
+        flows: flows.len(),
+        steps: run.counters().steps,
+    }
+}
+
+#[test]
+fn over_a_day_firewalls_whose_clocks_drift_count_what_passed() {
+    let right = day(Default::default());
+    for ppm in [50, 200, -200] {
+        let drifting = Clock {
+            offset: 12_345_678,
+            ppm,
+            ..Clock::default()
+        };
+        let other = Clock {
+            ppm: -50,
+            ..Clock::default()
+        };
+        let drifted = day([drifting, other]);
+        assert_eq!(drifted.flows, right.flows, "{ppm}");
+        assert_eq!(drifted.steps, 0, "{ppm}: drift is no step");
+        for n in 0..2 {
+            let share = drifted.told[n] / drifted.truth[n];
+            assert!((0.995..1.005).contains(&share), "{ppm}: {n}: {share}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use crate::model::clock::Clock;
 use crate::model::dialect::{DIALECTS, Dialect};
 use crate::model::state::{Micros, SECOND};
 use crate::model::world::{Incident, Settings};
@@ -56,6 +57,29 @@ fn incident(text: &str) -> Result<(Micros, Incident), Box<dyn Error>> {
     Ok(((at * SECOND as f64) as Micros, what))
 }
 
+/// `firewall=offset,ppm[,seconds:step...]`, in seconds.
+fn clock(text: &str, clocks: &mut [Clock; 2]) -> Result<(), Box<dyn Error>> {
+    let bad = || format!("-C: not firewall=offset,ppm[,seconds:step...]: {text}");
+    let (firewall, rest) = text.split_once('=').ok_or_else(bad)?;
+    let number: usize = firewall.parse().map_err(|_| bad())?;
+    let clock = number.checked_sub(1).and_then(|at| clocks.get_mut(at));
+    let clock = clock.ok_or_else(bad)?;
+    let micros = |text: &str| -> Result<i64, String> {
+        let seconds: f64 = text.parse().map_err(|_| bad())?;
+        Ok((seconds * SECOND as f64) as i64)
+    };
+    let mut words = rest.split(',');
+    clock.offset = micros(words.next().unwrap_or_default())?;
+    let ppm = words.next().ok_or_else(bad)?;
+    clock.ppm = ppm.parse().map_err(|_| bad())?;
+    for step in words {
+        let (at, by) = step.split_once(':').ok_or_else(bad)?;
+        let at = u64::try_from(micros(at)?).map_err(|_| bad())?;
+        clock.steps.push((at, micros(by)?));
+    }
+    Ok(())
+}
+
 fn table() -> getopts::Options {
     let mut table = getopts::Options::new();
     table.optopt(
@@ -63,6 +87,12 @@ fn table() -> getopts::Options {
         "",
         "most seconds of a connection and of a time-out (no bound)",
         "seconds",
+    );
+    table.optmulti(
+        "C",
+        "",
+        "clock of a firewall: seconds ahead, parts in a million too fast, steps",
+        "firewall=offset,ppm[,seconds:step...]",
     );
     table.optopt("d", "", "dialect (obsd74)", "name");
     table.optmulti(
@@ -120,6 +150,10 @@ impl Options {
             .map(|text| incident(text))
             .collect();
         let incidents = incidents?;
+        let mut clocks = base.clocks.clone();
+        for text in matches.opt_strs("C") {
+            clock(&text, &mut clocks)?;
+        }
         let settings = Settings {
             seed: number(&matches, "s", base.seed)?,
             states: number(&matches, "n", base.states)?,
@@ -136,6 +170,7 @@ impl Options {
             },
             is_pfsync0: framing == Framing::Pfsync,
             incidents,
+            clocks,
             ..base
         };
         if !(1..=2).contains(&settings.nodes) {

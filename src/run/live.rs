@@ -301,8 +301,8 @@ impl LiveRun {
         let lost = |read: &SourceCounters| read.kernel_dropped + read.interface_dropped;
         let has_lost = lost(&batch.counters) > lost(&source.counters);
         source.counters = batch.counters;
-        if has_lost && let Some(solicitor) = self.engine.solicitor() {
-            solicitor.lost(now);
+        if has_lost {
+            self.engine.note_loss(now);
         }
     }
 
@@ -356,9 +356,7 @@ impl LiveRun {
         if let Err(problem) = self.outside.solicit.reopen(&source.name, &self.parent) {
             log.warn(&format!("solicit on {}: {problem}", source.name));
         }
-        if let Some(solicitor) = self.engine.solicitor() {
-            solicitor.lost(now);
-        }
+        self.engine.note_loss(now);
     }
 
     fn reload(&mut self) {

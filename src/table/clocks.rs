@@ -197,6 +197,9 @@ pub(super) struct Clock {
     /// Its last packet's stamp.
     last: Option<Uptime>,
     jumps: Jumps,
+    /// All there were, whatever they turned out to be: what was noted of a state that ended keeps
+    /// to the clock of then.
+    past: Jumps,
     suspect: Option<Suspect>,
     hold: Option<Hold>,
     unsure: Option<Unsure>,
@@ -211,6 +214,7 @@ impl Clock {
         };
         if !USUAL_GAP.contains(&at.nanos().wrapping_sub(last.nanos())) {
             self.jumps.note(last, at);
+            self.past.note(last, at);
         }
     }
 
@@ -446,6 +450,14 @@ impl Table {
     pub(super) fn reach_since(&self, sender: SenderId, secs: i64) -> i64 {
         let (own, _) = self.senders[sender.0].clock.jumps.reach_since(secs);
         let (all, _) = self.stamps.jumps.reach_since(secs);
+        own.max(all)
+    }
+
+    /// How far a clock may have stepped forward since uptime `secs` for a sender, whether that was
+    /// learned or not: another sender's states, and what is no state any more, may not know of it.
+    pub(super) fn past_reach_since(&self, sender: SenderId, secs: i64) -> i64 {
+        let (own, _) = self.senders[sender.0].clock.past.reach_since(secs);
+        let (all, _) = self.stamps.past.reach_since(secs);
         own.max(all)
     }
 

@@ -345,7 +345,7 @@ impl Table {
     /// meanwhile; and as far as a step explains its creation no time has passed.
     fn is_late(&self, arrival: &Arrival, creation: Second, then: Second, elapsed: u32) -> bool {
         let deleted = arrival.clock.seconds().uptime - i64::from(elapsed);
-        let reach = self.reach_since(arrival.sender, deleted);
+        let reach = self.past_reach_since(arrival.sender, deleted);
         let told = creation.uptime(self.epoch_of(arrival.sender.0));
         let by = told.saturating_sub(then.uptime(self.epoch.unwrap_or(0)));
         let is_anew = by > AGE_SLACK && told.saturating_sub(reach) >= deleted - 1;
@@ -369,7 +369,7 @@ impl Table {
             then.uptime(epoch),
         );
         let now = arrival.clock.seconds().uptime;
-        let reach = self.reach_since(arrival.sender, then);
+        let reach = self.past_reach_since(arrival.sender, then);
         let is_anew = is_age_anew(told - then, now - then, reach);
         !(is_anew && began_anew(state, kind, Some(*exported)))
     }

@@ -68,6 +68,11 @@ impl Restore {
         }
     }
 
+    /// When it began.
+    pub(super) fn now(&self) -> Now {
+        self.now
+    }
+
     fn sender(&self, number: u16) -> u16 {
         let sender = self.senders.get(usize::from(number));
         sender.copied().unwrap_or(number)
@@ -413,6 +418,7 @@ impl Table {
 
     /// Puts what was read back in order, so that it ends in its time.
     pub fn end_restore(&mut self, mut restore: Restore) {
+        self.transfers.note_restore(&restore);
         restore.places.sort_unstable();
         // A place that was used again stands there for its last state only.
         restore.places.dedup();

@@ -39,6 +39,7 @@ mod places;
 mod queues;
 mod senders;
 mod slot;
+mod transfers;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -72,6 +73,7 @@ use places::Places;
 use queues::{Class, Links, Queues};
 use senders::{LOCAL, Senders};
 use slot::{Counts, KeyPair, LEFT_OUT, Moment, Second, Share, Slot, Slots};
+use transfers::Transfers;
 
 /// How long after its timeout a state may still be deleted: one purge pass of 10 s, a second in
 /// the sender's queue, and the network (pfsync.md 7, trap 14).
@@ -174,6 +176,8 @@ pub struct Table {
     steps: Vec<(SenderId, i64)>,
     /// The last CLR, while it has states to end.
     clearing: Option<Clearing>,
+    /// Bulk transfers, and what they did not have.
+    transfers: Transfers,
     /// What is to be cleared after that.
     next_clear: Option<Clear>,
     /// Creators whose states are told apart by sender.
@@ -214,6 +218,7 @@ impl Table {
             horizon: None,
             steps: Vec::new(),
             clearing: None,
+            transfers: Transfers::default(),
             next_clear: None,
             host_ids: HostIds::default(),
             headless: Vec::new(),
@@ -302,7 +307,8 @@ impl Table {
 
     /// No state ends by its timeout, and none is exported in part, before this.
     pub fn poll_timeout(&self) -> Option<Uptime> {
-        Uptime::earliest(self.queues.poll_timeout(), self.active.poll_timeout())
+        let due = Uptime::earliest(self.queues.poll_timeout(), self.active.poll_timeout());
+        Uptime::earliest(due, self.transfers.poll_timeout())
     }
 
     /// Exports parts of flows that are due at `now`.
@@ -312,7 +318,7 @@ impl Table {
     /// back for that long.
     /// At most [`PIECE`] states are looked at; then [`Self::poll_timeout`] is still not later than `now`.
     pub fn handle_timeout(&mut self, now: Now, horizon: Uptime, done: &mut impl FnMut(Now, &Flow)) {
-        if !self.handle_active(now, done) {
+        if !self.handle_active(now, done) || !self.handle_transfers(now, done) {
             return;
         }
         for _ in 0..PIECE {
@@ -358,6 +364,7 @@ impl Table {
             Message::Bus(bus) => {
                 let stamp = arrival.clock.at(arrival.at).wall;
                 self.senders[arrival.sender.0].bus = Some((*bus, stamp));
+                self.note_bus(arrival, bus);
                 let (sender, status) = (arrival.sender, bus.status);
                 self.tell(Event::Bus { sender, status });
             }

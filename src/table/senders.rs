@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::clocks::Clock;
+use super::transfers::Transfer;
 use crate::counters::{MessageCounters, PacketCounters};
 use crate::state::PFTM_COUNT;
 use crate::time::Wall;
@@ -92,6 +93,8 @@ pub struct SenderRecord {
     pub(super) largest_expire: [u32; PFTM_COUNT],
     /// Its clock against ours.
     pub(super) clock: Clock,
+    /// Its bulk transfer that runs, or whose end nobody looked at yet.
+    pub(super) transfer: Option<Transfer>,
 }
 
 impl SenderRecord {
@@ -107,6 +110,7 @@ impl SenderRecord {
             is_version_logged: false,
             largest_expire: [0; PFTM_COUNT],
             clock: Clock::default(),
+            transfer: None,
         }
     }
 

@@ -13,6 +13,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::Ipv4Addr;
 
+use super::clock::Clock;
 use super::dialect::Dialect;
 use super::sender::{Bulk, Old, Slice};
 use super::state::{Micros, Queued, SECOND, State};
@@ -101,6 +102,8 @@ pub struct Counters {
 /// A firewall.
 pub struct Firewall {
     pub(super) settings: Settings,
+    /// What ages are told by.
+    pub(super) clock: Clock,
     /// States by slot.
     pub(super) states: Vec<Option<State>>,
     free: Vec<usize>,
@@ -119,10 +122,11 @@ pub struct Firewall {
 
 impl Firewall {
     /// One that came up at time 0.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: Settings, clock: Clock) -> Self {
         let slices = usize::from(settings.dialect.slices);
         Self {
             settings,
+            clock,
             states: Vec::new(),
             free: Vec::new(),
             by_key: HashMap::new(),

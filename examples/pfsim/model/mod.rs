@@ -21,6 +21,7 @@
               taken into tests, each of which uses a part"
 )]
 
+pub mod clock;
 pub mod dialect;
 pub mod firewall;
 pub mod pcap;

@@ -297,7 +297,7 @@ impl Firewall {
             if matches!(queued, Queued::Insert | Queued::Update) && !state.is_unlinked {
                 self.accounts[state.account].is_announced = true;
             }
-            out.push(message(queued, state.image(now)));
+            out.push(message(queued, state.image(now, &self.clock)));
             if state.is_unlinked {
                 self.release(slot);
             }
@@ -342,7 +342,7 @@ impl Firewall {
         let Some(state) = self.states[slot].as_ref() else {
             return;
         };
-        let image = state.image(now);
+        let image = state.image(now, &self.clock);
         let account = state.account;
         let max_count = (self.settings.mtu - IP_HEADER - HEADER) / 240;
         let holds = self.old.messages.first().map(|(_, held)| held.kind());
@@ -491,7 +491,7 @@ impl Firewall {
             };
             let account = state.account;
             if is_slices {
-                messages.push(Message::Update(state.image(now)));
+                messages.push(Message::Update(state.image(now, &self.clock)));
                 self.accounts[account].is_announced = true;
                 sent += 1;
                 continue;

@@ -6,6 +6,7 @@
 //! Sources: sys/net/pf.c `pf_create_state`, `pf_tcp_track_full`, `pf_test_state`,
 //! `pf_state_expires`; default time-outs: sys/net/pfvar.h.
 
+use super::clock::Clock;
 use super::traffic::{ACK, Burst, FIN, Path, RST, SYN, Side, Tcp};
 use super::wire::{Direction, Image, Peer};
 
@@ -214,8 +215,8 @@ impl State {
             && self.dst.state >= tcps::FIN_WAIT_2
     }
 
-    /// What pfsync exports of it.
-    pub fn image(&self, now: Micros) -> Image {
+    /// What pfsync exports of it, with its age by `clock`.
+    pub fn image(&self, now: Micros, clock: &Clock) -> Image {
         let path = &self.path;
         Image {
             id: self.id,
@@ -230,7 +231,7 @@ impl State {
             src: self.src,
             dst: self.dst,
             rule: path.rule,
-            age: (seconds(now) - seconds(self.creation)) as u32,
+            age: clock.seconds(self.creation, now),
             expire: self.expires().saturating_sub(seconds(now)) as u32,
             packets: self.packets,
             octets: self.octets,

@@ -272,6 +272,13 @@ impl Mix {
         made
     }
 
+    /// A download of so many octets that takes about so many seconds.
+    pub fn slow_download(&self, rng: &mut Rng, payload: u64, seconds: u32) -> Conversation {
+        let mut made = self.download(rng, payload);
+        made.ends.rate = payload as f64 / f64::from(seconds);
+        made
+    }
+
     fn paths(&self, rng: &mut Rng, proto: u8) -> Vec<Path> {
         let is_v6 = proto != 50 && proto != 47 && rng.is(self.inet6);
         let proto = if proto == ICMP && is_v6 { ICMP6 } else { proto };

@@ -12,6 +12,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::net::Ipv4Addr;
 
+use super::clock::Clock;
 use super::dialect::{Dialect, Era};
 use super::firewall::{self, Account, Ended, Firewall, Sent};
 use super::rng::Rng;
@@ -63,6 +64,8 @@ pub struct Settings {
     /// What pfsync0 of the first firewall shows, instead of the wire.
     pub is_pfsync0: bool,
     pub incidents: Vec<(Micros, Incident)>,
+    /// Of each firewall; of those not named it is right.
+    pub clocks: [Clock; 2],
 }
 
 impl Settings {
@@ -85,6 +88,7 @@ impl Settings {
             wall: 1_760_000_000,
             is_pfsync0: false,
             incidents: Vec::new(),
+            clocks: Default::default(),
         }
     }
 }
@@ -131,7 +135,8 @@ impl World {
         let mut rng = Rng::new(settings.seed);
         let nodes = (0..settings.nodes)
             .map(|node| {
-                Firewall::new(firewall::Settings {
+                let clock = settings.clocks[node % 2].clone();
+                let settings = firewall::Settings {
                     dialect: settings.dialect,
                     address: Ipv4Addr::new(192, 0, 2, 1 + node as u8),
                     hostid: [0x5f3a_9c01, 0x0bad_cafe][node % 2],
@@ -140,7 +145,8 @@ impl World {
                     longest: settings.longest.unwrap_or(u32::MAX),
                     wall: settings.wall,
                     is_pfsync0: settings.is_pfsync0,
-                })
+                };
+                Firewall::new(settings, clock)
             })
             .collect();
         let mut incidents = settings.incidents.clone();
