@@ -642,3 +642,64 @@ fn a_state_that_fell_due_before_a_bulk_transfer_ends_with_it() {
     assert_eq!(ended(&mut run), [1]);
     assert_eq!(run.alive(), 1);
 }
+
+/// Three states of A at 0 whose UPD comes at 50 s by the sender's clock, told by stamps `by` ms later
+/// from `step` on, ms; pflow starts again at 40 s, and they end at 60 s.
+fn cut_across(step: i64, by: i64) -> (Vec<common::Out>, u64, usize) {
+    let stamp = |ms: i64| if ms < step { ms } else { ms + by };
+    let more = |id, age: u32| counted(id).count([9, 9], [900, 9000]).aged(age);
+    let all = [1, 2, 3];
+    let mut first = Sim::new();
+    first.send(0, A, DIALECT, &all.map(|id| M::Ins(counted(id))));
+    let told = all.map(|id| M::Upd(counted(id).aged(30)));
+    for message in told {
+        first.send(stamp(30_000), A, DIALECT, &[message]);
+    }
+    first.advance(stamp(39_000));
+    let mut second = restarted(&mut first, stamp(40_000), true);
+    let restored = second.alive();
+    // Of the third no full state comes again: it moves with the others, or the file tells.
+    for id in [1, 2] {
+        second.send(stamp(50_000), A, DIALECT, &[M::Upd(more(id, 50))]);
+    }
+    second.send(stamp(50_000), A, DIALECT, &[M::upd_c(&counted(3))]);
+    for id in [1, 2] {
+        second.send(stamp(60_000), A, DIALECT, &[M::Upd(more(id, 60))]);
+    }
+    for id in all {
+        second.send(stamp(60_000), A, DIALECT, &[M::del_c(&counted(id))]);
+    }
+    second.advance(stamp(63_000));
+    let mut flows = first.flows();
+    flows.extend(second.flows());
+    let steps = first.counters().steps + second.counters().steps;
+    (flows, steps, restored)
+}
+
+#[test]
+fn a_step_of_a_clock_before_or_after_the_file_was_written_makes_no_other_states() {
+    let (usual, steps, _) = cut_across(0, 0);
+    assert_eq!((usual.len(), steps), (3, 0));
+    for step in [20_000, 39_500, 45_000, 55_000] {
+        for by in [3000, 45_000, 3_000_000] {
+            let (flows, _, restored) = cut_across(step, by);
+            let octets = |flows: &[common::Out]| -> Vec<_> {
+                sorted(
+                    flows
+                        .iter()
+                        .map(|flow| (flow.id, flow.packets, flow.octets))
+                        .collect(),
+                )
+            };
+            assert_eq!(restored, 3, "{by} ms at {step}");
+            assert_eq!(octets(&flows), octets(&usual), "{by} ms at {step}");
+            // A step between the last packet before the stop and the first after it is not seen:
+            // only full states tell.
+            let is_told = |flow: &&common::Out| [20_000, 55_000].contains(&step) || flow.id != 3;
+            let lengths = flows.iter().filter(is_told);
+            let lengths = lengths.map(|flow| flow.times().1 - flow.times().0);
+            let longest = lengths.max().unwrap();
+            assert!(longest <= 62, "{by} ms at {step}: {longest} s");
+        }
+    }
+}
