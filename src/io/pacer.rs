@@ -4,7 +4,7 @@
 //! 1/rate  |.....|.....|.....|.....|      each datagram has its time
 //! asked        x       x          x      those whose time has come go together
 //! ```
-//! Who asks late catches up, but at most [`LATE`]: what a buffer takes at once is the point.
+//! Who asks late catches up, but at most `LATE`: what a buffer takes at once is the point.
 
 use std::time::Duration;
 

@@ -5,7 +5,7 @@
 pub struct Element {
     /// Number in IANA's registry.
     pub id: u16,
-    /// Octets in a record; [`VARIABLE`] for a string.
+    /// Octets in a record; `VARIABLE` for a string.
     pub len: u16,
     /// Name in IANA's registry.
     pub name: &'static str,
