@@ -40,6 +40,7 @@ OPTIONS = [
     ('SO_SNDBUF', INT, BSDS, 'set_send_buffer_size'),
     ('SO_RCVTIMEO', 'struct timeval', BSDS, 'set_read_timeout'),
     ('SO_SNDTIMEO', 'struct timeval', BSDS, 'set_write_timeout'),
+    ('SO_REUSEPORT', INT, BSDS, 'set_reuse_port'),
 ]
 # Setters of socket2 and std that pass what a system refuses, or that are not in the table.
 REFUSED = ('set_multicast_ttl_v4', 'set_multicast_loop_v4')
