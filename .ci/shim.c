@@ -1,7 +1,7 @@
 /*
  * Between a program and libc (LD_PRELOAD), for .ci/faults.py: the clock that somebody sets, the queue that is full.
  * STEPS="4:-3600,8:3600": what CLOCK_REALTIME is ahead, in seconds, from so many seconds after the start on.
- * FULL="2-5": between these seconds sendmmsg(2) and sendto(2) fail half of the time, as on a BSD whose queue is full.
+ * FULL="2-5": between these seconds sendmmsg(2) and send(2) fail half of the time, as on a BSD whose queue is full.
  * All is known before the program enters its sandbox; no call is made that it does not make itself.
  */
 #define _GNU_SOURCE
@@ -12,7 +12,7 @@
 #include <time.h>
 static int (*real_clock)(clockid_t, struct timespec *);
 static int (*real_mmsg)(int, struct mmsghdr *, unsigned, int);
-static ssize_t (*real_to)(int, const void *, size_t, int, const struct sockaddr *, socklen_t);
+static ssize_t (*real_send)(int, const void *, size_t, int);
 static double begun, from = -1, to = -1, at[8];
 static long by[8];
 static int steps;
@@ -27,7 +27,7 @@ __attribute__((constructor)) static void begin(void)
 	char *s = getenv("STEPS");
 	real_clock = dlsym(RTLD_NEXT, "clock_gettime");
 	real_mmsg = dlsym(RTLD_NEXT, "sendmmsg");
-	real_to = dlsym(RTLD_NEXT, "sendto");
+	real_send = dlsym(RTLD_NEXT, "send");
 	begun = since();
 	for (; s && *s && steps < 8; steps++) {
 		at[steps] = strtod(s, &s);
@@ -62,9 +62,12 @@ int sendmmsg(int s, struct mmsghdr *m, unsigned n, int flags)
 		return errno = ENOBUFS, -1;
 	return real_mmsg(s, m, n, flags);
 }
-ssize_t sendto(int s, const void *b, size_t n, int flags, const struct sockaddr *a, socklen_t l)
+ssize_t send(int s, const void *b, size_t n, int flags)
 {
-	if (full())
+	int type = 0;
+	socklen_t len = sizeof type;
+	/* The pipe-like sockets inside the program have no queue that could be full. */
+	if (full() && getsockopt(s, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_DGRAM)
 		return errno = ENOBUFS, -1;
-	return real_to(s, b, n, flags, a, l);
+	return real_send(s, b, n, flags);
 }
