@@ -15,7 +15,7 @@ import multiprocessing.pool, os, re, shutil, socket, struct, subprocess, sys, te
 PFLOW = os.path.abspath(sys.argv[1])
 STATES, CREATORS = 60000, 720
 FEW, MANY, FULL, MESSAGES = 4000, 24000, 40000, 2000
-# Instructions a message, its packet and its flow included: half as much again as the dearest took (Rust 1.95, x86-64).
+# Instructions a message, its packet and its flow included: a third more than the dearest took (Rust 1.95, x86-64).
 MOST = 9000
 failed = passed = 0
 

@@ -116,7 +116,7 @@ struct LiveRun {
     commands: Commands,
     /// Where packets come from and what that has counted.
     sources: Vec<Source>,
-    /// Packets that they counted, of which the engine reads those of the last batch.
+    /// Packets that they counted. The engine reads those of the last batch by and by.
     captured: u64,
     last_pfsync: Uptime,
     is_silence_told: bool,

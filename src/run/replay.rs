@@ -138,7 +138,7 @@ struct Replay {
     /// The files and what they have counted.
     sources: Vec<Source>,
     positions: Vec<u64>,
-    /// Packets that they counted, of which the engine reads those of the last batch.
+    /// Packets that they counted. The engine reads those of the last batch by and by.
     captured: u64,
     is_damaged: bool,
 }

@@ -47,7 +47,7 @@ const MAX_JUMPS: usize = 8;
 const MAX_PASSED: i64 = 60;
 
 /// A silence of more than this may be a step of the capture's clock: no state ends by it before
-/// the ages tell. Shorter than [`super::DOUBT`], for which an overdue state is kept.
+/// the ages tell. It is shorter than [`super::DOUBT`]: an overdue state is kept for that long.
 const HOLD: Duration = Duration::from_secs(1800);
 
 /// How long expiry waits after such a silence.
@@ -109,7 +109,7 @@ impl Jump {
     }
 }
 
-/// Jumps of which it is not known what they were, the oldest first.
+/// Jumps that may have been pauses or steps, the oldest first.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Jumps(Vec<Jump>);
 

@@ -46,8 +46,8 @@ impl Table {
         self.headless = headless;
     }
 
-    /// Takes for the TCP state at `place`, of which something was estimated, what its partner counted
-    /// and where the peers were then, if that is the whole of it.
+    /// Takes over what the partner of the TCP state at `place` counted and where the peers were then,
+    /// if that is the whole of it. Something of the state was estimated.
     fn learn_from_partner(&mut self, place: u32, partner: u32, now: Uptime) {
         let (slot, partner) = (self.slots[place], self.slots[partner]);
         let unknown = Position::UNTRACKED | Position::UNSURE | Position::HEADLESS;
