@@ -10,9 +10,9 @@ comes when they are due already (expire 0). Those may end earlier than the kerne
 check_flows.py of ../tools must be content, what is marked exact must be, and what is only listened to must come near
 the truth. For GOLDEN/dialects: every message against the truth beside it. For GOLDEN/malformed: each of the 420 packets a file is read whole
 or counted under one reason. For GOLDEN/reports: the files are those that tests/reports.rs checks. For GOLDEN/kernel: every flow marked exact against the one that a running kernel
-exported of the same state. Two replays must give the same datagrams. pflow_decode.py must find no fault.
+exported of the same state, and when flows begin with packets lost. Two replays must give the same datagrams. pflow_decode.py must find no fault.
 """
-import collections, gzip, ipaddress, json, os, socket, struct, subprocess, sys, tempfile, threading
+import collections, gzip, ipaddress, json, os, random, socket, struct, subprocess, sys, tempfile, threading
 
 PFLOW, GOLDEN = sys.argv[1], sys.argv[2].rstrip('/')
 TOOLS = os.path.join(os.path.dirname(GOLDEN), 'tools')
@@ -332,9 +332,10 @@ TIMEOUTS = ('tcp.first 20', 'tcp.opening 10', 'tcp.established 60', 'tcp.closing
 KERNEL_BOOT, KERNEL_IN = '1796010501.968434', 5
 
 
-def kernel_records(path):
-    """What the kernel exported as IPFIX: by addresses, ports and protocol, a list of (packets, octets, start, end, side of the firewall)."""
-    b, p, found = open(path, 'rb').read(), 24, collections.defaultdict(list)
+def kernel_records(run):
+    """What the kernel exported as IPFIX in a run: by addresses, ports and protocol, a list of (packets, octets, start, end, side of the firewall)."""
+    b = open(unpacked('%s/kernel/%s.kernel-pflow.pcap.gz' % (GOLDEN, run)), 'rb').read()
+    p, found = 24, collections.defaultdict(list)
     while p < len(b):
         n = struct.unpack_from('<I', b, p + 8)[0]
         frame, p = b[p + 16:p + 16 + n], p + 16 + n
@@ -350,10 +351,17 @@ def kernel_records(path):
     return found
 
 
+def tuple_of(record):
+    """Addresses, ports and protocol of a record of ours, as a key of kernel_records."""
+    version = 'IPv6Address' if 'sourceIPv6Address' in record else 'IPv4Address'
+    ends = [ipaddress.ip_address(record[end + version]).packed for end in ('source', 'destination')]
+    return (*ends, record['sourceTransportPort'], record['destinationTransportPort'], record['protocolIdentifier'])
+
+
 def kernel():
     """The flows of a running OpenBSD kernel, and what it exported itself of the same states."""
     for run, least in (('runA.listen', 2049), ('runA.solicit', 2762)):
-        theirs = kernel_records(unpacked('%s/kernel/%s.kernel-pflow.pcap.gz' % (GOLDEN, run)))
+        theirs = kernel_records(run)
         last = max(r[3] for rs in theirs.values() for r in rs)
         capture = unpacked('%s/kernel/%s.wire.pcap.gz' % (GOLDEN, run))
         words = [w for t in TIMEOUTS for w in ('-e', 'timeout ' + t)]
@@ -362,11 +370,7 @@ def kernel():
         octets, wrong = collections.defaultdict(lambda: [0, 0]), []
         # The two states of a connection have one tuple. Those that count alike on the same side first: what passes
         # through comes in on one side and goes out on the other, what the firewall itself sends does not.
-        rows = []
-        for r in map(json.loads, text.splitlines()):
-            v6 = 'sourceIPv6Address' in r
-            ends = [ipaddress.ip_address(r[end + ('IPv6Address' if v6 else 'IPv4Address')]).packed for end in ('source', 'destination')]
-            rows.append(((*ends, r['sourceTransportPort'], r['destinationTransportPort'], r['protocolIdentifier']), r))
+        rows = [(tuple_of(r), r) for r in map(json.loads, text.splitlines())]
         for equal, beside in ((True, True), (True, False), (False, True), (False, False)):
             rest = []
             for key, r in rows:
@@ -398,6 +402,28 @@ def kernel():
         verdict('kernel/%s unexpected' % run, unexpected and '%d, %r' % (len(unexpected), unexpected[:1]))
         print('kernel/%s: %d of %d exact records right, times of %.3f the kernel\'s, durations of %.3f; octets of the kernel\'s: %s' % (
             run, right, exact, same_time / exact, same_length / exact, ', '.join('%s %s %.3f' % (q, p, o / t) for (q, p), (o, t) in sorted(octets.items()))))
+
+
+def kernel_with_loss():
+    """With 1 % of the packets lost, and timeouts taken for longer than that firewall's are, every flow begins when the
+    kernel says: none at boot. One state of runA.solicit has no record of the kernel's."""
+    for run in 'runA.listen', 'runA.solicit':
+        theirs = kernel_records(run)
+        whole = open(unpacked('%s/kernel/%s.wire.pcap.gz' % (GOLDEN, run)), 'rb').read()
+        for seed in range(1, 6):
+            chance, kept, p = random.Random(seed), [whole[:24]], 24
+            while p < len(whole):
+                end = p + 16 + struct.unpack_from('<I', whole, p + 8)[0]
+                if chance.random() >= 0.01:
+                    kept.append(whole[p:end])
+                p = end
+            text = subprocess.run([PFLOW, '-b', KERNEL_BOOT, '-r', '-', '-o', 'json'], input=b''.join(kept), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True).stdout
+            rows = [json.loads(line) for line in text.splitlines()]
+            begins = [r['flowStartMilliseconds'] - float(KERNEL_BOOT) * 1000 for r in rows]
+            boot = sum(b < 2000 for b in begins)
+            verdict('kernel/%s loss %d boot' % (run, seed), (boot or len(rows) < 2700) and '%d of %d begin at boot' % (boot, len(rows)))
+            apart = [r for r in rows if not any(abs(t[2] - r['flowStartMilliseconds']) <= 1000 for t in theirs[tuple_of(r)])]
+            verdict('kernel/%s loss %d starts' % (run, seed), len(apart) > 1 and '%d of %d are not the kernel\'s: %r' % (len(apart), len(rows), apart[:1]))
 
 
 def malformed():
@@ -455,5 +481,6 @@ if os.path.isdir(GOLDEN + '/reports'):
     reports()
 if os.path.isdir(GOLDEN + '/kernel'):
     kernel()
+    kernel_with_loss()
 print('golden: %d passed, %d failed' % (passed, failed))
 sys.exit(failed > 0)

@@ -75,6 +75,9 @@ const FORMS: &[Form] = &[
     Form::None,
 ];
 
+/// Nanoseconds in one.
+const SECOND: i64 = 1_000_000_000;
+
 /// When everything begins.
 const START: Wall = Wall::new(1_700_000_000, 0);
 
@@ -252,6 +255,8 @@ struct Run {
     states: usize,
     mtu: usize,
     packets: u64,
+    /// By how many nanoseconds the stamps of the capture are off.
+    clock: i64,
 }
 
 impl Run {
@@ -287,6 +292,7 @@ impl Run {
             states: usize::from(states) + 1,
             mtu,
             packets: 0,
+            clock: 0,
         };
         run.engine.start(run.now);
         run.engine.set_soliciting(run.now, soliciting);
@@ -294,7 +300,7 @@ impl Run {
         Some(run)
     }
 
-    /// Time passes, then a frame comes, whose stamp may be off.
+    /// Time passes, then a frame comes. Its stamp may be off, alone or with all that follow.
     fn turn(&mut self, step: u8, kind: u8, frame: &[u8]) {
         let step = match u64::from(step) {
             short @ 0..128 => Duration::from_millis(short * 100),
@@ -310,11 +316,19 @@ impl Run {
             return;
         };
         let off = 1_i64 << (4 * (kind >> 4)); // up to 36 years
-        let stamp = match kind >> 4 {
-            0..8 => now.wall,
-            8..12 => Wall::from_nanos(now.wall.nanos() - off),
-            _ => Wall::from_nanos(now.wall.nanos().saturating_add(off)),
+        self.clock += match kind >> 4 {
+            1 => 3 * SECOND,
+            2 => -3 * SECOND,
+            4 => 3600 * SECOND,
+            5 => -3600 * SECOND,
+            _ => 0,
         };
+        let nanos = now.wall.nanos().saturating_add(self.clock);
+        let stamp = Wall::from_nanos(match kind >> 4 {
+            0..8 => nanos,
+            8..12 => nanos - off,
+            _ => nanos.saturating_add(off),
+        });
         let packet = Packet {
             stamp,
             link,
