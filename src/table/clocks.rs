@@ -65,7 +65,7 @@ struct Jump {
     /// How far apart they are, and so how far a clock may have stepped, in whole seconds: what
     /// passed between two packets besides is mostly less than one.
     step: i64,
-    /// The same of all that this stands for, forward and back.
+    /// At most, of all that this stands for, forward and back.
     forward: i64,
     backward: i64,
 }
@@ -119,12 +119,13 @@ impl Jumps {
         if self.0.len() >= MAX_JUMPS {
             self.merge();
         }
-        let step = to.nanos().saturating_sub(from.nanos()).div_euclid(NANOS);
+        let apart = to.nanos().saturating_sub(from.nanos());
+        let step = apart.div_euclid(NANOS);
         self.0.push(Jump {
             low: from.min(to).secs(),
             high: from.max(to).secs(),
             step,
-            forward: step.max(0),
+            forward: apart.saturating_add(NANOS - 1).div_euclid(NANOS).max(0),
             backward: step.saturating_neg().max(0),
         });
     }
@@ -317,7 +318,6 @@ impl Table {
             second: Second::new(secs, self.epoch.unwrap_or(secs)),
             moment: super::slot::Moment::new(now.uptime),
             sender,
-            unaged: Duration::ZERO,
             dialect: crate::wire::pfsync::Dialect::OpenBsd47,
             is_pfsync0,
         };
@@ -442,6 +442,10 @@ impl Table {
         }
         let told = self.told(place, arrival);
         let told = told.unwrap_or_else(|| slot.creation.uptime(self.epoch_of(slot.sender)));
+        if self.told_by_another.has(place) {
+            // A step that the other's clock did not make with this one's may be all of it.
+            return (by, self.past_reach_since(arrival.sender, told - by));
+        }
         (by, self.reach_since(arrival.sender, told))
     }
 
@@ -461,26 +465,43 @@ impl Table {
         own.max(all)
     }
 
+    /// [`Clock::is_unsure`] of a time of a sender's states in seconds of uptime.
+    pub(super) fn is_unsure_of(&self, sender: SenderId, secs: i64) -> bool {
+        let clock = &self.senders[sender.0].clock;
+        clock.is_unsure(secs.saturating_sub(clock.offset))
+    }
+
+    /// How far forward the last step of a sender's clock that was learned went since uptime `secs`.
+    pub(super) fn stepped_since(&self, sender: SenderId, secs: i64) -> i64 {
+        let clock = &self.senders[sender.0].clock;
+        let before = |unsure: &Unsure| unsure.to.saturating_add(clock.offset - unsure.by);
+        let step = clock.unsure.filter(|unsure| secs <= before(unsure));
+        step.map_or(0, |step| step.by.max(0))
+    }
+
     /// Holds the creation that a full message tells against that known: what the difference says of
     /// the sender's clock is learned, and the creation follows. Only a state whose creation the same
     /// sender told before says anything.
     pub(super) fn follow(&mut self, place: u32, arrival: &mut Arrival, age: u32) {
         let creation = arrival.second.before(age);
         let (by, reach) = self.shift(place, arrival, creation);
-        let unaged = u64::try_from(by.min(reach)).unwrap_or(0);
-        arrival.unaged = Duration::from_secs(unaged);
         if self.slots[place].sender != arrival.sender.0 || self.told_by_another.take(place) {
             self.set_creation(place, creation);
+            self.move_told(place, by.min(reach));
             return;
         }
         let is_off = by.abs() > AGE_SLACK;
         let clock = &self.senders[arrival.sender.0].clock;
-        if !is_off && clock.jumps.0.is_empty() && clock.hold.is_none() {
-            self.set_creation(place, creation);
-            return;
+        if is_off || !clock.jumps.0.is_empty() || clock.hold.is_some() {
+            let steps = self.counters.steps;
+            self.learn(place, arrival, by);
+            if self.counters.steps != steps {
+                self.set_creation(place, arrival.second.before(age));
+                return;
+            }
         }
-        self.learn(place, arrival, by);
-        self.set_creation(place, arrival.second.before(age));
+        self.set_creation(place, creation);
+        self.move_told(place, by.min(reach));
     }
 
     /// No packet was before the first.
@@ -555,7 +576,6 @@ impl Table {
         self.counters.steps += 1;
         self.steps.push((arrival.sender, by));
         arrival.step(by, self.epoch.unwrap_or(0));
-        arrival.unaged = Duration::ZERO;
         self.requeue();
     }
 

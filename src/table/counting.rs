@@ -47,7 +47,7 @@ impl Table {
         let slot = &mut self.slots[place];
         if slot.counted_by == sender {
             if counts.went_down(&slot.counts) {
-                if slot.full.until(Moment::new(now)) <= LATE + arrival.unaged {
+                if slot.full.until(Moment::new(now)) <= LATE {
                     return false;
                 }
                 let settled = slot.counts;
@@ -87,7 +87,7 @@ impl Table {
         };
         let share = &mut self.shares[at];
         if counts.went_down(&share.counts) {
-            if now.since(share.full) <= LATE + arrival.unaged {
+            if now.since(share.full) <= LATE {
                 return false;
             }
             let settled = share.counts;
@@ -99,6 +99,27 @@ impl Table {
         }
         (share.counts, share.full) = (counts, now);
         true
+    }
+
+    /// A step that is not learned, but may be all that a state is off by, moves when it was told:
+    /// what was said before it and comes late is no later for it. Nobody told the state since, or
+    /// its creation would have followed.
+    #[inline(always)]
+    pub(super) fn move_told(&mut self, place: u32, by: i64) {
+        if by > 0 {
+            self.move_told_by(place, by);
+        }
+    }
+
+    #[cold]
+    fn move_told_by(&mut self, place: u32, by: i64) {
+        let slot = &mut self.slots[place];
+        slot.full = slot.full.moved(by);
+        let shares: Vec<u32> = self.shares_of(place).collect();
+        for at in shares {
+            let share = &mut self.shares[at];
+            share.full = share.full.moved(by);
+        }
     }
 
     /// Adds what a sender counted before it began again.

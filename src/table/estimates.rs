@@ -47,10 +47,10 @@ impl Table {
         let now = arrival.now.uptime;
         let slot = &self.slots[place];
         let is_recent = if slot.counted_by == sender {
-            slot.full.until(Moment::new(now)) <= LATE + arrival.unaged
+            slot.full.until(Moment::new(now)) <= LATE
         } else {
             let share = self.find_share(place, sender);
-            share.is_some_and(|at| now.since(self.shares[at].full) <= LATE + arrival.unaged)
+            share.is_some_and(|at| now.since(self.shares[at].full) <= LATE)
         };
         let counts = Counts {
             packets: state.packets,

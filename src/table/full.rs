@@ -12,8 +12,6 @@ use super::clocks::{AGE_SLACK, CUT, DRIFT};
 use super::departed::{self, Departure, Identity};
 use super::slot::{Birth, Counts, EXPORTED, KeyPair, Second, Share, Slot, is_plain};
 use super::{Arrival, Table, names};
-use std::time::Duration;
-
 use crate::counters::count;
 use crate::flow::{End, Flow};
 use crate::slab::NONE;
@@ -272,7 +270,6 @@ impl Table {
         self.adopt(place, arrival);
         let is_another = || age.is_some() && self.is_another(place, arrival, state, kind, creation);
         if self.has_key(place, state) && !is_another() {
-            arrival.unaged = Duration::ZERO;
             if let Some(age) = age {
                 self.follow(place, arrival, age);
             }
@@ -341,15 +338,21 @@ impl Table {
     }
 
     /// Whether a full state of `creation` is old news of the one made at `then` that was deleted
-    /// `elapsed` seconds ago. It is another if it was made after that, whatever step a clock made
-    /// meanwhile; and as far as a step explains its creation no time has passed.
+    /// `elapsed` seconds ago. It is another if it was made after that, whatever steps a clock made
+    /// since `then`; and as far as a step explains its creation no time has passed.
     fn is_late(&self, arrival: &Arrival, creation: Second, then: Second, elapsed: u32) -> bool {
         let deleted = arrival.clock.seconds().uptime - i64::from(elapsed);
         let reach = self.past_reach_since(arrival.sender, deleted);
         let told = creation.uptime(self.epoch_of(arrival.sender.0));
-        let by = told.saturating_sub(then.uptime(self.epoch.unwrap_or(0)));
-        let is_anew = by > AGE_SLACK && told.saturating_sub(reach) >= deleted - 1;
-        !is_anew && i64::from(elapsed) - by.clamp(0, reach) <= i64::from(departed::LATE)
+        let then = then.uptime(self.epoch.unwrap_or(0));
+        let is_unsure = self.is_unsure_of(arrival.sender, then);
+        let by = told.saturating_sub(then.min(deleted));
+        let is_anew = by > AGE_SLACK
+            && told.saturating_sub(reach) >= deleted - 1
+            && by > AGE_SLACK + self.past_reach_since(arrival.sender, then);
+        let stepped = if is_unsure { reach } else { by.clamp(0, reach) };
+        let stepped = stepped.max(self.stepped_since(arrival.sender, deleted));
+        !is_anew && i64::from(elapsed) - stepped <= i64::from(departed::LATE)
     }
 
     /// Whether a full state of `creation` is the one made at `then` that was given up when so much

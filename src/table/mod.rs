@@ -116,9 +116,6 @@ pub struct Arrival {
     /// `now` as states keep it.
     moment: Moment,
     sender: SenderId,
-    /// Of the time since the state's last full message, what its age did not grow by: a step of a
-    /// clock that is not learned yet.
-    unaged: Duration,
     /// What the messages that come now are written in.
     pub dialect: Dialect,
     /// Whether it was seen on pfsync0 itself, without an IP header: there v2 to v4 show a full

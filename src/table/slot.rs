@@ -71,9 +71,18 @@ impl Moment {
         Self::new(uptime.after(Duration::from_micros(500)))
     }
 
-    /// How long ago it was, if that is less than seven weeks.
+    /// So many seconds later.
+    pub(super) fn moved(self, secs: i64) -> Self {
+        let millis = secs.saturating_mul(1000).rem_euclid(1 << 32);
+        Self(self.0.wrapping_add(u32::try_from(millis).unwrap_or(0)))
+    }
+
+    /// How long ago it was, if that is less than six weeks. What is to come, because it was noted
+    /// before a clock was known to have made a step, is now.
     pub(super) fn until(self, now: Self) -> Duration {
-        Duration::from_millis(now.0.wrapping_sub(self.0).into())
+        const TO_COME: u32 = 7 << 29;
+        let millis = now.0.wrapping_sub(self.0);
+        Duration::from_millis(if millis < TO_COME { millis.into() } else { 0 })
     }
 }
 
@@ -430,6 +439,15 @@ mod tests {
     #[test]
     fn a_slot_keeps_within_its_octets() {
         assert!(size_of::<Slot>() <= 112, "{}", size_of::<Slot>());
+    }
+
+    #[test]
+    fn a_moment_to_come_is_now_and_not_seven_weeks_ago() {
+        let moment = |secs: i64| Moment::new(Uptime::from_nanos(secs * 1_000_000_000));
+        let before = |secs: i64| moment(5_000_000 - secs).until(moment(5_000_000)).as_secs();
+        assert_eq!([before(0), before(7), before(3_000_000)], [0, 7, 3_000_000]);
+        assert_eq!([before(-1), before(-7200)], [0, 0]);
+        assert_eq!(moment(5_000_000).moved(7200), moment(5_007_200));
     }
 
     #[test]
