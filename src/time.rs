@@ -181,7 +181,7 @@ impl Now {
 }
 
 /// One reading of both clocks in whole seconds.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Seconds {
     /// From the epoch to boot.
     boot: i64,

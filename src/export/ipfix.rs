@@ -154,7 +154,7 @@ impl Ipfix {
     }
 
     /// Packs a flow's records.
-    #[inline]
+    #[inline(always)]
     pub(super) fn push(
         &mut self,
         now: Now,

@@ -393,7 +393,7 @@ impl Table {
 
     /// Hands over parts of the flows whose time it is, of [`PIECE`] states at most: whether those
     /// were all.
-    pub(super) fn handle_active(&mut self, now: Now, done: &mut impl FnMut(Now, &Flow)) -> bool {
+    pub(super) fn handle_active(&mut self, now: Now, done: &mut impl FnMut(&Now, &Flow)) -> bool {
         if !self.sweep() {
             return false;
         }
@@ -408,7 +408,15 @@ impl Table {
             let shown = self.active.lanes.get(n).and_then(|lane| lane.shown(place));
             let rounds_up = rounds_up(shown, now.at(due));
             let told = now.at(due).rounded(rounds_up);
-            let flow = self.flow(slot, sent, told, End::Active, counts);
+            let offset = self.offset(slot.sender);
+            let mut flow = Flow {
+                packets: counts.packets,
+                octets: counts.octets,
+                end: End::Active,
+                quality: self.quality(slot, End::Active),
+                ..Flow::default()
+            };
+            self.write_flow(slot, sent, &told, offset, &mut flow);
             let (last, epoch, boot) = (
                 self.slots[place].last_packet(),
                 self.epoch_of(self.slots[place].sender),
@@ -440,7 +448,7 @@ impl Table {
                 },
             );
             lane.enlist(place, due);
-            done(now.at(due), &part);
+            done(&now.at(due), &part);
         }
         false
     }
@@ -452,7 +460,7 @@ impl Table {
         place: u32,
         now: Now,
         flow: &Flow,
-        done: &mut impl FnMut(Now, &Flow),
+        done: &mut impl FnMut(&Now, &Flow),
     ) {
         let (last, epoch, boot) = (
             self.slots[place].last_packet(),
@@ -465,7 +473,7 @@ impl Table {
                     let (start, end) = (shown.last.uptime(epoch), last.uptime(epoch));
                     Times::new(start, end, now.rounded(rounds_up(Some(shown), now)), boot)
                 };
-                done(now, &part(flow, lane.unit, Some(shown), times));
+                done(&now, &part(flow, lane.unit, Some(shown), times));
             }
         }
         self.active.forget(place);

@@ -81,7 +81,7 @@ impl Table {
         &mut self,
         arrival: &mut Arrival,
         state: &State<'_>,
-        done: &mut impl FnMut(Now, &Flow),
+        done: &mut impl FnMut(&Now, &Flow),
     ) {
         self.full_state(arrival, state, Kind::Insert, done);
     }
@@ -92,7 +92,7 @@ impl Table {
         arrival: &mut Arrival,
         state: &State<'_>,
         kind: Kind,
-        done: &mut impl FnMut(Now, &Flow),
+        done: &mut impl FnMut(&Now, &Flow),
     ) {
         let place = if state.dialect() == Dialect::OpenBsd47 {
             let id = state.values_of_v6().id;
@@ -137,7 +137,7 @@ impl Table {
         state: &State<'_>,
         values: Values<'_>,
         kind: Kind,
-        done: &mut impl FnMut(Now, &Flow),
+        done: &mut impl FnMut(&Now, &Flow),
     ) {
         let place = match self.index.find(values.id) {
             Some(place) => self.values_held(place, arrival, &values, kind, done),
@@ -154,7 +154,7 @@ impl Table {
         arrival: &Arrival,
         state: &State<'_>,
         kind: Kind,
-        done: &mut impl FnMut(Now, &Flow),
+        done: &mut impl FnMut(&Now, &Flow),
     ) {
         let Some(place) = place else { return };
         if self.events.is_some() {
@@ -183,7 +183,7 @@ impl Table {
         values: impl Fn() -> Values<'a>,
         kind: Kind,
         is_new: bool,
-        done: &mut impl FnMut(Now, &Flow),
+        done: &mut impl FnMut(&Now, &Flow),
     ) -> Option<u32> {
         let state = &values();
         if is_dead(state, kind) {
@@ -209,7 +209,7 @@ impl Table {
         kind: Kind,
         creation: Second,
         departure: Departure,
-        done: &mut impl FnMut(Now, &Flow),
+        done: &mut impl FnMut(&Now, &Flow),
     ) -> Option<u32> {
         let exported = match departure {
             Departure::Late => {
@@ -237,7 +237,7 @@ impl Table {
         arrival: &mut Arrival,
         state: &State<'_>,
         kind: Kind,
-        done: &mut impl FnMut(Now, &Flow),
+        done: &mut impl FnMut(&Now, &Flow),
     ) -> Option<u32> {
         self.values_held(place, arrival, &state.values(), kind, done)
     }
@@ -250,7 +250,7 @@ impl Table {
         arrival: &mut Arrival,
         state: &Values<'_>,
         kind: Kind,
-        done: &mut impl FnMut(Now, &Flow),
+        done: &mut impl FnMut(&Now, &Flow),
     ) -> Option<u32> {
         if is_dead(state, kind) {
             self.counters.dead += 1;
@@ -400,7 +400,7 @@ impl Table {
         values: impl Fn() -> Values<'a>,
         kind: Kind,
         creation: Second,
-        done: &mut impl FnMut(Now, &Flow),
+        done: &mut impl FnMut(&Now, &Flow),
     ) -> u32 {
         let id = values().id;
         self.epoch.get_or_insert(arrival.secs);

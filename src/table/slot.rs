@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::departed::Identity;
 use crate::accounting::{Head, Position, Shape};
-use crate::flow::{self, End, Flow, Quality, Times, Tuple};
+use crate::flow::{self, Flow, Tuple};
 use crate::slab::{NONE, Slab};
-use crate::state::{Address, Af, Direction, IfName, StateId, StateKey};
+use crate::state::{Address, Af, Direction, StateId, StateKey};
 use crate::time::Uptime;
 
 /// All states, by place.
@@ -342,15 +342,20 @@ impl Slot {
         }
     }
 
-    /// Its exported key and, if translated, the other.
+    /// Writes its exported key into its flow and, if translated, the other.
     #[inline(always)]
-    fn tuples(&self, keys: &Slab<KeyPair>) -> (Tuple, Option<Tuple>) {
+    pub(super) fn write_keys(&self, keys: &Slab<KeyPair>, flow: &mut Flow) {
         if self.keys == NONE {
             let source = self.direction.source_index();
-            return (Tuple::of(&self.plain_key(), source), None);
+            flow.tuple = Tuple::of(&self.plain_key(), source);
+            return;
         }
         let KeyPair { wire, stack, .. } = &keys[self.keys];
-        flow::tuples(self.direction, wire, stack)
+        let (before, translated) = flow::tuples(self.direction, wire, stack);
+        flow.tuple = before;
+        if translated.is_some() {
+            flow.translated = translated;
+        }
     }
 
     /// What tells it from another state with its id.
@@ -391,35 +396,6 @@ impl Slot {
         self.seqlo = position.seqlo;
         self.marks = self.marks & !Position::MARKS | position.marks;
         self.shape = position.shape;
-    }
-
-    /// The flow it makes, whose identity and interface are `named`.
-    #[inline]
-    pub(super) fn flow(
-        &self,
-        keys: &Slab<KeyPair>,
-        named: (StateId, IfName),
-        total: Counts,
-        times: Times,
-        end: End,
-        quality: Quality,
-    ) -> Flow {
-        let (id, ifname) = named;
-        let (tuple, translated) = self.tuples(keys);
-        Flow {
-            id,
-            direction: self.direction,
-            ifname,
-            pflow: self.is_pflow(),
-            tuple,
-            translated,
-            packets: total.packets,
-            octets: total.octets,
-            times,
-            end,
-            quality,
-            only: None,
-        }
     }
 }
 
