@@ -32,20 +32,17 @@ pub struct Tuple {
 
 impl Tuple {
     /// The ends of `key` whose initiator is at `source`.
+    #[expect(clippy::indexing_slicing, reason = "one of two")]
+    #[inline(always)]
     pub fn of(key: &StateKey, source: usize) -> Self {
-        let ([a0, a1], [p0, p1]) = (key.addr, key.port);
-        let (src, dst, sport, dport) = if source == 0 {
-            (a0, a1, p0, p1)
-        } else {
-            (a1, a0, p1, p0)
-        };
+        let (source, other) = (source & 1, source & 1 ^ 1);
         Self {
             af: key.af,
             proto: key.proto,
-            src,
-            dst,
-            sport,
-            dport,
+            src: key.addr[source],
+            dst: key.addr[other],
+            sport: key.port[source],
+            dport: key.port[other],
         }
     }
 

@@ -291,6 +291,7 @@ impl Active {
     }
 
     /// Nothing is due before this.
+    #[inline]
     pub(super) fn poll_timeout(&self) -> Option<Uptime> {
         self.lanes.iter().filter_map(Lane::due).min()
     }
@@ -409,14 +410,9 @@ impl Table {
             let rounds_up = rounds_up(shown, now.at(due));
             let told = now.at(due).rounded(rounds_up);
             let offset = self.offset(slot.sender);
-            let mut flow = Flow {
-                packets: counts.packets,
-                octets: counts.octets,
-                end: End::Active,
-                quality: self.quality(slot, End::Active),
-                ..Flow::default()
-            };
-            self.write_flow(slot, sent, &told, offset, &mut flow);
+            let mut flow = self.bare_flow(slot, sent, &told, End::Active, offset);
+            slot.write_keys(&self.keys, &mut flow);
+            (flow.packets, flow.octets) = (counts.packets, counts.octets);
             let (last, epoch, boot) = (
                 self.slots[place].last_packet(),
                 self.epoch_of(self.slots[place].sender),

@@ -305,6 +305,14 @@ impl Table {
         self.settings.counting = counting;
     }
 
+    /// Whether [`Self::poll_timeout`] is not later than `now`.
+    #[inline(always)]
+    pub fn is_due(&self, now: Uptime) -> bool {
+        now.is_past(self.queues.poll_timeout())
+            || self.active.is_any() && now.is_past(self.active.poll_timeout())
+            || now.is_past(self.transfers.poll_timeout())
+    }
+
     /// No state ends by its timeout, and none is exported in part, before this.
     pub fn poll_timeout(&self) -> Option<Uptime> {
         let due = Uptime::earliest(self.queues.poll_timeout(), self.active.poll_timeout());
@@ -357,23 +365,23 @@ impl Table {
         message: Message<'_>,
         done: &mut impl FnMut(&Now, &Flow),
     ) {
-        match &message {
-            Message::Insert(state) => self.insert_state(arrival, state, done),
-            Message::Update(state) => self.full_state(arrival, state, Kind::Update, done),
-            Message::Delete(state) => self.full_state(arrival, state, Kind::Delete, done),
-            Message::UpdateCompressed(update) => self.update_compressed(arrival, update),
+        match message {
+            Message::Insert(state) => self.insert_state(arrival, &state, done),
+            Message::Update(state) => self.full_state(arrival, &state, Kind::Update, done),
+            Message::Delete(state) => self.full_state(arrival, &state, Kind::Delete, done),
+            Message::UpdateCompressed(update) => self.update_compressed(arrival, &update),
             Message::DeleteCompressed(id) => {
-                self.delete_compressed(arrival, *id, Slot::state_id, done);
+                self.delete_compressed(arrival, id, Slot::state_id, done);
             }
-            Message::Clear(clear) => self.clear(arrival.clock, clear, done),
+            Message::Clear(clear) => self.clear(arrival.clock, &clear, done),
             Message::Bus(bus) => {
                 let stamp = arrival.clock.at(arrival.at).wall;
-                self.senders[arrival.sender.0].bus = Some((*bus, stamp));
-                self.note_bus(arrival, bus);
+                self.senders[arrival.sender.0].bus = Some((bus, stamp));
+                self.note_bus(arrival, &bus);
                 let (sender, status) = (arrival.sender, bus.status);
                 self.tell(Event::Bus { sender, status });
             }
-            Message::UpdateRequest(id) => self.tell_request(arrival, *id),
+            Message::UpdateRequest(id) => self.tell_request(arrival, id),
             Message::InsertAck(_) | Message::Tdb(_) | Message::Unknown { .. } => {}
         }
     }
@@ -628,13 +636,10 @@ impl Table {
     ) {
         let slot = &self.slots[place];
         let offset = self.offset(slot.sender);
-        let mut flow = Flow::default();
-        flow.end = end;
-        flow.quality = self.quality(slot, end);
-        self.write_flow(slot, sent(slot), now, offset, &mut flow);
+        let mut flow = self.bare_flow(slot, sent(slot), now, end, offset);
+        let identity = slot.write_keys(&self.keys, &mut flow);
         let counts = self.unexported(slot);
         (flow.packets, flow.octets) = (counts.packets, counts.octets);
-        let identity = slot.identity(&self.keys);
         let creation = slot.creation.moved(offset);
         if matches!(end, End::Deleted | End::Cleared | End::Replaced) {
             self.departed
@@ -654,24 +659,26 @@ impl Table {
         done(now, &flow);
     }
 
-    /// Writes the flow that a state makes whose identity is `sent`, as of `now`; the clock of its
-    /// sender is ahead by `offset`.
+    /// The flow that a state makes whose identity is `sent`, as of `now`; the clock of its sender is
+    /// ahead by `offset`. Its keys and its counters are written later, each in its place: if all
+    /// were kept till the last is known, there would not be registers enough.
     #[inline(always)]
-    fn write_flow(&self, slot: &Slot, sent: StateId, now: &Now, offset: i64, flow: &mut Flow) {
+    fn bare_flow(&self, slot: &Slot, sent: StateId, now: &Now, end: End, offset: i64) -> Flow {
         let epoch = self.epoch.unwrap_or(0) + offset;
         let (creation, last) = (
             slot.creation.uptime(epoch),
             slot.last_packet().uptime(epoch),
         );
-        let times = Times::new(creation, last, *now, self.boot_of(slot.sender));
-        // Each value goes to its place when it is known: if all were kept for the end, there would
-        // not be registers enough.
-        flow.id = sent;
-        flow.direction = slot.direction;
-        flow.pflow = slot.is_pflow();
-        flow.times = times;
-        slot.write_keys(&self.keys, flow);
-        flow.ifname = self.names.name(slot.ifname);
+        Flow {
+            id: sent,
+            direction: slot.direction,
+            ifname: self.names.name(slot.ifname),
+            pflow: slot.is_pflow(),
+            times: Times::new(creation, last, *now, self.boot_of(slot.sender)),
+            end,
+            quality: self.quality(slot, end),
+            ..Flow::default()
+        }
     }
 
     #[inline(always)]

@@ -50,8 +50,10 @@ impl Second {
         i64::from(self.0) - i64::from(earlier.0)
     }
 
+    #[inline(always)]
     pub(super) fn uptime(self, epoch: i64) -> i64 {
-        i64::from(self.0).saturating_add(epoch)
+        // Uptime is counted in nanoseconds of 64 bits: its seconds are far from the end of theirs.
+        i64::from(self.0).wrapping_add(epoch)
     }
 }
 
@@ -342,13 +344,29 @@ impl Slot {
         }
     }
 
-    /// Writes its exported key into its flow and, if translated, the other.
+    /// [`Tuple::of`] that key.
+    #[expect(clippy::indexing_slicing, reason = "one of two")]
     #[inline(always)]
-    pub(super) fn write_keys(&self, keys: &Slab<KeyPair>, flow: &mut Flow) {
+    fn plain_tuple(&self) -> Tuple {
+        let source = self.direction.source_index();
+        let other = source ^ 1;
+        Tuple {
+            af: Af::Inet,
+            proto: self.proto,
+            src: Address::from_v4(self.addr[source]),
+            dst: Address::from_v4(self.addr[other]),
+            sport: self.port[source],
+            dport: self.port[other],
+        }
+    }
+
+    /// Writes its exported key into its flow and, if translated, the other. What tells it from
+    /// another state with its id is made of the same octets.
+    #[inline(always)]
+    pub(super) fn write_keys(&self, keys: &Slab<KeyPair>, flow: &mut Flow) -> Identity {
         if self.keys == NONE {
-            let source = self.direction.source_index();
-            flow.tuple = Tuple::of(&self.plain_key(), source);
-            return;
+            flow.tuple = self.plain_tuple();
+            return Identity::new(self.state_id(), &self.plain_key());
         }
         let KeyPair { wire, stack, .. } = &keys[self.keys];
         let (before, translated) = flow::tuples(self.direction, wire, stack);
@@ -356,16 +374,7 @@ impl Slot {
         if translated.is_some() {
             flow.translated = translated;
         }
-    }
-
-    /// What tells it from another state with its id.
-    #[inline]
-    pub(super) fn identity(&self, keys: &Slab<KeyPair>) -> Identity {
-        if self.keys == NONE {
-            Identity::new(self.state_id(), &self.plain_key())
-        } else {
-            Identity::new(self.state_id(), &keys[self.keys].wire)
-        }
+        Identity::new(self.state_id(), wire)
     }
 
     /// Whether its rule says pflow, or its dialect cannot tell.
