@@ -136,8 +136,14 @@ impl Exporter {
     }
 
     fn begin_turn(&mut self) {
-        for interface in &mut self.interfaces {
-            interface.begin_turn();
+        match self.interfaces.as_mut_slice() {
+            // Mostly there is one, for which no loop need be set up.
+            [interface] => interface.begin_turn(),
+            interfaces => {
+                for interface in interfaces {
+                    interface.begin_turn();
+                }
+            }
         }
     }
 
@@ -521,8 +527,18 @@ impl Engine {
         true
     }
 
-    /// When [`Self::handle_timeout`] has something to do.
+    /// Whether [`Self::poll_timeout`] is not later than `now`: that is sooner known, and asked for
+    /// each packet.
     #[inline]
+    fn is_due(&self, now: Uptime) -> bool {
+        let solicitor = self.solicitor.as_ref();
+        let mut interfaces = self.exporter.interfaces.iter();
+        self.table.is_due(now)
+            || solicitor.is_some_and(|solicitor| now.is_past(solicitor.poll_timeout()))
+            || interfaces.any(|interface| interface.is_due(now))
+    }
+
+    /// When [`Self::handle_timeout`] has something to do.
     pub fn poll_timeout(&self) -> Option<Uptime> {
         let solicitor = self.solicitor.as_ref().and_then(Solicitor::poll_timeout);
         let due = Uptime::earliest(self.table.poll_timeout(), solicitor);
@@ -541,7 +557,7 @@ impl Engine {
     /// [`Self::handle_timeout`] until there is much to send or some milliseconds were worked: then
     /// true, and there may be more to do.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn handle_some_timeouts(&mut self, now: Now, horizon: Uptime) -> bool {
         if self.is_behind() {
             self.go_on();
@@ -552,8 +568,7 @@ impl Engine {
             self.gap_until = Some(horizon);
         }
         self.table.note_horizon(horizon);
-        let is_due = self.poll_timeout().is_some_and(|due| due <= now.uptime);
-        let is_more = is_due && self.handle_due(now, horizon);
+        let is_more = self.is_due(now.uptime) && self.handle_due(now, horizon);
         if !is_more {
             self.settled = now.uptime;
         }
@@ -664,11 +679,11 @@ impl Engine {
         if let Some(from) = outcome.paused {
             let reading = Reading {
                 now,
-                arrival,
+                arrival: reception.arrival,
                 stamp: packet.stamp,
-                number,
-                source: datagram.source,
-                sender: id,
+                number: reception.number,
+                source: reception.source,
+                sender: reception.sender,
                 missing,
                 remembered,
                 error: outcome.result.err(),

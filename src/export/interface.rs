@@ -158,6 +158,12 @@ impl Interface {
         note_packed(counters, packed);
     }
 
+    /// Whether [`Self::poll_timeout`] is not later than `now`.
+    #[inline]
+    pub fn is_due(&self, now: Uptime) -> bool {
+        now.is_past(self.encoder.poll_timeout()) || now.is_past(self.session.poll_timeout())
+    }
+
     /// When [`Self::handle_timeout`] has something to do.
     #[inline]
     pub fn poll_timeout(&self) -> Option<Uptime> {
