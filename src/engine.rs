@@ -136,24 +136,36 @@ impl Exporter {
     }
 
     fn begin_turn(&mut self) {
-        for interface in &mut self.interfaces {
-            interface.begin_turn();
+        match self.interfaces.as_mut_slice() {
+            // Mostly there is one, for which no loop need be set up.
+            [interface] => interface.begin_turn(),
+            interfaces => {
+                for interface in interfaces {
+                    interface.begin_turn();
+                }
+            }
         }
     }
 
-    #[inline(always)]
-    fn flow(&mut self, now: Now, flow: &Flow) {
-        if let Some(unit) = flow.only {
-            self.part(now, flow, unit);
-            return;
-        }
-        self.whole(now, flow);
-        self.served.clear();
-    }
-
-    /// A part of a flow, for an interface with an active timeout.
+    /// Takes a flow, or a part of one, to the interfaces that it is for. One function for all that
+    /// ends states, so that what it calls is inlined into it.
     #[inline(never)]
-    fn part(&mut self, now: Now, flow: &Flow, unit: u32) {
+    fn flow(&mut self, now: &Now, flow: &Flow) {
+        let is_wanted = match flow.only {
+            Some(unit) => self.note_part(flow, unit),
+            None => self.note_whole(flow),
+        };
+        if is_wanted {
+            self.offer(now, flow);
+        }
+        if flow.only.is_none() {
+            self.served.clear();
+        }
+    }
+
+    /// Counts a part of a flow, for an interface with an active timeout: whether it goes out.
+    #[inline(never)]
+    fn note_part(&mut self, flow: &Flow, unit: u32) -> bool {
         if flow.end != End::Active {
             self.served.push(unit);
         }
@@ -162,33 +174,38 @@ impl Exporter {
                 .direction
                 .is_some_and(|direction| direction != flow.direction);
         if is_left_out || flow.is_empty() {
-            return;
+            return false;
         }
-        let ifindex = self.config.ifindex(flow.ifname);
-        let mut interfaces = self.interfaces.iter_mut();
-        if let Some(interface) = interfaces.find(|interface| interface.unit() == unit) {
-            interface.counters.parts += 1;
-            interface.offer(now, flow, ifindex, &mut self.outbox);
+        if let Some(counters) = self.counters_of(unit) {
+            counters.parts += 1;
         }
+        true
     }
 
+    fn counters_of(&mut self, unit: u32) -> Option<&mut InterfaceCounters> {
+        let mut interfaces = self.interfaces.iter_mut();
+        let interface = interfaces.find(|interface| interface.unit() == unit);
+        interface.map(|interface| &mut interface.counters)
+    }
+
+    /// Counts a flow: whether it goes out.
     #[inline(always)]
-    fn whole(&mut self, now: Now, flow: &Flow) {
+    fn note_whole(&mut self, flow: &Flow) -> bool {
         let counters = &mut self.counters;
         if !flow.pflow && !self.is_all {
             counters.unflagged += 1;
-            return;
+            return false;
         }
         if self
             .direction
             .is_some_and(|direction| direction != flow.direction)
         {
             counters.direction += 1;
-            return;
+            return false;
         }
         if flow.is_empty() {
             counters.empty += 1;
-            return;
+            return false;
         }
         let [octets, octets_back] = flow.octets;
         let all_octets = octets.saturating_add(octets_back);
@@ -200,16 +217,27 @@ impl Exporter {
         // A record for each direction with octets, of which one has some.
         let is_both = octets > 0 && octets_back > 0;
         count(&mut counters.records, 1 + u64::from(is_both));
+        true
+    }
+
+    #[inline(always)]
+    fn offer(&mut self, now: &Now, flow: &Flow) {
         let ifindex = self.config.ifindex(flow.ifname);
         let served = &self.served;
+        // Mostly it is for all, and nothing is searched.
+        let is_for_all = flow.only.is_none() && served.is_empty();
+        let is_for = |unit| match flow.only {
+            Some(only) => only == unit,
+            None => !served.contains(&unit),
+        };
         for interface in &mut self.interfaces {
-            // Mostly there are none, and nothing is searched.
-            if !served.is_empty() && served.contains(&interface.unit()) {
-                continue;
+            if is_for_all || is_for(interface.unit()) {
+                interface.offer(*now, flow, ifindex, &mut self.outbox);
             }
-            interface.offer(now, flow, ifindex, &mut self.outbox);
         }
-        self.printer.flow(flow, ifindex);
+        if flow.only.is_none() {
+            self.printer.flow(flow, ifindex);
+        }
     }
 }
 
@@ -279,7 +307,7 @@ impl Reception<'_> {
         self.begin_run(None, message.action());
         self.print(dialect, message);
         let exporter = &mut *self.exporter;
-        let done = &mut |now, flow: &Flow| exporter.flow(now, flow);
+        let done = &mut |now: &Now, flow: &Flow| exporter.flow(now, flow);
         self.table
             .apply_by_sender(&mut self.arrival, &message, done);
         true
@@ -499,8 +527,18 @@ impl Engine {
         true
     }
 
-    /// When [`Self::handle_timeout`] has something to do.
+    /// Whether [`Self::poll_timeout`] is not later than `now`: that is sooner known, and asked for
+    /// each packet.
     #[inline]
+    fn is_due(&self, now: Uptime) -> bool {
+        let solicitor = self.solicitor.as_ref();
+        let mut interfaces = self.exporter.interfaces.iter();
+        self.table.is_due(now)
+            || solicitor.is_some_and(|solicitor| now.is_past(solicitor.poll_timeout()))
+            || interfaces.any(|interface| interface.is_due(now))
+    }
+
+    /// When [`Self::handle_timeout`] has something to do.
     pub fn poll_timeout(&self) -> Option<Uptime> {
         let solicitor = self.solicitor.as_ref().and_then(Solicitor::poll_timeout);
         let due = Uptime::earliest(self.table.poll_timeout(), solicitor);
@@ -519,7 +557,7 @@ impl Engine {
     /// [`Self::handle_timeout`] until there is much to send or some milliseconds were worked: then
     /// true, and there may be more to do.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn handle_some_timeouts(&mut self, now: Now, horizon: Uptime) -> bool {
         if self.is_behind() {
             self.go_on();
@@ -530,8 +568,7 @@ impl Engine {
             self.gap_until = Some(horizon);
         }
         self.table.note_horizon(horizon);
-        let is_due = self.poll_timeout().is_some_and(|due| due <= now.uptime);
-        let is_more = is_due && self.handle_due(now, horizon);
+        let is_more = self.is_due(now.uptime) && self.handle_due(now, horizon);
         if !is_more {
             self.settled = now.uptime;
         }
@@ -552,9 +589,9 @@ impl Engine {
             let Self {
                 table, exporter, ..
             } = self;
-            let later = |now: Now| if now.uptime < then.uptime { then } else { now };
+            let later = |now: &Now| if now.uptime < then.uptime { then } else { *now };
             table.handle_timeout(then, horizon, &mut |now, flow| {
-                exporter.flow(later(now), flow);
+                exporter.flow(&later(now), flow);
             });
             // What is due at one time goes before the timers of the interfaces at that time.
             while table.poll_timeout().is_some_and(|next| next <= due) {
@@ -564,7 +601,7 @@ impl Engine {
                 }
                 pieces += 1;
                 table.handle_timeout(then, horizon, &mut |now, flow| {
-                    exporter.flow(later(now), flow);
+                    exporter.flow(&later(now), flow);
                 });
             }
             let Exporter {
@@ -642,11 +679,11 @@ impl Engine {
         if let Some(from) = outcome.paused {
             let reading = Reading {
                 now,
-                arrival,
+                arrival: reception.arrival,
                 stamp: packet.stamp,
-                number,
-                source: datagram.source,
-                sender: id,
+                number: reception.number,
+                source: reception.source,
+                sender: reception.sender,
                 missing,
                 remembered,
                 error: outcome.result.err(),
@@ -947,7 +984,7 @@ impl Engine {
         } = self;
         exporter.begin_turn();
         let is_active = self.is_flush_active;
-        let done = &mut |now, flow: &Flow| exporter.flow(now, flow);
+        let done = &mut |now: &Now, flow: &Flow| exporter.flow(now, flow);
         if table.flush(now, is_active, &mut self.flushed, done) {
             return true;
         }

@@ -14,7 +14,7 @@ use crate::state::{Address, Af, Direction, IfName, StateId, StateKey};
 use crate::time::{Now, Seconds};
 
 /// Both ends of a flow under one key, the initiator first.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Tuple {
     /// Family of both addresses.
     pub af: Af,
@@ -32,20 +32,17 @@ pub struct Tuple {
 
 impl Tuple {
     /// The ends of `key` whose initiator is at `source`.
+    #[expect(clippy::indexing_slicing, reason = "one of two")]
+    #[inline(always)]
     pub fn of(key: &StateKey, source: usize) -> Self {
-        let ([a0, a1], [p0, p1]) = (key.addr, key.port);
-        let (src, dst, sport, dport) = if source == 0 {
-            (a0, a1, p0, p1)
-        } else {
-            (a1, a0, p1, p0)
-        };
+        let (source, other) = (source & 1, source & 1 ^ 1);
         Self {
             af: key.af,
             proto: key.proto,
-            src,
-            dst,
-            sport,
-            dport,
+            src: key.addr[source],
+            dst: key.addr[other],
+            sport: key.port[source],
+            dport: key.port[other],
         }
     }
 
@@ -114,9 +111,10 @@ impl From<Boot> for Floor {
 }
 
 /// Why a state ended.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum End {
     /// DEL or DEL_C.
+    #[default]
     Deleted,
     /// CLR.
     Cleared,
@@ -136,9 +134,10 @@ pub enum End {
 const V5_SECONDS: i64 = (1 << 32) / 1000;
 
 /// What a flow's counters are worth.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Quality {
     /// As its firewalls counted: a full state followed everything they told of.
+    #[default]
     Exact,
     /// What they counted, and what was estimated since.
     Estimated,
@@ -158,7 +157,7 @@ impl Quality {
 }
 
 /// When a flow began and ended. Each format has its own way to tell, and works it out itself.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Times {
     /// Uptime in whole seconds of the first packet.
     start: i64,
@@ -252,7 +251,7 @@ impl Times {
 }
 
 /// A flow: a state that ended, or will have, as it is exported.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Flow {
     /// Which state.
     pub id: StateId,

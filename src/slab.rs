@@ -107,7 +107,8 @@ impl<T: Copy> Slab<T> {
 
     /// Whether the next value takes a new chunk.
     pub(crate) fn is_out(&self) -> bool {
-        self.is_short() && self.next as usize == self.capacity()
+        // A chunk is taken with its first place.
+        self.is_short() && (self.next as usize).is_multiple_of(CHUNK)
     }
 
     /// Chunks taken.

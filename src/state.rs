@@ -23,9 +23,10 @@ impl fmt::Display for StateId {
 }
 
 /// The direction of the packet that created a state (PF_IN, PF_OUT).
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Direction {
     /// It came in on the interface.
+    #[default]
     In,
     /// It left through the interface.
     Out,
@@ -50,9 +51,10 @@ impl Direction {
 }
 
 /// Address family of a key.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Af {
     /// AF_INET.
+    #[default]
     Inet,
     /// AF_INET6, whatever its number on the sender.
     Inet6,

@@ -79,6 +79,12 @@ nanosecond_scale!(Wall);
 nanosecond_scale!(Uptime);
 
 impl Uptime {
+    /// Whether what is due at `due`, if at all, is due now.
+    #[inline]
+    pub fn is_past(self, due: Option<Self>) -> bool {
+        due.is_some_and(|due| due <= self)
+    }
+
     /// The earlier of two times that may not come.
     #[inline]
     pub fn earliest(one: Option<Self>, other: Option<Self>) -> Option<Self> {
@@ -181,7 +187,7 @@ impl Now {
 }
 
 /// One reading of both clocks in whole seconds.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Seconds {
     /// From the epoch to boot.
     boot: i64,

@@ -15,8 +15,10 @@ pub(super) struct Packed {
     pub(super) is_clipped: bool,
 }
 
-/// One of the encoders.
+/// One of the encoders. Which one stands in an octet of its own: each flow asks, and it is sooner
+/// read than worked out from what the compiler finds unused in the encoders.
 #[derive(Debug)]
+#[repr(u8)]
 pub(super) enum Encoder {
     /// NetFlow version 5.
     NetFlow5(NetFlow5),

@@ -108,7 +108,7 @@ impl Interface {
     }
 
     /// Packs a flow's records, if it is one for this interface.
-    #[inline]
+    #[inline(never)]
     pub fn offer(&mut self, now: Now, flow: &Flow, ifindex: u16, outbox: &mut Outbox) {
         count(&mut self.counters.flows, 1);
         if !self.is_running {
@@ -139,8 +139,8 @@ impl Interface {
                 return;
             }
             Encoder::NetFlow5(netflow5) => {
-                let packed = netflow5.push(now, settings, flow, ifindex, to);
                 counters.clamped += u64::from(flow.times.is_cut());
+                let packed = netflow5.push(now, settings, flow, ifindex, to);
                 note_packed(counters, packed);
                 return;
             }
@@ -156,6 +156,12 @@ impl Interface {
         };
         let packed = ipfix.push(now, settings, flow, ifindex, to);
         note_packed(counters, packed);
+    }
+
+    /// Whether [`Self::poll_timeout`] is not later than `now`.
+    #[inline]
+    pub fn is_due(&self, now: Uptime) -> bool {
+        now.is_past(self.encoder.poll_timeout()) || now.is_past(self.session.poll_timeout())
     }
 
     /// When [`Self::handle_timeout`] has something to do.

@@ -154,7 +154,7 @@ impl Ipfix {
     }
 
     /// Packs a flow's records.
-    #[inline]
+    #[inline(always)]
     pub(super) fn push(
         &mut self,
         now: Now,
@@ -204,31 +204,46 @@ impl Ipfix {
         match (settings.templates, tuple.af, translated) {
             (_, Af::Inet6, _) => {
                 let record = counts.between(ends::<16, REVERSE>(tuple, |address| address.0));
-                self.pack(now, settings, Layout::Ipv6, to, |octets| {
-                    record.write(octets)
-                });
+                self.pack(
+                    now,
+                    settings,
+                    Layout::Ipv6,
+                    to,
+                    #[inline(always)]
+                    |octets| record.write(octets),
+                );
             }
             (TemplateSet::OpenBsd, Af::Inet, Some(translated)) if translated.af == Af::Inet => {
                 let record = NatRecord {
                     flow: counts.between(ends::<4, REVERSE>(tuple, Address::v4)),
                     post: ends::<4, REVERSE>(translated, Address::v4),
                 };
-                self.pack(now, settings, Layout::Ipv4Nat, to, |octets| {
-                    record.write(octets)
-                });
+                self.pack(
+                    now,
+                    settings,
+                    Layout::Ipv4Nat,
+                    to,
+                    #[inline(always)]
+                    |octets| record.write(octets),
+                );
             }
             (templates, Af::Inet, translated) => {
                 let record = counts.between(ends::<4, REVERSE>(tuple, Address::v4));
-                self.pack(now, settings, Layout::Ipv4, to, |octets| {
-                    record.write(octets)
-                });
+                self.pack(
+                    now,
+                    settings,
+                    Layout::Ipv4,
+                    to,
+                    #[inline(always)]
+                    |octets| record.write(octets),
+                );
                 if let Some(translated) = translated
                     && templates == TemplateSet::FreeBsd
                     && translated.af == Af::Inet
                     && differs_in_addresses_or_ports(tuple, translated)
                 {
                     let post = ends::<4, REVERSE>(translated, Address::v4);
-                    return 1 + self.nat_events(now, settings, &record, post, to);
+                    return 1 + self.nat_events(now, settings, record, post, to);
                 }
             }
         }
@@ -237,11 +252,12 @@ impl Ipfix {
 
     /// The events of RFC 8158 that FreeBSD sends with a record: 4, NAT44 session create, and 5,
     /// its delete. How many there are.
+    #[cold]
     fn nat_events(
         &mut self,
         now: Now,
         settings: &Settings,
-        record: &FlowRecord<4>,
+        record: FlowRecord<4>,
         post: Ends<4>,
         to: &mut To<'_>,
     ) -> u32 {

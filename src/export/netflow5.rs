@@ -92,7 +92,7 @@ impl NetFlow5 {
     }
 
     /// Packs a flow's records.
-    #[inline]
+    #[inline(always)]
     pub(super) fn push(
         &mut self,
         now: Now,

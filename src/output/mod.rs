@@ -79,7 +79,15 @@ impl Printer {
     }
 
     /// Prints the records of a flow, if flows are asked for.
+    #[inline(always)]
     pub fn flow(&mut self, flow: &Flow, ifindex: u16) {
+        if matches!(self.output.form, Form::Text | Form::Json) {
+            self.print_flow(flow, ifindex);
+        }
+    }
+
+    #[inline(never)]
+    fn print_flow(&mut self, flow: &Flow, ifindex: u16) {
         match self.output.form {
             Form::Text => flows::text(&mut self.buffer, flow),
             Form::Json => flows::json(&mut self.buffer, flow, ifindex),

@@ -291,6 +291,7 @@ impl Active {
     }
 
     /// Nothing is due before this.
+    #[inline]
     pub(super) fn poll_timeout(&self) -> Option<Uptime> {
         self.lanes.iter().filter_map(Lane::due).min()
     }
@@ -393,7 +394,7 @@ impl Table {
 
     /// Hands over parts of the flows whose time it is, of [`PIECE`] states at most: whether those
     /// were all.
-    pub(super) fn handle_active(&mut self, now: Now, done: &mut impl FnMut(Now, &Flow)) -> bool {
+    pub(super) fn handle_active(&mut self, now: Now, done: &mut impl FnMut(&Now, &Flow)) -> bool {
         if !self.sweep() {
             return false;
         }
@@ -408,7 +409,10 @@ impl Table {
             let shown = self.active.lanes.get(n).and_then(|lane| lane.shown(place));
             let rounds_up = rounds_up(shown, now.at(due));
             let told = now.at(due).rounded(rounds_up);
-            let flow = self.flow(slot, sent, told, End::Active, counts);
+            let offset = self.offset(slot.sender);
+            let mut flow = self.bare_flow(slot, sent, &told, End::Active, offset);
+            slot.write_keys(&self.keys, &mut flow);
+            (flow.packets, flow.octets) = (counts.packets, counts.octets);
             let (last, epoch, boot) = (
                 self.slots[place].last_packet(),
                 self.epoch_of(self.slots[place].sender),
@@ -440,7 +444,7 @@ impl Table {
                 },
             );
             lane.enlist(place, due);
-            done(now.at(due), &part);
+            done(&now.at(due), &part);
         }
         false
     }
@@ -452,7 +456,7 @@ impl Table {
         place: u32,
         now: Now,
         flow: &Flow,
-        done: &mut impl FnMut(Now, &Flow),
+        done: &mut impl FnMut(&Now, &Flow),
     ) {
         let (last, epoch, boot) = (
             self.slots[place].last_packet(),
@@ -465,7 +469,7 @@ impl Table {
                     let (start, end) = (shown.last.uptime(epoch), last.uptime(epoch));
                     Times::new(start, end, now.rounded(rounds_up(Some(shown), now)), boot)
                 };
-                done(now, &part(flow, lane.unit, Some(shown), times));
+                done(&now, &part(flow, lane.unit, Some(shown), times));
             }
         }
         self.active.forget(place);

@@ -357,7 +357,7 @@ impl Table {
     #[inline]
     pub fn note_horizon(&mut self, horizon: Uptime) {
         let last = self.horizon.replace(horizon);
-        if last.is_some_and(|last| horizon.since(last) > HOLD) {
+        if last.is_some_and(|last| horizon > last.after(HOLD)) {
             self.hold(last.unwrap_or(horizon), horizon);
         }
     }

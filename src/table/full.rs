@@ -79,7 +79,7 @@ impl Table {
         &mut self,
         arrival: &mut Arrival,
         state: &State<'_>,
-        done: &mut impl FnMut(Now, &Flow),
+        done: &mut impl FnMut(&Now, &Flow),
     ) {
         self.full_state(arrival, state, Kind::Insert, done);
     }
@@ -90,7 +90,7 @@ impl Table {
         arrival: &mut Arrival,
         state: &State<'_>,
         kind: Kind,
-        done: &mut impl FnMut(Now, &Flow),
+        done: &mut impl FnMut(&Now, &Flow),
     ) {
         let place = if state.dialect() == Dialect::OpenBsd47 {
             let id = state.values_of_v6().id;
@@ -135,7 +135,7 @@ impl Table {
         state: &State<'_>,
         values: Values<'_>,
         kind: Kind,
-        done: &mut impl FnMut(Now, &Flow),
+        done: &mut impl FnMut(&Now, &Flow),
     ) {
         let place = match self.index.find(values.id) {
             Some(place) => self.values_held(place, arrival, &values, kind, done),
@@ -152,7 +152,7 @@ impl Table {
         arrival: &Arrival,
         state: &State<'_>,
         kind: Kind,
-        done: &mut impl FnMut(Now, &Flow),
+        done: &mut impl FnMut(&Now, &Flow),
     ) {
         let Some(place) = place else { return };
         if self.events.is_some() {
@@ -181,7 +181,7 @@ impl Table {
         values: impl Fn() -> Values<'a>,
         kind: Kind,
         is_new: bool,
-        done: &mut impl FnMut(Now, &Flow),
+        done: &mut impl FnMut(&Now, &Flow),
     ) -> Option<u32> {
         let state = &values();
         if is_dead(state, kind) {
@@ -207,7 +207,7 @@ impl Table {
         kind: Kind,
         creation: Second,
         departure: Departure,
-        done: &mut impl FnMut(Now, &Flow),
+        done: &mut impl FnMut(&Now, &Flow),
     ) -> Option<u32> {
         let exported = match departure {
             Departure::Late => {
@@ -235,7 +235,7 @@ impl Table {
         arrival: &mut Arrival,
         state: &State<'_>,
         kind: Kind,
-        done: &mut impl FnMut(Now, &Flow),
+        done: &mut impl FnMut(&Now, &Flow),
     ) -> Option<u32> {
         self.values_held(place, arrival, &state.values(), kind, done)
     }
@@ -248,7 +248,7 @@ impl Table {
         arrival: &mut Arrival,
         state: &Values<'_>,
         kind: Kind,
-        done: &mut impl FnMut(Now, &Flow),
+        done: &mut impl FnMut(&Now, &Flow),
     ) -> Option<u32> {
         if is_dead(state, kind) {
             self.counters.dead += 1;
@@ -403,7 +403,7 @@ impl Table {
         values: impl Fn() -> Values<'a>,
         kind: Kind,
         creation: Second,
-        done: &mut impl FnMut(Now, &Flow),
+        done: &mut impl FnMut(&Now, &Flow),
     ) -> u32 {
         let id = values().id;
         self.epoch.get_or_insert(arrival.secs);

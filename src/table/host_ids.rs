@@ -159,7 +159,7 @@ impl Table {
         &mut self,
         arrival: &mut Arrival,
         message: &Message<'_>,
-        done: &mut impl FnMut(Now, &Flow),
+        done: &mut impl FnMut(&Now, &Flow),
     ) {
         let Some(creatorid) = message.creatorid() else {
             return self.apply(arrival, *message, done);
@@ -215,7 +215,7 @@ impl Table {
         &mut self,
         arrival: &Arrival,
         id: StateId,
-        done: &mut impl FnMut(Now, &Flow),
+        done: &mut impl FnMut(&Now, &Flow),
     ) -> StateId {
         let sender = arrival.sender.0;
         let host_ids = &self.host_ids;
@@ -276,7 +276,7 @@ impl Table {
         arrival: &mut Arrival,
         state: &State<'_>,
         kind: Kind,
-        done: &mut impl FnMut(Now, &Flow),
+        done: &mut impl FnMut(&Now, &Flow),
     ) {
         let values = state.values();
         let sent = values.id;
@@ -394,7 +394,7 @@ impl Table {
 
     /// Moves the state at `place`, which is known by its creator, to its sender's alias. To make room
     /// it may be evicted.
-    fn move_to_alias(&mut self, place: u32, now: Now, done: &mut impl FnMut(Now, &Flow)) {
+    fn move_to_alias(&mut self, place: u32, now: Now, done: &mut impl FnMut(&Now, &Flow)) {
         let slot = &self.slots[place];
         let (old, sender, number) = (slot.state_id(), slot.counted_by, slot.ifname);
         let creatorid = self.alias(old.creatorid, sender);
@@ -422,7 +422,7 @@ impl Table {
         creatorid: u32,
         most: u32,
         now: Now,
-        done: &mut impl FnMut(Now, &Flow),
+        done: &mut impl FnMut(&Now, &Flow),
     ) -> bool {
         let mut moved = 0;
         while moved < most {
@@ -447,7 +447,7 @@ impl Table {
         &mut self,
         arrival: &Arrival,
         clear: &Clear,
-        done: &mut impl FnMut(Now, &Flow),
+        done: &mut impl FnMut(&Now, &Flow),
     ) {
         let now = arrival.clock;
         let alias = self.host_ids.alias(clear.creatorid, arrival.sender.0);

@@ -206,7 +206,7 @@ impl Table {
     /// until it is reached.
     #[cold]
     #[inline(never)]
-    pub(super) fn make_room(&mut self, now: Now, done: &mut impl FnMut(Now, &Flow)) {
+    pub(super) fn make_room(&mut self, now: Now, done: &mut impl FnMut(&Now, &Flow)) {
         if self.has_room_for_state() {
             return;
         }
@@ -234,7 +234,7 @@ impl Table {
         id: StateId,
         ifname: u16,
         now: Now,
-        done: &mut impl FnMut(Now, &Flow),
+        done: &mut impl FnMut(&Now, &Flow),
     ) {
         if self.has_room_for_page(id, ifname) {
             return;
@@ -263,7 +263,7 @@ impl Table {
     /// Makes room for one more key pair.
     #[cold]
     #[inline(never)]
-    pub(super) fn make_key_room(&mut self, now: Now, done: &mut impl FnMut(Now, &Flow)) {
+    pub(super) fn make_key_room(&mut self, now: Now, done: &mut impl FnMut(&Now, &Flow)) {
         if self.has_room_for_keys() {
             return;
         }

@@ -72,7 +72,7 @@ use newest::Newest;
 use places::Places;
 use queues::{Class, Links, Queues};
 use senders::{LOCAL, Senders};
-use slot::{Counts, KeyPair, LEFT_OUT, Moment, Second, Share, Slot, Slots};
+use slot::{KeyPair, LEFT_OUT, Moment, Second, Share, Slot, Slots};
 use transfers::Transfers;
 
 /// How long after its timeout a state may still be deleted: one purge pass of 10 s, a second in
@@ -302,6 +302,14 @@ impl Table {
         self.settings.counting = counting;
     }
 
+    /// Whether [`Self::poll_timeout`] is not later than `now`.
+    #[inline(always)]
+    pub fn is_due(&self, now: Uptime) -> bool {
+        now.is_past(self.queues.poll_timeout())
+            || self.active.is_any() && now.is_past(self.active.poll_timeout())
+            || now.is_past(self.transfers.poll_timeout())
+    }
+
     /// No state ends by its timeout, and none is exported in part, before this.
     pub fn poll_timeout(&self) -> Option<Uptime> {
         let due = Uptime::earliest(self.queues.poll_timeout(), self.active.poll_timeout());
@@ -314,7 +322,12 @@ impl Table {
     /// state that will not be heard of for an hour has ended when it was due, any other is kept
     /// back for that long.
     /// At most [`PIECE`] states are looked at; then [`Self::poll_timeout`] is still not later than `now`.
-    pub fn handle_timeout(&mut self, now: Now, horizon: Uptime, done: &mut impl FnMut(Now, &Flow)) {
+    pub fn handle_timeout(
+        &mut self,
+        now: Now,
+        horizon: Uptime,
+        done: &mut impl FnMut(&Now, &Flow),
+    ) {
         if !self.handle_active(now, done) || !self.handle_transfers(now, done) {
             return;
         }
@@ -347,25 +360,25 @@ impl Table {
         &mut self,
         arrival: &mut Arrival,
         message: Message<'_>,
-        done: &mut impl FnMut(Now, &Flow),
+        done: &mut impl FnMut(&Now, &Flow),
     ) {
-        match &message {
-            Message::Insert(state) => self.insert_state(arrival, state, done),
-            Message::Update(state) => self.full_state(arrival, state, Kind::Update, done),
-            Message::Delete(state) => self.full_state(arrival, state, Kind::Delete, done),
-            Message::UpdateCompressed(update) => self.update_compressed(arrival, update),
+        match message {
+            Message::Insert(state) => self.insert_state(arrival, &state, done),
+            Message::Update(state) => self.full_state(arrival, &state, Kind::Update, done),
+            Message::Delete(state) => self.full_state(arrival, &state, Kind::Delete, done),
+            Message::UpdateCompressed(update) => self.update_compressed(arrival, &update),
             Message::DeleteCompressed(id) => {
-                self.delete_compressed(arrival, *id, Slot::state_id, done);
+                self.delete_compressed(arrival, id, Slot::state_id, done);
             }
-            Message::Clear(clear) => self.clear(arrival.clock, clear, done),
+            Message::Clear(clear) => self.clear(arrival.clock, &clear, done),
             Message::Bus(bus) => {
                 let stamp = arrival.clock.at(arrival.at).wall;
-                self.senders[arrival.sender.0].bus = Some((*bus, stamp));
-                self.note_bus(arrival, bus);
+                self.senders[arrival.sender.0].bus = Some((bus, stamp));
+                self.note_bus(arrival, &bus);
                 let (sender, status) = (arrival.sender, bus.status);
                 self.tell(Event::Bus { sender, status });
             }
-            Message::UpdateRequest(id) => self.tell_request(arrival, *id),
+            Message::UpdateRequest(id) => self.tell_request(arrival, id),
             Message::InsertAck(_) | Message::Tdb(_) | Message::Unknown { .. } => {}
         }
     }
@@ -377,7 +390,7 @@ impl Table {
         arrival: &Arrival,
         id: StateId,
         sent: impl Fn(&Slot) -> StateId,
-        done: &mut impl FnMut(Now, &Flow),
+        done: &mut impl FnMut(&Now, &Flow),
     ) {
         match self.index.take(id) {
             Some(place) => {
@@ -385,7 +398,7 @@ impl Table {
                 self.adopt(place, arrival);
                 if self.is_ended_by(place, arrival) {
                     count(&mut self.counters.deleted, 1);
-                    self.finish_confirmed(place, sent, arrival.clock, End::Deleted, done);
+                    self.finish_confirmed(place, sent, &arrival.clock, End::Deleted, done);
                 } else {
                     let ifname = self.slots[place].ifname;
                     self.index.insert(id, ifname, place);
@@ -406,7 +419,7 @@ impl Table {
         now: Now,
         is_active: bool,
         cursor: &mut u32,
-        done: &mut impl FnMut(Now, &Flow),
+        done: &mut impl FnMut(&Now, &Flow),
     ) -> bool {
         let end = cursor.saturating_add(PIECE).min(self.slots.places());
         for place in std::mem::replace(cursor, end)..end {
@@ -461,7 +474,7 @@ impl Table {
     /// CLR ends the states of its creator, bound to its interface if it names one
     /// (pf_ioctl.c, `pf_states_clr` on the sender). It ends a piece of them, see
     /// [`Self::continue_clear`].
-    fn clear(&mut self, now: Now, clear: &Clear, done: &mut impl FnMut(Now, &Flow)) {
+    fn clear(&mut self, now: Now, clear: &Clear, done: &mut impl FnMut(&Now, &Flow)) {
         let only = if clear.ifname.is_empty() {
             None
         } else {
@@ -485,7 +498,7 @@ impl Table {
 
     /// Ends the next states of the last CLR: about [`PIECE`], so that what waits to be sent has a
     /// bound. The oldest page of states comes first, one interface after the other.
-    pub fn continue_clear(&mut self, now: Now, done: &mut impl FnMut(Now, &Flow)) {
+    pub fn continue_clear(&mut self, now: Now, done: &mut impl FnMut(&Now, &Flow)) {
         let (creatorid, only) = match self.clearing {
             Some(Clearing::End { creatorid, only }) => (creatorid, only),
             Some(Clearing::Separate { creatorid, clear }) => {
@@ -516,14 +529,14 @@ impl Table {
     }
 
     /// Goes on with what is to be cleared next.
-    fn end_clear(&mut self, now: Now, done: &mut impl FnMut(Now, &Flow)) {
+    fn end_clear(&mut self, now: Now, done: &mut impl FnMut(&Now, &Flow)) {
         self.clearing = None;
         if let Some(next) = self.next_clear.take() {
             self.clear(now, &next, done);
         }
     }
 
-    fn evict(&mut self, now: Now, done: &mut impl FnMut(Now, &Flow)) {
+    fn evict(&mut self, now: Now, done: &mut impl FnMut(&Now, &Flow)) {
         if let Some(place) = self.queues.longest_idle(&self.slots) {
             self.end(place, now, End::Evicted, done);
         }
@@ -594,7 +607,7 @@ impl Table {
     /// Takes a state out, counts what ended it and hands its flow over. Whether that of a doubtful
     /// state was exported before is not known: such a one is dropped.
     #[inline(never)]
-    fn end(&mut self, place: u32, now: Now, cause: End, done: &mut impl FnMut(Now, &Flow)) {
+    fn end(&mut self, place: u32, now: Now, cause: End, done: &mut impl FnMut(&Now, &Flow)) {
         self.index.take(self.slots[place].state_id());
         if !self.doubtful.is_empty() && self.doubtful.take(place) {
             self.counters.unconfirmed += 1;
@@ -605,7 +618,7 @@ impl Table {
         self.count_end(cause);
         let end = self.end_of(place, cause);
         let sent = self.wire_id(self.slots[place].state_id());
-        self.finish_confirmed(place, |_| sent, now, end, done);
+        self.finish_confirmed(place, |_| sent, &now, end, done);
     }
 
     /// Ends a state that is in the index no more and is not doubtful, whose identity `sent` tells.
@@ -614,14 +627,17 @@ impl Table {
         &mut self,
         place: u32,
         sent: impl Fn(&Slot) -> StateId,
-        now: Now,
+        now: &Now,
         end: End,
-        done: &mut impl FnMut(Now, &Flow),
+        done: &mut impl FnMut(&Now, &Flow),
     ) {
         let slot = &self.slots[place];
-        let flow = self.flow(slot, sent(slot), now, end, self.unexported(slot));
-        let identity = slot.identity(&self.keys);
-        let creation = slot.creation.moved(self.offset(slot.sender));
+        let offset = self.offset(slot.sender);
+        let mut flow = self.bare_flow(slot, sent(slot), now, end, offset);
+        let identity = slot.write_keys(&self.keys, &mut flow);
+        let counts = self.unexported(slot);
+        (flow.packets, flow.octets) = (counts.packets, counts.octets);
+        let creation = slot.creation.moved(offset);
         if matches!(end, End::Deleted | End::Cleared | End::Replaced) {
             self.departed
                 .deleted(identity, creation, now.seconds().uptime);
@@ -634,28 +650,32 @@ impl Table {
             self.departed.dropped(identity, creation, exported);
         }
         if self.active.is_any() {
-            self.end_parts(place, now, &flow, done);
+            self.end_parts(place, *now, &flow, done);
         }
         self.remove(place);
         done(now, &flow);
     }
 
-    /// The flow that a state makes whose identity is `sent`, as of `now`, with these counters.
+    /// The flow that a state makes whose identity is `sent`, as of `now`; the clock of its sender is
+    /// ahead by `offset`. Its keys and its counters are written later, each in its place: if all
+    /// were kept till the last is known, there would not be registers enough.
     #[inline(always)]
-    fn flow(&self, slot: &Slot, sent: StateId, now: Now, end: End, counts: Counts) -> Flow {
-        let epoch = self.epoch_of(slot.sender);
+    fn bare_flow(&self, slot: &Slot, sent: StateId, now: &Now, end: End, offset: i64) -> Flow {
+        let epoch = self.epoch.unwrap_or(0) + offset;
         let (creation, last) = (
             slot.creation.uptime(epoch),
             slot.last_packet().uptime(epoch),
         );
-        slot.flow(
-            &self.keys,
-            (sent, self.names.name(slot.ifname)),
-            counts,
-            Times::new(creation, last, now, self.boot_of(slot.sender)),
+        Flow {
+            id: sent,
+            direction: slot.direction,
+            ifname: self.names.name(slot.ifname),
+            pflow: slot.is_pflow(),
+            times: Times::new(creation, last, *now, self.boot_of(slot.sender)),
             end,
-            self.quality(slot, end),
-        )
+            quality: self.quality(slot, end),
+            ..Flow::default()
+        }
     }
 
     #[inline(always)]

@@ -22,8 +22,9 @@ struct Latest {
     number: u16,
 }
 
-/// A name.
+/// A name, at an address that is quick to work out: each INS and each DEL_C asks for one.
 #[derive(Clone, Copy, Default)]
+#[repr(align(32))]
 struct Name {
     bound: Bound,
     /// How many states bear it.

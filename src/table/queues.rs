@@ -189,6 +189,7 @@ impl Queues {
     }
 
     /// No state ends before this.
+    #[inline]
     pub(super) fn poll_timeout(&self) -> Option<Uptime> {
         self.due.peek().map(|Reverse((deadline, _))| *deadline)
     }

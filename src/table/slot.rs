@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::departed::Identity;
 use crate::accounting::{Head, Position, Shape};
-use crate::flow::{self, End, Flow, Quality, Times, Tuple};
+use crate::flow::{self, Flow, Tuple};
 use crate::slab::{NONE, Slab};
-use crate::state::{Address, Af, Direction, IfName, StateId, StateKey};
+use crate::state::{Address, Af, Direction, StateId, StateKey};
 use crate::time::Uptime;
 
 /// All states, by place.
@@ -50,8 +50,10 @@ impl Second {
         i64::from(self.0) - i64::from(earlier.0)
     }
 
+    #[inline(always)]
     pub(super) fn uptime(self, epoch: i64) -> i64 {
-        i64::from(self.0).saturating_add(epoch)
+        // Uptime is counted in nanoseconds of 64 bits: its seconds are far from the end of theirs.
+        i64::from(self.0).wrapping_add(epoch)
     }
 }
 
@@ -351,25 +353,37 @@ impl Slot {
         }
     }
 
-    /// Its exported key and, if translated, the other.
+    /// [`Tuple::of`] that key.
+    #[expect(clippy::indexing_slicing, reason = "one of two")]
     #[inline(always)]
-    fn tuples(&self, keys: &Slab<KeyPair>) -> (Tuple, Option<Tuple>) {
-        if self.keys == NONE {
-            let source = self.direction.source_index();
-            return (Tuple::of(&self.plain_key(), source), None);
+    fn plain_tuple(&self) -> Tuple {
+        let source = self.direction.source_index();
+        let other = source ^ 1;
+        Tuple {
+            af: Af::Inet,
+            proto: self.proto,
+            src: Address::from_v4(self.addr[source]),
+            dst: Address::from_v4(self.addr[other]),
+            sport: self.port[source],
+            dport: self.port[other],
         }
-        let KeyPair { wire, stack, .. } = &keys[self.keys];
-        flow::tuples(self.direction, wire, stack)
     }
 
-    /// What tells it from another state with its id.
-    #[inline]
-    pub(super) fn identity(&self, keys: &Slab<KeyPair>) -> Identity {
+    /// Writes its exported key into its flow and, if translated, the other. What tells it from
+    /// another state with its id is made of the same octets.
+    #[inline(always)]
+    pub(super) fn write_keys(&self, keys: &Slab<KeyPair>, flow: &mut Flow) -> Identity {
         if self.keys == NONE {
-            Identity::new(self.state_id(), &self.plain_key())
-        } else {
-            Identity::new(self.state_id(), &keys[self.keys].wire)
+            flow.tuple = self.plain_tuple();
+            return Identity::new(self.state_id(), &self.plain_key());
         }
+        let KeyPair { wire, stack, .. } = &keys[self.keys];
+        let (before, translated) = flow::tuples(self.direction, wire, stack);
+        flow.tuple = before;
+        if translated.is_some() {
+            flow.translated = translated;
+        }
+        Identity::new(self.state_id(), wire)
     }
 
     /// Whether its rule says pflow, or its dialect cannot tell.
@@ -400,35 +414,6 @@ impl Slot {
         self.seqlo = position.seqlo;
         self.marks = self.marks & !Position::MARKS | position.marks;
         self.shape = position.shape;
-    }
-
-    /// The flow it makes, whose identity and interface are `named`.
-    #[inline]
-    pub(super) fn flow(
-        &self,
-        keys: &Slab<KeyPair>,
-        named: (StateId, IfName),
-        total: Counts,
-        times: Times,
-        end: End,
-        quality: Quality,
-    ) -> Flow {
-        let (id, ifname) = named;
-        let (tuple, translated) = self.tuples(keys);
-        Flow {
-            id,
-            direction: self.direction,
-            ifname,
-            pflow: self.is_pflow(),
-            tuple,
-            translated,
-            packets: total.packets,
-            octets: total.octets,
-            times,
-            end,
-            quality,
-            only: None,
-        }
     }
 }
 

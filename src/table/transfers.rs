@@ -162,7 +162,11 @@ impl Table {
     }
 
     /// Ends some of what transfers did not have, if that is due; true if nothing more is.
-    pub(super) fn handle_transfers(&mut self, now: Now, done: &mut impl FnMut(Now, &Flow)) -> bool {
+    pub(super) fn handle_transfers(
+        &mut self,
+        now: Now,
+        done: &mut impl FnMut(&Now, &Flow),
+    ) -> bool {
         if self.transfers.due.is_none_or(|due| due > now.uptime) {
             return true;
         }

@@ -87,7 +87,7 @@ impl Record {
     /// Writes its octets, zeros where pflow sets nothing.
     // In place and in order: a record made on the stack in small parts and then copied in large
     // ones waits for its parts to arrive.
-    #[inline]
+    #[inline(always)]
     pub fn write(&self, b: &mut [u8; RECORD_LEN]) {
         let pair = |first: u32, second: u32| u64::from(first) << 32 | u64::from(second);
         b[0..4].copy_from_slice(&self.src);

@@ -121,7 +121,10 @@ impl Section {
         // What there is most of has loops of its own: what kind of message it is, and so what is to
         // be done with it, is asked once a section and not once a message.
         let walked = match self.action {
-            Action::Insert => self.walk(Action::Insert, dialect, packet, missing, errors, each),
+            Action::Insert if dialect == Dialect::OpenBsd47 => {
+                let dialect = Dialect::OpenBsd47;
+                self.walk(Action::Insert, dialect, packet, missing, errors, each)
+            }
             Action::UpdateCompressed => {
                 let action = Action::UpdateCompressed;
                 self.walk(action, dialect, packet, missing, errors, each)
