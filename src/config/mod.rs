@@ -22,7 +22,7 @@ pub use grammar::{
 pub(crate) use grammar::{lookup, parse_interface, unit_number};
 
 use crate::accounting::Counting;
-use crate::export::{Format, Settings};
+use crate::export::{Carrier, Format, Settings};
 use crate::solicit;
 use crate::state::{IfName, Timeouts};
 use crate::table::Bound;
@@ -160,7 +160,7 @@ impl Config {
     pub fn warnings(&self) -> Vec<String> {
         let interfaces = self.interfaces.iter();
         let running: Vec<_> = interfaces
-            .filter(|(_, settings)| settings.running_to().is_some())
+            .filter(|(_, settings)| settings.datagrams_to().is_some())
             .collect();
         let mut warnings = Vec::new();
         for (number, (unit, settings)) in running.iter().enumerate() {
@@ -321,6 +321,22 @@ impl Config {
 
 /// What no single word can see.
 fn check(settings: &Settings) -> Result<(), Error> {
+    if settings.file.is_some() && settings.flowdst.is_some() {
+        return Err(Error::new("file", "there is a flowdst already"));
+    }
+    let word = match settings.carrier {
+        _ if settings.file.is_some() => Some("file"),
+        Carrier::Udp => None,
+        Carrier::Tcp => Some("transport"),
+    };
+    if let Some(word) = word
+        && settings.format != Format::Ipfix
+    {
+        return Err(Error::new(
+            word,
+            "IPFIX only (pflowproto 10): other messages do not tell their length",
+        ));
+    }
     match (settings.flowsrc, settings.flowdst) {
         (Some(src), Some(dst)) if src.address.is_ipv4() != dst.is_ipv4() => {
             Err(Error::new("flowsrc", "another address family than flowdst"))

@@ -10,7 +10,8 @@ use super::grammar::{
 };
 use super::show::Word;
 use crate::export::{
-    Domain, Engine, Format, MAX_HOLD, MAX_MTU, MIN_MTU, Rate, Settings, Source, TemplateSet,
+    Carrier, Domain, Engine, Format, MAX_HOLD, MAX_MTU, MIN_MTU, Rate, Settings, Source,
+    TemplateSet,
 };
 use crate::state::Direction;
 
@@ -252,6 +253,8 @@ settings! {
     "refresh" => Refresh, refresh: u32, Number { least: 1, most: MAX_REFRESH };
     "active" => Active, active: u32, Number { least: 0, most: MAX_ACTIVE };
     "direction" => Direction, direction: Option<Direction>, OneOf(DIRECTIONS);
+    "transport" => Transport, carrier: Carrier, OneOf(Carrier::VALUES);
+    "file", unset "-file" => File, file: Option<String>, Optional(file_name);
     "rate", unset "-rate" => Rate, rate: Rate, RateKind;
     "tap", unset "-tap" => Tap, tap: Option<String>, Optional(file_name);
 }

@@ -203,6 +203,8 @@ mod tests {
         ("refresh", "600"),
         ("active", "90"),
         ("direction", "out"),
+        ("transport", "udp"),
+        ("file", "/tmp/f"),
         ("rate", "900"),
         ("tap", "/tmp/t"),
     ];

@@ -26,6 +26,8 @@ pub struct Interface {
     unit: u32,
     settings: Settings,
     is_running: bool,
+    /// Whether templates are sent from here.
+    is_told: bool,
     encoder: Encoder,
     /// What its collector knows.
     session: Session,
@@ -43,6 +45,7 @@ impl Interface {
             encoder: Encoder::new(&settings),
             settings,
             is_running: false,
+            is_told: false,
             session: Session::default(),
             delayed: 0,
             counters: InterfaceCounters::default(),
@@ -62,6 +65,11 @@ impl Interface {
     /// Whether flows are packed.
     pub fn is_running(&self) -> bool {
         self.is_running
+    }
+
+    /// Whether what it sends is datagrams, which are numbered at once.
+    pub fn has_datagrams(&self) -> bool {
+        self.settings.datagrams_to().is_some()
     }
 
     /// Records held now.
@@ -92,11 +100,13 @@ impl Interface {
     pub fn configure(&mut self, now: Now, settings: Settings, outbox: &mut Outbox) {
         self.flush(now, outbox);
         self.encoder = Encoder::new(&settings);
-        self.is_running = settings.running_to().is_some();
+        self.is_running = settings.way().is_some();
         self.settings = settings;
         self.session.stop_templates();
         self.session.set_state(State::Up);
-        if self.is_running && self.settings.format == Format::Ipfix {
+        // Whoever has a stream or a file tells it templates when it begins.
+        self.is_told = self.settings.format == Format::Ipfix && self.has_datagrams();
+        if self.is_told {
             let to = &mut To::new(self.unit, outbox);
             self.counters.templates += self.session.begin_templates(now, &self.settings, to);
         }
@@ -129,6 +139,7 @@ impl Interface {
             encoder,
             session,
             counters,
+            is_told,
             ..
         } = self;
         let to = &mut To::new(*unit, outbox);
@@ -147,7 +158,7 @@ impl Interface {
             Encoder::Ipfix(ipfix) => ipfix,
             Encoder::ByCreator(all) => {
                 let chosen = all.choose(flow.id.creatorid);
-                if chosen.is_new {
+                if chosen.is_new && *is_told {
                     counters.templates += session.tell(now, settings, chosen.domain, to);
                 }
                 counters.crowded += u64::from(chosen.is_crowded);
@@ -211,7 +222,9 @@ pub fn stamp(outbox: &mut Outbox, interfaces: &mut [Interface], order: Order) {
         let Some(interface) = place.ok().and_then(|place| interfaces.get_mut(place)) else {
             return false;
         };
-        interface.session.stamp(message, octets);
+        if interface.has_datagrams() {
+            interface.session.stamp(message, octets);
+        }
         true
     });
 }
@@ -491,7 +504,7 @@ mod tests {
                     flowdst,
                     ..Settings::default()
                 }
-                .running_to(),
+                .datagrams_to(),
                 None
             );
         }

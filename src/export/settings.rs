@@ -74,6 +74,32 @@ impl fmt::Display for Domain {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Engine(pub [u8; 2]);
 
+/// What carries messages to the collector: `transport`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Carrier {
+    /// Datagrams.
+    #[default]
+    Udp,
+    /// A connection, with IPFIX only: messages of NetFlow do not tell their length.
+    Tcp,
+}
+
+impl Carrier {
+    /// Every one with its word.
+    pub const VALUES: &'static [(&'static str, Self)] = &[("udp", Self::Udp), ("tcp", Self::Tcp)];
+}
+
+/// Where an interface that runs sends to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Way<'a> {
+    /// Datagrams to an address.
+    Datagrams(SocketAddr),
+    /// A connection to an address.
+    Connection(SocketAddr),
+    /// Files of a pattern.
+    Files(&'a str),
+}
+
 /// What an interface is set to.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Settings {
@@ -101,6 +127,10 @@ pub struct Settings {
     pub direction: Option<Direction>,
     /// `rate`.
     pub rate: Rate,
+    /// `transport`.
+    pub carrier: Carrier,
+    /// `file`: a pattern of names, in place of `flowdst`.
+    pub file: Option<String>,
     /// `tap`: a savefile that takes what is sent.
     pub tap: Option<String>,
     /// `up` or `down`.
@@ -123,6 +153,8 @@ impl Default for Settings {
             active: 0,
             direction: None,
             rate: Rate::Usual,
+            carrier: Carrier::Udp,
+            file: None,
             tap: None,
             is_up: true,
         }
@@ -130,10 +162,29 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Where datagrams go if the interface runs: it is up and has a collector's address and port.
-    pub fn running_to(&self) -> Option<SocketAddr> {
-        self.flowdst
-            .filter(|dst| self.is_up && dst.port() != 0 && !dst.ip().is_unspecified())
+    /// Where messages go if the interface runs: it is up and has files or a collector's address and
+    /// port.
+    pub fn way(&self) -> Option<Way<'_>> {
+        if !self.is_up {
+            return None;
+        }
+        if let Some(pattern) = &self.file {
+            return Some(Way::Files(pattern));
+        }
+        let is_whole = |dst: &SocketAddr| dst.port() != 0 && !dst.ip().is_unspecified();
+        let to = self.flowdst.filter(is_whole)?;
+        Some(match self.carrier {
+            Carrier::Udp => Way::Datagrams(to),
+            Carrier::Tcp => Way::Connection(to),
+        })
+    }
+
+    /// Where datagrams go, if any do.
+    pub fn datagrams_to(&self) -> Option<SocketAddr> {
+        match self.way()? {
+            Way::Datagrams(to) => Some(to),
+            Way::Connection(_) | Way::Files(_) => None,
+        }
     }
 
     /// How long a record is held at most.

@@ -118,7 +118,7 @@ impl Ports {
     ) -> Result<OpenedPorts, String> {
         let mut opened = BTreeMap::new();
         for (unit, settings) in &config.interfaces {
-            let Some(to) = settings.running_to() else {
+            let Some(to) = settings.datagrams_to() else {
                 continue;
             };
             let opened_for = OpenedFor::new(settings, to);
@@ -174,7 +174,7 @@ impl Ports {
             let Some(port) = self.ports.get_mut(unit) else {
                 continue;
             };
-            if let Some(to) = settings.running_to()
+            if let Some(to) = settings.datagrams_to()
                 && to != port.to
             {
                 port.transport.redirect(now, to);
