@@ -333,7 +333,8 @@ impl Outside {
             first.rest(REST);
             return Some(Duration::ZERO);
         }
-        idle.map(|idle| idle.max(Duration::from_millis(1)))
+        // Not longer: a client may name another collector meanwhile.
+        idle.map(|idle| idle.clamp(Duration::from_millis(1), REST))
     }
 
     /// Whether a replay has to wait for the first connection of a collector still.
