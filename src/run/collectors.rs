@@ -396,3 +396,12 @@ impl Outside {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test that is wrong may panic"
+)]
+mod tests;
