@@ -96,9 +96,15 @@ impl World {
             queue: 10 * u32::try_from(SIZE).unwrap(),
             ..Settings::default()
         };
+        let peers: Vec<_> = (0..collectors).map(|_| Shared::default()).collect();
+        peers[0].borrow_mut().tries.push(0);
+        let first = Attempt::Begun(Box::new(Line {
+            peer: Rc::clone(&peers[0]),
+            is_up: false,
+        }));
         Self {
-            feed: Feed::new(&settings, Attempt::Busy, when_full, at(0.0).uptime),
-            peers: (0..collectors).map(|_| Shared::default()).collect(),
+            feed: Feed::new(&settings, first, when_full, at(0.0).uptime),
+            peers,
             turn: Turn::default(),
             seconds: 0.0,
             lost: 0,
@@ -234,6 +240,7 @@ fn what_was_taken_and_not_acknowledged_is_in_doubt_and_the_rest_waits_again() {
     let mut world = World::new(1, 1, WhenFull::Drop);
     world.peer(0).answers = Some(true);
     world.peer(0).room = 5;
+    world.peer(0).unacknowledged = SIZE + 1;
     world.push(8);
     world.pass(0.5);
     // The templates, and four messages with a record each.
@@ -241,7 +248,6 @@ fn what_was_taken_and_not_acknowledged_is_in_doubt_and_the_rest_waits_again() {
         (world.turn.taken.messages, world.turn.taken.records),
         (5, 4)
     );
-    world.peer(0).unacknowledged = SIZE + 1;
     world.peer(0).answers = Some(false);
     world.pass(0.5);
     assert_eq!(world.turn.connections.in_doubt, 2);
@@ -259,10 +265,9 @@ fn a_black_hole_is_left_after_a_minute_and_one_that_only_stands_still_for_less_i
     let mut world = World::new(1, 60, WhenFull::Drop);
     world.peer(0).answers = Some(true);
     world.peer(0).room = 3;
-    world.push(2);
-    world.pass(1.0);
     world.peer(0).unacknowledged = 2 * SIZE;
-    world.pass(50.0);
+    world.push(2);
+    world.pass(51.0);
     world.peer(0).unacknowledged = SIZE;
     world.pass(58.0);
     assert!(world.feed.is_up());
