@@ -13,7 +13,9 @@ use std::io::{self, IoSlice, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+#[cfg(not(target_os = "openbsd"))]
+use socket2::TcpKeepalive;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::{Transport, source_address};
 use crate::export::Rdomain;
@@ -23,8 +25,10 @@ use crate::time::Uptime;
 /// Most messages a call (IOV_MAX is 1024 everywhere).
 pub const MAX_MESSAGES: usize = 64;
 /// After so long without a word the peer's system is asked whether it is there.
+#[cfg(not(target_os = "openbsd"))]
 const KEEPALIVE: Duration = Duration::from_secs(30);
 /// Between two such questions; the third without an answer ends the connection.
+#[cfg(not(target_os = "openbsd"))]
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// How often what the collector says, which is nothing, is read at once.
 const MAX_READS: usize = 16;
