@@ -296,6 +296,11 @@ counters! {
         send_errors: "datagrams that could not be sent",
         no_memory: "datagrams that could not be sent for want of buffers",
         overtaken: "datagrams dropped because the rate let too few go",
+        unqueued: "messages that waited for a collector and were dropped: too many, or at the end",
+        connected: "connections made",
+        disconnected: "connections lost",
+        unconnected: "connections that could not be made",
+        in_doubt: "records sent by connections that were lost, not acknowledged",
         refused: "reports that nobody listens at the collector",
         unreachable: "reports that the collector cannot be reached",
         tapped: "datagrams handed to taps and not lost there",
@@ -307,7 +312,7 @@ counters! {
 impl InterfaceCounters {
     /// Datagrams made, whether they could be sent or not (`pflow_opackets`).
     pub fn built(&self) -> u64 {
-        self.datagrams + self.send_errors + self.no_memory + self.overtaken
+        self.datagrams + self.send_errors + self.no_memory + self.overtaken + self.unqueued
     }
 
     /// Datagrams that were sent and of which nothing bad was reported.

@@ -18,7 +18,9 @@ use crate::counters::{
     FlowCounters, InterfaceCounters, KeepCounters, PacketCounters, ProtocolCounters, Reason,
     Reports, SolicitCounters, count,
 };
-use crate::export::{self, Domain, Interface, Order, Outbox, Transmit};
+use crate::export::{
+    self, Amount, Connection, Connections, Domain, Interface, Order, Outbox, Transmit,
+};
 use crate::flow::{Boot, End, Flow};
 use crate::output::{Output, Printer};
 use crate::solicit::{self, Solicitor};
@@ -1063,6 +1065,58 @@ impl Engine {
     pub fn handle_released(&mut self, unit: u32, datagram: &[u8]) {
         if let Some(interface) = self.interface(unit) {
             interface.delayed -= interface.records_in(datagram);
+        }
+    }
+
+    /// Notes that so many data records of interface `unit` wait for a stream or a file.
+    pub fn handle_queued(&mut self, unit: u32, records: u64) {
+        if let Some(interface) = self.interface(unit) {
+            interface.delayed += records;
+        }
+    }
+
+    /// Notes that a stream or a file took messages of interface `unit`.
+    pub fn handle_taken(&mut self, unit: u32, taken: Amount) {
+        if let Some(interface) = self.interface(unit) {
+            interface.delayed -= taken.records;
+            let counters = &mut interface.counters;
+            counters.datagrams += taken.messages;
+            counters.templates += taken.templates;
+            counters.octets += taken.octets;
+            counters.records_sent += taken.records;
+        }
+    }
+
+    /// Notes that messages of interface `unit` that waited for a stream or a file are lost.
+    pub fn handle_lost(&mut self, unit: u32, lost: Amount) {
+        if let Some(interface) = self.interface(unit) {
+            interface.delayed -= lost.records;
+            interface.counters.unqueued += lost.messages;
+            interface.counters.records_refused += lost.records;
+        }
+    }
+
+    /// Notes what became of connections of interface `unit`.
+    pub fn handle_connections(&mut self, unit: u32, connections: Connections) {
+        if let Some(counters) = self.interface_counters(unit) {
+            counters.connected += connections.made;
+            counters.disconnected += connections.lost;
+            counters.unconnected += connections.failed;
+            counters.in_doubt += connections.in_doubt;
+        }
+    }
+
+    /// Notes what the connection of interface `unit` is at.
+    pub fn handle_connection(&mut self, unit: u32, connection: Connection) {
+        if let Some(interface) = self.interface(unit) {
+            interface.connection = Some(connection);
+        }
+    }
+
+    /// Notes how many octets of interface `unit` wait for a connection.
+    pub fn handle_waiting(&mut self, unit: u32, octets: usize) {
+        if let Some(interface) = self.interface(unit) {
+            interface.octets_waiting = octets as u64;
         }
     }
 

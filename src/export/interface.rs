@@ -13,7 +13,7 @@
 use super::encoder::{Encoder, Packed};
 use super::outbox::To;
 use super::session::{Session, State};
-use super::{Format, Order, Outbox, Settings, Transmit};
+use super::{Connection, Format, Order, Outbox, Settings, Transmit, Way};
 use crate::counters::{InterfaceCounters, Reports, count};
 use crate::flow::Flow;
 use crate::state::Af;
@@ -26,11 +26,17 @@ pub struct Interface {
     unit: u32,
     settings: Settings,
     is_running: bool,
+    /// Whether templates are sent from here.
+    is_told: bool,
     encoder: Encoder,
     /// What its collector knows.
     session: Session,
     /// Data records in datagrams that wait for their turn.
     pub(crate) delayed: u64,
+    /// Octets of messages that wait for a connection.
+    pub(crate) octets_waiting: u64,
+    /// What its connection is at, if it has one.
+    pub(crate) connection: Option<Connection>,
     /// What it did.
     pub counters: InterfaceCounters,
 }
@@ -43,8 +49,11 @@ impl Interface {
             encoder: Encoder::new(&settings),
             settings,
             is_running: false,
+            is_told: false,
             session: Session::default(),
             delayed: 0,
+            octets_waiting: 0,
+            connection: None,
             counters: InterfaceCounters::default(),
         }
     }
@@ -62,6 +71,21 @@ impl Interface {
     /// Whether flows are packed.
     pub fn is_running(&self) -> bool {
         self.is_running
+    }
+
+    /// Whether what it sends is datagrams, which are numbered at once.
+    pub fn has_datagrams(&self) -> bool {
+        self.settings.datagrams_to().is_some()
+    }
+
+    /// What its connection is at, if it has one.
+    pub fn connection(&self) -> Option<&Connection> {
+        self.connection.as_ref()
+    }
+
+    /// Octets of messages that wait for a connection.
+    pub fn octets_waiting(&self) -> u64 {
+        self.octets_waiting
     }
 
     /// Records held now.
@@ -92,11 +116,16 @@ impl Interface {
     pub fn configure(&mut self, now: Now, settings: Settings, outbox: &mut Outbox) {
         self.flush(now, outbox);
         self.encoder = Encoder::new(&settings);
-        self.is_running = settings.running_to().is_some();
+        self.is_running = settings.way().is_some();
         self.settings = settings;
+        if !matches!(self.settings.way(), Some(Way::Connection(_))) {
+            self.connection = None;
+        }
         self.session.stop_templates();
         self.session.set_state(State::Up);
-        if self.is_running && self.settings.format == Format::Ipfix {
+        // Whoever has a stream or a file tells it templates when it begins.
+        self.is_told = self.settings.format == Format::Ipfix && self.has_datagrams();
+        if self.is_told {
             let to = &mut To::new(self.unit, outbox);
             self.counters.templates += self.session.begin_templates(now, &self.settings, to);
         }
@@ -129,6 +158,7 @@ impl Interface {
             encoder,
             session,
             counters,
+            is_told,
             ..
         } = self;
         let to = &mut To::new(*unit, outbox);
@@ -147,7 +177,7 @@ impl Interface {
             Encoder::Ipfix(ipfix) => ipfix,
             Encoder::ByCreator(all) => {
                 let chosen = all.choose(flow.id.creatorid);
-                if chosen.is_new {
+                if chosen.is_new && *is_told {
                     counters.templates += session.tell(now, settings, chosen.domain, to);
                 }
                 counters.crowded += u64::from(chosen.is_crowded);
@@ -217,7 +247,9 @@ pub fn stamp(outbox: &mut Outbox, interfaces: &mut [Interface], order: Order) {
         let Some(interface) = place.ok().and_then(|place| interfaces.get_mut(place)) else {
             return false;
         };
-        interface.session.stamp(message, octets);
+        if interface.has_datagrams() {
+            interface.session.stamp(message, octets);
+        }
         true
     });
 }
@@ -497,7 +529,7 @@ mod tests {
                     flowdst,
                     ..Settings::default()
                 }
-                .running_to(),
+                .datagrams_to(),
                 None
             );
         }

@@ -5,11 +5,15 @@
 //!                          |   full, or held long enough
 //!                          v
 //!                  message, numberless -> Outbox -> Session: sequence, time -> Transmit
+//!                                            \---> Stream: waits, then the same
 //! ```
+//! Datagrams are numbered at once. What goes to a stream or a file waits for it without a number,
+//! because a session begins anew with each connection.
 //! Nothing here reads a clock or touches a socket. Whether sending works is not an encoder's
 //! business.
 
 mod by_creator;
+mod connection;
 mod encoder;
 mod interface;
 mod ipfix;
@@ -17,13 +21,19 @@ mod netflow5;
 mod outbox;
 mod session;
 mod settings;
+mod stream;
 
+pub use connection::{Connection, Connections};
 pub use interface::{Interface, stamp, transmit};
 use ipfix::Ipfix;
 pub use ipfix::TemplateSet;
-pub use outbox::{Order, Outbox, Transmit};
+pub use outbox::{Order, Outbox, Outgoing, Transmit};
 pub use session::{Session, State};
-pub use settings::{Domain, Engine, MAX_HOLD, MAX_MTU, MIN_MTU, Rate, Settings, Source};
+pub use settings::{
+    Carrier, Domain, Engine, MAX_BACKUPS, MAX_HOLD, MAX_MTU, MIN_MTU, Rate, Rdomain, Settings,
+    Source, Way, is_whole,
+};
+pub use stream::{Amount, Stream};
 
 use crate::wire;
 

@@ -190,6 +190,17 @@ impl Outbox {
     }
 }
 
+/// An IPFIX message of data records without number and time.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing<'a> {
+    /// Observation domain.
+    pub domain: u32,
+    /// Data records.
+    pub records: u16,
+    /// All of it, with room for the header.
+    pub octets: &'a [u8],
+}
+
 /// Whole datagrams, to be sent.
 #[derive(Debug)]
 pub struct Transmit(Outbox);
@@ -211,6 +222,22 @@ impl Transmit {
         let octets = |range: &Range<usize>| octets.get(range.clone()).unwrap_or(&[]);
         let messages = messages.iter();
         messages.map(move |message| (message.unit, octets(&message.range)))
+    }
+
+    /// What interface `unit` has for a stream or a file, in order, without numbers.
+    pub fn messages_of(&self, unit: u32) -> impl Iterator<Item = Outgoing<'_>> {
+        let Outbox {
+            octets, messages, ..
+        } = &self.0;
+        let own = messages.iter().filter(move |message| message.unit == unit);
+        own.filter_map(|message| match message.header {
+            Header::Ipfix { domain } => Some(Outgoing {
+                domain,
+                records: message.records,
+                octets: octets.get(message.range.clone())?,
+            }),
+            Header::NetFlow5 { .. } => None,
+        })
     }
 
     /// The same, the datagrams of each interface together.

@@ -70,9 +70,56 @@ impl fmt::Display for Domain {
     }
 }
 
+/// Most `backup` collectors of an interface.
+pub const MAX_BACKUPS: usize = 8;
+
+/// Where a socket looks for its routes: `rdomain`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Rdomain {
+    /// A routing table: OpenBSD's routing domain, FreeBSD's fib.
+    Table(u32),
+    /// Linux's VRF device, or any other interface.
+    Device(String),
+}
+
+impl fmt::Display for Rdomain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Table(number) => number.fmt(f),
+            Self::Device(name) => name.fmt(f),
+        }
+    }
+}
+
 /// Type and id of a NetFlow v5 engine.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Engine(pub [u8; 2]);
+
+/// What carries messages to the collector: `transport`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Carrier {
+    /// Datagrams.
+    #[default]
+    Udp,
+    /// A connection, with IPFIX only: messages of NetFlow do not tell their length.
+    Tcp,
+}
+
+impl Carrier {
+    /// Every one with its word.
+    pub const VALUES: &'static [(&'static str, Self)] = &[("udp", Self::Udp), ("tcp", Self::Tcp)];
+}
+
+/// Where an interface that runs sends to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Way<'a> {
+    /// Datagrams to an address.
+    Datagrams(SocketAddr),
+    /// A connection to an address.
+    Connection(SocketAddr),
+    /// Files of a pattern.
+    Files(&'a str),
+}
 
 /// What an interface is set to.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -101,10 +148,27 @@ pub struct Settings {
     pub direction: Option<Direction>,
     /// `rate`.
     pub rate: Rate,
+    /// `transport`.
+    pub carrier: Carrier,
+    /// `backup`: collectors of a connection, where `flowdst` cannot be connected to.
+    pub backups: Vec<SocketAddr>,
+    /// `reconnect`, seconds.
+    pub reconnect: u32,
+    /// `queue`, octets that wait for a connection at most.
+    pub queue: u32,
+    /// `rdomain`.
+    pub rdomain: Option<Rdomain>,
+    /// `file`: a pattern of names, in place of `flowdst`.
+    pub file: Option<String>,
     /// `tap`: a savefile that takes what is sent.
     pub tap: Option<String>,
     /// `up` or `down`.
     pub is_up: bool,
+}
+
+/// Whether there is an address and a port to send to.
+pub fn is_whole(to: &SocketAddr) -> bool {
+    to.port() != 0 && !to.ip().is_unspecified()
 }
 
 impl Default for Settings {
@@ -123,6 +187,12 @@ impl Default for Settings {
             active: 0,
             direction: None,
             rate: Rate::Usual,
+            carrier: Carrier::Udp,
+            backups: Vec::new(),
+            reconnect: 60,
+            queue: 16 << 20,
+            rdomain: None,
+            file: None,
             tap: None,
             is_up: true,
         }
@@ -130,10 +200,40 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Where datagrams go if the interface runs: it is up and has a collector's address and port.
-    pub fn running_to(&self) -> Option<SocketAddr> {
-        self.flowdst
-            .filter(|dst| self.is_up && dst.port() != 0 && !dst.ip().is_unspecified())
+    /// Where messages go if the interface runs: it is up and has files or a collector's address and
+    /// port.
+    pub fn way(&self) -> Option<Way<'_>> {
+        if !self.is_up {
+            return None;
+        }
+        if let Some(pattern) = &self.file {
+            return Some(Way::Files(pattern));
+        }
+        let to = self.flowdst.filter(is_whole)?;
+        Some(match self.carrier {
+            Carrier::Udp => Way::Datagrams(to),
+            Carrier::Tcp => Way::Connection(to),
+        })
+    }
+
+    /// Where datagrams go, if any do.
+    pub fn datagrams_to(&self) -> Option<SocketAddr> {
+        match self.way()? {
+            Way::Datagrams(to) => Some(to),
+            Way::Connection(_) | Way::Files(_) => None,
+        }
+    }
+
+    /// The collectors of a connection, the one to try first in front.
+    pub fn collectors(&self) -> impl Iterator<Item = SocketAddr> {
+        let first = match self.way() {
+            Some(Way::Connection(to)) => Some(to),
+            Some(Way::Datagrams(_) | Way::Files(_)) | None => None,
+        };
+        let backups = self.backups.iter().copied();
+        first
+            .into_iter()
+            .chain(backups.filter(move |_| first.is_some()))
     }
 
     /// How long a record is held at most.

@@ -68,6 +68,13 @@ pub fn template_set(templates: &[(u16, Layout)]) -> Vec<u8> {
     set
 }
 
+/// The set that withdraws every template of an observation domain (RFC 7011 8.1).
+pub fn all_templates_withdrawn() -> [u8; 2 * SET_HEADER_LEN] {
+    let [a, b, c, d] = set_header(TEMPLATE_SET, 8);
+    let [e, f, g, h] = set_header(TEMPLATE_SET, 0);
+    [a, b, c, d, e, f, g, h]
+}
+
 /// Data records in a message of one set, whose template is one of `templates`; 0 if it has none.
 pub fn records_in(message: &[u8], templates: &[(u16, Layout)]) -> u64 {
     let Some((set, records)) = message

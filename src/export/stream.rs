@@ -1,0 +1,500 @@
+//! What a collector gets on a transport that keeps order and loses nothing while it lasts: TCP, a
+//! file.
+//!
+//! ```text
+//!              push                  prepare                     take
+//! messages  --------->  waiting  ---------------->  prepared  --------->  gone
+//! without numbers       at most `bound` octets      numbered
+//!                          ^                            |  end: the numbers are void
+//!                          +----------------------------+
+//! ```
+//! A session lasts from [`Stream::begin`] to [`Stream::end`]. It tells each observation domain's
+//! templates before the first data, and never again (RFC 7011 8.1). It begins with sequence 0. Where
+//! too much waits the oldest messages go. Their records are added to the sequence, so that the
+//! collector sees a gap for each.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{Outgoing, TemplateSet};
+use crate::time::Now;
+use crate::wire::ipfix;
+
+/// A session of IPFIX and what waits for it.
+#[derive(Debug)]
+pub struct Stream {
+    messages: VecDeque<Queued>,
+    /// How many of the first are numbered.
+    prepared: usize,
+    /// Octets of data messages.
+    octets: usize,
+    /// Most of them that wait.
+    bound: usize,
+    /// Records lost before the next message of each domain.
+    gaps: BTreeMap<u32, u32>,
+    session: Option<Session>,
+}
+
+/// What the collector knows.
+#[derive(Debug, Default)]
+struct Session {
+    domains: BTreeMap<u32, Told>,
+    /// The latest export time: it never goes back.
+    export_time: u32,
+}
+
+/// What it knows of an observation domain.
+#[derive(Debug)]
+struct Told {
+    templates: TemplateSet,
+    sequence: u32,
+}
+
+/// A message in a [`Stream`].
+#[derive(Debug)]
+struct Queued {
+    domain: u32,
+    /// Data records; 0: templates.
+    records: u16,
+    /// What its records are described by.
+    templates: TemplateSet,
+    octets: Vec<u8>,
+    /// Records lost before it, while it is numbered.
+    gap: u32,
+}
+
+/// Messages and what they hold.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Amount {
+    /// Messages, templates included.
+    pub messages: u64,
+    /// Those of them that are templates.
+    pub templates: u64,
+    /// Data records.
+    pub records: u64,
+    /// Octets.
+    pub octets: u64,
+}
+
+impl Amount {
+    fn add(&mut self, message: &Queued) {
+        self.messages += 1;
+        self.templates += u64::from(message.records == 0);
+        self.records += u64::from(message.records);
+        self.octets += message.octets.len() as u64;
+    }
+}
+
+impl Stream {
+    /// A stream without a session, for which at most `bound` octets wait.
+    pub fn new(bound: usize) -> Self {
+        Self {
+            messages: VecDeque::new(),
+            prepared: 0,
+            octets: 0,
+            bound,
+            gaps: BTreeMap::new(),
+            session: None,
+        }
+    }
+
+    /// Changes how many octets wait at most, from the next message on.
+    pub fn set_bound(&mut self, bound: usize) {
+        self.bound = bound;
+    }
+
+    /// Whether there is a session.
+    pub fn is_begun(&self) -> bool {
+        self.session.is_some()
+    }
+
+    /// Octets of data messages that wait.
+    pub fn octets(&self) -> usize {
+        self.octets
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// Appends a message of an interface that exports by `templates`. What had to go to make room
+    /// is lost.
+    pub fn push(&mut self, message: &Outgoing<'_>, templates: TemplateSet) -> Amount {
+        self.octets += message.octets.len();
+        self.messages.push_back(Queued {
+            domain: message.domain,
+            records: message.records,
+            templates,
+            octets: message.octets.to_vec(),
+            gap: 0,
+        });
+        let mut lost = Amount::default();
+        while self.octets > self.bound {
+            // What is numbered may have gone in part.
+            let Some(oldest) = self.messages.remove(self.prepared) else {
+                break;
+            };
+            self.octets -= oldest.octets.len();
+            lost.add(&oldest);
+            let gap = self.gaps.entry(oldest.domain).or_default();
+            *gap = gap.wrapping_add(oldest.records.into());
+        }
+        lost
+    }
+
+    /// Gives up all that waits; what that was.
+    pub fn clear(&mut self) -> Amount {
+        let mut lost = Amount::default();
+        for message in self.messages.drain(..) {
+            if message.records > 0 {
+                lost.add(&message);
+            }
+        }
+        (self.prepared, self.octets) = (0, 0);
+        lost
+    }
+
+    /// Begins a session: nothing is told yet.
+    pub fn begin(&mut self) {
+        self.end();
+        self.session = Some(Session::default());
+    }
+
+    /// Ends the session. What was prepared and not taken waits again.
+    pub fn end(&mut self) {
+        self.session = None;
+        let rest = self.messages.split_off(self.prepared);
+        let mut messages = std::mem::replace(&mut self.messages, rest);
+        self.prepared = 0;
+        while let Some(mut message) = messages.pop_back() {
+            if message.records == 0 {
+                continue;
+            }
+            let gap = self.gaps.entry(message.domain).or_default();
+            *gap = gap.wrapping_add(std::mem::take(&mut message.gap));
+            self.messages.push_front(message);
+        }
+    }
+
+    /// Numbers messages until `octets` are prepared or nothing waits. The prepared ones are
+    /// [`Self::prepared`].
+    pub fn prepare(&mut self, now: Now, octets: usize) {
+        let Some(session) = &mut self.session else {
+            return;
+        };
+        let mut ready: usize = self
+            .messages
+            .iter()
+            .take(self.prepared)
+            .map(|message| message.octets.len())
+            .sum();
+        let secs = u32::try_from(now.wall.secs().rem_euclid(1 << 32)).unwrap_or(0);
+        session.export_time = session.export_time.max(secs);
+        while ready < octets
+            && let Some(next) = self.messages.get_mut(self.prepared)
+        {
+            if let Some(templates) = session.tell(next.domain, next.templates) {
+                ready += templates.octets.len();
+                self.messages.insert(self.prepared, templates);
+                self.prepared += 1;
+                continue;
+            }
+            next.gap = self.gaps.remove(&next.domain).unwrap_or(0);
+            session.stamp(next);
+            ready += next.octets.len();
+            self.prepared += 1;
+        }
+    }
+
+    /// The messages that are prepared, in order.
+    pub fn prepared(&self) -> impl Iterator<Item = &[u8]> {
+        let messages = self.messages.iter().take(self.prepared);
+        messages.map(|message| &*message.octets)
+    }
+
+    /// Takes the first `count` of the prepared messages out: the transport has them.
+    pub fn take(&mut self, count: usize) -> Amount {
+        let count = count.min(self.prepared);
+        self.prepared -= count;
+        let mut taken = Amount::default();
+        for message in self.messages.drain(..count) {
+            if message.records > 0 {
+                self.octets -= message.octets.len();
+            }
+            taken.add(&message);
+        }
+        taken
+    }
+}
+
+impl Session {
+    /// The templates of `domain` if they are to be told before a message of it; where others were
+    /// told, they are withdrawn first.
+    fn tell(&mut self, domain: u32, templates: TemplateSet) -> Option<Queued> {
+        let mut octets = vec![0; ipfix::HEADER_LEN];
+        match self.domains.get_mut(&domain) {
+            Some(told) if told.templates == templates => return None,
+            Some(told) => {
+                octets.extend(ipfix::all_templates_withdrawn());
+                told.templates = templates;
+            }
+            None => {
+                let told = Told {
+                    templates,
+                    sequence: 0,
+                };
+                self.domains.insert(domain, told);
+            }
+        }
+        octets.extend(ipfix::template_set(templates.templates()));
+        let mut message = Queued {
+            domain,
+            records: 0,
+            templates,
+            octets,
+            gap: 0,
+        };
+        self.stamp(&mut message);
+        Some(message)
+    }
+
+    /// Fills in the header of a message whose domain is told.
+    fn stamp(&mut self, message: &mut Queued) {
+        let Some(told) = self.domains.get_mut(&message.domain) else {
+            return;
+        };
+        told.sequence = told.sequence.wrapping_add(message.gap);
+        let header = ipfix::Header {
+            length: u16::try_from(message.octets.len()).unwrap_or(u16::MAX),
+            export_time: self.export_time,
+            sequence: told.sequence,
+            domain: message.domain,
+        };
+        told.sequence = told.sequence.wrapping_add(message.records.into());
+        if let Some(front) = message.octets.first_chunk_mut() {
+            *front = header.octets();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::time::Wall;
+
+    fn now(secs: i64) -> Now {
+        Now::with_boot(Wall::new(secs, 0), Wall::new(1, 0))
+    }
+
+    /// A message of `records` records of the first template of `templates`.
+    fn message(templates: TemplateSet, records: u16) -> Vec<u8> {
+        let (id, layout) = templates.templates()[0];
+        let len = u16::try_from(layout.record_len()).unwrap() * records;
+        let mut octets = vec![0; ipfix::HEADER_LEN];
+        octets.extend(ipfix::set_header(id, 4 + len));
+        octets.resize(octets.len() + usize::from(len), 7);
+        octets
+    }
+
+    fn push(stream: &mut Stream, domain: u32, templates: TemplateSet, records: u16) -> Amount {
+        let octets = message(templates, records);
+        let outgoing = Outgoing {
+            domain,
+            records,
+            octets: &octets,
+        };
+        stream.push(&outgoing, templates)
+    }
+
+    /// A collector that obeys RFC 7011 and trusts nobody.
+    #[derive(Default)]
+    struct Collector {
+        /// Record lengths by domain and template.
+        templates: BTreeMap<(u32, u16), usize>,
+        expected: BTreeMap<u32, u32>,
+        export_time: u32,
+        records: u64,
+        missed: u64,
+    }
+
+    impl Collector {
+        fn u16_at(octets: &[u8], at: usize) -> u16 {
+            u16::from_be_bytes([octets[at], octets[at + 1]])
+        }
+
+        fn u32_at(octets: &[u8], at: usize) -> u32 {
+            u32::from_be_bytes(octets[at..at + 4].try_into().unwrap())
+        }
+
+        fn read(&mut self, message: &[u8]) {
+            assert_eq!(Self::u16_at(message, 0), 10);
+            assert_eq!(usize::from(Self::u16_at(message, 2)), message.len());
+            let time = Self::u32_at(message, 4);
+            assert!(time >= self.export_time, "the export time went back");
+            self.export_time = time;
+            let (sequence, domain) = (Self::u32_at(message, 8), Self::u32_at(message, 12));
+            let expected = self.expected.entry(domain).or_default();
+            self.missed += u64::from(sequence.wrapping_sub(*expected));
+            *expected = sequence;
+            let mut sets = &message[ipfix::HEADER_LEN..];
+            while !sets.is_empty() {
+                let (id, len) = (Self::u16_at(sets, 0), usize::from(Self::u16_at(sets, 2)));
+                let (set, rest) = sets.split_at(len);
+                sets = rest;
+                if id == 2 {
+                    self.learn(domain, &set[4..]);
+                    continue;
+                }
+                let len = self.templates[&(domain, id)];
+                assert_eq!((set.len() - 4) % len, 0);
+                let records = (set.len() - 4) / len;
+                self.records += records as u64;
+                let expected = self.expected.entry(domain).or_default();
+                *expected = expected.wrapping_add(u32::try_from(records).unwrap());
+            }
+        }
+
+        fn learn(&mut self, domain: u32, mut set: &[u8]) {
+            while !set.is_empty() {
+                let (id, fields) = (Self::u16_at(set, 0), usize::from(Self::u16_at(set, 2)));
+                set = &set[4..];
+                if fields == 0 {
+                    assert_eq!(id, 2, "all templates");
+                    let before = self.templates.len();
+                    self.templates.retain(|(of, _), _| *of != domain);
+                    assert!(self.templates.len() < before, "nothing to withdraw");
+                    continue;
+                }
+                let len = (0..fields).map(|n| usize::from(Self::u16_at(set, 4 * n + 2)));
+                let told = self.templates.insert((domain, id), len.sum());
+                assert!(told.is_none(), "told twice");
+                set = &set[4 * fields..];
+            }
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Push(u32, TemplateSet, u16),
+        Begin,
+        End,
+        /// The transport takes so many messages.
+        Take(usize),
+        Bound(usize),
+        Clock(i64),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let set = prop_oneof![
+            Just(TemplateSet::OpenBsd),
+            Just(TemplateSet::OpenBsd78),
+            Just(TemplateSet::FreeBsd)
+        ];
+        let step = prop_oneof![
+            8 => (1_u32..4, set, 1_u16..27).prop_map(|(a, b, c)| Step::Push(a, b, c)),
+            1 => Just(Step::Begin),
+            1 => Just(Step::End),
+            4 => (0_usize..6).prop_map(Step::Take),
+            1 => (0_usize..20_000).prop_map(Step::Bound),
+            1 => (0_i64..1000).prop_map(Step::Clock),
+        ];
+        proptest::collection::vec(step, 0..200)
+    }
+
+    proptest! {
+        #[test]
+        fn a_collector_reads_every_record_that_arrived_and_sees_what_was_lost(steps in steps()) {
+            let mut stream = Stream::new(10_000);
+            let mut collector = Collector::default();
+            let (mut clock, mut pushed, mut lost) = (500, 0, 0);
+            let (mut read, mut missed, mut sent) = (0, 0, 0);
+            for step in steps.into_iter().chain([
+                Step::Begin,
+                Step::Push(1, TemplateSet::OpenBsd, 1),
+                Step::Push(2, TemplateSet::OpenBsd, 1),
+                Step::Push(3, TemplateSet::OpenBsd, 1),
+                Step::Bound(usize::MAX),
+                Step::Take(usize::MAX),
+            ]) {
+                match step {
+                    Step::Push(domain, templates, records) => {
+                        pushed += u64::from(records);
+                        lost += push(&mut stream, domain, templates, records).records;
+                    }
+                    Step::Begin | Step::End => {
+                        if matches!(step, Step::Begin) { stream.begin() } else { stream.end() }
+                        read += collector.records;
+                        missed += collector.missed;
+                        collector = Collector::default();
+                    }
+                    Step::Take(count) => {
+                        let is_all = count == usize::MAX;
+                        stream.prepare(now(clock), if is_all { count } else { 3000 });
+                        let count = count.min(stream.prepared().count());
+                        for message in stream.prepared().take(count) {
+                            collector.read(message);
+                        }
+                        sent += stream.take(count).records;
+                    }
+                    Step::Bound(bound) => stream.set_bound(bound),
+                    Step::Clock(secs) => clock = secs,
+                }
+            }
+            prop_assert!(stream.is_empty());
+            prop_assert_eq!(stream.octets(), 0);
+            prop_assert_eq!(read + collector.records, sent);
+            prop_assert_eq!(sent + lost, pushed);
+            // What was lost at the end of a domain, no later message of it tells.
+            prop_assert!(stream.gaps.is_empty() || lost > 0);
+            let untold: u64 = stream.gaps.values().map(|gap| u64::from(*gap)).sum();
+            prop_assert_eq!(missed + collector.missed + untold, lost);
+        }
+    }
+
+    #[test]
+    fn templates_go_once_a_session_and_domain() {
+        let mut stream = Stream::new(1 << 20);
+        for domain in [7, 9, 7] {
+            push(&mut stream, domain, TemplateSet::OpenBsd, 2);
+        }
+        let sets = |stream: &Stream| -> Vec<(u8, u8)> {
+            let prepared = stream.prepared();
+            prepared.map(|message| (message[17], message[15])).collect()
+        };
+        stream.prepare(now(2), usize::MAX);
+        assert!(sets(&stream).is_empty(), "there is no session");
+        for _ in 0..2 {
+            stream.begin();
+            stream.prepare(now(2), usize::MAX);
+            let all = [(2, 7), (0, 7), (2, 9), (0, 9), (0, 7)];
+            assert_eq!(sets(&stream), all);
+        }
+        assert_eq!(stream.take(5).templates, 2);
+        push(&mut stream, 9, TemplateSet::FreeBsd, 2);
+        stream.prepare(now(2), usize::MAX);
+        let messages: Vec<_> = stream.prepared().collect();
+        assert_eq!(messages[0][16..24], [0, 2, 0, 8, 0, 2, 0, 0]);
+    }
+
+    #[test]
+    fn the_oldest_go_where_too_much_waits_and_what_is_prepared_stays() {
+        let size = message(TemplateSet::OpenBsd, 2).len();
+        let mut stream = Stream::new(2 * size);
+        stream.begin();
+        push(&mut stream, 1, TemplateSet::OpenBsd, 2);
+        stream.prepare(now(2), 1);
+        assert_eq!(stream.prepared().count(), 1);
+        stream.prepare(now(2), usize::MAX);
+        assert_eq!(push(&mut stream, 1, TemplateSet::OpenBsd, 2).records, 0);
+        assert_eq!(push(&mut stream, 1, TemplateSet::OpenBsd, 2).records, 2);
+        stream.prepare(now(2), usize::MAX);
+        let mut collector = Collector::default();
+        stream
+            .prepared()
+            .for_each(|message| collector.read(message));
+        assert_eq!((collector.records, collector.missed), (4, 2));
+        assert_eq!(stream.clear().records, 4);
+    }
+}
