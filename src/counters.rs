@@ -297,6 +297,8 @@ counters! {
         no_memory: "datagrams that could not be sent for want of buffers",
         overtaken: "datagrams dropped because the rate let too few go",
         unqueued: "messages dropped because too many waited for the collector",
+        files: "files finished",
+        files_removed: "files removed, more than are to be retained",
         refused: "reports that nobody listens at the collector",
         unreachable: "reports that the collector cannot be reached",
         tapped: "datagrams handed to taps and not lost there",

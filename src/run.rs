@@ -9,6 +9,7 @@
 
 mod comeback;
 mod commands;
+mod files;
 mod keep;
 mod live;
 mod parent;
@@ -35,6 +36,7 @@ use crate::io::transport::WhenFull;
 use crate::options::{DEFAULT_INTERFACE, DEFAULT_STATES, Options};
 use crate::output::{Form, Output};
 use crate::time::Now;
+use files::{Files, OpenedFiles};
 use keep::Keeper;
 use parent::Parent;
 use ports::{OpenedPorts, Ports};
@@ -168,6 +170,7 @@ struct Outside {
     limiter: Limiter,
     clock: Clock,
     taps: Taps,
+    files: Files,
     /// Where requests for states go.
     solicit: Soliciting,
     keeper: Keeper,
@@ -177,6 +180,7 @@ struct Outside {
 struct Opened {
     ports: OpenedPorts,
     taps: OpenedTaps,
+    files: OpenedFiles,
     solicit: OpenedRaw,
     keep: Option<KeepFile>,
 }
@@ -205,6 +209,7 @@ impl Outside {
             limiter: Limiter::default(),
             clock: Clock::new(None),
             taps: Taps::new(when_full),
+            files: Files::new(when_full),
             solicit: Soliciting::new(when_full),
             keeper: Keeper::default(),
         };
@@ -220,6 +225,7 @@ impl Outside {
         Ok(Opened {
             ports: self.ports.prepare(config, self.parent.as_ref(), now)?,
             taps: self.taps.prepare(config, self.parent.as_ref())?,
+            files: self.files.prepare(config, self.parent.as_ref())?,
             solicit: self.solicit.prepare(config, self.parent.as_ref())?,
             keep: self.keeper.prepare(config, self.parent.as_ref())?,
         })
@@ -230,6 +236,7 @@ impl Outside {
         let now = self.clock.now().uptime;
         self.ports.commit(config, opened.ports, now);
         self.taps.commit(config, opened.taps);
+        self.files.commit(config, opened.files);
         self.solicit.commit(opened.solicit);
         self.keeper.commit(config, opened.keep);
     }
@@ -313,6 +320,7 @@ impl Outside {
         for line in engine.notices() {
             self.log.warn(&line);
         }
+        self.note_files(engine);
         for (unit, lost) in self.taps.losses() {
             engine.handle_tap_lost(unit, lost);
         }
@@ -366,8 +374,11 @@ impl Outside {
         }
         let transmit = engine.transmit(order);
         for (unit, datagrams) in transmit.by_interface() {
-            self.send_from(unit, &datagrams, engine);
+            if !self.files.has(unit) {
+                self.send_from(unit, &datagrams, engine);
+            }
         }
+        self.write_files(&transmit, engine);
         engine.recycle(transmit);
     }
 

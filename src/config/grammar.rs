@@ -9,6 +9,7 @@
 //!            | "domain" ( n | "creatorid" ) | "engine" n n | "hold" n | "refresh" n | "active" n
 //!            | "direction" ( "in" | "out" | "any" ) | "tap" file | "-tap"
 //!            | "rate" ( n | "none" ) | "-rate"
+//!            | "file" pattern | "-file" | "rotate" n | "compress" ( "none" | "gzip" ) | "retain" n
 //! program-word = "interface" name | "states" ( n | amount ) | "boottime" time | "timeout" name n
 //!            | "ifindex" name n | "counters" ( "exact" | "estimate" )
 //!            | "flush" ( "active" | "none" ) | "join" ( "on" | "off" )
@@ -21,8 +22,8 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use super::Error;
 use super::words::{self, Setting};
+use super::{Error, Pattern};
 use crate::accounting::Counting;
 use crate::export::{Settings, Source};
 use crate::solicit;
@@ -430,6 +431,12 @@ pub(super) fn file_name(text: &str) -> Result<String, String> {
         return Err(format!("{text:?} is not the name of a file"));
     }
     Ok(text.to_owned())
+}
+
+/// A pattern of names of files.
+pub(super) fn file_pattern(text: &str) -> Result<String, String> {
+    let name = file_name(text)?;
+    Pattern::new(&name).map(|_| name)
 }
 
 /// A UNIX-domain socket.

@@ -138,6 +138,7 @@ keep interval 5
 pflow0 create flowsrc 10.0.0.1:7 flowdst 10.0.0.2:1234 pflowproto 10 mtu 1400 template freebsd \
 domain 7 engine 1 255 hold 5 refresh 600 active 1800 direction out rate 900 down
 pflow3 create flowsrc [::1] pflowproto 10 domain creatorid rate none
+pflow4 create pflowproto 10 file /var/flows/%Y%m%d%H%M%z.ipfix rotate 300 compress gzip retain 288
 ";
         assert_eq!(config(text).to_string(), text);
     }
@@ -180,7 +181,17 @@ pflow3 create flowsrc [::1] pflowproto 10 domain creatorid rate none
             (1u32..=30).prop_map(|n| format!("hold {n}")),
             (0u32..=86400).prop_map(|n| format!("active {n}")),
             (1u32..=1_000_000).prop_map(|n| format!("rate {n}")),
-            prop::sample::select(vec!["rate none", "-rate"]).prop_map(str::to_owned),
+            prop::sample::select(vec![
+                "rate none",
+                "-rate",
+                "-flowdst",
+                "-file",
+                "compress gzip"
+            ])
+            .prop_map(str::to_owned),
+            prop::sample::select(vec!["/f/%s", "/f/a b-%Y%%", "flows"])
+                .prop_map(|f| format!("file \"{f}\"")),
+            (1u32..=86_400, 0u32..=1_000_000).prop_map(|(r, n)| format!("rotate {r} retain {n}")),
             prop::sample::select(vec!["in", "out", "any"]).prop_map(|d| format!("direction {d}")),
         ];
         (0u32..4, prop::collection::vec(word, 0..8))

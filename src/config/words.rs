@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 
 use super::grammar::{
-    MAX_ACTIVE, MAX_RATE, MAX_REFRESH, destination, file_name, number, one_of, source,
+    MAX_ACTIVE, MAX_RATE, MAX_REFRESH, destination, file_name, file_pattern, number, one_of, source,
 };
 use super::show::Word;
 use crate::export::{
-    Carrier, Domain, Engine, Format, MAX_HOLD, MAX_MTU, MIN_MTU, Rate, Settings, Source,
-    TemplateSet,
+    Carrier, Compression, Domain, Engine, Format, MAX_HOLD, MAX_MTU, MAX_RETAIN, MAX_ROTATE,
+    MIN_MTU, Rate, Settings, Source, TemplateSet,
 };
 use crate::state::Direction;
 
@@ -254,7 +254,10 @@ settings! {
     "active" => Active, active: u32, Number { least: 0, most: MAX_ACTIVE };
     "direction" => Direction, direction: Option<Direction>, OneOf(DIRECTIONS);
     "transport" => Transport, carrier: Carrier, OneOf(Carrier::VALUES);
-    "file", unset "-file" => File, file: Option<String>, Optional(file_name);
+    "file", unset "-file" => File, file: Option<String>, Optional(file_pattern);
+    "rotate" => Rotate, rotate: u32, Number { least: 1, most: MAX_ROTATE };
+    "compress" => Compress, compression: Compression, OneOf(Compression::VALUES);
+    "retain" => Retain, retain: u32, Number { least: 0, most: MAX_RETAIN };
     "rate", unset "-rate" => Rate, rate: Rate, RateKind;
     "tap", unset "-tap" => Tap, tap: Option<String>, Optional(file_name);
 }

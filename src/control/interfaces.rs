@@ -7,6 +7,8 @@
 //!         pflow: sender: 192.0.2.1 receiver: 192.0.2.2:4739 version: 10
 //!         groups: pflow
 //!         collector: nobody listens                         if that was reported
+//!         file: /var/flows/f.1764504000.current, 4711 octets         of one that writes files
+//!         file: cannot be written: No space left on device           if it is so
 //!         settings: hold 10 tap "/var/log/pflow0.pcap"      what ifconfig has no words for
 //! ```
 //! Sources: ifconfig.c, `status`, `printb`, `pflow_status`; pflowctl.c, `get`.
@@ -16,7 +18,7 @@ use std::net::SocketAddr;
 
 use super::{Form, View, put};
 use crate::config::{self, Shown};
-use crate::export::{Format, Interface, Settings, shown_mtu};
+use crate::export::{FileState, Format, Interface, Settings, shown_mtu};
 use crate::output::json::Object;
 
 /// IFF_UP and IFF_RUNNING.
@@ -115,9 +117,21 @@ fn text(interface: &Interface, out: &mut Vec<u8>) {
     if let Some(problem) = interface.session().state().problem() {
         put!(out, "\tcollector: {problem}\n");
     }
+    file_lines(interface, out);
     let more = config::further_words(settings);
     if !more.is_empty() {
         put!(out, "\tsettings:{more}\n");
+    }
+}
+
+/// Appends what there is to say of the files of an interface.
+fn file_lines(interface: &Interface, out: &mut Vec<u8>) {
+    let FileState { current, problem } = interface.file();
+    if let Some((name, octets)) = current {
+        put!(out, "\tfile: {name}, {octets} octets\n");
+    }
+    if let Some(problem) = problem {
+        put!(out, "\tfile: cannot be written: {problem}\n");
     }
 }
 
@@ -137,6 +151,14 @@ fn json(interface: &Interface, out: &mut Vec<u8>) {
     }
     if let Some(problem) = interface.session().state().problem() {
         object.string("collector", problem);
+    }
+    let FileState { current, problem } = interface.file();
+    if let Some((name, octets)) = current {
+        object.string("currentFile", name);
+        object.number("currentFileOctets", *octets);
+    }
+    if let Some(problem) = problem {
+        object.string("fileProblem", problem);
     }
     object.end();
     out.push(b'\n');
@@ -163,8 +185,12 @@ pub(super) fn list(
         if let Some(dst) = settings.flowdst {
             put!(out, " dst {dst}");
         }
+        if let Some(file) = &settings.file {
+            put!(out, " file {file}");
+        }
         out.push(b'\n');
-        if is_verbose {
+        file_lines(interface, out);
+        if is_verbose && settings.file.is_none() {
             let socket = match interface.is_running() {
                 true => "connected",
                 false => "disconnected",
@@ -181,6 +207,8 @@ pub(super) fn list(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::config::{Config, apply_text, interface_word_names};
     use crate::control::Source;
@@ -203,10 +231,17 @@ mod tests {
         ("refresh", "600"),
         ("active", "90"),
         ("direction", "out"),
-        ("transport", "udp"),
-        ("file", "/tmp/f"),
+        ("transport", "tcp"),
         ("rate", "900"),
         ("tap", "/tmp/t"),
+    ];
+    /// The same of an interface that has no collector.
+    const SET_OF_FILES: &[(&str, &str)] = &[
+        ("pflowproto", "10"),
+        ("file", "/tmp/f-%s"),
+        ("rotate", "600"),
+        ("compress", "gzip"),
+        ("retain", "9"),
     ];
     /// FreeBSD's words for three of them.
     const SYNONYMS: [&str; 3] = ["src", "dst", "proto"];
@@ -214,10 +249,16 @@ mod tests {
     #[test]
     fn every_setting_is_shown_in_text_and_json_before_anything_is_heard() {
         let valued = interface_word_names().filter(|(_, has_value)| *has_value);
-        let names: Vec<_> = valued.map(|(name, _)| name).collect();
-        let set = SET.iter().map(|(name, _)| *name);
-        assert_eq!(names, set.chain(SYNONYMS).collect::<Vec<_>>());
-        let words: String = SET.iter().map(|(a, b)| format!(" {a} {b}")).collect();
+        let names: BTreeSet<_> = valued.map(|(name, _)| name).collect();
+        let all = [SET, SET_OF_FILES].concat();
+        let set = all.iter().map(|(name, _)| *name).chain(SYNONYMS);
+        assert_eq!(names, set.collect());
+        check_shown(SET);
+        check_shown(SET_OF_FILES);
+    }
+
+    fn check_shown(set: &[(&str, &str)]) {
+        let words: String = set.iter().map(|(a, b)| format!(" {a} {b}")).collect();
         let mut config = Config::default();
         apply_text(&mut config, "test", &format!("pflow3{words}\n")).unwrap();
         let settings = engine::Settings {
@@ -247,7 +288,7 @@ mod tests {
         };
         let text = shown(Form::Text);
         let json: serde_json::Value = serde_json::from_str(&shown(Form::Json)).unwrap();
-        for (name, value) in SET {
+        for (name, value) in set {
             let in_text = match *name {
                 "flowsrc" => format!("sender: {value} "),
                 "flowdst" => format!("receiver: {value} "),

@@ -20,6 +20,15 @@ use crate::state::Af;
 use crate::time::{Now, Uptime};
 use crate::wire;
 
+/// How it stands with an interface's files.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct FileState {
+    /// The file that is written, and its octets.
+    pub current: Option<(String, u64)>,
+    /// Why nothing can be written.
+    pub problem: Option<String>,
+}
+
 /// One pflowN.
 #[derive(Debug)]
 pub struct Interface {
@@ -33,6 +42,8 @@ pub struct Interface {
     session: Session,
     /// Data records in datagrams that wait for their turn.
     pub(crate) delayed: u64,
+    /// Of one that writes files.
+    pub(crate) file: FileState,
     /// What it did.
     pub counters: InterfaceCounters,
 }
@@ -48,6 +59,7 @@ impl Interface {
             is_told: false,
             session: Session::default(),
             delayed: 0,
+            file: FileState::default(),
             counters: InterfaceCounters::default(),
         }
     }
@@ -70,6 +82,11 @@ impl Interface {
     /// Whether what it sends is datagrams, which are numbered at once.
     pub fn has_datagrams(&self) -> bool {
         self.settings.datagrams_to().is_some()
+    }
+
+    /// How it stands with its files.
+    pub fn file(&self) -> &FileState {
+        &self.file
     }
 
     /// Records held now.

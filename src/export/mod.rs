@@ -22,13 +22,14 @@ mod session;
 mod settings;
 mod stream;
 
-pub use interface::{Interface, stamp, transmit};
+pub use interface::{FileState, Interface, stamp, transmit};
 use ipfix::Ipfix;
 pub use ipfix::TemplateSet;
 pub use outbox::{Order, Outbox, Outgoing, Transmit};
 pub use session::{Session, State};
 pub use settings::{
-    Carrier, Domain, Engine, MAX_HOLD, MAX_MTU, MIN_MTU, Rate, Settings, Source, Way,
+    Carrier, Compression, Domain, Engine, MAX_HOLD, MAX_MTU, MAX_RETAIN, MAX_ROTATE, MIN_MTU, Rate,
+    Settings, Source, Way,
 };
 pub use stream::{Amount, Stream};
 

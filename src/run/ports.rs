@@ -407,7 +407,7 @@ impl Outside {
     }
 
     /// Tells the log of a problem, at a limited rate.
-    fn complain(&mut self, problem: &str) {
+    pub(super) fn complain(&mut self, problem: &str) {
         let now = self.clock.now().uptime;
         if let Some(line) = self.limiter.admit(now, problem) {
             self.log.warn(&line);

@@ -458,6 +458,7 @@ impl Replay {
         }
         let printed = self.outside.drain(&mut self.engine)?;
         self.pump_to_the_end(&mut ending)?;
+        self.outside.finish_files(&mut self.engine);
         let has_sent_nothing = self.outside.has_sent_nothing(&mut self.engine);
         self.outside.finish_taps(&mut self.engine);
         self.outside.log_rest();
@@ -467,10 +468,12 @@ impl Replay {
         for line in summary::lines(&self.engine, &super::total(&self.sources)) {
             self.outside.log.info(&line);
         }
-        Ok(if self.is_damaged || has_sent_nothing {
-            ExitCode::FAILURE
-        } else {
-            ExitCode::SUCCESS
-        })
+        Ok(
+            if self.is_damaged || has_sent_nothing || self.outside.files.has_lost() {
+                ExitCode::FAILURE
+            } else {
+                ExitCode::SUCCESS
+            },
+        )
     }
 }
