@@ -4,14 +4,14 @@
 usage: pledge.py PFLOW TESTDATA-DIRECTORY     (as root, with iproute2, strace and useradd; pflowctl beside PFLOW)
        pledge.py --self-check
 
-The daemon goes through all it does in its life under strace: captures, clients, tap, keep file, reload, soliciting over
+The daemon goes through all it does in its life under strace: captures, clients, tap, flow files, keep file, reload, soliciting over
 both IP versions, an interface that goes and comes back, flush, statistics, the end. From the call that enters the cage
 (seccomp) on, each call of a caged process is looked up by its name on OpenBSD and must be covered by the promises that
 src/io/privileges.rs makes. Files are not named at all after unveil(2) of nothing. Sources: OpenBSD's kern_pledge.c
 (pledge_syscalls, pledge_sockopt, pledge_ioctl, pledge_fcntl, pledge_kill), FreeBSD's capabilities.conf and rights(4).
 Calls that only the BSDs' own code makes are not seen here; they are in src/io/sys.rs and few.
 """
-import collections, os, pwd, re, signal, subprocess, sys, tempfile, time
+import collections, gzip, os, pwd, re, signal, subprocess, sys, tempfile, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SOURCE = open(os.path.join(HERE, '..', 'src', 'io', 'privileges.rs')).read()
@@ -290,7 +290,10 @@ def life(directory):
     conf, log, trace = directory + '/conf', directory + '/log', directory + '/trace'
     text = ('socket %(d)s/sock\nsocket ro %(d)s/ro\ninterface ppc\nsolicit on ppc\nkeep file %(d)s/keep\nkeep interval 1\n'
             'pflow0 flowsrc 127.0.0.1:0 flowdst 127.0.0.1:2055 tap %(d)s/tap active 1\n'
-            'pflow1 flowdst [::1]:4739 pflowproto 10\n' % {'d': directory})
+            'pflow1 flowdst [::1]:4739 pflowproto 10\n'
+            'pflow4 pflowproto 10 hold 1 file %(d)s/f.%%s rotate 1 compress gzip retain 2\n' % {'d': directory})
+    # Left by a program that was killed.
+    open(directory + '/f.1.gz.current', 'wb').write(gzip.compress(bytes(99)) + b'\x1f\x8b')
     open(conf, 'w').write(text)
     for name in ('', '/conf'):
         os.chmod(directory + name, 0o755)
@@ -318,6 +321,7 @@ def life(directory):
         pair()
         until('return', lambda: told('capturing again'))
         send()
+        until('flow files', lambda: any(re.fullmatch(r'f\.\d+\.gz', name) for name in os.listdir(directory)))
         until('keep file', lambda: os.path.exists(directory + '/keep'))
         time.sleep(1.5)
         stream.terminate()
