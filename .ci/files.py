@@ -14,7 +14,7 @@ ipfixcheck.py. All must find every record that pflow says it wrote, and nothing 
 3. A full disk, in a replay (which fails) and live (which goes on when there is room): lost + written = exported.
 4. Old files are removed, and nothing else; a file that only pflowctl names is refused.
 """
-import glob, gzip, io, os, pwd, re, signal, struct, subprocess, sys, tempfile, time, zlib
+import glob, json, os, pwd, re, signal, struct, subprocess, sys, tempfile, time, zlib
 
 PFLOW, DATA = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 CHECK = os.path.join(sys.argv[3], 'ipfixcheck.py') if len(sys.argv) > 3 else None
@@ -32,7 +32,7 @@ def until(what, condition, seconds=15):
 
 
 def unpacked(path):
-    """The octets of a file, and whether all of them are whole."""
+    """The octets of a file, of gzip's as far as members are whole."""
     octets = open(path, 'rb').read()
     if not re.search(r'\.gz(\.current)?$', path):
         return octets
@@ -48,11 +48,12 @@ def unpacked(path):
 
 def records(octets):
     """Data records of the whole messages of a session, and octets behind them."""
-    templates, n, p = {}, 0, 0
+    templates, sequences, p = {}, {}, 0
     while len(octets) - p >= 16:
         version, length, _, sequence, domain = struct.unpack_from('>HHIII', octets, p)
         if len(octets) - p < length:
             break
+        n = sequences.get(domain, 0)
         assert version == 10 and length >= 20 and sequence == n, (version, length, sequence, n)
         q = p + 16
         while q < p + length:
@@ -60,14 +61,15 @@ def records(octets):
             r, end = q + 4, q + size
             while kind == 2 and r < end:
                 number, fields = struct.unpack_from('>HH', octets, r)
-                templates[number] = sum(struct.unpack_from('>HH', octets, r + 4 + 4 * i)[1] for i in range(fields))
+                templates[domain, number] = sum(struct.unpack_from('>HH', octets, r + 4 + 4 * i)[1] for i in range(fields))
                 r += 4 + 4 * fields
             if kind != 2:
-                assert (size - 4) % templates[kind] == 0
-                n += (size - 4) // templates[kind]
+                assert (size - 4) % templates[domain, kind] == 0
+                n += (size - 4) // templates[domain, kind]
             q = end
+        sequences[domain] = n
         p += length
-    return n, len(octets) - p
+    return sum(sequences.values()), len(octets) - p
 
 
 def read(directory, torn=False):
@@ -89,7 +91,7 @@ def read(directory, torn=False):
             assert found == n, (path, found, n)
             # Only what every template has.
             rows = subprocess.run(['ipfix2csv', '-f', plain.name, 'octetDeltaCount', 'packetDeltaCount'], stdout=subprocess.PIPE, text=True, check=True)
-            found = len([row for row in rows.stdout.splitlines() if row[:1].isdigit()])
+            found = len(rows.stdout.splitlines()) - 1  # its heading
             assert found == n, (path, found, n)
             if CHECK:
                 checked = subprocess.run([sys.executable, CHECK, 'file:' + plain.name, '--json', '--skew', '1000000000'],
@@ -107,7 +109,7 @@ def replay(*words, prefix=()):
 
 def replays(directory):
     for name, more in (('one', ()), ('%s', ('rotate', '30')), ('%Y%m%d%H%M%S%z.gz', ('rotate', '30', 'compress', 'gzip')),
-                       ('one', ('compress', 'gzip')), ('%s', ('domain', 'creatorid', 'template', 'freebsd', 'rotate', '7'))):
+                       ('one', ('compress', 'gzip')), ('%s', ('domain', 'creatorid', 'rotate', '7'))):
         with tempfile.TemporaryDirectory() as place:
             code, exported, log = replay('file', '%s/%s' % (place, name), *more)
             assert code == 0, log
@@ -149,13 +151,12 @@ class Daemon:
         return self.err.read()
 
     def counters(self, unit='pflow0'):
-        import json
         lines = map(json.loads, self.ctl('-j', 'show', 'statistics')[1].splitlines())
         return next(line for line in lines if line.get('of') == unit)
 
     def send(self):
         subprocess.run([*IN_NS, sys.executable, '-c', SENDER, CAPTURE], check=True)
-        assert self.ctl('flush')[0] == 0 or True
+        assert self.ctl('flush')[0] == 0
 
     def child(self):
         return int(open('/proc/%d/task/%d/children' % (self.parent.pid, self.parent.pid)).read())

@@ -45,8 +45,9 @@ LINUX_OPTIONS = {
 }
 # libpcap on Linux asks a packet socket whether its interface is up when a read fails; pcap-bpf.c asks nothing.
 LINUX_IOCTL = re.compile(r'\d+<(PACKET|socket:).*?>, SIOCGIFFLAGS,')
-# What only Linux's libraries do: libpcap reads an interface's drops, and asks what became of it; glibc counts processors.
-LINUX_FILES = re.compile(r'AT_FDCWD(<.*?>)?, "/(sys/class/net/[^/]+/statistics/\w+|sys/devices/system/cpu/online|proc/stat)", O_RDONLY')
+# What only Linux's libraries do: libpcap reads an interface's drops, and asks what became of it; glibc counts processors,
+# and asks how memory that a thread gives back is reckoned.
+LINUX_FILES = re.compile(r'AT_FDCWD(<.*?>)?, "/(sys/class/net/[^/]+/statistics/\w+|sys/devices/system/cpu/online|proc/stat|proc/sys/vm/overcommit_memory)", O_RDONLY')
 
 
 def plain(args):
