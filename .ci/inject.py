@@ -233,7 +233,7 @@ class Life:
         if self.at is None and self.process.returncode != 0:
             raise Wrong('status %d' % self.process.returncode)
         self.read()
-        said = re.findall(r'(\d+) datagrams sent', text)
+        said = re.findall(r'pflow0: .* (\d+) datagrams sent', text)
         # Lines of the log may be what failed to be written.
         if not self.is_log_cut() and (not said or int(said[-1]) != self.arrived):
             raise Wrong('%s datagrams sent by the log, %d arrived' % (said, self.arrived))
