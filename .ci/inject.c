@@ -28,8 +28,8 @@
 /* What the kernel does when there is no number for a descriptor that comes: it is lost, the octets are not. */
 #define LOST 1000
 
-enum call { ACCEPT4, BIND, CHDIR, CHMOD, CHROOT, CONNECT, DUP, DUP2, FCNTL, FLOCK, FORK, FSTAT, FSYNC, FTRUNCATE, GETIFADDRS, GETSOCKNAME,
-	GETSOCKOPT, IOCTL, LISTEN, LSEEK, LSTAT, OPEN, POLL, PTHREAD_CREATE, PWRITE, READ, READV, RECV, RECVMSG, RENAME, SEND,
+enum call { ACCEPT4, BIND, CHDIR, CHMOD, CHROOT, CONNECT, DUP, DUP2, FCNTL, FDOPENDIR, FLOCK, FORK, FSTAT, FSYNC, FTRUNCATE, GETIFADDRS, GETSOCKNAME,
+	GETSOCKOPT, IOCTL, LISTEN, LSEEK, LSTAT, OPEN, POLL, PTHREAD_CREATE, PWRITE, READ, READDIR, READV, RECV, RECVMSG, RENAME, SEND,
 	SENDMMSG, SENDMSG, SENDTO, SETGROUPS, SETRESGID, SETRESUID, SETSOCKOPT, SIGACTION, SOCKET, SOCKETPAIR, STAT, UNLINK,
 	WAITPID, WRITE, WRITEV };
 
@@ -114,6 +114,20 @@ WRAP(int, UNLINK, unlinkat, (int fd, const char *p, int f), (fd, p, f))
 WRAP(pid_t, WAITPID, waitpid, (pid_t p, int *s, int o), (p, s, o))
 WRAP(ssize_t, WRITE, write, (int fd, const void *b, size_t n), (fd, b, n))
 WRAP(ssize_t, WRITEV, writev, (int fd, const struct iovec *v, int n), (fd, v, n))
+
+static void *real_fdopendir, *real_readdir;
+
+DIR *fdopendir(int fd)
+{
+	int e = fails(FDOPENDIR);
+	return e ? (errno = e, (DIR *)NULL) : REAL(fdopendir)(fd);
+}
+
+struct dirent *readdir(DIR *d)
+{
+	int e = fails(READDIR);
+	return e ? (errno = e, (struct dirent *)NULL) : REAL(readdir)(d);
+}
 
 static void *real_fork, *real_open64, *real_openat64, *real_openat, *real_fcntl, *real_ioctl, *real_recvmsg, *real_pthread_create;
 

@@ -12,8 +12,8 @@ so if it costs anything, answers SIGTERM, leaves nothing behind, and its sums ho
 import ctypes, errno, getopt, json, multiprocessing, os, pwd, re, signal, socket, struct, subprocess, sys, tempfile, time
 
 PROCESSES, CALLS, LOST = 4, 48, 1000
-NAMES = ('accept4 bind chdir chmod chroot connect dup dup2 fcntl flock fork fstat fsync ftruncate getifaddrs getsockname getsockopt '
-         'ioctl listen lseek lstat open poll pthread_create pwrite read readv recv recvmsg rename send sendmmsg sendmsg sendto '
+NAMES = ('accept4 bind chdir chmod chroot connect dup dup2 fcntl fdopendir flock fork fstat fsync ftruncate getifaddrs getsockname getsockopt '
+         'ioctl listen lseek lstat open poll pthread_create pwrite read readdir readv recv recvmsg rename send sendmmsg sendmsg sendto '
          'setgroups setresgid setresuid setsockopt sigaction socket socketpair stat unlink waitpid write writev').split()
 # What may come of each (Linux's manual pages), besides EIO where nothing else is said.
 ERRORS = {'poll': 'EINTR ENOMEM', 'read': 'EINTR ENOMEM EIO', 'readv': 'EINTR ENOMEM EIO', 'recv': 'EINTR ENOMEM EAGAIN',
@@ -24,7 +24,7 @@ ERRORS = {'poll': 'EINTR ENOMEM', 'read': 'EINTR ENOMEM EIO', 'readv': 'EINTR EN
           'rename': 'ENOSPC EIO', 'fork': 'EAGAIN ENOMEM', 'pthread_create': 'EAGAIN', 'connect': 'EINTR EAGAIN', 'ftruncate': 'EINTR EIO',
           'flock': 'EINTR ENOMEM', 'waitpid': 'EINTR', 'fcntl': 'EINTR ENOMEM', 'bind': 'ENOMEM', 'dup': 'EMFILE', 'dup2': 'EMFILE',
           'getifaddrs': 'ENOMEM ENOBUFS', 'setsockopt': 'ENOMEM ENOBUFS', 'getsockopt': 'ENOBUFS', 'getsockname': 'ENOBUFS',
-          'ioctl': 'ENOMEM EINTR', 'sigaction': 'ENOMEM', 'listen': 'ENOBUFS', 'chroot': 'ENOMEM', 'setresuid': 'EAGAIN'}
+          'ioctl': 'ENOMEM EINTR', 'fdopendir': 'ENOMEM', 'sigaction': 'ENOMEM', 'listen': 'ENOBUFS', 'chroot': 'ENOMEM', 'setresuid': 'EAGAIN'}
 WHO = 'parent', 'child', 'reader', 'second reader'
 
 
@@ -88,8 +88,12 @@ class Life:
         self.connections = []
         with open(self.conf, 'w') as f:
             f.write('interface pfc0\nsocket "%s"\nkeep file "%s"\nkeep interval 1\nuser _pflow\n'
-                    'pflow0 flowdst 127.0.0.1:%d hold 1 tap "%s"\npflow1 flowdst 127.0.0.1:%d pflowproto 10 transport tcp reconnect 1 hold 1\n' %
-                    (self.sock, self.keep, self.collector.getsockname()[1], self.tap, self.listener.getsockname()[1]))
+                    'pflow0 flowdst 127.0.0.1:%d hold 1 tap "%s"\npflow1 flowdst 127.0.0.1:%d pflowproto 10 transport tcp reconnect 1 hold 1\n'
+                    'pflow2 pflowproto 10 hold 1 file "%s/f.%%s" rotate 1 retain 2\n'
+                    % (self.sock, self.keep, self.collector.getsockname()[1], self.tap, self.listener.getsockname()[1], directory))
+        # What a program left that was killed: a message, and a part of one.
+        with open(directory + '/f.1.current', 'wb') as f:
+            f.write(struct.pack('>HHIII', 10, 16, 1, 0, 1) + b'\0\x0a\0')
         self.arrived, self.octets, self.sent, self.process, self.is_started = 0, 0, 0, None, False
 
     def text(self):
@@ -191,7 +195,7 @@ class Life:
         text = self.ask('json show statistics')
         if not text or 'ok\n' not in text:
             return None
-        name = lambda p: 'tcp' if p.get('of') == 'pflow1' else p['part']
+        name = lambda p: {'pflow1': 'tcp', 'pflow2': 'files'}.get(p.get('of'), p['part'])
         return {name(p): p for p in map(json.loads, text.splitlines()[:-1])}
 
     def source(self, name):
@@ -216,13 +220,14 @@ class Life:
     def sums(self, c):
         self.read()
         i, t, f, s = c['interface'], c['table'], c['flows'], c['source']
-        o = c['tcp']
+        o, w = c['tcp'], c['files']
         gone = sum(t[n] for n in ('deleted', 'cleared', 'expired', 'evicted', 'replaced', 'dead'))
         sums = {
             'datagrams sent = arrived': (i['datagrams'], self.arrived),
             'datagrams = tapped + tap_dropped': (i['datagrams'], i['tapped'] + i['tap_dropped']),
             'records by TCP = sent + refused + held': (o['records'], o['records_sent'] + o['records_refused'] + o['held']),
             'connections made = lost + the one there is': (o['connected'] - o['disconnected'] in (0, 1), True),
+            'records for files = written + lost + held': (w['records'], w['records_sent'] + w['records_refused'] + w['held']),
             'packets captured = read': (s['packets'], sum(v for n, v in c['packets'].items() if n != 'part')),
             'states in = ended + held': (t['inserted'] + t['restored'], gone + t['held']),
             'states ended = flows exported + left out': (gone, sum(f[n] for n in ('exported', 'unflagged', 'direction', 'empty'))),
@@ -252,8 +257,21 @@ class Life:
         # Lines of the log may be what failed to be written.
         if not self.is_log_cut() and (not said or int(said[-1]) != self.arrived):
             raise Wrong('%s datagrams sent by the log, %d arrived' % (said, self.arrived))
+        self.check_files(text)
         self.outcome = 'goes on' if self.process.returncode == 0 else 'ends'
         self.check_keep(text)
+
+    def check_files(self, text):
+        """Files hold whole messages, and have their names unless something is said."""
+        for name in os.listdir(self.dir):
+            if not name.startswith('f.'):
+                continue
+            b = open(os.path.join(self.dir, name), 'rb').read()
+            while len(b) >= 16 and b[:2] == b'\0\x0a':
+                b = b[int.from_bytes(b[2:4], 'big'):]
+            is_said = 'file: ' in text or self.is_log_cut()
+            if b and not is_said or name.endswith('.current') and not is_said:
+                raise Wrong('%s: %d octets behind whole messages, and nothing said' % (name, len(b)))
 
     def is_log_cut(self):
         return bool(self.at) and self.at[1] in ('write', 'writev') and self.at[3] != 'EINTR'

@@ -4,14 +4,14 @@
 usage: pledge.py PFLOW TESTDATA-DIRECTORY     (as root, with iproute2, strace and useradd; pflowctl beside PFLOW)
        pledge.py --self-check
 
-The daemon goes through all it does in its life under strace: captures, clients, tap, keep file, reload, soliciting over
+The daemon goes through all it does in its life under strace: captures, clients, tap, flow files, keep file, reload, soliciting over
 both IP versions, an interface that goes and comes back, flush, statistics, the end. From the call that enters the cage
 (seccomp) on, each call of a caged process is looked up by its name on OpenBSD and must be covered by the promises that
 src/io/privileges.rs makes. Files are not named at all after unveil(2) of nothing. Sources: OpenBSD's kern_pledge.c
 (pledge_syscalls, pledge_sockopt, pledge_ioctl, pledge_fcntl, pledge_kill), FreeBSD's capabilities.conf and rights(4).
 Calls that only the BSDs' own code makes are not seen here; they are in src/io/sys.rs and few.
 """
-import collections, os, pwd, re, signal, subprocess, sys, tempfile, time
+import collections, gzip, os, pwd, re, signal, subprocess, sys, tempfile, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SOURCE = open(os.path.join(HERE, '..', 'src', 'io', 'privileges.rs')).read()
@@ -46,8 +46,9 @@ LINUX_OPTIONS = {
 # libpcap on Linux asks a packet socket whether its interface is up when a read fails; pcap-bpf.c asks nothing.
 # What of a connection is not acknowledged is asked where the system tells it: sys::unacknowledged makes no call on OpenBSD.
 LINUX_IOCTL = re.compile(r'\d+<(PACKET|socket:).*?>, SIOCGIFFLAGS,|\d+<(TCP|TCPv6|socket:).*?>, [ST]IOCOUTQ *,')
-# What only Linux's libraries do: libpcap reads an interface's drops, and asks what became of it; glibc counts processors.
-LINUX_FILES = re.compile(r'AT_FDCWD(<.*?>)?, "/(sys/class/net/[^/]+/statistics/\w+|sys/devices/system/cpu/online|proc/stat)", O_RDONLY')
+# What only Linux's libraries do: libpcap reads an interface's drops, and asks what became of it; glibc counts processors,
+# and asks how memory that a thread gives back is reckoned.
+LINUX_FILES = re.compile(r'AT_FDCWD(<.*?>)?, "/(sys/class/net/[^/]+/statistics/\w+|sys/devices/system/cpu/online|proc/stat|proc/sys/vm/overcommit_memory)", O_RDONLY')
 
 
 def plain(args):
@@ -307,7 +308,10 @@ def life(directory):
     text = ('socket %(d)s/sock\nsocket ro %(d)s/ro\ninterface ppc\nsolicit on ppc\nkeep file %(d)s/keep\nkeep interval 1\n'
             'pflow0 flowsrc 127.0.0.1:0 flowdst 127.0.0.1:2055 tap %(d)s/tap active 1\n'
             'pflow1 flowdst [::1]:4739 pflowproto 10\n'
-            'pflow4 flowdst 127.0.0.1:%(tcp)d pflowproto 10 transport tcp reconnect 1 hold 1 tap %(d)s/tap4\n' % {'d': directory, 'tcp': TCP})
+            'pflow4 flowdst 127.0.0.1:%(tcp)d pflowproto 10 transport tcp reconnect 1 hold 1 tap %(d)s/tap4\n'
+            'pflow5 pflowproto 10 hold 1 file %(d)s/f.%%s rotate 1 compress gzip retain 2\n' % {'d': directory, 'tcp': TCP})
+    # Left by a program that was killed.
+    open(directory + '/f.1.gz.current', 'wb').write(gzip.compress(bytes(99)) + b'\x1f\x8b')
     open(conf, 'w').write(text)
     for name in ('', '/conf'):
         os.chmod(directory + name, 0o755)
@@ -343,6 +347,7 @@ def life(directory):
         listener = inside(sys.executable, '-c', LISTENER)
         until('another connection', lambda: told('pflow4: connected to 127.0.0.1:%d after' % TCP))
         send()
+        until('flow files', lambda: any(re.fullmatch(r'f\.\d+\.gz', name) for name in os.listdir(directory)))
         until('keep file', lambda: os.path.exists(directory + '/keep'))
         time.sleep(1.5)
         stream.terminate()

@@ -301,6 +301,8 @@ counters! {
         disconnected: "connections lost",
         unconnected: "connections that could not be made",
         in_doubt: "records sent by connections that were lost, not acknowledged",
+        files: "files finished",
+        files_removed: "files removed, more than are to be retained",
         refused: "reports that nobody listens at the collector",
         unreachable: "reports that the collector cannot be reached",
         tapped: "datagrams handed to taps and not lost there",

@@ -19,7 +19,7 @@ use crate::counters::{
     Reports, SolicitCounters, count,
 };
 use crate::export::{
-    self, Amount, Connection, Connections, Domain, Interface, Order, Outbox, Transmit,
+    self, Amount, Connection, Connections, Domain, FileState, Interface, Order, Outbox, Transmit,
 };
 use crate::flow::{Boot, End, Flow};
 use crate::output::{Output, Printer};
@@ -1079,11 +1079,7 @@ impl Engine {
     pub fn handle_taken(&mut self, unit: u32, taken: Amount) {
         if let Some(interface) = self.interface(unit) {
             interface.delayed -= taken.records;
-            let counters = &mut interface.counters;
-            counters.datagrams += taken.messages;
-            counters.templates += taken.templates;
-            counters.octets += taken.octets;
-            counters.records_sent += taken.records;
+            interface.counters.add_taken(taken);
         }
     }
 
@@ -1091,8 +1087,23 @@ impl Engine {
     pub fn handle_lost(&mut self, unit: u32, lost: Amount) {
         if let Some(interface) = self.interface(unit) {
             interface.delayed -= lost.records;
-            interface.counters.unqueued += lost.messages;
-            interface.counters.records_refused += lost.records;
+            interface.counters.add_lost(lost);
+        }
+    }
+
+    /// Notes the same of messages of an interface that is gone.
+    pub fn handle_left(&mut self, taken: Amount, lost: Amount) {
+        self.exporter.gone.add_taken(taken);
+        self.exporter.gone.add_lost(lost);
+    }
+
+    /// Notes how it stands with the files of interface `unit`: so many more are whole, and so many
+    /// gone.
+    pub fn handle_files(&mut self, unit: u32, files: u64, removed: u64, state: FileState) {
+        if let Some(interface) = self.interface(unit) {
+            interface.counters.files += files;
+            interface.counters.files_removed += removed;
+            interface.file = state;
         }
     }
 

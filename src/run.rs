@@ -10,6 +10,7 @@
 mod collectors;
 mod comeback;
 mod commands;
+mod files;
 mod keep;
 mod live;
 mod parent;
@@ -38,6 +39,7 @@ use crate::options::{DEFAULT_INTERFACE, DEFAULT_STATES, Options};
 use crate::output::{Form, Output};
 use crate::time::Now;
 use collectors::{Collectors, OpenedFeeds};
+use files::{Files, OpenedFiles};
 use keep::Keeper;
 use parent::Parent;
 use ports::{OpenedPorts, Ports};
@@ -172,6 +174,7 @@ struct Outside {
     limiter: Limiter,
     clock: Clock,
     taps: Taps,
+    files: Files,
     /// Where requests for states go.
     solicit: Soliciting,
     keeper: Keeper,
@@ -182,6 +185,7 @@ struct Opened {
     ports: OpenedPorts,
     feeds: OpenedFeeds,
     taps: OpenedTaps,
+    files: OpenedFiles,
     solicit: OpenedRaw,
     keep: Option<KeepFile>,
 }
@@ -211,6 +215,7 @@ impl Outside {
             limiter: Limiter::default(),
             clock: Clock::new(None),
             taps: Taps::new(when_full),
+            files: Files::new(when_full),
             solicit: Soliciting::new(when_full),
             keeper: Keeper::default(),
         };
@@ -227,6 +232,7 @@ impl Outside {
             ports: self.ports.prepare(config, self.parent.as_ref(), now)?,
             feeds: self.collectors.prepare(config, self.parent.as_ref())?,
             taps: self.taps.prepare(config, self.parent.as_ref())?,
+            files: self.files.prepare(config, self.parent.as_ref())?,
             solicit: self.solicit.prepare(config, self.parent.as_ref())?,
             keep: self.keeper.prepare(config, self.parent.as_ref())?,
         })
@@ -238,6 +244,7 @@ impl Outside {
         self.ports.commit(config, opened.ports, now);
         self.commit_feeds(config, opened.feeds, engine);
         self.taps.commit(config, opened.taps);
+        self.files.commit(config, opened.files);
         self.solicit.commit(opened.solicit);
         self.keeper.commit(config, opened.keep);
     }
@@ -322,6 +329,7 @@ impl Outside {
         for line in engine.notices() {
             self.log.warn(&line);
         }
+        self.note_files(engine);
         for (unit, lost) in self.taps.losses() {
             engine.handle_tap_lost(unit, lost);
         }
@@ -377,9 +385,11 @@ impl Outside {
         for (unit, datagrams) in transmit.by_interface() {
             match self.collectors.has(unit) {
                 true => self.queue(unit, &transmit, engine),
+                false if self.files.has(unit) => {}
                 false => self.send_from(unit, &datagrams, engine),
             }
         }
+        self.write_files(&transmit, engine);
         engine.recycle(transmit);
     }
 

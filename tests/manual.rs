@@ -22,7 +22,7 @@ use pflow::control::request::{self, FILTERS, REQUESTS, Request, SHOWN};
 use pflow::control::{Access, Listing, Progress, Source, View};
 use pflow::counters::{ControlCounters, Reports, SourceCounters};
 use pflow::ctl;
-use pflow::export::{Carrier, Format, TemplateSet};
+use pflow::export::{Carrier, Compression, FileState, Format, TemplateSet};
 use pflow::options::{FLAGS, Flag};
 use pflow::output::Form;
 use pflow::state::Timeouts;
@@ -183,6 +183,7 @@ fn every_value_of_a_word_is_described_and_no_other() {
     known.extend(words(TemplateSet::VALUES.iter().map(|(name, _)| *name)));
     known.extend(words(Format::VALUES.iter().map(|(name, _)| *name)));
     known.extend(words(Carrier::VALUES.iter().map(|(name, _)| *name)));
+    known.extend(words(Compression::VALUES.iter().map(|(name, _)| *name)));
     known.extend(words(Counting::VALUES.iter().map(|(name, _)| *name)));
     known.extend(words(["in", "out", "any", "active", "none", "on", "off"]));
     known.extend(words(["rate", "peer", "ro", "file", "interval"]));
@@ -210,6 +211,8 @@ fn bounds_in_the_page_are_the_programs() {
     check("pflow0 hold", (1, 30), "1 to 30");
     check("pflow0 refresh", (1, 86400), "1 to 86400");
     check("pflow0 active", (0, 86400), "0 to 86400");
+    check("pflow0 rotate", (1, 86400), "1 to 86400");
+    check("pflow0 retain", (0, 1_000_000), "1 to 1000000");
     check("pflow0 domain", (1, u32::MAX.into()), "1 to 4294967295");
     check("pflow0 reconnect", (1, 86400), "1 to 86400");
     check("pflow0 queue", (1 << 16, 1 << 30), "64k to 1G");
@@ -328,11 +331,11 @@ fn the_example_configuration_is_one() {
         .flat_map(examples)
         .filter(is_config)
         .collect();
-    assert_eq!(configs.len(), 2);
-    for text in configs {
+    assert_eq!(configs.len(), 3);
+    for (text, interfaces) in configs.iter().zip([2, 2, 1]) {
         let mut config = Config::default();
-        apply_text(&mut config, "example", &text).unwrap();
-        assert_eq!(config.interfaces.len(), 2);
+        apply_text(&mut config, "example", text).unwrap();
+        assert_eq!(config.interfaces.len(), interfaces);
     }
 }
 
@@ -376,7 +379,13 @@ fn answered(line: &str) -> Words {
     let interface = "pflow0 flowsrc 127.0.0.1 flowdst 127.0.0.1:4739 backup 127.0.0.1:4740 \
                      rdomain 3 rate 9 tap /tmp/x";
     apply_line(&mut config, interface, place).unwrap();
+    apply_line(&mut config, "pflow1 proto 10 file /f", place).unwrap();
     let mut run = Run::with(settings(), config);
+    let written = FileState {
+        current: Some(("f.current".to_owned(), 1)),
+        problem: Some("full".to_owned()),
+    };
+    run.engine.handle_files(1, 0, 0, written);
     let mut translated = St::tcp(1);
     translated.stack = Key {
         rdomain: 3,

@@ -11,6 +11,7 @@
 //!            | "rate" ( n | "none" ) | "-rate"
 //!            | "transport" ( "udp" | "tcp" ) | "backup" address:port | "-backup" | "reconnect" n
 //!            | "queue" ( n | amount ) | "rdomain" ( n | name ) | "-rdomain"
+//!            | "file" pattern | "-file" | "rotate" n | "compress" ( "none" | "gzip" ) | "retain" n
 //! program-word = "interface" name | "states" ( n | amount ) | "boottime" time | "timeout" name n
 //!            | "ifindex" name n | "counters" ( "exact" | "estimate" )
 //!            | "flush" ( "active" | "none" ) | "join" ( "on" | "off" )
@@ -23,9 +24,9 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use super::Error;
 use super::show::Amount;
 use super::words::{self, Setting};
+use super::{Error, Pattern};
 use crate::accounting::Counting;
 use crate::export::{Rdomain, Settings, Source};
 use crate::solicit;
@@ -486,6 +487,12 @@ pub(super) fn file_name(text: &str) -> Result<String, String> {
         return Err(format!("{text:?} is not the name of a file"));
     }
     Ok(text.to_owned())
+}
+
+/// A pattern of names of files.
+pub(super) fn file_pattern(text: &str) -> Result<String, String> {
+    let name = file_name(text)?;
+    Pattern::new(&name).map(|_| name)
 }
 
 /// A UNIX-domain socket.

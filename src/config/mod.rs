@@ -6,6 +6,7 @@
 
 mod file;
 mod grammar;
+mod pattern;
 mod show;
 mod words;
 
@@ -20,6 +21,7 @@ pub use grammar::{
     program_word_names,
 };
 pub(crate) use grammar::{lookup, parse_interface, unit_number};
+pub use pattern::{MAX_NUMBER, Pattern, Rank, numbered};
 
 use crate::accounting::Counting;
 use crate::export::{Carrier, Format, MAX_BACKUPS, Settings, is_whole};
@@ -164,7 +166,7 @@ impl Config {
             .collect();
         let mut warnings = Vec::new();
         for (unit, settings) in &self.interfaces {
-            for (word, needs) in idle_words(settings) {
+            for (word, needs) in foreign_words(settings) {
                 warnings.push(format!(
                     "pflow{unit}: {word}: only transport {needs} has a use for it"
                 ));
@@ -181,6 +183,11 @@ impl Config {
                     "pflow{unit}: the same collector and {word} as pflow{other}: \
                      most collectors cannot tell them apart"
                 ));
+            }
+        }
+        for (unit, settings) in &self.interfaces {
+            for (word, of) in idle_words(settings) {
+                warnings.push(format!("pflow{unit}: {word}: means nothing {of}"));
             }
         }
         warnings
@@ -239,6 +246,7 @@ impl Config {
         if let Some(settings) = &settings {
             check(settings)?;
             self.check_tap(unit, settings)?;
+            self.check_file(unit, settings)?;
         }
         match settings {
             Some(settings) => drop(self.interfaces.insert(unit, settings)),
@@ -257,6 +265,19 @@ impl Config {
             .find(|(other, name)| *other != unit && name == file)
         {
             Some((other, _)) => Err(Error::new("tap", format!("{file} is pflow{other}'s"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Two interfaces would take each other's names.
+    fn check_file(&self, unit: u32, settings: &Settings) -> Result<(), Error> {
+        let Some(file) = &settings.file else {
+            return Ok(());
+        };
+        let mut others = self.interfaces.iter();
+        let is_same = |other: &Settings| other.file.as_ref() == Some(file);
+        match others.find(|(other, settings)| **other != unit && is_same(settings)) {
+            Some((other, _)) => Err(Error::new("file", format!("{file} is pflow{other}'s"))),
             None => Ok(()),
         }
     }
@@ -341,6 +362,10 @@ fn check(settings: &Settings) -> Result<(), Error> {
     if settings.file.is_some() && settings.flowdst.is_some() {
         return Err(Error::new("file", "there is a flowdst already"));
     }
+    if settings.file.is_some() && settings.tap.is_some() {
+        let problem = "there is a file already, which has the same messages";
+        return Err(Error::new("tap", problem));
+    }
     let word = match settings.carrier {
         _ if settings.file.is_some() => Some("file"),
         Carrier::Udp => None,
@@ -370,8 +395,8 @@ fn check(settings: &Settings) -> Result<(), Error> {
     }
 }
 
-/// What is set and does nothing, with what it would need.
-fn idle_words(settings: &Settings) -> impl Iterator<Item = (&'static str, &'static str)> {
+/// Words of other transports than the one that is set, with what each would need.
+fn foreign_words(settings: &Settings) -> impl Iterator<Item = (&'static str, &'static str)> {
     let default = Settings::default();
     let is_udp = settings.carrier == Carrier::Udp || settings.file.is_some();
     let words = [
@@ -391,6 +416,42 @@ fn idle_words(settings: &Settings) -> impl Iterator<Item = (&'static str, &'stat
     ];
     let words = words.into_iter().filter(|(_, is_idle, _)| *is_idle);
     words.map(|(word, _, needs)| (word, needs))
+}
+
+/// Words that are set and change nothing, and why.
+fn idle_words(settings: &Settings) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let usual = Settings::default();
+    let rotates = settings.rotate != usual.rotate;
+    let (of_files, of_collectors) = match &settings.file {
+        None => ("without file", ""),
+        Some(_) => ("", "with file"),
+    };
+    let has_time = |file: &String| Pattern::new(file).is_ok_and(|pattern| pattern.has_time());
+    let is_timeless = settings.file.as_ref().is_some_and(|file| !has_time(file));
+    let words = [
+        ("rotate", rotates, of_files),
+        (
+            "compress",
+            settings.compression != usual.compression,
+            of_files,
+        ),
+        ("retain", settings.retain != usual.retain, of_files),
+        ("flowsrc", settings.flowsrc.is_some(), of_collectors),
+        (
+            "transport",
+            settings.carrier != usual.carrier,
+            of_collectors,
+        ),
+        ("rate", settings.rate != usual.rate, of_collectors),
+        (
+            "rotate",
+            rotates && is_timeless,
+            "in a file whose name has no time",
+        ),
+    ];
+    let idle = words.into_iter();
+    let idle = idle.filter(|(_, is_set, why)| *is_set && !why.is_empty());
+    idle.map(|(word, _, why)| (word, why))
 }
 
 /// Parses the argument of -b: UNIX seconds with an optional fraction.

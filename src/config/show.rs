@@ -154,6 +154,7 @@ domain 7 engine 1 255 hold 5 refresh 600 active 1800 direction out rate 900 down
 pflow1 create flowdst 10.0.0.2:4739 pflowproto 10 transport tcp backup 10.0.0.3:4739 \
 backup 10.0.0.4:4739 reconnect 5 queue 64k
 pflow3 create flowsrc [::1] pflowproto 10 domain creatorid rate none
+pflow4 create pflowproto 10 file /var/flows/%Y%m%d%H%M%z.ipfix rotate 300 compress gzip retain 288
 ";
         assert_eq!(config(text).to_string(), text);
     }
@@ -206,7 +207,17 @@ pflow3 create flowsrc [::1] pflowproto 10 domain creatorid rate none
             (0u8..12).prop_map(|n| format!("backup 192.0.2.{n}:4739")),
             (1u32..=86400).prop_map(|n| format!("reconnect {n}")),
             (65536u32..=1 << 30).prop_map(|n| format!("queue {n}")),
-            prop::sample::select(vec!["rate none", "-rate"]).prop_map(str::to_owned),
+            prop::sample::select(vec![
+                "rate none",
+                "-rate",
+                "-flowdst",
+                "-file",
+                "compress gzip"
+            ])
+            .prop_map(str::to_owned),
+            prop::sample::select(vec!["/f/%s", "/f/a b-%Y%%", "flows"])
+                .prop_map(|f| format!("file \"{f}\"")),
+            (1u32..=86_400, 0u32..=1_000_000).prop_map(|(r, n)| format!("rotate {r} retain {n}")),
             prop::sample::select(vec!["in", "out", "any"]).prop_map(|d| format!("direction {d}")),
         ];
         (0u32..4, prop::collection::vec(word, 0..8))

@@ -7,12 +7,12 @@ use std::str::FromStr;
 
 use super::grammar::{
     MAX_ACTIVE, MAX_QUEUE, MAX_RATE, MAX_RECONNECT, MAX_REFRESH, MIN_QUEUE, destination, file_name,
-    number, octets, one_of, rdomain, source,
+    file_pattern, number, octets, one_of, rdomain, source,
 };
 use super::show::{Amount, Word};
 use crate::export::{
-    Carrier, Domain, Engine, Format, MAX_HOLD, MAX_MTU, MIN_MTU, Rate, Rdomain, Settings, Source,
-    TemplateSet,
+    Carrier, Compression, Domain, Engine, Format, MAX_HOLD, MAX_MTU, MAX_RETAIN, MAX_ROTATE,
+    MIN_MTU, Rate, Rdomain, Settings, Source, TemplateSet,
 };
 use crate::state::Direction;
 
@@ -330,7 +330,10 @@ settings! {
     "reconnect" => Reconnect, reconnect: u32, Number { least: 1, most: MAX_RECONNECT };
     "queue" => Queue, queue: u32, Octets { least: MIN_QUEUE, most: MAX_QUEUE };
     "rdomain", unset "-rdomain" => Rdomain, rdomain: Option<Rdomain>, Optional(rdomain);
-    "file", unset "-file" => File, file: Option<String>, Optional(file_name);
+    "file", unset "-file" => File, file: Option<String>, Optional(file_pattern);
+    "rotate" => Rotate, rotate: u32, Number { least: 1, most: MAX_ROTATE };
+    "compress" => Compress, compression: Compression, OneOf(Compression::VALUES);
+    "retain" => Retain, retain: u32, Number { least: 0, most: MAX_RETAIN };
     "rate", unset "-rate" => Rate, rate: Rate, RateKind;
     "tap", unset "-tap" => Tap, tap: Option<String>, Optional(file_name);
 }

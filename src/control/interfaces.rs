@@ -7,6 +7,8 @@
 //!         pflow: sender: 192.0.2.1 receiver: 192.0.2.2:4739 version: 10
 //!         groups: pflow
 //!         collector: nobody listens                         if that was reported
+//!         file: /var/flows/f.1764504000.current, 4711 octets         of one that writes files
+//!         file: cannot be written: No space left on device           if it is so
 //!         settings: hold 10 tap "/var/log/pflow0.pcap"      what ifconfig has no words for
 //! ```
 //! Sources: ifconfig.c, `status`, `printb`, `pflow_status`; pflowctl.c, `get`.
@@ -16,7 +18,7 @@ use std::net::SocketAddr;
 
 use super::{Form, View, put};
 use crate::config::{self, Shown};
-use crate::export::{Connection, Format, Interface, Settings, shown_mtu};
+use crate::export::{Connection, FileState, Format, Interface, Settings, shown_mtu};
 use crate::output::json::Object;
 
 /// IFF_UP and IFF_RUNNING.
@@ -140,9 +142,21 @@ fn text(interface: &Interface, out: &mut Vec<u8>) {
     if let Some(state) = collector(interface) {
         put!(out, "\tcollector: {state}\n");
     }
+    file_lines(interface, out);
     let more = config::further_words(settings);
     if !more.is_empty() {
         put!(out, "\tsettings:{more}\n");
+    }
+}
+
+/// Appends what there is to say of the files of an interface.
+fn file_lines(interface: &Interface, out: &mut Vec<u8>) {
+    let FileState { current, problem } = interface.file();
+    if let Some((name, octets)) = current {
+        put!(out, "\tfile: {name}, {octets} octets\n");
+    }
+    if let Some(problem) = problem {
+        put!(out, "\tfile: cannot be written: {problem}\n");
     }
 }
 
@@ -163,6 +177,14 @@ fn json(interface: &Interface, out: &mut Vec<u8>) {
     }
     if let Some(state) = collector(interface) {
         object.string("collector", state);
+    }
+    let FileState { current, problem } = interface.file();
+    if let Some((name, octets)) = current {
+        object.string("currentFile", name);
+        object.number("currentFileOctets", *octets);
+    }
+    if let Some(problem) = problem {
+        object.string("fileProblem", problem);
     }
     object.end();
     out.push(b'\n');
@@ -189,8 +211,12 @@ pub(super) fn list(
         if let Some(dst) = settings.flowdst {
             put!(out, " dst {dst}");
         }
+        if let Some(file) = &settings.file {
+            put!(out, " file {file}");
+        }
         out.push(b'\n');
-        if is_verbose {
+        file_lines(interface, out);
+        if is_verbose && settings.file.is_none() {
             put!(out, "\tsocket: {}\n", socket(interface));
         }
     }
@@ -231,7 +257,13 @@ mod tests {
         ("tap", "/tmp/t"),
     ];
     /// The same of an interface that has no collector.
-    const SET_OF_FILES: &[(&str, &str)] = &[("pflowproto", "10"), ("file", "/tmp/f")];
+    const SET_OF_FILES: &[(&str, &str)] = &[
+        ("pflowproto", "10"),
+        ("file", "/tmp/f-%s"),
+        ("rotate", "600"),
+        ("compress", "gzip"),
+        ("retain", "9"),
+    ];
     /// What each system has values of its own for.
     const SET_HERE: &[(&str, &str)] = if cfg!(target_os = "linux") {
         &[("rdomain", "vrf-blue")]

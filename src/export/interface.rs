@@ -20,6 +20,15 @@ use crate::state::Af;
 use crate::time::{Now, Uptime};
 use crate::wire;
 
+/// How it stands with an interface's files.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct FileState {
+    /// The file that is written, and its octets.
+    pub current: Option<(String, u64)>,
+    /// Why nothing can be written.
+    pub problem: Option<String>,
+}
+
 /// One pflowN.
 #[derive(Debug)]
 pub struct Interface {
@@ -37,6 +46,8 @@ pub struct Interface {
     pub(crate) octets_waiting: u64,
     /// What its connection is at, if it has one.
     pub(crate) connection: Option<Connection>,
+    /// Of one that writes files.
+    pub(crate) file: FileState,
     /// What it did.
     pub counters: InterfaceCounters,
 }
@@ -54,6 +65,7 @@ impl Interface {
             delayed: 0,
             octets_waiting: 0,
             connection: None,
+            file: FileState::default(),
             counters: InterfaceCounters::default(),
         }
     }
@@ -86,6 +98,11 @@ impl Interface {
     /// Octets of messages that wait for a connection.
     pub fn octets_waiting(&self) -> u64 {
         self.octets_waiting
+    }
+
+    /// How it stands with its files.
+    pub fn file(&self) -> &FileState {
+        &self.file
     }
 
     /// Records held now.

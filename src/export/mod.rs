@@ -24,14 +24,14 @@ mod settings;
 mod stream;
 
 pub use connection::{Connection, Connections};
-pub use interface::{Interface, stamp, transmit};
+pub use interface::{FileState, Interface, stamp, transmit};
 use ipfix::Ipfix;
 pub use ipfix::TemplateSet;
 pub use outbox::{Order, Outbox, Outgoing, Transmit};
 pub use session::{Session, State};
 pub use settings::{
-    Carrier, Domain, Engine, MAX_BACKUPS, MAX_HOLD, MAX_MTU, MIN_MTU, Rate, Rdomain, Settings,
-    Source, Way, is_whole,
+    Carrier, Compression, Domain, Engine, MAX_BACKUPS, MAX_HOLD, MAX_MTU, MAX_RETAIN, MAX_ROTATE,
+    MIN_MTU, Rate, Rdomain, Settings, Source, Way, is_whole,
 };
 pub use stream::{Amount, Stream};
 

@@ -197,6 +197,8 @@ pub struct Outgoing<'a> {
     pub domain: u32,
     /// Data records.
     pub records: u16,
+    /// When it was made.
+    pub at: Now,
     /// All of it, with room for the header.
     pub octets: &'a [u8],
 }
@@ -224,16 +226,20 @@ impl Transmit {
         messages.map(move |message| (message.unit, octets(&message.range)))
     }
 
-    /// What interface `unit` has for a stream or a file, in order, without numbers.
+    /// What interface `unit` has for a stream or a file, as it was packed, without numbers.
     pub fn messages_of(&self, unit: u32) -> impl Iterator<Item = Outgoing<'_>> {
         let Outbox {
             octets, messages, ..
         } = &self.0;
         let own = messages.iter().filter(move |message| message.unit == unit);
-        own.filter_map(|message| match message.header {
+        let mut own: Vec<_> = own.collect();
+        // Together by length is for the kernel's sake. Here the time must not go back.
+        own.sort_by_key(|message| message.range.start);
+        own.into_iter().filter_map(|message| match message.header {
             Header::Ipfix { domain } => Some(Outgoing {
                 domain,
                 records: message.records,
+                at: message.at,
                 octets: octets.get(message.range.clone())?,
             }),
             Header::NetFlow5 { .. } => None,
@@ -328,6 +334,17 @@ mod tests {
         assert_eq!(sent(&transmit, 1), [(78, 0), (66, 1), (54, 2), (54, 3)]);
         let v5 = [(54, 4), (66, 5), (78, 6), (54, 7)];
         assert_eq!(sent(&transmit, 9), v5, "v5 stays as it was packed");
+    }
+
+    #[test]
+    fn a_stream_gets_its_messages_as_they_were_packed() {
+        let mut outbox = Outbox::default();
+        for len in [54, 66, 78, 54] {
+            To::new(1, &mut outbox).push(DATA, now(), 22, &vec![0; len]);
+        }
+        let transmit = numbered(outbox, Order::ByLength);
+        let lens: Vec<_> = transmit.messages_of(1).map(|m| m.octets.len()).collect();
+        assert_eq!(lens, [54, 66, 78, 54]);
     }
 
     #[test]

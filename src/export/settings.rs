@@ -110,6 +110,27 @@ impl Carrier {
     pub const VALUES: &'static [(&'static str, Self)] = &[("udp", Self::Udp), ("tcp", Self::Tcp)];
 }
 
+/// How files are compressed: `compress`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    None,
+    /// gzip (RFC 1952), a member for each write.
+    Gzip,
+}
+
+impl Compression {
+    /// Every one with its word.
+    pub const VALUES: &'static [(&'static str, Self)] =
+        &[("none", Self::None), ("gzip", Self::Gzip)];
+}
+
+/// Longest time from one file to the next, seconds.
+pub const MAX_ROTATE: u32 = 86_400;
+/// Most files that `retain` can ask for.
+pub const MAX_RETAIN: u32 = 1_000_000;
+
 /// Where an interface that runs sends to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Way<'a> {
@@ -160,6 +181,12 @@ pub struct Settings {
     pub rdomain: Option<Rdomain>,
     /// `file`: a pattern of names, in place of `flowdst`.
     pub file: Option<String>,
+    /// `rotate`, seconds of the flows' clock that a file is for.
+    pub rotate: u32,
+    /// `compress`.
+    pub compression: Compression,
+    /// `retain`: most files that are kept; 0: all.
+    pub retain: u32,
     /// `tap`: a savefile that takes what is sent.
     pub tap: Option<String>,
     /// `up` or `down`.
@@ -193,6 +220,9 @@ impl Default for Settings {
             queue: 16 << 20,
             rdomain: None,
             file: None,
+            rotate: 3600,
+            compression: Compression::None,
+            retain: 0,
             tap: None,
             is_up: true,
         }

@@ -14,9 +14,11 @@
 //! collector sees a gap for each.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::AddAssign;
 
 use super::{Outgoing, TemplateSet};
-use crate::time::Now;
+use crate::counters::InterfaceCounters;
+use crate::time::{Now, Wall};
 use crate::wire::ipfix;
 
 /// A session of IPFIX and what waits for it.
@@ -58,6 +60,8 @@ struct Queued {
     /// What its records are described by.
     templates: TemplateSet,
     octets: Vec<u8>,
+    /// When it was made.
+    at: Now,
     /// Records lost before it, while it is numbered.
     gap: u32,
 }
@@ -81,6 +85,31 @@ impl Amount {
         self.templates += u64::from(message.records == 0);
         self.records += u64::from(message.records);
         self.octets += message.octets.len() as u64;
+    }
+}
+
+impl InterfaceCounters {
+    /// Adds what a stream or a file took.
+    pub(crate) fn add_taken(&mut self, taken: Amount) {
+        self.datagrams += taken.messages;
+        self.templates += taken.templates;
+        self.octets += taken.octets;
+        self.records_sent += taken.records;
+    }
+
+    /// Adds what no stream and no file took.
+    pub(crate) fn add_lost(&mut self, lost: Amount) {
+        self.unqueued += lost.messages;
+        self.records_refused += lost.records;
+    }
+}
+
+impl AddAssign for Amount {
+    fn add_assign(&mut self, other: Self) {
+        self.messages += other.messages;
+        self.templates += other.templates;
+        self.records += other.records;
+        self.octets += other.octets;
     }
 }
 
@@ -126,6 +155,7 @@ impl Stream {
             records: message.records,
             templates,
             octets: message.octets.to_vec(),
+            at: message.at,
             gap: 0,
         });
         let mut lost = Amount::default();
@@ -176,24 +206,36 @@ impl Stream {
         }
     }
 
-    /// Numbers messages until `octets` are prepared or nothing waits. The prepared ones are
-    /// [`Self::prepared`].
+    /// Numbers messages until `octets` are prepared or nothing waits. They leave at `now`. The
+    /// prepared ones are [`Self::prepared`].
     pub fn prepare(&mut self, now: Now, octets: usize) {
+        self.prepare_while(octets, |_| Some(now));
+    }
+
+    /// The same with the time at which each was made, as long as `is_now` says so of that: the time
+    /// that is read later does not depend on when it was written. Octets that are prepared.
+    pub fn prepare_as_made(&mut self, octets: usize, is_now: impl Fn(Wall) -> bool) -> usize {
+        self.prepare_while(octets, |at| is_now(at.wall).then_some(at))
+    }
+
+    /// When the first message that is not prepared was made.
+    pub fn next_made(&self) -> Option<Wall> {
+        Some(self.messages.get(self.prepared)?.at.wall)
+    }
+
+    fn prepare_while(&mut self, octets: usize, time: impl Fn(Now) -> Option<Now>) -> usize {
+        let prepared = self.messages.iter().take(self.prepared);
+        let mut ready: usize = prepared.map(|message| message.octets.len()).sum();
         let Some(session) = &mut self.session else {
-            return;
+            return ready;
         };
-        let mut ready: usize = self
-            .messages
-            .iter()
-            .take(self.prepared)
-            .map(|message| message.octets.len())
-            .sum();
-        let secs = u32::try_from(now.wall.secs().rem_euclid(1 << 32)).unwrap_or(0);
-        session.export_time = session.export_time.max(secs);
         while ready < octets
             && let Some(next) = self.messages.get_mut(self.prepared)
+            && let Some(now) = time(next.at)
         {
-            if let Some(templates) = session.tell(next.domain, next.templates) {
+            let secs = u32::try_from(now.wall.secs().rem_euclid(1 << 32)).unwrap_or(0);
+            session.export_time = session.export_time.max(secs);
+            if let Some(templates) = session.tell(next.domain, next.templates, next.at) {
                 ready += templates.octets.len();
                 self.messages.insert(self.prepared, templates);
                 self.prepared += 1;
@@ -204,6 +246,7 @@ impl Stream {
             ready += next.octets.len();
             self.prepared += 1;
         }
+        ready
     }
 
     /// The messages that are prepared, in order.
@@ -230,7 +273,7 @@ impl Stream {
 impl Session {
     /// The templates of `domain` if they are to be told before a message of it; where others were
     /// told, they are withdrawn first.
-    fn tell(&mut self, domain: u32, templates: TemplateSet) -> Option<Queued> {
+    fn tell(&mut self, domain: u32, templates: TemplateSet, at: Now) -> Option<Queued> {
         let mut octets = vec![0; ipfix::HEADER_LEN];
         match self.domains.get_mut(&domain) {
             Some(told) if told.templates == templates => return None,
@@ -252,6 +295,7 @@ impl Session {
             records: 0,
             templates,
             octets,
+            at,
             gap: 0,
         };
         self.stamp(&mut message);
@@ -282,7 +326,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::time::Wall;
 
     fn now(secs: i64) -> Now {
         Now::with_boot(Wall::new(secs, 0), Wall::new(1, 0))
@@ -303,6 +346,7 @@ mod tests {
         let outgoing = Outgoing {
             domain,
             records,
+            at: now(7),
             octets: &octets,
         };
         stream.push(&outgoing, templates)

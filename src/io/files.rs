@@ -19,6 +19,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
+use nix::dir::Dir;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
@@ -88,6 +89,33 @@ impl Entry {
         name.push(ending);
         let directory = self.directory.try_clone()?;
         Ok(Self { directory, name })
+    }
+
+    /// The entry of another name in the same directory.
+    ///
+    /// # Errors
+    /// `name` is no name of a file, or the system has no descriptor for it.
+    pub fn sibling(&self, name: &str) -> io::Result<Self> {
+        if matches!(name, "" | "." | "..") || name.contains('/') {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let directory = self.directory.try_clone()?;
+        Ok(Self {
+            directory,
+            name: name.into(),
+        })
+    }
+
+    /// The names in the directory, in no order; those that are no text are left out.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn siblings(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in Dir::from_fd(self.open_listing()?)?.iter() {
+            names.extend(entry?.file_name().to_str().map(str::to_owned));
+        }
+        Ok(names)
     }
 
     /// Opens the regular file that is there, or makes one of mode 0600 if `flags` have O_CREAT.
@@ -162,9 +190,13 @@ impl Entry {
     /// # Errors
     /// What fsync(2) reports.
     pub fn sync_directory(&self) -> io::Result<()> {
+        File::from(self.open_listing()?).sync_all()
+    }
+
+    /// The directory, opened to be read.
+    fn open_listing(&self) -> io::Result<OwnedFd> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let directory = openat(&self.directory, ".", flags, Mode::empty())?;
-        File::from(directory).sync_all()
+        Ok(openat(&self.directory, ".", flags, Mode::empty())?)
     }
 }
 

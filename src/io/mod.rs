@@ -8,6 +8,8 @@ pub mod clock;
 pub mod control;
 pub mod daemon;
 pub mod files;
+pub mod flow_files;
+pub mod ipfix_file;
 pub mod keep;
 pub mod link;
 pub mod log;

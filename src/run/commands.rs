@@ -71,6 +71,8 @@ impl Commands {
     pub(super) fn handle(&mut self, ask: Ask, desk: &mut Desk<'_>) {
         let Some(control) = &self.control else { return };
         let begin = thread_cpu();
+        // Files are written meanwhile.
+        desk.outside.note_files(desk.engine);
         let longest_step = u64::try_from(self.longest_step.as_micros()).unwrap_or(u64::MAX);
         let counters = ControlCounters {
             longest_step,
@@ -209,8 +211,11 @@ impl Desk<'_> {
     }
 
     fn check_tap(&mut self, unit: u32) -> Result<(), String> {
-        if !self.engine.config().interfaces.contains_key(&unit) {
+        let Some(settings) = self.engine.config().interfaces.get(&unit) else {
             return Err(control::no_such_interface(unit));
+        };
+        if settings.file.is_some() {
+            return Err(format!("pflow{unit} writes files, it sends nothing to tap"));
         }
         self.outside.taps.check_streams()
     }

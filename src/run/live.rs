@@ -409,6 +409,7 @@ impl LiveRun {
         self.drain();
         self.outside.pump_all(&mut self.engine);
         self.outside.finish_feeds(&mut self.engine);
+        self.outside.finish_files(&mut self.engine);
         self.outside.finish_taps(&mut self.engine);
         let dropped = self.output.finish(output::LAST);
         self.outside.log_rest();

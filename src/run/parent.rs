@@ -18,6 +18,10 @@
 //!                                    what that writes to
 //!        --keep read, new->          opens the keep file, or the one beside it: the same
 //!        --keep install--->          puts the new one in the place of the old one
+//!        --files open N P->          if pflowN's file is P: its directory, by a number
+//!        --files new, left->         makes the file of a time there, or looks for one that was
+//!                                    left: passes the descriptor
+//!        --files done, close->       gives that file its name, or closes the directory
 //!        --log------------>          a socket to syslogd
 //!        --ready---------->          no answer: lets the shell go
 //! child <-signals--------- parent
@@ -26,6 +30,8 @@
 //! read itself. It sees no packet and no client. When the child ends, it removes the files of the
 //! control sockets and of the process number, and ends as the child did. If the parent ends, the
 //! child sees the end of its lifeline and stops.
+
+mod files;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -55,6 +61,8 @@ use crate::io::signals::{LONGEST, Waiter};
 use crate::io::transport::{self, WhenFull, source_address, tcp};
 use crate::options::Options;
 use crate::time::Uptime;
+pub(super) use files::Directories;
+use files::FILES;
 
 const CONFIG: &str = "config";
 const LOG: &str = "log";
@@ -447,6 +455,7 @@ pub(super) struct Guardian<'a> {
     /// The keep file, which stays the same.
     pub(super) keep: Option<Files>,
     pub(super) captures: Captures,
+    pub(super) directories: Directories,
     pub(super) link: Link,
     /// Its end tells the child that this process has ended.
     pub(super) life: Option<UnixStream>,
@@ -678,6 +687,9 @@ impl Guardian<'_> {
         if request.starts_with(KEEP) {
             let keep = self.keep.as_ref().ok_or("no keep file is named")?;
             return handle_keep(keep, request).map_err(|error| error.to_string());
+        }
+        if let Some(request) = request.strip_prefix(FILES) {
+            return self.directories.handle(&self.config, request);
         }
         if let Some(name) = request.strip_prefix(CAPTURE) {
             return self.open_capture(name).map(Opened::Descriptor);

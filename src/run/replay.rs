@@ -476,6 +476,7 @@ impl Replay {
         }
         let printed = self.outside.drain(&mut self.engine)?;
         self.pump_to_the_end(&mut ending)?;
+        self.outside.finish_files(&mut self.engine);
         let has_sent_nothing = self.outside.has_sent_nothing(&mut self.engine);
         let has_given_up = self.outside.collectors.has_given_up();
         self.outside.finish_feeds(&mut self.engine);
@@ -487,7 +488,8 @@ impl Replay {
         for line in summary::lines(&self.engine, &super::total(&self.sources)) {
             self.outside.log.info(&line);
         }
-        Ok(if self.is_damaged || has_sent_nothing || has_given_up {
+        let has_lost = has_given_up || self.outside.files.has_lost();
+        Ok(if self.is_damaged || has_sent_nothing || has_lost {
             ExitCode::FAILURE
         } else {
             ExitCode::SUCCESS

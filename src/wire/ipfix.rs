@@ -11,6 +11,8 @@ use byteorder::{BigEndian, ByteOrder};
 
 use super::layout::Layout;
 
+/// The version number of every message.
+pub const VERSION: u16 = 10;
 /// Octets of the message header.
 pub const HEADER_LEN: usize = 16;
 /// Octets of a set header.
@@ -35,7 +37,7 @@ impl Header {
     /// Its octets.
     pub fn octets(&self) -> [u8; HEADER_LEN] {
         let mut b = [0; HEADER_LEN];
-        BigEndian::write_u16(&mut b, 10);
+        BigEndian::write_u16(&mut b, VERSION);
         let [_, _, l0, l1, rest @ ..] = &mut b;
         [*l0, *l1] = self.length.to_be_bytes();
         BigEndian::write_u32_into(&[self.export_time, self.sequence, self.domain], rest);

@@ -192,6 +192,12 @@ impl Pflow {
         text
     }
 
+    /// Kills it with SIGKILL.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// pflowctl with this socket.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pflowctl"));

@@ -316,7 +316,7 @@ fn header() -> [u8; FILE_HEADER] {
 }
 
 /// Writes all of `octets`, or tells how many were written before the error.
-fn put(out: &mut impl Write, octets: &[u8]) -> (usize, io::Result<()>) {
+pub(super) fn put(out: &mut impl Write, octets: &[u8]) -> (usize, io::Result<()>) {
     let mut put = 0;
     while let Some(rest) = octets.get(put..).filter(|rest| !rest.is_empty()) {
         match out.write(rest) {

@@ -147,6 +147,7 @@ impl World {
             let message = Outgoing {
                 domain: 42,
                 records: 1,
+                at: at(self.seconds),
                 octets: &octets,
             };
             self.lost += self.feed.push(&message, TemplateSet::OpenBsd).records;

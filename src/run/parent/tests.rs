@@ -1,6 +1,7 @@
 //! The parent against a child that is played: another process that stands for it, and its end of
 //! the link in the hands of the test.
 
+use super::files::{MAX_DIRECTORIES, files_words};
 use super::*;
 use crate::io::signals::Raiser;
 
@@ -80,6 +81,60 @@ fn the_parent_connects_to_collectors_of_its_own_configuration_by_their_rdomain_o
     }
 }
 
+#[test]
+fn the_parent_makes_files_by_its_own_pattern_and_the_child_names_none() {
+    let directory = std::env::temp_dir().join(format!("pflow-parent-{}", std::process::id()));
+    std::fs::create_dir(&directory).unwrap();
+    let pattern = directory.join("f.%s").display().to_string();
+    let mut config = Config::default();
+    let text = format!("pflow0 pflowproto 10 file {pattern} retain 3\npflow1 pflowproto 10\n");
+    apply_text(&mut config, "test", &text).unwrap();
+    let mut directories = Directories::default();
+    let mut ask = |request: &str| directories.handle(&config, request);
+    let own = files_words(&config.interfaces[&0]);
+    for (unit, words) in [
+        (0, own.replace("f.%s", "g.%s")),
+        (0, own.replace("retain 3", "retain 1")),
+        (0, own.replace(" retain 3", "")),
+        (0, format!("{own} compress gzip")),
+        (1, own.clone()),
+        (1, files_words(&config.interfaces[&1])),
+        (2, own.clone()),
+    ] {
+        let refused = ask(&format!("open {unit} {words}")).err();
+        assert!(refused.unwrap().starts_with("only files"), "{unit} {words}");
+    }
+    let Ok(Opened::Text(number)) = ask(&format!("open 0 {own}")) else {
+        panic!("refused");
+    };
+    for request in [
+        format!("new {number} /etc/passwd"),
+        format!("new {number}"),
+        "new 9 60".to_owned(),
+        "left 9".to_owned(),
+        format!("done {number}"),
+        format!("rename {number} x"),
+        "new".to_owned(),
+    ] {
+        assert!(ask(&request).is_err(), "{request}");
+    }
+    let Ok(Opened::Both(name, file)) = ask(&format!("new {number} 60")) else {
+        panic!("refused");
+    };
+    assert_eq!(name, directory.join("f.60.current").display().to_string());
+    assert!(ask(&format!("new {number} 120")).is_err(), "one at a time");
+    io::Write::write_all(&mut File::from(file), b"flows").unwrap();
+    assert!(matches!(ask(&format!("done {number}")), Ok(Opened::Text(removed)) if removed == "0"));
+    assert!(ask(&format!("close {number}")).is_ok());
+    assert!(ask(&format!("new {number} 60")).is_err(), "it is closed");
+    assert_eq!(std::fs::read(directory.join("f.60")).unwrap(), b"flows");
+    for _ in 0..MAX_DIRECTORIES {
+        assert!(ask(&format!("open 0 {own}")).is_ok());
+    }
+    assert!(ask(&format!("open 0 {own}")).is_err(), "a bound");
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
 /// What stands for the child: it says which signals it gets, and ends by SIGTERM with status 7.
 const CHILD: &str = "trap 'echo HUP' HUP; trap 'echo USR1' USR1; trap 'echo TERM; exit 7' TERM
     echo begun; while :; do sleep 0.01; done";
@@ -137,6 +192,7 @@ impl Play {
                 options: &options,
                 keep: None,
                 captures: Captures::new(&config, None),
+                directories: Directories::default(),
                 config,
                 link: ours,
                 life: None,
