@@ -531,7 +531,7 @@ impl Engine {
 
     /// Whether [`Self::poll_timeout`] is not later than `now`: that is sooner known, and asked for
     /// each packet.
-    #[inline]
+    #[inline(always)]
     fn is_due(&self, now: Uptime) -> bool {
         let solicitor = self.solicitor.as_ref();
         let mut interfaces = self.exporter.interfaces.iter();

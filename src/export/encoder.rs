@@ -45,8 +45,17 @@ impl Encoder {
         }
     }
 
-    /// When what is held must go.
+    /// Whether what is held must go now.
     #[inline]
+    pub(super) fn is_due(&self, now: Uptime) -> bool {
+        match self {
+            Self::NetFlow5(netflow5) => now.is_past(netflow5.poll_timeout()),
+            Self::Ipfix(ipfix) => ipfix.is_due(now),
+            Self::ByCreator(all) => all.iter().any(|ipfix| ipfix.is_due(now)),
+        }
+    }
+
+    /// When what is held must go.
     pub(super) fn poll_timeout(&self) -> Option<Uptime> {
         match self {
             Self::NetFlow5(netflow5) => netflow5.poll_timeout(),

@@ -208,7 +208,7 @@ impl Interface {
     /// Whether [`Self::poll_timeout`] is not later than `now`.
     #[inline]
     pub fn is_due(&self, now: Uptime) -> bool {
-        now.is_past(self.encoder.poll_timeout()) || now.is_past(self.session.poll_timeout())
+        self.encoder.is_due(now) || now.is_past(self.session.poll_timeout())
     }
 
     /// When [`Self::handle_timeout`] has something to do.

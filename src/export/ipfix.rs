@@ -315,6 +315,14 @@ impl Ipfix {
         }
     }
 
+    /// Whether something must go now.
+    #[inline]
+    pub(super) fn is_due(&self, now: Uptime) -> bool {
+        now.is_past(self.ipv4.deadline)
+            || now.is_past(self.nat.deadline)
+            || now.is_past(self.ipv6.deadline)
+    }
+
     /// When something must go.
     #[inline]
     pub(super) fn poll_timeout(&self) -> Option<Uptime> {
