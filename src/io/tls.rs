@@ -13,6 +13,7 @@
 //! Whom to trust is told by `ca` alone; the system's store is not asked. A name is looked for in the
 //! certificate's subjectAltName only (RFC 6125 6.4.4, RFC 9525).
 
+mod datagrams;
 mod words;
 
 use std::fmt;
@@ -32,6 +33,8 @@ use openssl::ssl::{
 };
 use openssl::x509::verify::X509CheckFlags;
 use openssl::x509::{X509, X509Ref};
+
+pub use datagrams::Datagrams;
 
 use crate::time::Uptime;
 

@@ -1,3 +1,4 @@
+use std::net::UdpSocket;
 use std::os::unix::net::UnixStream;
 use std::thread::JoinHandle;
 
@@ -487,4 +488,110 @@ fn octets_that_are_no_tls_end_a_session_and_nothing_else() {
         drop(theirs);
         ready(&mut session, at(0)).unwrap_err();
     }
+}
+
+/// Two connected sockets.
+fn datagrams() -> (UdpSocket, UdpSocket) {
+    let [one, other] = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+    one.connect(other.local_addr().unwrap()).unwrap();
+    other.connect(one.local_addr().unwrap()).unwrap();
+    one.set_nonblocking(true).unwrap();
+    let patience = Some(Duration::from_secs(10));
+    other.set_read_timeout(patience).unwrap();
+    (one, other)
+}
+
+/// Loses the datagrams with these numbers.
+struct Lossy {
+    through: Datagrams,
+    lost: Vec<usize>,
+    written: usize,
+    longest: usize,
+}
+
+impl Read for Lossy {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        self.through.read(room)
+    }
+}
+
+impl Write for Lossy {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.written += 1;
+        self.longest = self.longest.max(octets.len());
+        match self.lost.contains(&self.written) {
+            true => Ok(octets.len()),
+            false => self.through.write(octets),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn dtls_sends_again_what_its_handshake_lost_and_keeps_to_the_mtu() {
+    const MTU: u16 = 1200;
+    let ca = authority("ca", None);
+    let (server, own) = (collector(&ca), identity(&Asked::default(), Some(&ca)));
+    let mut acceptor = SslContext::builder(SslMethod::dtls_server()).unwrap();
+    acceptor.set_certificate(&server.certificate).unwrap();
+    acceptor.set_private_key(&server.key).unwrap();
+    acceptor
+        .cert_store_mut()
+        .add_cert(ca.certificate.clone())
+        .unwrap();
+    acceptor.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
+    let acceptor = acceptor.build();
+    let (ours, theirs) = datagrams();
+    let served = std::thread::spawn(move || {
+        let ssl = Ssl::new(&acceptor).unwrap();
+        let mut session = SslStream::new(ssl, Datagrams(theirs)).unwrap();
+        session.accept().unwrap();
+        let mut message = vec![0; 2000];
+        let len = session.ssl_read(&mut message).unwrap();
+        let end = session.ssl_read(&mut message);
+        assert_eq!(end.unwrap_err().code(), ErrorCode::ZERO_RETURN);
+        len
+    });
+    let credentials = Credentials {
+        ca: pem(&[&ca]),
+        own: Some((pem(&[&own]), key(&own))),
+    };
+    let client = Client::new(Kind::Dtls(MTU), &credentials).unwrap();
+    let lossy = Lossy {
+        through: Datagrams(ours),
+        lost: vec![1, 3],
+        written: 0,
+        longest: 0,
+    };
+    let mut session = client.open(&by_name("collector.example"), lossy).unwrap();
+    let mut tries = 0;
+    while !session.advance(at(0)).unwrap() {
+        tries += 1;
+        assert!(tries < 10_000);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(
+        session.agreed().starts_with("DTLSv1.2 "),
+        "{}",
+        session.agreed()
+    );
+    let message = vec![7; usize::from(MTU - DTLS_OVERHEAD)];
+    session.write(&message).unwrap();
+    assert_eq!(session.stream().longest, usize::from(MTU));
+    session.close();
+    assert_eq!(served.join().unwrap(), message.len());
+}
+
+#[test]
+fn a_dtls_collector_that_is_not_there_is_told_by_its_system() {
+    let ca = authority("ca", None);
+    let (ours, theirs) = datagrams();
+    drop(theirs);
+    let client = Client::new(Kind::Dtls(1400), &trusting(&ca)).unwrap();
+    let mut session = client.open(&by_name("x"), Datagrams(ours)).unwrap();
+    let problem = (0..100).find_map(|_| session.advance(at(0)).err());
+    assert_eq!(problem.unwrap().kind(), io::ErrorKind::ConnectionRefused);
 }
