@@ -291,6 +291,11 @@ impl<S: Read + Write> Session<S> {
         self.stream.get_ref()
     }
 
+    /// Whether data can be written.
+    pub fn is_ready(&self) -> bool {
+        self.stage == Stage::Ready
+    }
+
     /// What was agreed on, in words: `TLSv1.3 TLS_AES_256_GCM_SHA384`.
     pub fn agreed(&self) -> String {
         let ssl = self.stream.ssl();
