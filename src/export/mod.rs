@@ -13,6 +13,7 @@
 //! business.
 
 mod by_creator;
+mod connection;
 mod encoder;
 mod interface;
 mod ipfix;
@@ -22,13 +23,15 @@ mod session;
 mod settings;
 mod stream;
 
+pub use connection::{Connection, Connections};
 pub use interface::{Interface, stamp, transmit};
 use ipfix::Ipfix;
 pub use ipfix::TemplateSet;
 pub use outbox::{Order, Outbox, Outgoing, Transmit};
 pub use session::{Session, State};
 pub use settings::{
-    Carrier, Domain, Engine, MAX_HOLD, MAX_MTU, MIN_MTU, Rate, Settings, Source, Way,
+    Carrier, Domain, Engine, MAX_BACKUPS, MAX_HOLD, MAX_MTU, MIN_MTU, Rate, Rdomain, Settings,
+    Source, Way, is_whole,
 };
 pub use stream::{Amount, Stream};
 
