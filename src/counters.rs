@@ -300,6 +300,7 @@ counters! {
         connected: "connections made",
         disconnected: "connections lost",
         unconnected: "connections that could not be made",
+        renewed: "DTLS sessions ended for their age, others began",
         in_doubt: "records sent by connections that were lost, not acknowledged",
         refused: "reports that nobody listens at the collector",
         unreachable: "reports that the collector cannot be reached",

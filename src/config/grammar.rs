@@ -27,7 +27,7 @@ use super::Error;
 use super::show::Amount;
 use super::words::{self, Setting};
 use crate::accounting::Counting;
-use crate::export::{Rdomain, Settings, Source};
+use crate::export::{Pin, Rdomain, Settings, Source};
 use crate::solicit;
 use crate::table::{Bound, MIN_OCTETS};
 use crate::time::Wall;
@@ -40,6 +40,10 @@ pub(crate) const MAX_REFRESH: u32 = 86400;
 pub(crate) const MAX_ACTIVE: u32 = 86400;
 /// Largest `reconnect`, seconds: a day.
 pub(crate) const MAX_RECONNECT: u32 = 86400;
+/// Least `renew`, seconds.
+pub(crate) const MIN_RENEW: u32 = 10;
+/// Largest `renew`, seconds: a day.
+pub(crate) const MAX_RENEW: u32 = 86400;
 /// Least `queue`, octets: some dozens of messages.
 pub(crate) const MIN_QUEUE: u32 = 1 << 16;
 /// Largest `queue`, octets.
@@ -486,6 +490,38 @@ pub(super) fn file_name(text: &str) -> Result<String, String> {
         return Err(format!("{text:?} is not the name of a file"));
     }
     Ok(text.to_owned())
+}
+
+/// Octets of the longest name of a host (RFC 1035 2.3.4).
+const MAX_HOST_NAME: usize = 253;
+
+/// The name of a host, as a certificate has it.
+pub(super) fn server_name(text: &str) -> Result<String, String> {
+    let is_right = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+    let is_address = text.parse::<IpAddr>().is_ok();
+    match (1..=MAX_HOST_NAME).contains(&text.len()) && text.bytes().all(is_right) && !is_address {
+        true => Ok(text.to_owned()),
+        false => Err(format!("{text:?} is not the name of a host")),
+    }
+}
+
+/// SHA-256 of a certificate: 64 hexadecimal digits, with or without colons.
+pub(super) fn pin(text: &str) -> Result<Pin, String> {
+    let wrong = || format!("{text} is not a SHA-256: 64 hexadecimal digits");
+    let digits: Vec<u8> = text.bytes().filter(|b| *b != b':').collect();
+    let mut pin = [0; 32];
+    if digits.len() != 2 * pin.len() {
+        return Err(wrong());
+    }
+    for (octet, pair) in pin.iter_mut().zip(digits.chunks_exact(2)) {
+        let pair = str::from_utf8(pair).map_err(|_| wrong())?;
+        let is_hex = pair.bytes().all(|b| b.is_ascii_hexdigit());
+        *octet = u8::from_str_radix(pair, 16)
+            .ok()
+            .filter(|_| is_hex)
+            .ok_or_else(wrong)?;
+    }
+    Ok(Pin(pin))
 }
 
 /// A UNIX-domain socket.

@@ -44,10 +44,6 @@ const VERDICT: Duration = Duration::from_secs(1);
 /// What TLS 1.2 may agree on; TLS 1.3 has good ones only.
 const CIPHERS: &str = "ECDHE+AESGCM:ECDHE+CHACHA20";
 
-/// Octets that a record of DTLS 1.2 takes beside what it carries: header 13, explicit nonce 8, tag
-/// 16 (RFC 6347 4.1, RFC 5288 3).
-pub const DTLS_OVERHEAD: u16 = 37;
-
 /// SHA-256 of a certificate in DER.
 pub type Pin = [u8; 32];
 

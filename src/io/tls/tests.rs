@@ -11,6 +11,7 @@ use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
 use openssl::x509::{X509Builder, X509NameBuilder};
 
 use super::*;
+use crate::export::DTLS_OVERHEAD;
 
 /// A certificate and its key.
 #[derive(Clone)]

@@ -67,7 +67,10 @@ impl Transport for Dtls {
         let is_ready = self.session.is_ready();
         // What it would tell, the next call tells as well. A flight that is lost is sent again
         // by the next call, too.
-        let _ = sys::poll(&mut [Polled::new(self.socket(), !is_ready, is_ready)], longest);
+        let _ = sys::poll(
+            &mut [Polled::new(self.socket(), !is_ready, is_ready)],
+            longest,
+        );
     }
 
     fn shut_down(&mut self) {

@@ -139,8 +139,13 @@ impl Transport for Secure {
             }
         }
         match &mut self.state {
-            State::Session(session) if session.advance(now)? => session.hear().map(|()| true),
-            State::Session(_) => Ok(false),
+            State::Session(session) => {
+                let is_ready = session.advance(now)?;
+                if is_ready {
+                    session.hear()?;
+                }
+                Ok(is_ready)
+            }
             State::Connecting(_) | State::Over => Err(io::ErrorKind::NotConnected.into()),
         }
     }
