@@ -48,6 +48,14 @@ const OTHERS: &[(i32, &str)] = &[
     (120, "no application protocol"),
 ];
 
+/// OpenSSL's reasons for what is not even like TLS.
+const NOT_TLS: [&str; 4] = [
+    "wrong version number",
+    "unsupported protocol",
+    "packet length too long",
+    "unknown protocol",
+];
+
 /// The first reason of an error.
 pub(super) fn reason(error: &ErrorStack) -> String {
     let first = error.errors().first();
@@ -143,6 +151,9 @@ fn problem(error: &openssl::ssl::Error, at_end: &str) -> io::Error {
     }
     match error.ssl_error() {
         Some(stack) if reason(stack) == "unexpected eof while reading" => closed(at_end),
+        Some(stack) if NOT_TLS.contains(&&*reason(stack)) => {
+            io::Error::other("what the collector sends is not TLS")
+        }
         Some(stack) => io::Error::other(reason(stack)),
         None => io::Error::other(error.to_string()),
     }
