@@ -9,7 +9,9 @@
 //!            | "domain" ( n | "creatorid" ) | "engine" n n | "hold" n | "refresh" n | "active" n
 //!            | "direction" ( "in" | "out" | "any" ) | "tap" file | "-tap"
 //!            | "rate" ( n | "none" ) | "-rate"
-//!            | "transport" ( "udp" | "tcp" ) | "backup" address:port | "-backup" | "reconnect" n
+//!            | "transport" ( "udp" | "tcp" | "tls" | "dtls" | "sctp" ) | ( "ca" | "cert" | "key" ) file
+//!            | "servername" name | "pin" sha256 | "renew" n | "-ca" | "-cert" | "-key" | "-servername"
+//!            | "-pin" | "backup" address:port | "-backup" | "reconnect" n
 //!            | "queue" ( n | amount ) | "rdomain" ( n | name ) | "-rdomain"
 //! program-word = "interface" name | "states" ( n | amount ) | "boottime" time | "timeout" name n
 //!            | "ifindex" name n | "counters" ( "exact" | "estimate" )
@@ -658,8 +660,8 @@ mod tests {
             ),
             ("pflow0 backup 192.0.2.1", "backup: no port"),
             (
-                "pflow0 transport sctp",
-                "transport: sctp is not one of: udp tcp",
+                "pflow0 transport quic",
+                "transport: quic is not one of: udp tcp tls dtls sctp",
             ),
             (
                 "boottime -5",

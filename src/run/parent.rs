@@ -863,7 +863,7 @@ fn check_collector<'a>(
     rdomain: Option<&str>,
 ) -> Result<(SocketAddr, &'a Settings), String> {
     let to: SocketAddr = to.and_then(|to| to.parse().ok()).ok_or("not an address")?;
-    let mut named = config.interfaces.values().filter(|settings| {
+    let named = config.interfaces.values().filter(|settings| {
         let is_named = settings.flowdst == Some(to) || settings.backups.contains(&to);
         let is_same = Some(settings.carrier.name()) == carrier;
         is_same && settings.carrier != Carrier::Udp && is_named
@@ -872,11 +872,15 @@ fn check_collector<'a>(
         let own = settings.rdomain.as_ref().map(ToString::to_string);
         own.as_deref() == rdomain
     };
+    let mut named = named.peekable();
+    if named.peek().is_none() {
+        return Err(
+            "only a collector that the configuration's files name can be connected to".to_owned(),
+        );
+    }
     match named.find(is_same) {
         Some(settings) => Ok((to, settings)),
-        None => Err(
-            "only a collector that the configuration's files name can be connected to".to_owned(),
-        ),
+        None => Err("only by the rdomain of the configuration's files".to_owned()),
     }
 }
 

@@ -157,12 +157,18 @@ impl Tcp {
 
 impl Transport for Tcp {
     fn establish(&mut self, _: Uptime) -> io::Result<bool> {
-        if !self.is_up && !is_made(&self.stream)? {
-            return Ok(false);
+        let outcome = match self.is_up {
+            true => Ok(true),
+            false => is_made(&self.stream),
+        };
+        if let Ok(is_up) = outcome {
+            self.is_up = is_up;
         }
-        self.is_up = true;
-        self.read()?;
-        Ok(true)
+        match outcome.and_then(|is_up| if is_up { self.read() } else { Ok(()) }) {
+            // The system had no room for a look.
+            Err(error) if sys::is_passing(&error) => Ok(self.is_up),
+            outcome => outcome.map(|()| self.is_up),
+        }
     }
 
     fn send(&mut self, _: Uptime, messages: &[&[u8]]) -> io::Result<usize> {
@@ -196,7 +202,11 @@ impl Transport for Tcp {
     }
 
     fn unacknowledged(&self) -> Option<usize> {
-        let octets = sys::unacknowledged(&self.stream)?;
+        if !sys::TELLS_UNACKNOWLEDGED {
+            return None;
+        }
+        // Where it does not tell this time, nothing is.
+        let octets = sys::unacknowledged(&self.stream).unwrap_or(usize::MAX);
         Some(octets.saturating_sub(self.begun))
     }
 
