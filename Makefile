@@ -55,7 +55,8 @@ demo: setup build
 	wait; \
 	"$$bin/examples/pfsim" compare "$$dir/truth.json" "$$dir/flows.json" "$$dir/collected.json"
 
-# What the build needs: libpcap with its headers, a C compiler to link with, pkg-config, Rust.
+# What the build needs: libpcap and OpenSSL with their headers, a C compiler to link with, pkg-config, Rust. The
+# BSDs have OpenSSL or LibreSSL in base.
 setup:
 	@$(RUSTENV) \
 	need=; \
@@ -66,10 +67,12 @@ setup:
 		command -v pkg-config >/dev/null 2>&1 || need="$$need pkg-config"; \
 		pkg-config --exists libpcap 2>/dev/null || \
 			[ -f /usr/include/pcap/pcap.h ] || need="$$need libpcap-dev"; \
+		pkg-config --exists libssl 2>/dev/null || \
+			[ -f /usr/include/openssl/ssl.h ] || need="$$need libssl-dev"; \
 		command -v $(CARGO) >/dev/null 2>&1 || need="$$need @rust"; \
 		how="apt-get install -y --no-install-recommends"; \
 		if [ -n "$$need" ] && ! command -v apt-get >/dev/null 2>&1; then \
-			echo "pflow needs libpcap with its headers, a C compiler and pkg-config:" >&2; \
+			echo "pflow needs libpcap and OpenSSL with headers, a C compiler, pkg-config:" >&2; \
 			echo "please install what Debian calls$${need%@rust}" >&2; \
 			case "$$need" in *@rust) \
 				echo "and Rust $(RUST) or later: https://rustup.rs" >&2;; \

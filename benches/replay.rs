@@ -2,6 +2,8 @@
 //!
 //! - Replays of a capture of INS and DEL_C, and of one with four UPD_C a state between them: nothing
 //!   sent, NetFlow v5, and each of IPFIX's templates to a loopback socket that nobody reads.
+//! - The same by TCP, TLS and DTLS to a peer that reads, of which the peer's time is left out;
+//!   `openssl speed -evp aes-256-gcm` tells what the ciphers alone take.
 //! - The floors: reading the file once; decoding it; sending the same datagrams by send(2), by
 //!   sendmmsg(2), and by our calls, sendmmsg with UDP_SEGMENT on Linux.
 //! - softflowd and nfpcapd, where they are installed, with packets that make as many flows.
@@ -21,6 +23,7 @@
 
 mod capture;
 mod rivals;
+mod secure;
 
 use std::fs::File;
 use std::io::Read;
@@ -102,6 +105,21 @@ fn replays(table: &mut Table, title: &str, states: u64, path: &str, tap: &str, t
     let words = format!("pflow0 flowdst {to} pflowproto 10 transport tcp");
     let cpu = best_of_children(|| replay(path, &words));
     add("replay, TCP to a reading peer", cpu, None);
+    if !secure::is_here() {
+        return;
+    }
+    for (name, transport, option) in [
+        ("replay, TLS 1.3 to a reading peer", "tls", "-tls1_3"),
+        ("replay, DTLS 1.2 to a reading peer", "dtls", "-dtls1_2"),
+    ] {
+        let peer = secure::collector(&format!("{tap}-{transport}"), option);
+        let words = format!(
+            "pflow0 flowdst {} pflowproto 10 transport {transport} ca {}",
+            peer.to, peer.ca
+        );
+        let cpu = best_of_children(|| replay(path, &words));
+        add(name, cpu, None);
+    }
 }
 
 /// A collector that reads what comes and does nothing with it, in threads of this process.

@@ -300,6 +300,7 @@ counters! {
         connected: "connections made",
         disconnected: "connections lost",
         unconnected: "connections that could not be made",
+        renewed: "DTLS sessions ended for their age, others began",
         in_doubt: "records sent by connections that were lost, not acknowledged",
         files: "files finished",
         files_removed: "files removed, more than are to be retained",

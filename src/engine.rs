@@ -1113,6 +1113,7 @@ impl Engine {
             counters.connected += connections.made;
             counters.disconnected += connections.lost;
             counters.unconnected += connections.failed;
+            counters.renewed += connections.renewed;
             counters.in_doubt += connections.in_doubt;
         }
     }

@@ -9,7 +9,9 @@
 //!            | "domain" ( n | "creatorid" ) | "engine" n n | "hold" n | "refresh" n | "active" n
 //!            | "direction" ( "in" | "out" | "any" ) | "tap" file | "-tap"
 //!            | "rate" ( n | "none" ) | "-rate"
-//!            | "transport" ( "udp" | "tcp" ) | "backup" address:port | "-backup" | "reconnect" n
+//!            | "transport" ( "udp" | "tcp" | "tls" | "dtls" | "sctp" ) | ( "ca" | "cert" | "key" ) file
+//!            | "servername" name | "pin" sha256 | "renew" n | "-ca" | "-cert" | "-key" | "-servername"
+//!            | "-pin" | "backup" address:port | "-backup" | "reconnect" n
 //!            | "queue" ( n | amount ) | "rdomain" ( n | name ) | "-rdomain"
 //!            | "file" pattern | "-file" | "rotate" n | "compress" ( "none" | "gzip" ) | "retain" n
 //! program-word = "interface" name | "states" ( n | amount ) | "boottime" time | "timeout" name n
@@ -28,7 +30,7 @@ use super::show::Amount;
 use super::words::{self, Setting};
 use super::{Error, Pattern};
 use crate::accounting::Counting;
-use crate::export::{Rdomain, Settings, Source};
+use crate::export::{Pin, Rdomain, Settings, Source};
 use crate::solicit;
 use crate::table::{Bound, MIN_OCTETS};
 use crate::time::Wall;
@@ -41,6 +43,10 @@ pub(crate) const MAX_REFRESH: u32 = 86400;
 pub(crate) const MAX_ACTIVE: u32 = 86400;
 /// Largest `reconnect`, seconds: a day.
 pub(crate) const MAX_RECONNECT: u32 = 86400;
+/// Least `renew`, seconds.
+pub(crate) const MIN_RENEW: u32 = 10;
+/// Largest `renew`, seconds: a day.
+pub(crate) const MAX_RENEW: u32 = 86400;
 /// Least `queue`, octets: some dozens of messages.
 pub(crate) const MIN_QUEUE: u32 = 1 << 16;
 /// Largest `queue`, octets.
@@ -495,6 +501,38 @@ pub(super) fn file_pattern(text: &str) -> Result<String, String> {
     Pattern::new(&name).map(|_| name)
 }
 
+/// Octets of the longest name of a host (RFC 1035 2.3.4).
+const MAX_HOST_NAME: usize = 253;
+
+/// The name of a host, as a certificate has it.
+pub(super) fn server_name(text: &str) -> Result<String, String> {
+    let is_right = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+    let is_address = text.parse::<IpAddr>().is_ok();
+    match (1..=MAX_HOST_NAME).contains(&text.len()) && text.bytes().all(is_right) && !is_address {
+        true => Ok(text.to_owned()),
+        false => Err(format!("{text:?} is not the name of a host")),
+    }
+}
+
+/// SHA-256 of a certificate: 64 hexadecimal digits, with or without colons.
+pub(super) fn pin(text: &str) -> Result<Pin, String> {
+    let wrong = || format!("{text} is not a SHA-256: 64 hexadecimal digits");
+    let digits: Vec<u8> = text.bytes().filter(|b| *b != b':').collect();
+    let mut pin = [0; 32];
+    if digits.len() != 2 * pin.len() {
+        return Err(wrong());
+    }
+    for (octet, pair) in pin.iter_mut().zip(digits.chunks_exact(2)) {
+        let pair = str::from_utf8(pair).map_err(|_| wrong())?;
+        let is_hex = pair.bytes().all(|b| b.is_ascii_hexdigit());
+        *octet = u8::from_str_radix(pair, 16)
+            .ok()
+            .filter(|_| is_hex)
+            .ok_or_else(wrong)?;
+    }
+    Ok(Pin(pin))
+}
+
 /// A UNIX-domain socket.
 pub(super) fn socket_name(text: &str) -> Result<String, String> {
     if text.len() > MAX_SOCKET_NAME {
@@ -673,8 +711,8 @@ mod tests {
             ),
             ("pflow0 backup 192.0.2.1", "backup: no port"),
             (
-                "pflow0 transport sctp",
-                "transport: sctp is not one of: udp tcp",
+                "pflow0 transport quic",
+                "transport: quic is not one of: udp tcp tls dtls sctp",
             ),
         ];
         for (line, problem) in expected {

@@ -24,7 +24,7 @@ pub(crate) use grammar::{lookup, parse_interface, unit_number};
 pub use pattern::{MAX_NUMBER, Pattern, Rank, numbered};
 
 use crate::accounting::Counting;
-use crate::export::{Carrier, Format, MAX_BACKUPS, Settings, is_whole};
+use crate::export::{Carrier, Format, MAX_BACKUPS, MAX_PINS, MIN_DTLS_MTU, Settings, is_whole};
 use crate::solicit;
 use crate::state::{IfName, Timeouts};
 use crate::table::Bound;
@@ -369,7 +369,7 @@ fn check(settings: &Settings) -> Result<(), Error> {
     let word = match settings.carrier {
         _ if settings.file.is_some() => Some("file"),
         Carrier::Udp => None,
-        Carrier::Tcp => Some("transport"),
+        Carrier::Tcp | Carrier::Tls | Carrier::Dtls | Carrier::Sctp => Some("transport"),
     };
     if let Some(word) = word
         && settings.format != Format::Ipfix
@@ -379,6 +379,7 @@ fn check(settings: &Settings) -> Result<(), Error> {
             "IPFIX only (pflowproto 10): other messages do not tell their length",
         ));
     }
+    check_carrier(settings)?;
     let Some(src) = settings.flowsrc else {
         return Ok(());
     };
@@ -395,28 +396,76 @@ fn check(settings: &Settings) -> Result<(), Error> {
     }
 }
 
+/// What a transport needs.
+fn check_carrier(settings: &Settings) -> Result<(), Error> {
+    let wrong = |problem: String| Err(Error::new("transport", problem));
+    if settings.carrier == Carrier::Sctp && !HAS_SCTP {
+        return wrong("sctp: this system has no SCTP".to_owned());
+    }
+    if settings.pins.len() > MAX_PINS {
+        return Err(Error::new("pin", format!("more than {MAX_PINS} of them")));
+    }
+    if settings.cert.is_some() != settings.key.is_some() {
+        return Err(Error::new("cert", "cert and key go together"));
+    }
+    if settings.carrier.is_secure() && settings.ca.is_none() {
+        return wrong("it needs ca: whom to trust".to_owned());
+    }
+    if settings.carrier == Carrier::Dtls && settings.mtu < MIN_DTLS_MTU {
+        return Err(Error::new(
+            "mtu",
+            format!("with transport dtls at least {MIN_DTLS_MTU}"),
+        ));
+    }
+    Ok(())
+}
+
+/// Whether sockets can be SCTP's here.
+const HAS_SCTP: bool = cfg!(any(target_os = "linux", target_os = "freebsd"));
+
 /// Words of other transports than the one that is set, with what each would need.
 fn foreign_words(settings: &Settings) -> impl Iterator<Item = (&'static str, &'static str)> {
     let default = Settings::default();
     let is_udp = settings.carrier == Carrier::Udp || settings.file.is_some();
+    let is_dtls = settings.carrier == Carrier::Dtls && settings.file.is_none();
+    let is_secure = settings.carrier.is_secure() && settings.file.is_none();
+    let has_refresh = is_udp || is_dtls;
     let words = [
-        ("backup", is_udp && !settings.backups.is_empty(), "tcp"),
+        ("backup", is_udp && !settings.backups.is_empty(), CONNECTED),
         (
             "reconnect",
             is_udp && settings.reconnect != default.reconnect,
-            "tcp",
+            CONNECTED,
         ),
-        ("queue", is_udp && settings.queue != default.queue, "tcp"),
+        (
+            "queue",
+            is_udp && settings.queue != default.queue,
+            CONNECTED,
+        ),
         ("rate", !is_udp && settings.rate != default.rate, "udp"),
         (
             "refresh",
-            !is_udp && settings.refresh != default.refresh,
-            "udp",
+            !has_refresh && settings.refresh != default.refresh,
+            "udp or dtls",
         ),
+        ("ca", !is_secure && settings.ca.is_some(), SECURE),
+        ("cert", !is_secure && settings.cert.is_some(), SECURE),
+        (
+            "servername",
+            !is_secure && settings.servername.is_some(),
+            SECURE,
+        ),
+        ("pin", !is_secure && !settings.pins.is_empty(), SECURE),
+        ("renew", !is_dtls && settings.renew != default.renew, "dtls"),
     ];
     let words = words.into_iter().filter(|(_, is_idle, _)| *is_idle);
     words.map(|(word, _, needs)| (word, needs))
 }
+
+/// Transports that have connections.
+const CONNECTED: &str = "tcp, tls, dtls or sctp";
+/// Transports whose collectors prove who they are.
+const SECURE: &str = "tls or dtls";
 
 /// Words that are set and change nothing, and why.
 fn idle_words(settings: &Settings) -> impl Iterator<Item = (&'static str, &'static str)> {

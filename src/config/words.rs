@@ -6,13 +6,14 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 
 use super::grammar::{
-    MAX_ACTIVE, MAX_QUEUE, MAX_RATE, MAX_RECONNECT, MAX_REFRESH, MIN_QUEUE, destination, file_name,
-    file_pattern, number, octets, one_of, rdomain, source,
+    MAX_ACTIVE, MAX_QUEUE, MAX_RATE, MAX_RECONNECT, MAX_REFRESH, MAX_RENEW, MIN_QUEUE, MIN_RENEW,
+    destination, file_name, file_pattern, number, octets, one_of, pin, rdomain, server_name,
+    source,
 };
 use super::show::{Amount, Word};
 use crate::export::{
     Carrier, Compression, Domain, Engine, Format, MAX_HOLD, MAX_MTU, MAX_RETAIN, MAX_ROTATE,
-    MIN_MTU, Rate, Rdomain, Settings, Source, TemplateSet,
+    MIN_MTU, Pin, Rate, Rdomain, Settings, Source, TemplateSet,
 };
 use crate::state::Direction;
 
@@ -168,31 +169,31 @@ impl Kind<Rate> for RateKind {
     }
 }
 
-/// Collectors, each behind a word of its own.
-struct Collectors;
+/// Values, each behind a word of its own.
+struct List<T>(fn(&str) -> Result<T, String>);
 
-impl Kind<Vec<SocketAddr>> for Collectors {
-    fn parse(&self, word: &str) -> Result<Vec<SocketAddr>, String> {
-        destination(word).map(|address| vec![address])
+impl<T: Clone + Display + PartialEq> Kind<Vec<T>> for List<T> {
+    fn parse(&self, word: &str) -> Result<Vec<T>, String> {
+        (self.0)(word).map(|value| vec![value])
     }
 
-    fn show(&self, value: &Vec<SocketAddr>) -> Option<Shown> {
+    fn show(&self, value: &Vec<T>) -> Option<Shown> {
         let values = value.iter().map(ToString::to_string).collect();
         (!value.is_empty()).then_some(Shown::List(values))
     }
 
-    fn set(&self, field: &mut Vec<SocketAddr>, value: &Vec<SocketAddr>) {
+    fn set(&self, field: &mut Vec<T>, value: &Vec<T>) {
         if value.is_empty() {
             field.clear();
         }
-        for address in value {
-            if !field.contains(address) {
-                field.push(*address);
+        for one in value {
+            if !field.contains(one) {
+                field.push(one.clone());
             }
         }
     }
 
-    fn unset(&self) -> Option<Vec<SocketAddr>> {
+    fn unset(&self) -> Option<Vec<T>> {
         Some(Vec::new())
     }
 }
@@ -326,10 +327,16 @@ settings! {
     "active" => Active, active: u32, Number { least: 0, most: MAX_ACTIVE };
     "direction" => Direction, direction: Option<Direction>, OneOf(DIRECTIONS);
     "transport" => Transport, carrier: Carrier, OneOf(Carrier::VALUES);
-    "backup", unset "-backup" => Backup, backups: Vec<SocketAddr>, Collectors;
+    "backup", unset "-backup" => Backup, backups: Vec<SocketAddr>, List(destination);
     "reconnect" => Reconnect, reconnect: u32, Number { least: 1, most: MAX_RECONNECT };
     "queue" => Queue, queue: u32, Octets { least: MIN_QUEUE, most: MAX_QUEUE };
     "rdomain", unset "-rdomain" => Rdomain, rdomain: Option<Rdomain>, Optional(rdomain);
+    "ca", unset "-ca" => Ca, ca: Option<String>, Optional(file_name);
+    "cert", unset "-cert" => Cert, cert: Option<String>, Optional(file_name);
+    "key", unset "-key" => Key, key: Option<String>, Optional(file_name);
+    "servername", unset "-servername" => ServerName, servername: Option<String>, Optional(server_name);
+    "pin", unset "-pin" => Pin, pins: Vec<Pin>, List(pin);
+    "renew" => Renew, renew: u32, Number { least: MIN_RENEW, most: MAX_RENEW };
     "file", unset "-file" => File, file: Option<String>, Optional(file_pattern);
     "rotate" => Rotate, rotate: u32, Number { least: 1, most: MAX_ROTATE };
     "compress" => Compress, compression: Compression, OneOf(Compression::VALUES);

@@ -47,6 +47,8 @@ pub struct Connections {
     pub made: u64,
     /// Lost.
     pub lost: u64,
+    /// Sessions that were ended for their age, so that another could begin.
+    pub renewed: u64,
     /// That could not be made.
     pub failed: u64,
     /// Records that the system had taken of those lost and the peer's had not acknowledged.

@@ -30,17 +30,18 @@ pub use ipfix::TemplateSet;
 pub use outbox::{Order, Outbox, Outgoing, Transmit};
 pub use session::{Session, State};
 pub use settings::{
-    Carrier, Compression, Domain, Engine, MAX_BACKUPS, MAX_HOLD, MAX_MTU, MAX_RETAIN, MAX_ROTATE,
-    MIN_MTU, Rate, Rdomain, Settings, Source, Way, is_whole,
+    Carrier, Compression, DTLS_OVERHEAD, Domain, Engine, MAX_BACKUPS, MAX_HOLD, MAX_MTU, MAX_PINS,
+    MAX_RETAIN, MAX_ROTATE, MIN_DTLS_MTU, MIN_MTU, Pin, Rate, Rdomain, Settings, Source, Way,
+    is_whole,
 };
 pub use stream::{Amount, Stream};
 
 use crate::wire;
 
 /// Octets of an IPv4 and a UDP header (`struct udpiphdr`).
-const IPV4_UDP: usize = 28;
+pub(crate) const IPV4_UDP: usize = 28;
 /// Octets of an IPv6 and a UDP header.
-const IPV6_UDP: usize = 48;
+pub(crate) const IPV6_UDP: usize = 48;
 /// Most records in a datagram of either protocol (PFLOW_MAXFLOWS).
 const MAX_RECORDS: usize = wire::netflow5::MAX_RECORDS;
 
@@ -65,7 +66,11 @@ impl Format {
 fn records_that_fit(settings: &Settings, kernel: Capacity, fit: Capacity) -> usize {
     let is_ipv6 = settings.flowdst.is_some_and(|to| to.is_ipv6());
     let ip_udp = if is_ipv6 { IPV6_UDP } else { IPV4_UDP };
-    let mtu = usize::from(settings.mtu);
+    let overhead = match settings.carrier {
+        Carrier::Dtls => DTLS_OVERHEAD,
+        _ => 0,
+    };
+    let mtu = usize::from(settings.mtu.saturating_sub(overhead));
     kernel
         .records(mtu, IPV4_UDP)
         .min(fit.records(mtu, ip_udp))

@@ -103,11 +103,34 @@ pub enum Carrier {
     Udp,
     /// A connection, with IPFIX only: messages of NetFlow do not tell their length.
     Tcp,
+    /// A connection with TLS.
+    Tls,
+    /// Datagrams with DTLS.
+    Dtls,
+    /// An SCTP association.
+    Sctp,
 }
 
 impl Carrier {
     /// Every one with its word.
-    pub const VALUES: &'static [(&'static str, Self)] = &[("udp", Self::Udp), ("tcp", Self::Tcp)];
+    pub const VALUES: &'static [(&'static str, Self)] = &[
+        ("udp", Self::Udp),
+        ("tcp", Self::Tcp),
+        ("tls", Self::Tls),
+        ("dtls", Self::Dtls),
+        ("sctp", Self::Sctp),
+    ];
+
+    /// Its word.
+    pub fn name(self) -> &'static str {
+        let found = Self::VALUES.iter().find(|(_, carrier)| *carrier == self);
+        found.map_or("", |(name, _)| name)
+    }
+
+    /// Whether collectors prove who they are.
+    pub fn is_secure(self) -> bool {
+        matches!(self, Self::Tls | Self::Dtls)
+    }
 }
 
 /// How files are compressed: `compress`.
@@ -130,6 +153,26 @@ impl Compression {
 pub const MAX_ROTATE: u32 = 86_400;
 /// Most files that `retain` can ask for.
 pub const MAX_RETAIN: u32 = 1_000_000;
+
+/// SHA-256 of a collector's certificate in DER: `pin`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Pin(pub [u8; 32]);
+
+impl fmt::Display for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+    }
+}
+
+/// Octets that a record of DTLS 1.2 takes beside what it carries: header 13, explicit nonce 8, tag
+/// 16 (RFC 6347 4.1, RFC 5288 3).
+pub const DTLS_OVERHEAD: u16 = 37;
+/// Least `mtu` with DTLS: what every IPv4 host takes (RFC 791 3.1), since a handshake is cut into
+/// pieces and a template message is not.
+pub const MIN_DTLS_MTU: u16 = 576;
+
+/// Most `pin`s of an interface.
+pub const MAX_PINS: usize = 16;
 
 /// Where an interface that runs sends to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -179,6 +222,18 @@ pub struct Settings {
     pub queue: u32,
     /// `rdomain`.
     pub rdomain: Option<Rdomain>,
+    /// `ca`: a file of the certificates that a collector's must lead to.
+    pub ca: Option<String>,
+    /// `cert`: a file of our certificate and those above it.
+    pub cert: Option<String>,
+    /// `key`: a file of its key.
+    pub key: Option<String>,
+    /// `servername`: whom a collector's certificate must name; `None`: its address.
+    pub servername: Option<String>,
+    /// `pin`: certificates of which a collector must have one; none: any.
+    pub pins: Vec<Pin>,
+    /// `renew`, seconds that a DTLS session lasts.
+    pub renew: u32,
     /// `file`: a pattern of names, in place of `flowdst`.
     pub file: Option<String>,
     /// `rotate`, seconds of the flows' clock that a file is for.
@@ -219,6 +274,12 @@ impl Default for Settings {
             reconnect: 60,
             queue: 16 << 20,
             rdomain: None,
+            ca: None,
+            cert: None,
+            key: None,
+            servername: None,
+            pins: Vec::new(),
+            renew: 300,
             file: None,
             rotate: 3600,
             compression: Compression::None,
@@ -242,7 +303,7 @@ impl Settings {
         let to = self.flowdst.filter(is_whole)?;
         Some(match self.carrier {
             Carrier::Udp => Way::Datagrams(to),
-            Carrier::Tcp => Way::Connection(to),
+            Carrier::Tcp | Carrier::Tls | Carrier::Dtls | Carrier::Sctp => Way::Connection(to),
         })
     }
 

@@ -49,6 +49,8 @@ struct Session {
 struct Told {
     templates: TemplateSet,
     sequence: u32,
+    /// Whether they are to be told again.
+    is_due: bool,
 }
 
 /// A message in a [`Stream`].
@@ -190,6 +192,15 @@ impl Stream {
         self.session = Some(Session::default());
     }
 
+    /// Has the templates told again before the next data, as over datagrams must be done.
+    pub fn tell_again(&mut self) {
+        if let Some(session) = &mut self.session {
+            for told in session.domains.values_mut() {
+                told.is_due = true;
+            }
+        }
+    }
+
     /// Ends the session. What was prepared and not taken waits again.
     pub fn end(&mut self) {
         self.session = None;
@@ -276,7 +287,8 @@ impl Session {
     fn tell(&mut self, domain: u32, templates: TemplateSet, at: Now) -> Option<Queued> {
         let mut octets = vec![0; ipfix::HEADER_LEN];
         match self.domains.get_mut(&domain) {
-            Some(told) if told.templates == templates => return None,
+            Some(told) if told.templates == templates && !told.is_due => return None,
+            Some(told) if told.templates == templates => told.is_due = false,
             Some(told) => {
                 octets.extend(ipfix::all_templates_withdrawn());
                 told.templates = templates;
@@ -285,6 +297,7 @@ impl Session {
                 let told = Told {
                     templates,
                     sequence: 0,
+                    is_due: false,
                 };
                 self.domains.insert(domain, told);
             }

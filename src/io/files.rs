@@ -241,6 +241,14 @@ fn link_in(directory: &OwnedFd, name: &OsStr) -> io::Result<Option<PathBuf>> {
 /// # Errors
 /// The system refuses it, or it is something else, too long, or no text.
 pub fn read_config(name: &str) -> io::Result<String> {
+    read_text(name, MAX_CONFIG)
+}
+
+/// The text of the file `name`, of at most so many octets.
+///
+/// # Errors
+/// The system refuses it, or it is something else, too long, or no text.
+pub fn read_text(name: &str, most: u64) -> io::Result<String> {
     // Nobody waits for somebody to write to a FIFO.
     let mut options = File::options();
     let file = options
@@ -252,9 +260,9 @@ pub fn read_config(name: &str) -> io::Result<String> {
         return Err(io::Error::other("not a regular file"));
     }
     let mut octets = Vec::new();
-    file.take(MAX_CONFIG + 1).read_to_end(&mut octets)?;
-    if octets.len() as u64 > MAX_CONFIG {
-        let text = format!("larger than {MAX_CONFIG} octets");
+    file.take(most + 1).read_to_end(&mut octets)?;
+    if octets.len() as u64 > most {
+        let text = format!("larger than {most} octets");
         return Err(io::Error::other(text));
     }
     let text = |_| io::Error::new(io::ErrorKind::InvalidData, "not text in UTF-8");

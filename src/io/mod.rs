@@ -31,6 +31,7 @@ mod seccomp;
 pub mod signals;
 mod sys;
 pub mod tap;
+pub mod tls;
 pub mod transport;
 
 pub use sys::{children_cpu, process_cpu, thread_cpu};

@@ -283,6 +283,48 @@ pub(super) fn unacknowledged(socket: &impl AsRawFd) -> Option<usize> {
     }
 }
 
+/// Has an SCTP socket send each message at once (RFC 6458 8.1.5).
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+pub(super) fn set_sctp_nodelay(socket: &impl AsRawFd) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    let len = libc::socklen_t::try_from(size_of_val(&on)).unwrap_or(0);
+    // SAFETY: the kernel reads the one int that the length names.
+    let outcome = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_SCTP,
+            libc::SCTP_NODELAY,
+            (&raw const on).cast(),
+            len,
+        )
+    };
+    match outcome {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Messages of an SCTP association that the peer has not acknowledged or that were not sent yet, as
+/// long as there is an association (RFC 6458 8.2.1: sstat_unackdata, sstat_penddata).
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+pub(super) fn sctp_unacknowledged(socket: &impl AsRawFd) -> Option<usize> {
+    // `struct sctp_status` is shorter; these two stand at the same place on both systems.
+    let mut status = [0_u16; 128];
+    let mut len = libc::socklen_t::try_from(size_of_val(&status)).ok()?;
+    // SAFETY: the kernel writes at most as much as the length names.
+    let outcome = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_SCTP,
+            libc::SCTP_STATUS,
+            status.as_mut_ptr().cast(),
+            &raw mut len,
+        )
+    };
+    let [.., unacknowledged, pending] = status.first_chunk::<8>()?;
+    (outcome == 0).then(|| usize::from(*unacknowledged) + usize::from(*pending))
+}
+
 /// What `file` is. Not by the C library: some of its versions ask stat(2) with an empty path, which
 /// a sandbox cannot tell from one with a path.
 ///

@@ -23,8 +23,12 @@
 
 #[cfg(target_os = "linux")]
 mod batch;
+pub mod dtls;
 #[cfg(target_os = "linux")]
 mod reports;
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+pub mod sctp;
+pub mod secure;
 pub mod tcp;
 
 use std::io;
@@ -61,7 +65,7 @@ pub trait Transport {
     ///
     /// # Errors
     /// There is no connection, or none any more.
-    fn establish(&mut self) -> io::Result<bool> {
+    fn establish(&mut self, _now: Uptime) -> io::Result<bool> {
         Ok(true)
     }
 

@@ -10,20 +10,26 @@
 
 mod feed;
 mod in_doubt;
+pub(super) mod security;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use super::Outside;
 use super::parent::Parent;
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::export::{Amount, Connection, Settings, Transmit, Way};
+use crate::export::{Amount, Carrier, Connection, Rdomain, Settings, Transmit, Way};
 use crate::io::log::Level;
-use crate::io::transport::{WhenFull, source_address, tcp};
+use crate::io::transport::dtls::Dtls;
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+use crate::io::transport::sctp;
+use crate::io::transport::secure::Secure;
+use crate::io::transport::{self, Transport, WhenFull, source_address, tcp};
 use crate::time::Now;
 use feed::{Attempt, Feed, OpenedFor, Turn};
+use security::Security;
 
 /// How long the end of the program goes on sending.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -41,7 +47,14 @@ pub(super) struct Collectors {
 }
 
 /// Connections opened for a configuration that is not in force yet.
-pub(super) struct OpenedFeeds(BTreeMap<u32, Attempt>);
+pub(super) struct OpenedFeeds(BTreeMap<u32, Prepared>);
+
+/// What a configuration wants of an interface.
+struct Prepared {
+    opened_for: OpenedFor,
+    /// `None`: what is there serves.
+    attempt: Option<Attempt>,
+}
 
 impl Collectors {
     /// None yet.
@@ -84,21 +97,38 @@ impl Collectors {
             let Some(Way::Connection(to)) = settings.way() else {
                 continue;
             };
-            let opened_for = OpenedFor::new(settings);
+            let security = Security::load(settings, parent)
+                .map_err(|problem| format!("pflow{unit}: {problem}"))?;
+            let opened_for = OpenedFor::new(settings, security);
             let feed = self.feeds.get(unit);
             if feed.is_some_and(|feed| feed.opened_for == opened_for) {
+                let attempt = None;
+                opened.insert(
+                    *unit,
+                    Prepared {
+                        opened_for,
+                        attempt,
+                    },
+                );
                 continue;
             }
             if let Some(parent) = parent {
                 for collector in &opened_for.collectors {
                     parent
-                        .may_connect(*collector, opened_for.rdomain.as_ref())
+                        .may_connect(opened_for.carrier, *collector, opened_for.rdomain.as_ref())
                         .map_err(|problem| format!("pflow{unit}: {collector}: {problem}"))?;
                 }
             }
             let attempt = open(&opened_for, to, parent)
                 .map_err(|problem| format!("pflow{unit}: {to}: {problem}"))?;
-            opened.insert(*unit, attempt);
+            let attempt = Some(attempt);
+            opened.insert(
+                *unit,
+                Prepared {
+                    opened_for,
+                    attempt,
+                },
+            );
         }
         Ok(OpenedFeeds(opened))
     }
@@ -107,6 +137,29 @@ impl Collectors {
 /// Where connections to `to` leave from.
 fn source(opened_for: &OpenedFor, to: SocketAddr) -> SocketAddr {
     source_address(opened_for.flowsrc, to.is_ipv6())
+}
+
+/// Makes a socket for `carrier` and begins to connect it; the inner error is why it failed at once.
+///
+/// # Errors
+/// There can be none of that kind.
+pub(super) fn begin(
+    carrier: Carrier,
+    from: SocketAddr,
+    to: SocketAddr,
+    rdomain: Option<&Rdomain>,
+) -> Result<Result<TcpStream, String>, String> {
+    let begun = match carrier {
+        Carrier::Tcp | Carrier::Tls => tcp::begin(from, to, rdomain),
+        #[cfg(any(target_os = "linux", target_os = "freebsd"))]
+        Carrier::Sctp => sctp::begin(from, to, rdomain),
+        other => return Err(format!("{} has no connections", other.name())),
+    };
+    let begun = begun.map_err(|error| match error.raw_os_error() {
+        Some(libc::EPROTONOSUPPORT) => "this system has no SCTP".to_owned(),
+        _ => error.to_string(),
+    })?;
+    Ok(begun.map_err(|error| tcp::words_of(&error)))
 }
 
 /// Begins a connection.
@@ -119,17 +172,55 @@ fn open(
     parent: Option<&Parent>,
 ) -> Result<Attempt, String> {
     let (from, rdomain) = (source(opened_for, to), opened_for.rdomain.as_ref());
+    let carrier = opened_for.carrier;
+    if carrier == Carrier::Dtls {
+        return open_dtls(opened_for, to, parent);
+    }
     let stream = match parent {
-        Some(parent) => parent.connect(to, from, rdomain)?,
+        Some(parent) => parent.connect(carrier, to, from, rdomain)?,
+        None => begin(carrier, from, to, rdomain)?,
+    };
+    let stream = match stream {
+        Ok(stream) => stream,
+        Err(problem) => return Ok(Attempt::Failed(problem)),
+    };
+    let transport: Box<dyn Transport> = match (&opened_for.security, carrier) {
+        (Some(security), _) => {
+            let tcp = tcp::Tcp::new(stream, to);
+            Box::new(Secure::new(
+                tcp,
+                to,
+                security.client.clone(),
+                security.peer(to),
+            ))
+        }
+        #[cfg(any(target_os = "linux", target_os = "freebsd"))]
+        (None, Carrier::Sctp) => Box::new(sctp::Sctp::new(stream, to)),
+        (None, _) => Box::new(tcp::Tcp::new(stream, to)),
+    };
+    Ok(Attempt::Begun(transport))
+}
+
+/// The same of a session with DTLS. Each has a socket of its own, whose port is a new one unless
+/// `flowsrc` has one.
+fn open_dtls(
+    opened_for: &OpenedFor,
+    to: SocketAddr,
+    parent: Option<&Parent>,
+) -> Result<Attempt, String> {
+    let (from, rdomain) = (source(opened_for, to), opened_for.rdomain.as_ref());
+    let socket = match parent {
+        Some(parent) => parent.bind(from, rdomain)?,
         None => {
-            let begun = tcp::begin(from, to, rdomain).map_err(|error| error.to_string())?;
-            begun.map_err(|error| tcp::words_of(&error))
+            transport::bind(from, rdomain, WhenFull::Drop).map_err(|error| error.to_string())?
         }
     };
-    Ok(match stream {
-        Ok(stream) => Attempt::Begun(Box::new(tcp::Tcp::new(stream, to))),
-        Err(problem) => Attempt::Failed(problem),
-    })
+    let security = opened_for.security.as_ref().ok_or("no certificates")?;
+    if let Err(error) = socket.connect(to) {
+        return Ok(Attempt::Failed(tcp::words_of(&error)));
+    }
+    let dtls = Dtls::new(socket, to, &security.client, &security.peer(to))?;
+    Ok(Attempt::Begun(Box::new(dtls)))
 }
 
 /// The same where it is not the moment to refuse anything.
@@ -155,10 +246,8 @@ impl Outside {
         let mut left = BTreeMap::new();
         for (unit, mut feed) in old {
             let settings = config.interfaces.get(&unit);
-            let is_same = |settings: &&Settings| {
-                matches!(settings.way(), Some(Way::Connection(_)))
-                    && feed.opened_for == OpenedFor::new(settings)
-            };
+            let prepared = opened.0.get(&unit);
+            let is_same = |_: &&Settings| prepared.is_some_and(|one| one.attempt.is_none());
             if let Some(settings) = settings.filter(is_same) {
                 feed.set(settings);
                 self.collectors.feeds.insert(unit, feed);
@@ -170,10 +259,15 @@ impl Outside {
             turns.push((unit, turn));
         }
         for (unit, settings) in &config.interfaces {
-            let Some(attempt) = opened.0.remove(unit) else {
+            let Some(Prepared {
+                opened_for,
+                attempt: Some(attempt),
+            }) = opened.0.remove(unit)
+            else {
                 continue;
             };
-            let mut feed = Feed::new(settings, attempt, self.collectors.when_full, now);
+            let when_full = self.collectors.when_full;
+            let mut feed = Feed::new(settings, opened_for, attempt, when_full, now);
             if let Some(stream) = left.remove(unit) {
                 feed.inherit(stream);
                 feed.set(settings);

@@ -7,9 +7,10 @@
 //!        --bind ADDRESS--->          if anybody may bind its port, or it is a flowsrc of the
 //!                                    configuration: a UDP socket. RDOMAIN behind it, and
 //!                                    behind the next two, is one of the configuration
-//!        --connect TO FROM>          if the configuration exports to TO by connections: a socket
+//!        --connect tcp TO FROM>      if the configuration exports to TO by tcp, tls ...: a socket
 //!                                    that is being connected, or why it cannot be
-//!        --reach TO------->          whether it does
+//!        --reach tcp TO--->          whether it does
+//!        --pem FILE------->          if the configuration has it as ca, cert or key: what is in it
 //!        --addresses------>          this host's addresses
 //!        --trouble NAME--->          if the configuration captures there: what is wrong with it
 //!        --raw4, raw6 IF->           if the configuration solicits there: the same, with the
@@ -46,6 +47,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::collectors::{self, security};
 use super::{live_config, start, taps};
 use crate::config::{Config, apply_text};
 use crate::export::{Carrier, Rdomain, Settings};
@@ -58,7 +60,7 @@ use crate::io::log::{self, Log, Trouble};
 use crate::io::privileges::User;
 use crate::io::raw::{self, Raw};
 use crate::io::signals::{LONGEST, Waiter};
-use crate::io::transport::{self, WhenFull, source_address, tcp};
+use crate::io::transport::{self, WhenFull, source_address};
 use crate::options::Options;
 use crate::time::Uptime;
 pub(super) use files::Directories;
@@ -71,6 +73,7 @@ const TAP: &str = "tap ";
 const BIND: &str = "bind ";
 const CONNECT: &str = "connect ";
 const REACH: &str = "reach ";
+const PEM: &str = "pem ";
 const ADDRESSES: &str = "addresses";
 const TROUBLE: &str = "trouble ";
 const RAW4: &str = "raw4 ";
@@ -136,28 +139,40 @@ impl Parent {
         self.asking().open(&request).map(UdpSocket::from)
     }
 
-    /// A TCP socket that is being connected, or why it cannot be.
+    /// A socket that is being connected, or why it cannot be.
     ///
     /// # Errors
     /// It may not be, or there can be no such socket.
     pub(super) fn connect(
         &self,
+        carrier: Carrier,
         to: SocketAddr,
         from: SocketAddr,
         rdomain: Option<&Rdomain>,
     ) -> Result<Result<TcpStream, String>, String> {
-        let request = with_rdomain(format!("{CONNECT}{to} {from}"), rdomain);
+        let request = with_rdomain(format!("{CONNECT}{} {to} {from}", carrier.name()), rdomain);
         let (problem, socket) = self.asking().ask(&request)?;
         Ok(socket.map(TcpStream::from).ok_or(problem))
+    }
+
+    /// What is in a file of certificates or a key.
+    ///
+    /// # Errors
+    /// It may not be read, or cannot be.
+    pub(super) fn read_pem(&self, file: &str) -> Result<String, String> {
+        self.asking()
+            .ask(&format!("{PEM}{file}"))
+            .map(|(text, _)| text)
     }
 
     /// Whether a collector may be connected to.
     pub(super) fn may_connect(
         &self,
+        carrier: Carrier,
         to: SocketAddr,
         rdomain: Option<&Rdomain>,
     ) -> Result<(), String> {
-        let request = with_rdomain(format!("{REACH}{to}"), rdomain);
+        let request = with_rdomain(format!("{REACH}{} {to}", carrier.name()), rdomain);
         self.asking().ask(&request).map(drop)
     }
 
@@ -706,8 +721,12 @@ impl Guardian<'_> {
         }
         if let Some(collector) = request.strip_prefix(REACH) {
             let mut words = collector.split(' ');
-            check_collector(&self.config, words.next(), words.next())?;
+            check_collector(&self.config, words.next(), words.next(), words.next())?;
             return Ok(Opened::Nothing);
+        }
+        if let Some(file) = request.strip_prefix(PEM) {
+            check_pem(&self.config, file)?;
+            return security::read(file).map(Opened::Text);
         }
         if let Some(request) = request.strip_prefix(CONNECT) {
             return connect(&self.config, request);
@@ -825,16 +844,25 @@ fn check_solicit(config: &Config, name: &str) -> Result<(), String> {
     }
 }
 
+fn check_pem(config: &Config, file: &str) -> Result<(), String> {
+    let mut files = config.interfaces.values().flat_map(security::files_of);
+    match files.any(|(_, named)| named == file) {
+        true => Ok(()),
+        false => Err("only files that the configuration's files name can be read".to_owned()),
+    }
+}
+
 /// Begins a connection that the child asks for.
 fn connect(config: &Config, request: &str) -> Result<Opened, String> {
     let mut words = request.split(' ');
-    let (to, from, rdomain) = (words.next(), words.next(), words.next());
-    let (to, rdomain) = check_collector(config, to, rdomain)?;
+    let (carrier, to) = (words.next(), words.next());
+    let (from, rdomain) = (words.next(), words.next());
+    let (to, settings) = check_collector(config, carrier, to, rdomain)?;
     let from = check_source(config, from.unwrap_or_default())?;
-    let begun = tcp::begin(from, to, rdomain).map_err(|error| error.to_string())?;
+    let begun = collectors::begin(settings.carrier, from, to, settings.rdomain.as_ref())?;
     Ok(match begun {
         Ok(socket) => Opened::Descriptor(socket.into()),
-        Err(error) => Opened::Text(tcp::words_of(&error)),
+        Err(problem) => Opened::Text(problem),
     })
 }
 
@@ -842,13 +870,15 @@ fn connect(config: &Config, request: &str) -> Result<Opened, String> {
 /// routing domain.
 fn check_collector<'a>(
     config: &'a Config,
+    carrier: Option<&str>,
     to: Option<&str>,
     rdomain: Option<&str>,
-) -> Result<(SocketAddr, Option<&'a Rdomain>), String> {
+) -> Result<(SocketAddr, &'a Settings), String> {
     let to: SocketAddr = to.and_then(|to| to.parse().ok()).ok_or("not an address")?;
     let named = config.interfaces.values().filter(|settings| {
         let is_named = settings.flowdst == Some(to) || settings.backups.contains(&to);
-        settings.carrier == Carrier::Tcp && is_named
+        let is_same = Some(settings.carrier.name()) == carrier;
+        is_same && settings.carrier != Carrier::Udp && is_named
     });
     let is_same = |settings: &&Settings| {
         let own = settings.rdomain.as_ref().map(ToString::to_string);
@@ -861,7 +891,7 @@ fn check_collector<'a>(
         );
     }
     match named.find(is_same) {
-        Some(settings) => Ok((to, settings.rdomain.as_ref())),
+        Some(settings) => Ok((to, settings)),
         None => Err("only by the rdomain of the configuration's files".to_owned()),
     }
 }

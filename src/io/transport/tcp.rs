@@ -91,8 +91,22 @@ fn set_keepalive(socket: &Socket) -> io::Result<()> {
     socket.set_keepalive(true)
 }
 
-fn is_under_way(error: &io::Error) -> bool {
+pub(super) fn is_under_way(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::EINPROGRESS)
+}
+
+/// Whether a connection that was begun is made by now.
+pub(super) fn is_made(stream: &TcpStream) -> io::Result<bool> {
+    let mut polled = [Polled::new(stream, false, true)];
+    sys::poll(&mut polled, Duration::ZERO)?;
+    let [polled] = polled;
+    if !polled.is_writable() && !polled.is_dead() {
+        return Ok(false);
+    }
+    match stream.take_error()? {
+        Some(error) => Err(error),
+        None => Ok(true),
+    }
 }
 
 /// What went wrong, in words.
@@ -119,21 +133,14 @@ impl Tcp {
         }
     }
 
-    /// Whether the connection is made by now.
-    fn look_up(&mut self) -> io::Result<bool> {
-        let mut polled = [Polled::new(&self.stream, false, true)];
-        sys::poll(&mut polled, Duration::ZERO)?;
-        let [polled] = polled;
-        if !polled.is_writable() && !polled.is_dead() {
-            return Ok(false);
-        }
-        match self.stream.take_error()? {
-            Some(error) => Err(error),
-            None => {
-                self.is_up = true;
-                Ok(true)
-            }
-        }
+    /// What it is made of.
+    pub(super) fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// The same, taken out.
+    pub(super) fn into_stream(self) -> TcpStream {
+        self.stream
     }
 
     /// Reads what came. A collector says nothing, but its end is read so, too.
@@ -153,11 +160,14 @@ impl Tcp {
 }
 
 impl Transport for Tcp {
-    fn establish(&mut self) -> io::Result<bool> {
+    fn establish(&mut self, _: Uptime) -> io::Result<bool> {
         let outcome = match self.is_up {
             true => Ok(true),
-            false => self.look_up(),
+            false => is_made(&self.stream),
         };
+        if let Ok(is_up) = outcome {
+            self.is_up = is_up;
+        }
         match outcome.and_then(|is_up| if is_up { self.read() } else { Ok(()) }) {
             // The system had no room for a look.
             Err(error) if sys::is_passing(&error) => Ok(self.is_up),
@@ -221,7 +231,7 @@ impl Transport for Tcp {
 }
 
 /// Whether a send took nothing and the next may.
-fn is_for_later(error: &io::Error) -> bool {
+pub(super) fn is_for_later(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
@@ -243,7 +253,7 @@ mod tests {
         let mut tcp = Tcp::new(begin(from, to, None).unwrap().unwrap(), to);
         let (peer, _) = listener.accept().unwrap();
         tcp.wait(Duration::from_secs(5));
-        assert!(tcp.establish().unwrap());
+        assert!(tcp.establish(NOW).unwrap());
         (tcp, peer)
     }
 
@@ -277,10 +287,10 @@ mod tests {
     #[test]
     fn the_end_of_an_idle_connection_is_seen() {
         let (mut tcp, peer) = connected();
-        assert!(tcp.establish().unwrap());
+        assert!(tcp.establish(NOW).unwrap());
         drop(peer);
         tcp.wait(Duration::from_secs(5));
-        let error = tcp.establish().unwrap_err();
+        let error = tcp.establish(NOW).unwrap_err();
         assert_eq!(words_of(&error), "closed by the collector");
     }
 
@@ -294,7 +304,7 @@ mod tests {
         let outcome = stream.and_then(|stream| {
             let mut tcp = Tcp::new(stream, to);
             tcp.wait(Duration::from_secs(5));
-            tcp.establish()
+            tcp.establish(NOW)
         });
         assert_eq!(words_of(&outcome.unwrap_err()), "connection refused");
     }
@@ -314,7 +324,7 @@ mod tests {
         // A peer that has not read what came resets.
         drop(peer);
         tcp.wait(Duration::from_secs(5));
-        assert!(tcp.establish().is_err());
+        assert!(tcp.establish(NOW).is_err());
         let unacknowledged = tcp.unacknowledged().unwrap();
         assert!(unacknowledged > 0 && unacknowledged < taken * message.len());
     }

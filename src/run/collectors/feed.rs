@@ -15,8 +15,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::in_doubt::InDoubt;
+use super::security::Security;
 use crate::export::TemplateSet;
-use crate::export::{Amount, Connection, Connections, Outgoing, Rdomain, Settings, Source, Stream};
+use crate::export::{
+    Amount, Carrier, Connection, Connections, Outgoing, Rdomain, Settings, Source, Stream,
+};
 use crate::io::log::Level;
 use crate::io::transport::{Transport, WhenFull, tcp};
 use crate::time::{Now, Uptime};
@@ -46,14 +49,21 @@ pub(super) struct OpenedFor {
     pub(super) flowsrc: Option<Source>,
     pub(super) rdomain: Option<Rdomain>,
     pub(super) collectors: Vec<SocketAddr>,
+    pub(super) carrier: Carrier,
+    pub(super) security: Option<Security>,
+    /// Over datagrams no template is withdrawn: others begin a session of their own.
+    templates: Option<TemplateSet>,
 }
 
 impl OpenedFor {
-    pub(super) fn new(settings: &Settings) -> Self {
+    pub(super) fn new(settings: &Settings, security: Option<Security>) -> Self {
         Self {
             flowsrc: settings.flowsrc,
             rdomain: settings.rdomain.clone(),
             collectors: settings.collectors().collect(),
+            carrier: settings.carrier,
+            security,
+            templates: (settings.carrier == Carrier::Dtls).then_some(settings.templates),
         }
     }
 }
@@ -97,6 +107,8 @@ struct Trouble {
 pub(super) struct Feed {
     pub(super) opened_for: OpenedFor,
     reconnect: u32,
+    /// How long a session lasts, and how often its templates are told, where that is needed.
+    datagrams: Option<Datagrams>,
     when_full: WhenFull,
     pub(super) stream: Stream,
     /// When each collector may be tried.
@@ -118,6 +130,17 @@ pub(super) struct Feed {
     /// Whether there was a connection.
     was_up: bool,
     trouble: Option<Trouble>,
+    /// Whether the next session follows one that was ended for its age.
+    is_renewing: bool,
+    /// When templates were told over datagrams.
+    told: Uptime,
+}
+
+/// What sessions over datagrams need, because nobody tells what becomes of them.
+#[derive(Clone, Copy)]
+struct Datagrams {
+    renew: Duration,
+    refresh: Duration,
 }
 
 /// What turns came to, for the counters, the log and the taps.
@@ -145,15 +168,18 @@ impl Feed {
     /// One that has nothing yet but an attempt to connect to its first collector.
     pub(super) fn new(
         settings: &Settings,
+        opened_for: OpenedFor,
         first: Attempt,
         when_full: WhenFull,
         now: Uptime,
     ) -> Self {
-        let opened_for = OpenedFor::new(settings);
         let mut feed = Self {
             due: vec![now; opened_for.collectors.len()],
             opened_for,
             reconnect: 0,
+            datagrams: None,
+            is_renewing: false,
+            told: now,
             when_full,
             stream: Stream::new(0),
             first: Some(first),
@@ -174,6 +200,11 @@ impl Feed {
     /// Takes over what changes no connection.
     pub(super) fn set(&mut self, settings: &Settings) {
         self.reconnect = settings.reconnect;
+        let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+        self.datagrams = (settings.carrier == Carrier::Dtls).then(|| Datagrams {
+            renew: seconds(settings.renew),
+            refresh: seconds(settings.refresh),
+        });
         // A replay waits where a live capture drops.
         let queue = usize::try_from(settings.queue).unwrap_or(usize::MAX);
         self.stream.set_bound(match self.when_full {
@@ -372,9 +403,41 @@ impl Feed {
             self.connect(at, turn);
         }
         self.connect(at, turn);
+        self.renew(at, turn);
         let is_idle = self.stream.is_empty() && at.since(self.checked) < LOOK[1];
         if self.is_up() && at >= self.look && !is_idle {
             self.send(now, turn);
+        }
+    }
+
+    /// Over datagrams: tells the templates again when it is time, and ends a session that is old. A
+    /// new one begins in the next turn.
+    fn renew(&mut self, now: Uptime, turn: &mut Turn) {
+        let (
+            Some(datagrams),
+            State::Up {
+                transport,
+                at,
+                since,
+            },
+        ) = (self.datagrams, &mut self.state)
+        else {
+            return;
+        };
+        if now.since(*since) >= datagrams.renew {
+            transport.shut_down();
+            let at = *at;
+            self.state = State::Waiting;
+            self.stream.end();
+            self.doubt = InDoubt::default();
+            self.is_renewing = true;
+            if let Some(due) = self.due.get_mut(at) {
+                *due = now;
+            }
+            turn.connections.renewed += 1;
+        } else if now.since(self.told) >= datagrams.refresh {
+            self.stream.tell_again();
+            self.told = now;
         }
     }
 
@@ -388,7 +451,7 @@ impl Feed {
                 transport,
                 at,
                 until,
-            } => (*at, *until, transport.establish()),
+            } => (*at, *until, transport.establish(now)),
             _ => return,
         };
         match outcome {
@@ -421,7 +484,9 @@ impl Feed {
         turn.connections.made += 1;
         let Some(to) = self.address(at) else { return };
         turn.connection = Some(Connection::Connected(to));
-        if self.trouble.is_none() {
+        self.told = now;
+        let is_renewed = std::mem::take(&mut self.is_renewing);
+        if self.trouble.is_none() && !is_renewed {
             turn.line(Level::Info, format!("connected to {to}"));
         }
     }
@@ -522,7 +587,7 @@ fn send(
         0 => None,
         _ => Some(transport.unacknowledged()),
     };
-    transport.establish()?;
+    transport.establish(now.uptime)?;
     let mut sent = Sent {
         messages: 0,
         is_full: false,

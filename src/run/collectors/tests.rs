@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use super::feed::{Attempt, Feed, OpenedFor, Turn};
-use crate::export::{Carrier, Format, Outgoing, Settings, TemplateSet};
+use crate::export::{Carrier, Connections, Format, Outgoing, Settings, TemplateSet};
 use crate::io::transport::{Transport, WhenFull, source_address};
 use crate::time::{Now, Uptime, Wall};
 
@@ -34,7 +34,7 @@ struct Line {
 }
 
 impl Transport for Line {
-    fn establish(&mut self) -> io::Result<bool> {
+    fn establish(&mut self, _: Uptime) -> io::Result<bool> {
         let peer = self.peer.borrow();
         match (peer.answers, self.is_up) {
             (Some(true), true) if peer.hangs_up => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -84,6 +84,10 @@ struct World {
 
 impl World {
     fn new(collectors: usize, reconnect: u32, when_full: WhenFull) -> Self {
+        Self::by(Carrier::Tcp, collectors, reconnect, when_full)
+    }
+
+    fn by(carrier: Carrier, collectors: usize, reconnect: u32, when_full: WhenFull) -> Self {
         let address = |n| SocketAddr::from(([192, 0, 2, n], 4739));
         let numbers = 1..=u8::try_from(collectors).unwrap();
         let mut all = numbers.map(address);
@@ -91,7 +95,7 @@ impl World {
             flowdst: all.next(),
             backups: all.collect(),
             format: Format::Ipfix,
-            carrier: Carrier::Tcp,
+            carrier,
             reconnect,
             queue: 10 * u32::try_from(SIZE).unwrap(),
             ..Settings::default()
@@ -103,7 +107,13 @@ impl World {
             is_up: false,
         }));
         Self {
-            feed: Feed::new(&settings, first, when_full, at(0.0).uptime),
+            feed: Feed::new(
+                &settings,
+                OpenedFor::new(&settings, None),
+                first,
+                when_full,
+                at(0.0).uptime,
+            ),
             peers,
             turn: Turn::default(),
             seconds: 0.0,
@@ -322,4 +332,51 @@ fn a_replay_gives_up_after_one_round_without_a_connection_and_two_after_one() {
     assert_eq!(world.turn.lost.records, 30);
     world.push(1);
     assert_eq!(world.lost, 1);
+}
+
+#[test]
+fn a_session_over_datagrams_is_renewed_in_time_and_nothing_is_lost_by_it() {
+    let mut world = World::by(Carrier::Dtls, 2, 60, WhenFull::Drop);
+    for number in 0..2 {
+        let mut peer = world.peer(number);
+        (peer.answers, peer.room) = (Some(true), 1000);
+    }
+    world.push(2);
+    world.pass(299.0);
+    let tries = world.peer(0).tries.len();
+    assert_eq!((tries, world.turn.connections.renewed), (1, 0));
+    world.push(1);
+    world.pass(2.0);
+    world.push(1);
+    world.pass(2.0);
+    let tries = [0, 1].map(|number| world.peer(number).tries.len());
+    assert_eq!(tries, [2, 0], "the same collector, at once");
+    let Connections {
+        made,
+        lost,
+        renewed,
+        ..
+    } = world.turn.connections;
+    assert_eq!((made, lost, renewed), (2, 0, 1));
+    assert_eq!((world.peer(0).records, world.lost), (4, 0));
+    // Templates and sequence 0 again.
+    assert_eq!(
+        world.peer(0).sequences[world.peer(0).sequences.len() - 2..],
+        [0, 0]
+    );
+    assert_eq!(world.lines().len(), 1, "a renewal is no news");
+}
+
+#[test]
+fn over_datagrams_templates_are_told_again_and_over_a_connection_never() {
+    for (carrier, told) in [(Carrier::Dtls, 4), (Carrier::Tcp, 1)] {
+        let mut world = World::by(carrier, 1, 60, WhenFull::Drop);
+        (world.peer(0).answers, world.peer(0).room) = (Some(true), 1000);
+        for _ in 0..10 {
+            world.push(1);
+            world.pass(10.0);
+        }
+        let messages = world.peer(0).sequences.len();
+        assert_eq!(messages - world.peer(0).records, told, "{carrier:?}");
+    }
 }

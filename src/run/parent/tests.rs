@@ -55,7 +55,9 @@ fn the_parent_connects_to_collectors_of_its_own_configuration_by_their_rdomain_o
          pflow2 flowdst 10.0.0.4:4739\n"
     );
     apply_text(&mut config, "test", &text).unwrap();
-    let check = |to, rdomain| check_collector(&config, Some(to), rdomain).map(|_| ());
+    let check = |to, rdomain| {
+        check_collector(&config, Some("tcp"), Some(to), rdomain).map(|_| ())
+    };
     assert_eq!(check("10.0.0.2:4739", None), Ok(()));
     assert_eq!(check("[::1]:4740", None), Ok(()));
     assert_eq!(check("10.0.0.3:4739", Some(rdomain)), Ok(()));
@@ -70,14 +72,33 @@ fn the_parent_connects_to_collectors_of_its_own_configuration_by_their_rdomain_o
         let problem = check(to, rdomain).unwrap_err();
         assert!(problem.contains("rdomain"), "{problem}");
     }
+    for carrier in ["udp", "tls", "sctp", ""] {
+        let other = check_collector(&config, Some(carrier), Some("10.0.0.2:4739"), None);
+        assert!(other.is_err(), "{carrier}");
+    }
     assert!(check_rdomain(&config, Some(rdomain)).is_ok_and(|named| named.is_some()));
     assert!(check_rdomain(&config, Some("green")).is_err());
     // A source below 1024 must be named, too.
     for from in ["10.0.0.1:500", "x", ""] {
         assert!(
-            connect(&config, &format!("10.0.0.2:4739 {from}")).is_err(),
+            connect(&config, &format!("tcp 10.0.0.2:4739 {from}")).is_err(),
             "{from}"
         );
+    }
+}
+
+#[test]
+fn the_parent_reads_certificates_and_keys_of_its_own_configuration_only() {
+    let mut config = Config::default();
+    let text = "pflow0 flowdst 10.0.0.2:4740 pflowproto 10 transport tls ca /a cert /b key /c\n\
+                pflow1 flowdst 10.0.0.2:4739 tap /d\n";
+    apply_text(&mut config, "test", text).unwrap();
+    for file in ["/a", "/b", "/c"] {
+        assert_eq!(check_pem(&config, file), Ok(()), "{file}");
+    }
+    for file in ["/d", "/etc/passwd", ""] {
+        let problem = check_pem(&config, file).unwrap_err();
+        assert!(problem.starts_with("only files"), "{file}");
     }
 }
 

@@ -1,0 +1,241 @@
+//! TLS over a TCP connection to a collector, which never blocks (RFC 7011 11).
+//!
+//! ```text
+//! TCP connecting --> handshake --> verdict on our certificate --> up
+//! ```
+//! Several messages go in a record of TLS. What the peer's system has acknowledged is octets of
+//! records, so it is noted for each write how far the connection was then.
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::SockRef;
+
+use super::Transport;
+use super::tcp::Tcp;
+use crate::io::sys::{self, Polled};
+use crate::io::tls::{Client, Peer, Session};
+use crate::time::Uptime;
+
+/// Octets that one record of TLS carries at most (RFC 8446 5.1).
+const MAX_RECORD: usize = 1 << 14;
+
+/// A TLS session and the TCP connection below it.
+#[derive(Debug)]
+pub struct Secure {
+    state: State,
+    to: SocketAddr,
+    client: Arc<Client>,
+    peer: Peer,
+    /// What OpenSSL has begun to write and must be given again.
+    pending: Pending,
+    /// Writes that the peer's system may not have acknowledged yet, the oldest first.
+    written: VecDeque<Written>,
+}
+
+#[derive(Debug)]
+enum State {
+    Connecting(Tcp),
+    Session(Session<Counted>),
+    /// It could not be made, or is being changed.
+    Over,
+}
+
+/// Whole messages in one record.
+#[derive(Debug, Default)]
+struct Pending {
+    octets: Vec<u8>,
+    messages: usize,
+}
+
+/// One write of messages.
+#[derive(Clone, Copy, Debug)]
+struct Written {
+    /// Octets of messages in it.
+    octets: usize,
+    /// Octets that the connection had taken with it.
+    until: u64,
+}
+
+/// A connection that counts what it takes.
+#[derive(Debug)]
+struct Counted {
+    stream: TcpStream,
+    taken: u64,
+}
+
+impl Read for Counted {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(room)
+    }
+}
+
+impl Write for Counted {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        // Not SIGPIPE, whatever the process does with it.
+        let sent = SockRef::from(&self.stream).send_with_flags(octets, libc::MSG_NOSIGNAL)?;
+        self.taken += sent as u64;
+        Ok(sent)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Secure {
+    /// A session with `peer` over the connection to `to`, which need not be made yet.
+    pub fn new(tcp: Tcp, to: SocketAddr, client: Arc<Client>, peer: Peer) -> Self {
+        Self {
+            state: State::Connecting(tcp),
+            to,
+            client,
+            peer,
+            pending: Pending::default(),
+            written: VecDeque::new(),
+        }
+    }
+
+    fn stream(&self) -> Option<&TcpStream> {
+        match &self.state {
+            State::Connecting(tcp) => Some(tcp.stream()),
+            State::Session(session) => Some(&session.stream().stream),
+            State::Over => None,
+        }
+    }
+
+    /// Fills the next record with the first of `messages`, at least one.
+    fn fill(&mut self, messages: &[&[u8]]) {
+        let Pending {
+            octets,
+            messages: count,
+        } = &mut self.pending;
+        for message in messages {
+            if *count > 0 && octets.len() + message.len() > MAX_RECORD {
+                break;
+            }
+            octets.extend_from_slice(message);
+            *count += 1;
+        }
+    }
+}
+
+impl Transport for Secure {
+    fn establish(&mut self, now: Uptime) -> io::Result<bool> {
+        if let State::Connecting(tcp) = &mut self.state {
+            if !tcp.establish(now)? {
+                return Ok(false);
+            }
+            if let State::Connecting(tcp) = std::mem::replace(&mut self.state, State::Over) {
+                let stream = Counted {
+                    stream: tcp.into_stream(),
+                    taken: 0,
+                };
+                let session = self.client.open(&self.peer, stream);
+                self.state = State::Session(session.map_err(io::Error::other)?);
+            }
+        }
+        match &mut self.state {
+            State::Session(session) => {
+                let is_ready = session.advance(now)?;
+                if is_ready {
+                    session.hear()?;
+                }
+                Ok(is_ready)
+            }
+            State::Connecting(_) | State::Over => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    fn send(&mut self, _: Uptime, messages: &[&[u8]]) -> io::Result<usize> {
+        let mut sent = 0;
+        while let Some(rest) = messages.get(sent..)
+            && !rest.is_empty()
+        {
+            if self.pending.messages == 0 {
+                self.fill(rest);
+            }
+            let State::Session(session) = &mut self.state else {
+                return Err(io::ErrorKind::NotConnected.into());
+            };
+            match session.write(&self.pending.octets) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(sent),
+                Err(error) => return Err(error),
+            }
+            self.written.push_back(Written {
+                octets: self.pending.octets.len(),
+                until: session.stream().taken,
+            });
+            sent += self.pending.messages;
+            self.pending.octets.clear();
+            self.pending.messages = 0;
+        }
+        self.forget();
+        Ok(sent)
+    }
+
+    fn unacknowledged(&self) -> Option<usize> {
+        let State::Session(session) = &self.state else {
+            return Some(0);
+        };
+        let stream = session.stream();
+        let octets = sys::unacknowledged(&stream.stream)?;
+        let acknowledged = stream.taken.saturating_sub(octets as u64);
+        let open = self.written.iter().rev();
+        let open = open.take_while(|written| written.until > acknowledged);
+        Some(open.map(|written| written.octets).sum())
+    }
+
+    fn wait(&self, longest: Duration) {
+        if let Some(stream) = self.stream() {
+            // Before the session is there both ends speak in turn.
+            let is_up = matches!(&self.state, State::Session(session) if session.is_ready());
+            let is_writing = is_up || matches!(self.state, State::Connecting(_));
+            // What it would tell, the next call tells as well.
+            let _ = sys::poll(&mut [Polled::new(stream, !is_up, is_writing)], longest);
+        }
+    }
+
+    fn shut_down(&mut self) {
+        if let State::Session(session) = &mut self.state {
+            session.close();
+        }
+        if let Some(stream) = self.stream() {
+            // A connection that is gone needs no end.
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+        }
+    }
+
+    fn ends(&self) -> (SocketAddr, SocketAddr) {
+        let unknown = super::source_address(None, self.to.is_ipv6());
+        let local = self.stream().and_then(|stream| stream.local_addr().ok());
+        (local.unwrap_or(unknown), self.to)
+    }
+}
+
+impl Secure {
+    /// Forgets the writes that the peer's system has acknowledged, now and then.
+    fn forget(&mut self) {
+        /// Writes that are remembered before it is worth a system call.
+        const ENOUGH: usize = 64;
+        if self.written.len() < ENOUGH {
+            return;
+        }
+        let State::Session(session) = &self.state else {
+            return;
+        };
+        let stream = session.stream();
+        // Where the system does not tell, the caller goes by time, and needs none of them.
+        let octets = sys::unacknowledged(&stream.stream).unwrap_or(0);
+        let acknowledged = stream.taken.saturating_sub(octets as u64);
+        while let Some(oldest) = self.written.front()
+            && oldest.until <= acknowledged
+        {
+            self.written.pop_front();
+        }
+    }
+}
