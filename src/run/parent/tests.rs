@@ -55,9 +55,7 @@ fn the_parent_connects_to_collectors_of_its_own_configuration_by_their_rdomain_o
          pflow2 flowdst 10.0.0.4:4739\n"
     );
     apply_text(&mut config, "test", &text).unwrap();
-    let check = |to, rdomain| {
-        check_collector(&config, Some("tcp"), Some(to), rdomain).map(|_| ())
-    };
+    let check = |to, rdomain| check_collector(&config, Some("tcp"), Some(to), rdomain).map(|_| ());
     assert_eq!(check("10.0.0.2:4739", None), Ok(()));
     assert_eq!(check("[::1]:4740", None), Ok(()));
     assert_eq!(check("10.0.0.3:4739", Some(rdomain)), Ok(()));
