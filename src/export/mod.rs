@@ -20,6 +20,7 @@ mod netflow5;
 mod outbox;
 mod session;
 mod settings;
+pub mod spool;
 mod stream;
 
 pub use interface::{Interface, stamp, transmit};

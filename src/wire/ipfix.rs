@@ -11,6 +11,8 @@ use byteorder::{BigEndian, ByteOrder};
 
 use super::layout::Layout;
 
+/// IPFIX's version of message headers.
+pub const VERSION: u16 = 10;
 /// Octets of the message header.
 pub const HEADER_LEN: usize = 16;
 /// Octets of a set header.
@@ -35,7 +37,7 @@ impl Header {
     /// Its octets.
     pub fn octets(&self) -> [u8; HEADER_LEN] {
         let mut b = [0; HEADER_LEN];
-        BigEndian::write_u16(&mut b, 10);
+        BigEndian::write_u16(&mut b, VERSION);
         let [_, _, l0, l1, rest @ ..] = &mut b;
         [*l0, *l1] = self.length.to_be_bytes();
         BigEndian::write_u32_into(&[self.export_time, self.sequence, self.domain], rest);
@@ -73,6 +75,16 @@ pub fn all_templates_withdrawn() -> [u8; 2 * SET_HEADER_LEN] {
     let [a, b, c, d] = set_header(TEMPLATE_SET, 2 * SET_HEADER_LEN as u16);
     let [e, f, g, h] = set_header(TEMPLATE_SET, 0);
     [a, b, c, d, e, f, g, h]
+}
+
+/// A message with templates and room for its header. Those told before are withdrawn first.
+pub fn template_message(templates: &[(u16, Layout)], withdraws: bool) -> Vec<u8> {
+    let mut octets = vec![0; HEADER_LEN];
+    if withdraws {
+        octets.extend(all_templates_withdrawn());
+    }
+    octets.extend(template_set(templates));
+    octets
 }
 
 /// Data records in a message of one set, whose template is one of `templates`; 0 if it has none.
