@@ -15,6 +15,7 @@ mod parent;
 mod ports;
 mod replay;
 mod solicit;
+mod spools;
 mod start;
 mod taps;
 

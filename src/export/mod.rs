@@ -29,7 +29,7 @@ pub use ipfix::TemplateSet;
 pub use outbox::{Order, Outbox, Outgoing, Transmit};
 pub use session::{Session, State};
 pub use settings::{
-    Carrier, Domain, Engine, MAX_HOLD, MAX_MTU, MIN_MTU, Rate, Settings, Source, Way,
+    Carrier, Domain, Engine, MAX_HOLD, MAX_MTU, MIN_MTU, Rate, Settings, Source, SpoolSettings, Way,
 };
 pub use stream::{Amount, Stream};
 

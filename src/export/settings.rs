@@ -89,6 +89,15 @@ impl Carrier {
     pub const VALUES: &'static [(&'static str, Self)] = &[("udp", Self::Udp), ("tcp", Self::Tcp)];
 }
 
+/// Where messages are kept that a collector does not take: `spool`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SpoolSettings {
+    /// A directory.
+    pub directory: String,
+    /// Most octets.
+    pub octets: u64,
+}
+
 /// Where an interface that runs sends to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Way<'a> {
@@ -129,6 +138,8 @@ pub struct Settings {
     pub rate: Rate,
     /// `transport`.
     pub carrier: Carrier,
+    /// `spool`.
+    pub spool: Option<SpoolSettings>,
     /// `file`: a pattern of names, in place of `flowdst`.
     pub file: Option<String>,
     /// `tap`: a savefile that takes what is sent.
@@ -154,6 +165,7 @@ impl Default for Settings {
             direction: None,
             rate: Rate::Usual,
             carrier: Carrier::Udp,
+            spool: None,
             file: None,
             tap: None,
             is_up: true,
@@ -184,6 +196,14 @@ impl Settings {
         match self.way()? {
             Way::Datagrams(to) => Some(to),
             Way::Connection(_) | Way::Files(_) => None,
+        }
+    }
+
+    /// Where a connection keeps what its collector does not take, if it does.
+    pub fn spool(&self) -> Option<&SpoolSettings> {
+        match self.way()? {
+            Way::Connection(_) => self.spool.as_ref(),
+            Way::Datagrams(_) | Way::Files(_) => None,
         }
     }
 

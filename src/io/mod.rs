@@ -27,6 +27,7 @@ mod sandbox;
 ))]
 mod seccomp;
 pub mod signals;
+pub mod spool;
 mod sys;
 pub mod tap;
 pub mod transport;

@@ -14,6 +14,8 @@
 //!                                    what that writes to
 //!        --keep read, new->          opens the keep file, or the one beside it: the same
 //!        --keep install--->          puts the new one in the place of the old one
+//!        --spool N .. ---->          if the configuration has pflowN spool: a file of it by number,
+//!                                    made, opened, renamed or removed
 //!        --log------------>          a socket to syslogd
 //!        --ready---------->          no answer: lets the shell go
 //! child <-signals--------- parent
@@ -22,6 +24,8 @@
 //! read itself. It sees no packet and no client. When the child ends, it removes the files of the
 //! control sockets and of the process number, and ends as the child did. If the parent ends, the
 //! child sees the end of its lifeline and stops.
+
+mod spool;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -50,6 +54,7 @@ use crate::io::signals::{LONGEST, Waiter};
 use crate::io::transport::{self, WhenFull, source_address};
 use crate::options::Options;
 use crate::time::Uptime;
+pub(super) use spool::SpoolFiles;
 
 const CONFIG: &str = "config";
 const LOG: &str = "log";
@@ -633,6 +638,9 @@ impl Guardian<'_> {
         }
         if let Some(name) = request.strip_prefix(CAPTURE) {
             return self.open_capture(name).map(Opened::Descriptor);
+        }
+        if let Some(request) = request.strip_prefix(spool::SPOOL) {
+            return spool::handle(&self.config, request);
         }
         if request == ADDRESSES {
             let addresses = local_addresses().map_err(|error| error.to_string())?;

@@ -314,6 +314,11 @@ impl<S: Store> Spool<S> {
         found
     }
 
+    /// Where its segments are.
+    pub fn store_mut(&mut self) -> &mut S {
+        &mut self.store
+    }
+
     /// Changes how many octets there may be, from the next that is written on.
     pub fn set_bound(&mut self, bound: u64) {
         self.bound = bound;

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use super::{Lost, Position, Spool, Store};
 use crate::export::{Amount, Outgoing, Stream, TemplateSet};
-use crate::time::{Now, Uptime};
+use crate::time::{Now, Uptime, Wall};
 
 /// Octets that are read ahead of the socket.
 const READ_AHEAD: usize = 1 << 17;
@@ -26,6 +26,8 @@ const READ_AHEAD: usize = 1 << 17;
 const REMEMBERED: usize = 4 << 20;
 /// How long a message may stay unacknowledged before it is on the disk.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// After so long what the system took counts as acknowledged where it does not tell.
+const UNTOLD: Duration = Duration::from_secs(1);
 /// How long a spool must have been sent before its last segment goes.
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -67,8 +69,8 @@ struct Entry {
     records: u16,
     origin: Origin,
     since: Uptime,
-    /// Octets of the connection up to its end, if the socket has taken it.
-    end: Option<u64>,
+    /// Octets of the connection up to its end, and when, if the socket has taken it.
+    taken: Option<(u64, Uptime)>,
 }
 
 /// A message for the disk.
@@ -96,6 +98,8 @@ pub struct Spooled<S> {
     /// Octets of whole messages taken since the connection began.
     wire: u64,
     drained_since: Option<Uptime>,
+    /// The latest time that was given.
+    now: Now,
     tally: SpoolTally,
 }
 
@@ -111,6 +115,7 @@ impl<S: Store> Spooled<S> {
             fresh: Vec::new(),
             wire: 0,
             drained_since: None,
+            now: Now::new(Wall::default(), Uptime::default()),
             tally: SpoolTally::default(),
         }
     }
@@ -142,6 +147,7 @@ impl<S: Store> Spooled<S> {
 
     /// Takes a message of an interface that exports by `templates`.
     pub fn push(&mut self, now: Now, message: &Outgoing<'_>, templates: TemplateSet) {
+        self.now = now;
         self.tally.queued += u64::from(message.records);
         let octets = message.octets.to_vec();
         let (domain, records) = (message.domain, message.records);
@@ -166,19 +172,19 @@ impl<S: Store> Spooled<S> {
             records,
             origin: Origin::Memory { templates, octets },
             since: now.uptime,
-            end: None,
+            taken: None,
         });
     }
 
     /// A connection is there.
-    pub fn begin(&mut self, now: Now) {
-        self.end(now);
+    pub fn begin(&mut self) {
+        self.end();
         self.stream.begin();
     }
 
     /// The connection is gone: what was not acknowledged is sent again by the next.
-    pub fn end(&mut self, now: Now) {
-        self.secure(now);
+    pub fn end(&mut self) {
+        self.secure();
         self.stream.end();
         self.stream.clear();
         let acked = self.spool.acked;
@@ -186,7 +192,7 @@ impl<S: Store> Spooled<S> {
             let records = u64::from(entry.records);
             match entry.origin {
                 Origin::Spool { end, .. } if end > acked => {
-                    self.tally.again += if entry.end.is_some() { records } else { 0 };
+                    self.tally.again += if entry.taken.is_some() { records } else { 0 };
                 }
                 // The disk did not take it, or it had to make room.
                 _ => self.spool.drop_refused(entry.domain, entry.records),
@@ -199,6 +205,7 @@ impl<S: Store> Spooled<S> {
 
     /// Numbers messages until so many octets are prepared or nothing waits.
     pub fn prepare(&mut self, now: Now, octets: usize) {
+        self.now = now;
         let missing = READ_AHEAD.saturating_sub(self.stream.octets());
         if self.stream.is_begun() && missing > READ_AHEAD / 2 && !self.spool.is_read() {
             let Self {
@@ -220,7 +227,7 @@ impl<S: Store> Spooled<S> {
                         export_time: read.export_time,
                     },
                     since: now.uptime,
-                    end: None,
+                    taken: None,
                 });
             });
         }
@@ -240,18 +247,24 @@ impl<S: Store> Spooled<S> {
                 continue;
             }
             if let Some(entry) = self.entries.get_mut(self.taken) {
-                entry.end = Some(self.wire);
+                entry.taken = Some((self.wire, self.now.uptime));
                 self.taken += 1;
             }
         }
         self.stream.take(count)
     }
 
-    /// The collector's system has acknowledged so many octets since the connection began.
-    pub fn acknowledge(&mut self, octets: u64) {
+    /// The collector's system has acknowledged all that the socket took but so many octets;
+    /// `None`: nobody tells, and what was taken long enough ago counts as acknowledged.
+    pub fn acknowledge(&mut self, octets: Option<usize>, now: Uptime) {
+        let until = octets.map(|octets| self.wire.saturating_sub(octets as u64));
         let mut to = None;
         while let Some(front) = self.entries.front() {
-            if front.end.is_none_or(|end| end > octets) {
+            let is_acknowledged = |(end, at): (u64, Uptime)| match until {
+                Some(until) => end <= until,
+                None => now.since(at) > UNTOLD,
+            };
+            if !front.taken.is_some_and(is_acknowledged) {
                 break;
             }
             let records = u64::from(front.records);
@@ -279,6 +292,7 @@ impl<S: Store> Spooled<S> {
 
     /// The end of a turn: what the socket did not take goes to the disk.
     pub fn settle(&mut self, now: Now) {
+        self.now = now;
         let untaken = self.entries.get(self.taken);
         let is_late = |entry: &Entry| now.uptime.since(entry.since) >= PATIENCE;
         let oldest = self.entries.get(self.first_in_memory());
@@ -288,7 +302,7 @@ impl<S: Store> Spooled<S> {
             || self.remembered > REMEMBERED
             || oldest.is_some()
         {
-            self.secure(now);
+            self.secure();
         }
         self.spool.tend(now.uptime);
         if self.spool.is_drained() && self.entries.is_empty() {
@@ -308,7 +322,7 @@ impl<S: Store> Spooled<S> {
     }
 
     /// Writes what is only in memory.
-    fn secure(&mut self, now: Now) {
+    fn secure(&mut self) {
         let first = self.first_in_memory();
         let kept = self.entries.iter().skip(first);
         let kept = kept.filter_map(|entry| match &entry.origin {
@@ -325,7 +339,7 @@ impl<S: Store> Spooled<S> {
         if messages.is_empty() {
             return;
         }
-        let secs = u32::try_from(now.wall.secs().rem_euclid(1 << 32)).unwrap_or(0);
+        let secs = u32::try_from(self.now.wall.secs().rem_euclid(1 << 32)).unwrap_or(0);
         let ends = self.spool.append(secs, &messages);
         let written = messages.iter().take(ends.len());
         let records = written.map(|(message, _)| u64::from(message.records));
@@ -366,8 +380,8 @@ impl<S: Store> Spooled<S> {
     }
 
     /// The end of the program: all that is not acknowledged is on the disk.
-    pub fn finish(&mut self, now: Now) {
-        self.end(now);
+    pub fn finish(&mut self) {
+        self.end();
         self.spool.finish();
         self.collect();
     }

@@ -278,7 +278,8 @@ impl Loop {
     fn acknowledge(&mut self, octets: u64) {
         let arrived = self.on_the_way.partition_point(|(end, _)| *end <= octets);
         self.arrive(arrived);
-        self.spooled.acknowledge(octets);
+        let rest = usize::try_from(self.wire - octets.min(self.wire)).unwrap();
+        self.spooled.acknowledge(Some(rest), now(self.clock).uptime);
     }
 
     fn records_on_the_way(&self) -> u64 {
@@ -312,7 +313,7 @@ impl Loop {
     }
 
     fn begin(&mut self) {
-        self.spooled.begin(now(self.clock));
+        self.spooled.begin();
         self.on_the_way.clear();
         self.wire = 0;
         self.collector = Collector::default();
@@ -323,7 +324,7 @@ impl Loop {
     fn end(&mut self, arrives: bool) {
         self.arrive(if arrives { self.on_the_way.len() } else { 0 });
         self.on_the_way.clear();
-        self.spooled.end(now(self.clock));
+        self.spooled.end();
         self.settle();
     }
 
@@ -515,13 +516,13 @@ fn what_is_sent_is_removed_and_a_stop_in_good_order_leaves_only_what_is_not() {
     assert_eq!(run.disk.octets(), 0);
     run.push_many(1);
     run.end(false);
-    run.spooled.finish(now(run.clock));
+    run.spooled.finish();
     run.restart();
     assert_eq!(run.disk.segments().len(), 2);
     run.begin();
     run.drain();
     assert_eq!(run.received.len(), 301 * 20);
-    run.spooled.finish(now(run.clock));
+    run.spooled.finish();
     assert_eq!(run.disk.segments(), []);
     assert_eq!(run.doubled(), 0);
 }

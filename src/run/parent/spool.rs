@@ -1,0 +1,128 @@
+//! The files of spools, which the parent opens and removes by number where the configuration that
+//! it read has a spool.
+//!
+//! ```text
+//! spool UNIT list          every segment: "number:octets number:octets .."
+//! spool UNIT new N         a segment, made
+//! spool UNIT open N        a segment, or nothing if it is not there
+//! spool UNIT remove N
+//! spool UNIT aside N       another name for a segment: the answer
+//! spool UNIT position      the file of the position, locked
+//! ```
+
+use std::fs::File;
+use std::io;
+
+use super::{Opened, Parent};
+use crate::config::Config;
+use crate::io::spool::Directory;
+
+pub(super) const SPOOL: &str = "spool ";
+
+/// Does what the child asks for.
+pub(super) fn handle(config: &Config, request: &str) -> Result<Opened, String> {
+    let mut words = request.split(' ');
+    let unit = words.next().and_then(|unit| unit.parse().ok());
+    let (verb, number) = (words.next(), words.next().map(str::parse::<u32>));
+    let unit: u32 = unit.ok_or("no interface")?;
+    let settings = config.interfaces.get(&unit);
+    let spool = settings.and_then(|settings| settings.spool());
+    let spool = spool.ok_or("only a spool that the configuration's files name can be used")?;
+    let directory = Directory::new(&spool.directory, unit);
+    let outcome = match (verb, number) {
+        (Some("list"), None) => directory.list().map(|segments| {
+            let segments = segments.iter();
+            let texts: Vec<_> = segments
+                .map(|(number, octets)| format!("{number}:{octets}"))
+                .collect();
+            Opened::Text(texts.join(" "))
+        }),
+        (Some("position"), None) => directory.position().map(descriptor),
+        (Some("new"), Some(Ok(number))) => directory.create(number).map(descriptor),
+        (Some("open"), Some(Ok(number))) => or_nothing(directory.open(number).map(descriptor)),
+        (Some("remove"), Some(Ok(number))) => {
+            or_nothing(directory.remove(number).map(|()| Opened::Nothing))
+        }
+        (Some("aside"), Some(Ok(number))) => directory.set_aside(number).map(Opened::Text),
+        _ => return Err("unknown request".to_owned()),
+    };
+    outcome.map_err(|error| error.to_string())
+}
+
+fn descriptor(file: File) -> Opened {
+    Opened::Descriptor(file.into())
+}
+
+/// What is not there is nothing.
+fn or_nothing(outcome: io::Result<Opened>) -> io::Result<Opened> {
+    match outcome {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Opened::Nothing),
+        outcome => outcome,
+    }
+}
+
+/// The files of a spool, by the parent.
+pub(in crate::run) struct SpoolFiles {
+    parent: Parent,
+    unit: u32,
+}
+
+impl Parent {
+    /// The files of the spool of pflow`unit`.
+    pub(in crate::run) fn spool(&self, unit: u32) -> SpoolFiles {
+        let parent = self.clone();
+        SpoolFiles { parent, unit }
+    }
+}
+
+impl SpoolFiles {
+    /// Asks, and waits for a parent that is busy only at `is_start`: a `WouldBlock` else.
+    fn ask(&self, request: &str, is_start: bool) -> io::Result<(String, Option<File>)> {
+        let request = format!("{SPOOL}{} {request}", self.unit);
+        let mut asking = match is_start {
+            true => self.parent.asking(),
+            false => self
+                .parent
+                .asking_now()
+                .map_err(|_| io::ErrorKind::WouldBlock)?,
+        };
+        let (text, descriptor) = asking.ask(&request).map_err(io::Error::other)?;
+        Ok((text, descriptor.map(File::from)))
+    }
+
+    fn file(&self, request: &str, is_start: bool) -> io::Result<File> {
+        let (_, file) = self.ask(request, is_start)?;
+        file.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    pub(in crate::run) fn list(&self) -> io::Result<Vec<(u32, u64)>> {
+        let (text, _) = self.ask("list", true)?;
+        let segments = text.split_whitespace().map(|segment| {
+            let (number, octets) = segment.split_once(':')?;
+            Some((number.parse().ok()?, octets.parse().ok()?))
+        });
+        let nonsense = || io::Error::other("parent process: nonsense");
+        segments.collect::<Option<_>>().ok_or_else(nonsense)
+    }
+
+    pub(in crate::run) fn position(&self) -> io::Result<File> {
+        self.file("position", true)
+    }
+
+    pub(in crate::run) fn create(&self, number: u32, is_start: bool) -> io::Result<File> {
+        self.file(&format!("new {number}"), is_start)
+    }
+
+    pub(in crate::run) fn open(&self, number: u32, is_start: bool) -> io::Result<File> {
+        self.file(&format!("open {number}"), is_start)
+    }
+
+    pub(in crate::run) fn remove(&self, number: u32) -> io::Result<()> {
+        self.ask(&format!("remove {number}"), false).map(drop)
+    }
+
+    pub(in crate::run) fn set_aside(&self, number: u32) -> io::Result<String> {
+        let (name, _) = self.ask(&format!("aside {number}"), false)?;
+        Ok(name)
+    }
+}
