@@ -278,7 +278,7 @@ const LATER: Uptime = Uptime::new(1, 0);
 fn send_many(lens: &[usize], to: SocketAddr, cutting: Cutting) {
     let from = source_address(None, to.is_ipv6());
     let socket = bind(from, WhenFull::Wait).unwrap();
-    let mut udp = Udp::new(socket, None, to, Uptime::default()).unwrap();
+    let mut udp = Udp::new(socket, None, None, to, Uptime::default()).unwrap();
     if cutting == Cutting::Never {
         udp.forbid_cutting();
     }

@@ -18,7 +18,9 @@ use crate::counters::{
     FlowCounters, InterfaceCounters, KeepCounters, PacketCounters, ProtocolCounters, Reason,
     Reports, SolicitCounters, count,
 };
-use crate::export::{self, Amount, Domain, Interface, Order, Outbox, Transmit};
+use crate::export::{
+    self, Amount, Connection, Connections, Domain, Interface, Order, Outbox, Transmit,
+};
 use crate::flow::{Boot, End, Flow};
 use crate::output::{Output, Printer};
 use crate::solicit::{self, Solicitor};
@@ -1054,6 +1056,30 @@ impl Engine {
             interface.delayed -= lost.records;
             interface.counters.unqueued += lost.messages;
             interface.counters.records_refused += lost.records;
+        }
+    }
+
+    /// Notes what became of connections of interface `unit`.
+    pub fn handle_connections(&mut self, unit: u32, connections: Connections) {
+        if let Some(counters) = self.interface_counters(unit) {
+            counters.connected += connections.made;
+            counters.disconnected += connections.lost;
+            counters.unconnected += connections.failed;
+            counters.in_doubt += connections.in_doubt;
+        }
+    }
+
+    /// Notes what the connection of interface `unit` is at.
+    pub fn handle_connection(&mut self, unit: u32, connection: Connection) {
+        if let Some(interface) = self.interface(unit) {
+            interface.connection = Some(connection);
+        }
+    }
+
+    /// Notes how many octets of interface `unit` wait for a connection.
+    pub fn handle_waiting(&mut self, unit: u32, octets: usize) {
+        if let Some(interface) = self.interface(unit) {
+            interface.octets_waiting = octets as u64;
         }
     }
 

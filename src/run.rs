@@ -7,6 +7,7 @@
 //!   clock, deadlines --+
 //! ```
 
+mod collectors;
 mod comeback;
 mod commands;
 mod keep;
@@ -22,6 +23,7 @@ mod taps;
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use crate::config::Config;
 use crate::control;
@@ -36,6 +38,7 @@ use crate::io::transport::WhenFull;
 use crate::options::{DEFAULT_INTERFACE, DEFAULT_STATES, Options};
 use crate::output::{Form, Output};
 use crate::time::Now;
+use collectors::{Collectors, OpenedFeeds};
 use keep::Keeper;
 use parent::Parent;
 use ports::{OpenedPorts, Ports};
@@ -163,6 +166,7 @@ struct Outside {
     /// Who opens what this process may not.
     parent: Option<Parent>,
     ports: Ports,
+    collectors: Collectors,
     /// Octets to send before IPFIX messages are put together by length; `None`: they never are.
     in_order: Option<usize>,
     log: Log,
@@ -177,6 +181,7 @@ struct Outside {
 /// Sockets and files opened for a configuration that is not in force yet.
 struct Opened {
     ports: OpenedPorts,
+    feeds: OpenedFeeds,
     taps: OpenedTaps,
     solicit: OpenedRaw,
     keep: Option<KeepFile>,
@@ -201,6 +206,7 @@ impl Outside {
         let mut outside = Self {
             parent,
             ports: Ports::new(when_full),
+            collectors: Collectors::new(when_full),
             in_order: None,
             log,
             limiter: Limiter::default(),
@@ -210,7 +216,7 @@ impl Outside {
             keeper: Keeper::default(),
         };
         let opened = outside.prepare(config)?;
-        outside.commit(config, opened);
+        outside.commit(config, opened, None);
         outside.warn_of(&config.warnings());
         Ok(outside)
     }
@@ -220,6 +226,7 @@ impl Outside {
         let now = self.clock.now().uptime;
         Ok(Opened {
             ports: self.ports.prepare(config, self.parent.as_ref(), now)?,
+            feeds: self.collectors.prepare(config, self.parent.as_ref())?,
             taps: self.taps.prepare(config, self.parent.as_ref())?,
             solicit: self.solicit.prepare(config, self.parent.as_ref())?,
             keep: self.keeper.prepare(config, self.parent.as_ref())?,
@@ -227,9 +234,10 @@ impl Outside {
     }
 
     /// Takes what [`Self::prepare`] opened into use and closes what is not needed any more.
-    fn commit(&mut self, config: &Config, opened: Opened) {
+    fn commit(&mut self, config: &Config, opened: Opened, engine: Option<&mut Engine>) {
         let now = self.clock.now().uptime;
         self.ports.commit(config, opened.ports, now);
+        self.commit_feeds(config, opened.feeds, engine);
         self.taps.commit(config, opened.taps);
         self.solicit.commit(opened.solicit);
         self.keeper.commit(config, opened.keep);
@@ -250,7 +258,8 @@ impl Outside {
         engine.flush_interfaces(now, &changed);
         self.send(engine);
         self.pump_units(&changed, engine);
-        self.commit(&config, opened);
+        self.pump_feeds(engine);
+        self.commit(&config, opened, Some(engine));
         engine.commit(now, config, &changed);
         self.set_soliciting(engine, now);
         self.send(engine);
@@ -343,7 +352,7 @@ impl Outside {
     /// Sends if there is enough to send.
     fn send_much(&mut self, engine: &mut Engine) {
         let octets = engine.waiting();
-        if octets < SEND_BUFFER.max(self.ports.len() * SEND_SHARE) {
+        if octets < SEND_BUFFER.max((self.ports.len() + self.collectors.len()) * SEND_SHARE) {
             return;
         }
         let order = match &mut self.in_order {
@@ -367,9 +376,25 @@ impl Outside {
         }
         let transmit = engine.transmit(order);
         for (unit, datagrams) in transmit.by_interface() {
-            self.send_from(unit, &datagrams, engine);
+            match self.collectors.has(unit) {
+                true => self.queue(unit, &transmit, engine),
+                false => self.send_from(unit, &datagrams, engine),
+            }
         }
         engine.recycle(transmit);
+    }
+
+    /// Whether something waits to be sent by a replay.
+    fn is_waiting(&self) -> bool {
+        self.ports.is_waiting() || self.collectors.is_waiting()
+    }
+
+    /// Sends what waits, as far as it goes, in a replay; how long the rest of it has to wait, if there
+    /// is some.
+    fn pump_or_wait(&mut self, engine: &mut Engine) -> Option<Duration> {
+        let ports = self.pump(engine);
+        let feeds = self.wait_for_feeds(engine);
+        ports.into_iter().chain(feeds).min()
     }
 
     fn print(&mut self, engine: &mut Engine) -> Result<Printed, String> {

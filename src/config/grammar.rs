@@ -9,6 +9,8 @@
 //!            | "domain" ( n | "creatorid" ) | "engine" n n | "hold" n | "refresh" n | "active" n
 //!            | "direction" ( "in" | "out" | "any" ) | "tap" file | "-tap"
 //!            | "rate" ( n | "none" ) | "-rate"
+//!            | "transport" ( "udp" | "tcp" ) | "backup" address:port | "-backup" | "reconnect" n
+//!            | "queue" ( n | amount ) | "rdomain" ( n | name ) | "-rdomain"
 //! program-word = "interface" name | "states" ( n | amount ) | "boottime" time | "timeout" name n
 //!            | "ifindex" name n | "counters" ( "exact" | "estimate" )
 //!            | "flush" ( "active" | "none" ) | "join" ( "on" | "off" )
@@ -22,9 +24,10 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::Error;
+use super::show::Amount;
 use super::words::{self, Setting};
 use crate::accounting::Counting;
-use crate::export::{Settings, Source};
+use crate::export::{Rdomain, Settings, Source};
 use crate::solicit;
 use crate::table::{Bound, MIN_OCTETS};
 use crate::time::Wall;
@@ -35,6 +38,12 @@ pub(crate) const MAX_UNIT: u32 = 65535;
 pub(crate) const MAX_REFRESH: u32 = 86400;
 /// Largest `active`, seconds: a day.
 pub(crate) const MAX_ACTIVE: u32 = 86400;
+/// Largest `reconnect`, seconds: a day.
+pub(crate) const MAX_RECONNECT: u32 = 86400;
+/// Least `queue`, octets: some dozens of messages.
+pub(crate) const MIN_QUEUE: u32 = 1 << 16;
+/// Largest `queue`, octets.
+pub(crate) const MAX_QUEUE: u32 = 1 << 30;
 /// Largest `rate`, datagrams a second.
 pub(crate) const MAX_RATE: u32 = 1_000_000;
 /// Largest `keep interval`, seconds: half of what a file may be old.
@@ -401,6 +410,53 @@ where
     }
 }
 
+/// Octets from `least` to `most`, with a unit or without.
+pub(super) fn octets(text: &str, least: u32, most: u32) -> Result<u32, String> {
+    let (digits, unit) = match text.strip_suffix(['k', 'K', 'm', 'M', 'g', 'G']) {
+        Some(digits) => match text.as_bytes().last() {
+            Some(b'k' | b'K') => (digits, 1 << 10),
+            Some(b'm' | b'M') => (digits, 1 << 20),
+            _ => (digits, 1 << 30),
+        },
+        None => (text, 1),
+    };
+    let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    let octets = digits.parse().ok().and_then(|n: u32| n.checked_mul(unit));
+    match octets {
+        Some(octets) if is_number && (least..=most).contains(&octets) => Ok(octets),
+        _ => Err(format!(
+            "{text} is not a number of octets from {} to {}",
+            Amount(least.into()),
+            Amount(most.into())
+        )),
+    }
+}
+
+/// Largest number of a routing table of this system: RT_TABLEID_MAX of OpenBSD's sys/socket.h,
+/// RT_MAXFIBS of FreeBSD's net/route.h.
+const MAX_TABLE: u32 = if cfg!(target_os = "openbsd") {
+    255
+} else {
+    65535
+};
+/// Longest name of an interface of Linux (IFNAMSIZ without its NUL).
+const MAX_DEVICE_NAME: usize = 15;
+
+/// What this system calls a routing domain.
+pub(super) fn rdomain(text: &str) -> Result<Rdomain, String> {
+    if cfg!(any(target_os = "openbsd", target_os = "freebsd")) {
+        return number(text, 0, MAX_TABLE).map(Rdomain::Table);
+    }
+    if !cfg!(target_os = "linux") {
+        return Err("this system has no routing domains for sockets".to_owned());
+    }
+    let is_wrong = |c: char| c == '/' || c == '"' || c.is_whitespace() || c.is_control();
+    if !(1..=MAX_DEVICE_NAME).contains(&text.len()) || text.contains(is_wrong) {
+        return Err(format!("{text:?} is not the name of an interface"));
+    }
+    Ok(Rdomain::Device(text.to_owned()))
+}
+
 /// Longest name of a capture device, octets.
 const MAX_CAPTURE_NAME: usize = 255;
 
@@ -548,6 +604,27 @@ mod tests {
             ("pflow00 up", "pflow00: interfaces are pflow0 to pflow65535"),
             ("pflowx up", "pflowx: interfaces are pflow0 to pflow65535"),
             ("pflow0 hold 31", "hold: 31 is not a number from 1 to 30"),
+            (
+                "pflow0 reconnect 0",
+                "reconnect: 0 is not a number from 1 to 86400",
+            ),
+            (
+                "pflow0 queue 63k",
+                "queue: 63k is not a number of octets from 64k to 1G",
+            ),
+            (
+                "pflow0 queue 5G",
+                "queue: 5G is not a number of octets from 64k to 1G",
+            ),
+            (
+                "pflow0 queue M",
+                "queue: M is not a number of octets from 64k to 1G",
+            ),
+            ("pflow0 backup 192.0.2.1", "backup: no port"),
+            (
+                "pflow0 transport sctp",
+                "transport: sctp is not one of: udp tcp",
+            ),
             (
                 "boottime -5",
                 "boottime: -5 is not a time in seconds since 1970",

@@ -11,7 +11,7 @@ mod words;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 pub use file::{Loader, Place, PlacedError, ReadFile, apply_line, apply_text, apply_words, words};
@@ -22,7 +22,7 @@ pub use grammar::{
 pub(crate) use grammar::{lookup, parse_interface, unit_number};
 
 use crate::accounting::Counting;
-use crate::export::{Carrier, Format, Settings};
+use crate::export::{Carrier, Format, MAX_BACKUPS, Settings, is_whole};
 use crate::solicit;
 use crate::state::{IfName, Timeouts};
 use crate::table::Bound;
@@ -163,6 +163,13 @@ impl Config {
             .filter(|(_, settings)| settings.datagrams_to().is_some())
             .collect();
         let mut warnings = Vec::new();
+        for (unit, settings) in &self.interfaces {
+            for (word, needs) in idle_words(settings) {
+                warnings.push(format!(
+                    "pflow{unit}: {word}: only transport {needs} has a use for it"
+                ));
+            }
+        }
         for (number, (unit, settings)) in running.iter().enumerate() {
             let mut before = running.iter().take(number);
             if let Some((other, _)) = before.find(|(_, other)| is_one_exporter(settings, other)) {
@@ -321,6 +328,16 @@ impl Config {
 
 /// What no single word can see.
 fn check(settings: &Settings) -> Result<(), Error> {
+    if settings.backups.len() > MAX_BACKUPS {
+        let problem = format!("more than {MAX_BACKUPS} of them");
+        return Err(Error::new("backup", problem));
+    }
+    if let Some(wrong) = settings.backups.iter().find(|to| !is_whole(to)) {
+        return Err(Error::new(
+            "backup",
+            format!("{wrong} has no address or no port"),
+        ));
+    }
     if settings.file.is_some() && settings.flowdst.is_some() {
         return Err(Error::new("file", "there is a flowdst already"));
     }
@@ -337,12 +354,43 @@ fn check(settings: &Settings) -> Result<(), Error> {
             "IPFIX only (pflowproto 10): other messages do not tell their length",
         ));
     }
-    match (settings.flowsrc, settings.flowdst) {
-        (Some(src), Some(dst)) if src.address.is_ipv4() != dst.is_ipv4() => {
-            Err(Error::new("flowsrc", "another address family than flowdst"))
-        }
-        _ => Ok(()),
+    let Some(src) = settings.flowsrc else {
+        return Ok(());
+    };
+    let is_other = |to: &SocketAddr| to.is_ipv4() != src.address.is_ipv4();
+    if settings.flowdst.as_ref().is_some_and(is_other) {
+        return Err(Error::new("flowsrc", "another address family than flowdst"));
     }
+    match settings.backups.iter().find(|to| is_other(to)) {
+        Some(to) => Err(Error::new(
+            "flowsrc",
+            format!("another address family than backup {to}"),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// What is set and does nothing, with what it would need.
+fn idle_words(settings: &Settings) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let default = Settings::default();
+    let is_udp = settings.carrier == Carrier::Udp || settings.file.is_some();
+    let words = [
+        ("backup", is_udp && !settings.backups.is_empty(), "tcp"),
+        (
+            "reconnect",
+            is_udp && settings.reconnect != default.reconnect,
+            "tcp",
+        ),
+        ("queue", is_udp && settings.queue != default.queue, "tcp"),
+        ("rate", !is_udp && settings.rate != default.rate, "udp"),
+        (
+            "refresh",
+            !is_udp && settings.refresh != default.refresh,
+            "udp",
+        ),
+    ];
+    let words = words.into_iter().filter(|(_, is_idle, _)| *is_idle);
+    words.map(|(word, _, needs)| (word, needs))
 }
 
 /// Parses the argument of -b: UNIX seconds with an optional fraction.

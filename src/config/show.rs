@@ -31,6 +31,20 @@ impl fmt::Display for Word<'_> {
     }
 }
 
+/// Octets in the largest unit of which they are a whole number.
+pub(super) struct Amount(pub(super) u64);
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(1 << 30, "G"), (1 << 20, "M"), (1 << 10, "k")];
+        let is_whole = |(unit, _): &&(u64, &str)| self.0 >= *unit && self.0.is_multiple_of(*unit);
+        match units.iter().find(is_whole) {
+            Some((unit, name)) => write!(f, "{}{name}", self.0 / unit),
+            None => self.0.fmt(f),
+        }
+    }
+}
+
 impl fmt::Display for Config {
     /// One line a setting that is not the default; interfaces last, each on a line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -137,6 +151,8 @@ keep file /var/db/pflow/keep
 keep interval 5
 pflow0 create flowsrc 10.0.0.1:7 flowdst 10.0.0.2:1234 pflowproto 10 mtu 1400 template freebsd \
 domain 7 engine 1 255 hold 5 refresh 600 active 1800 direction out rate 900 down
+pflow1 create flowdst 10.0.0.2:4739 pflowproto 10 transport tcp backup 10.0.0.3:4739 \
+backup 10.0.0.4:4739 reconnect 5 queue 64k
 pflow3 create flowsrc [::1] pflowproto 10 domain creatorid rate none
 ";
         assert_eq!(config(text).to_string(), text);
@@ -180,6 +196,16 @@ pflow3 create flowsrc [::1] pflowproto 10 domain creatorid rate none
             (1u32..=30).prop_map(|n| format!("hold {n}")),
             (0u32..=86400).prop_map(|n| format!("active {n}")),
             (1u32..=1_000_000).prop_map(|n| format!("rate {n}")),
+            prop::sample::select(vec![
+                "transport tcp",
+                "transport udp",
+                "-backup",
+                "queue 3M"
+            ])
+            .prop_map(str::to_owned),
+            (0u8..12).prop_map(|n| format!("backup 192.0.2.{n}:4739")),
+            (1u32..=86400).prop_map(|n| format!("reconnect {n}")),
+            (65536u32..=1 << 30).prop_map(|n| format!("queue {n}")),
             prop::sample::select(vec!["rate none", "-rate"]).prop_map(str::to_owned),
             prop::sample::select(vec!["in", "out", "any"]).prop_map(|d| format!("direction {d}")),
         ];

@@ -6,11 +6,12 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 
 use super::grammar::{
-    MAX_ACTIVE, MAX_RATE, MAX_REFRESH, destination, file_name, number, one_of, source,
+    MAX_ACTIVE, MAX_QUEUE, MAX_RATE, MAX_RECONNECT, MAX_REFRESH, MIN_QUEUE, destination, file_name,
+    number, octets, one_of, rdomain, source,
 };
-use super::show::Word;
+use super::show::{Amount, Word};
 use crate::export::{
-    Carrier, Domain, Engine, Format, MAX_HOLD, MAX_MTU, MIN_MTU, Rate, Settings, Source,
+    Carrier, Domain, Engine, Format, MAX_HOLD, MAX_MTU, MIN_MTU, Rate, Rdomain, Settings, Source,
     TemplateSet,
 };
 use crate::state::Direction;
@@ -22,6 +23,14 @@ trait Kind<T> {
 
     /// Shows one; `None`: there is none.
     fn show(&self, value: &T) -> Option<Shown>;
+
+    /// Sets one.
+    fn set(&self, field: &mut T, value: &T)
+    where
+        T: Clone,
+    {
+        field.clone_from(value);
+    }
 
     /// What the word with a minus before it sets, if there is such a word.
     fn unset(&self) -> Option<T> {
@@ -48,6 +57,22 @@ pub enum Shown {
     Word(String),
     /// Words.
     Words(String),
+    /// Octets.
+    Octets(u64),
+    /// Values, each behind a word of its own.
+    List(Vec<String>),
+}
+
+impl Shown {
+    /// The words of a line that set it, each behind a blank.
+    fn write(&self, name: &str, f: &mut impl fmt::Write) -> fmt::Result {
+        match self {
+            Self::List(values) => values
+                .iter()
+                .try_for_each(|value| write!(f, " {name} {value}")),
+            other => write!(f, " {name} {other}"),
+        }
+    }
 }
 
 impl Display for Shown {
@@ -57,6 +82,8 @@ impl Display for Shown {
             Self::Number(number) => number.fmt(f),
             Self::Word(word) => Word(word).fmt(f),
             Self::Words(words) => words.fmt(f),
+            Self::Octets(octets) => Amount(*octets).fmt(f),
+            Self::List(values) => values.join(" ").fmt(f),
         }
     }
 }
@@ -141,6 +168,51 @@ impl Kind<Rate> for RateKind {
     }
 }
 
+/// Collectors, each behind a word of its own.
+struct Collectors;
+
+impl Kind<Vec<SocketAddr>> for Collectors {
+    fn parse(&self, word: &str) -> Result<Vec<SocketAddr>, String> {
+        destination(word).map(|address| vec![address])
+    }
+
+    fn show(&self, value: &Vec<SocketAddr>) -> Option<Shown> {
+        let values = value.iter().map(ToString::to_string).collect();
+        (!value.is_empty()).then_some(Shown::List(values))
+    }
+
+    fn set(&self, field: &mut Vec<SocketAddr>, value: &Vec<SocketAddr>) {
+        if value.is_empty() {
+            field.clear();
+        }
+        for address in value {
+            if !field.contains(address) {
+                field.push(*address);
+            }
+        }
+    }
+
+    fn unset(&self) -> Option<Vec<SocketAddr>> {
+        Some(Vec::new())
+    }
+}
+
+/// Octets, with k, M or G.
+struct Octets {
+    least: u32,
+    most: u32,
+}
+
+impl Kind<u32> for Octets {
+    fn parse(&self, word: &str) -> Result<u32, String> {
+        octets(word, self.least, self.most)
+    }
+
+    fn show(&self, value: &u32) -> Option<Shown> {
+        Some(Shown::Octets((*value).into()))
+    }
+}
+
 /// `n` or `creatorid`.
 struct DomainKind;
 
@@ -222,7 +294,7 @@ macro_rules! settings {
             /// Sets it.
             pub(super) fn apply(&self, settings: &mut Settings) {
                 match self {
-                    $(Self::$setting(value) => settings.$field.clone_from(value),)*
+                    $(Self::$setting(value) => Kind::<$type>::set(&$kind, &mut settings.$field, value),)*
                 }
             }
         }
@@ -254,6 +326,10 @@ settings! {
     "active" => Active, active: u32, Number { least: 0, most: MAX_ACTIVE };
     "direction" => Direction, direction: Option<Direction>, OneOf(DIRECTIONS);
     "transport" => Transport, carrier: Carrier, OneOf(Carrier::VALUES);
+    "backup", unset "-backup" => Backup, backups: Vec<SocketAddr>, Collectors;
+    "reconnect" => Reconnect, reconnect: u32, Number { least: 1, most: MAX_RECONNECT };
+    "queue" => Queue, queue: u32, Octets { least: MIN_QUEUE, most: MAX_QUEUE };
+    "rdomain", unset "-rdomain" => Rdomain, rdomain: Option<Rdomain>, Optional(rdomain);
     "file", unset "-file" => File, file: Option<String>, Optional(file_name);
     "rate", unset "-rate" => Rate, rate: Rate, RateKind;
     "tap", unset "-tap" => Tap, tap: Option<String>, Optional(file_name);
@@ -329,7 +405,7 @@ impl Display for Settings {
                 continue;
             }
             if let Some(shown) = (row.show)(self) {
-                write!(f, " {} {shown}", row.name)?;
+                shown.write(row.name, f)?;
             }
         }
         if !self.is_up {
@@ -343,8 +419,12 @@ impl Display for Settings {
 pub fn further_words(settings: &Settings) -> String {
     let rows = ROWS.iter();
     let rows = rows.filter(|row| !IFCONFIG.contains(&row.name) && !(row.is_default)(settings));
-    rows.filter_map(|row| Some(format!(" {} {}", row.name, (row.show)(settings)?)))
-        .collect()
+    let mut words = String::new();
+    for (row, shown) in rows.filter_map(|row| Some((row, (row.show)(settings)?))) {
+        // A string takes whatever is written.
+        let _ = shown.write(row.name, &mut words);
+    }
+    words
 }
 
 #[cfg(test)]

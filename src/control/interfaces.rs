@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 
 use super::{Form, View, put};
 use crate::config::{self, Shown};
-use crate::export::{Format, Interface, Settings, shown_mtu};
+use crate::export::{Connection, Format, Interface, Settings, shown_mtu};
 use crate::output::json::Object;
 
 /// IFF_UP and IFF_RUNNING.
@@ -94,6 +94,31 @@ pub(super) fn show(
     Ok(())
 }
 
+/// What is known of the way to the collector; `None`: nothing worth a word.
+fn collector(interface: &Interface) -> Option<String> {
+    let connection = interface.connection().map(ToString::to_string);
+    let problem = || interface.session().state().problem().map(str::to_owned);
+    connection.or_else(problem)
+}
+
+/// FreeBSD's words for a socket, and what is known beyond them.
+fn socket(interface: &Interface) -> String {
+    let is_connected = match interface.connection() {
+        Some(connection) => matches!(connection, Connection::Connected(_)),
+        None => interface.is_running(),
+    };
+    let words = if is_connected {
+        "connected"
+    } else {
+        "disconnected"
+    };
+    match collector(interface) {
+        Some(_) if is_connected && interface.connection().is_some() => words.to_owned(),
+        Some(state) => format!("{words}, {state}"),
+        None => words.to_owned(),
+    }
+}
+
 fn text(interface: &Interface, out: &mut Vec<u8>) {
     let (unit, settings) = (interface.unit(), interface.settings());
     let (bits, names) = flags(interface);
@@ -112,8 +137,8 @@ fn text(interface: &Interface, out: &mut Vec<u8>) {
         Receiver(settings.flowdst),
         version(settings)
     );
-    if let Some(problem) = interface.session().state().problem() {
-        put!(out, "\tcollector: {problem}\n");
+    if let Some(state) = collector(interface) {
+        put!(out, "\tcollector: {state}\n");
     }
     let more = config::further_words(settings);
     if !more.is_empty() {
@@ -131,12 +156,13 @@ fn json(interface: &Interface, out: &mut Vec<u8>) {
         // The kernel's is not the one that was asked for.
         let name = if name == "mtu" { "requestedMtu" } else { name };
         match value {
-            Shown::Number(number) => object.number(name, number),
+            Shown::Number(number) | Shown::Octets(number) => object.number(name, number),
+            Shown::List(values) => object.strings(name, values),
             Shown::Word(word) | Shown::Words(word) => object.string(name, word),
         }
     }
-    if let Some(problem) = interface.session().state().problem() {
-        object.string("collector", problem);
+    if let Some(state) = collector(interface) {
+        object.string("collector", state);
     }
     object.end();
     out.push(b'\n');
@@ -165,15 +191,7 @@ pub(super) fn list(
         }
         out.push(b'\n');
         if is_verbose {
-            let socket = match interface.is_running() {
-                true => "connected",
-                false => "disconnected",
-            };
-            put!(out, "\tsocket: {socket}");
-            if let Some(problem) = interface.session().state().problem() {
-                put!(out, ", {problem}");
-            }
-            out.push(b'\n');
+            put!(out, "\tsocket: {}\n", socket(interface));
         }
     }
     Ok(())
@@ -181,6 +199,8 @@ pub(super) fn list(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::config::{Config, apply_text, interface_word_names};
     use crate::control::Source;
@@ -203,21 +223,37 @@ mod tests {
         ("refresh", "600"),
         ("active", "90"),
         ("direction", "out"),
-        ("transport", "udp"),
-        ("file", "/tmp/f"),
+        ("transport", "tcp"),
+        ("backup", "127.0.0.1:10"),
+        ("reconnect", "5"),
+        ("queue", "100001"),
         ("rate", "900"),
         ("tap", "/tmp/t"),
     ];
+    /// The same of an interface that has no collector.
+    const SET_OF_FILES: &[(&str, &str)] = &[("pflowproto", "10"), ("file", "/tmp/f")];
+    /// What each system has values of its own for.
+    const SET_HERE: &[(&str, &str)] = if cfg!(target_os = "linux") {
+        &[("rdomain", "vrf-blue")]
+    } else {
+        &[("rdomain", "3")]
+    };
     /// FreeBSD's words for three of them.
     const SYNONYMS: [&str; 3] = ["src", "dst", "proto"];
 
     #[test]
     fn every_setting_is_shown_in_text_and_json_before_anything_is_heard() {
         let valued = interface_word_names().filter(|(_, has_value)| *has_value);
-        let names: Vec<_> = valued.map(|(name, _)| name).collect();
-        let set = SET.iter().map(|(name, _)| *name);
-        assert_eq!(names, set.chain(SYNONYMS).collect::<Vec<_>>());
-        let words: String = SET.iter().map(|(a, b)| format!(" {a} {b}")).collect();
+        let names: BTreeSet<_> = valued.map(|(name, _)| name).collect();
+        let all = [SET, SET_OF_FILES, SET_HERE].concat();
+        let set = all.iter().map(|(name, _)| *name).chain(SYNONYMS);
+        assert_eq!(names, set.collect());
+        check_shown(&[SET, SET_HERE].concat());
+        check_shown(SET_OF_FILES);
+    }
+
+    fn check_shown(set: &[(&str, &str)]) {
+        let words: String = set.iter().map(|(a, b)| format!(" {a} {b}")).collect();
         let mut config = Config::default();
         apply_text(&mut config, "test", &format!("pflow3{words}\n")).unwrap();
         let settings = engine::Settings {
@@ -247,7 +283,7 @@ mod tests {
         };
         let text = shown(Form::Text);
         let json: serde_json::Value = serde_json::from_str(&shown(Form::Json)).unwrap();
-        for (name, value) in SET {
+        for (name, value) in set {
             let in_text = match *name {
                 "flowsrc" => format!("sender: {value} "),
                 "flowdst" => format!("receiver: {value} "),
@@ -261,6 +297,7 @@ mod tests {
             };
             let shown = match member {
                 serde_json::Value::String(word) => word.clone(),
+                serde_json::Value::Array(words) => words[0].as_str().unwrap().to_owned(),
                 other => other.to_string(),
             };
             assert_eq!(shown, *value, "{name}");

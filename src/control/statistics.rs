@@ -221,10 +221,13 @@ fn control(view: &View<'_>, writer: &mut Writer<'_>) {
 fn interface(view: &View<'_>, interface: &Interface, writer: &mut Writer<'_>) {
     let held = interface.held() as u64 + view.engine.records_waiting(interface);
     let held = ("held", "records held now", held);
-    let counters = interface
-        .counters
-        .iter()
-        .chain(std::iter::once(counter(held)));
+    let waiting = (
+        "octets_waiting",
+        "octets that wait for the collector now",
+        interface.octets_waiting(),
+    );
+    let gauges = [held, waiting].map(counter);
+    let counters = interface.counters.iter().chain(gauges);
     writer.part(
         "interface",
         Some(&format!("pflow{}", interface.unit())),

@@ -13,7 +13,7 @@
 use super::encoder::{Encoder, Packed};
 use super::outbox::To;
 use super::session::{Session, State};
-use super::{Format, Order, Outbox, Settings, Transmit};
+use super::{Connection, Format, Order, Outbox, Settings, Transmit, Way};
 use crate::counters::{InterfaceCounters, Reports, count};
 use crate::flow::Flow;
 use crate::state::Af;
@@ -33,6 +33,10 @@ pub struct Interface {
     session: Session,
     /// Data records in datagrams that wait for their turn.
     pub(crate) delayed: u64,
+    /// Octets of messages that wait for a connection.
+    pub(crate) octets_waiting: u64,
+    /// What its connection is at, if it has one.
+    pub(crate) connection: Option<Connection>,
     /// What it did.
     pub counters: InterfaceCounters,
 }
@@ -48,6 +52,8 @@ impl Interface {
             is_told: false,
             session: Session::default(),
             delayed: 0,
+            octets_waiting: 0,
+            connection: None,
             counters: InterfaceCounters::default(),
         }
     }
@@ -70,6 +76,16 @@ impl Interface {
     /// Whether what it sends is datagrams, which are numbered at once.
     pub fn has_datagrams(&self) -> bool {
         self.settings.datagrams_to().is_some()
+    }
+
+    /// What its connection is at, if it has one.
+    pub fn connection(&self) -> Option<&Connection> {
+        self.connection.as_ref()
+    }
+
+    /// Octets of messages that wait for a connection.
+    pub fn octets_waiting(&self) -> u64 {
+        self.octets_waiting
     }
 
     /// Records held now.
@@ -102,6 +118,9 @@ impl Interface {
         self.encoder = Encoder::new(&settings);
         self.is_running = settings.way().is_some();
         self.settings = settings;
+        if !matches!(self.settings.way(), Some(Way::Connection(_))) {
+            self.connection = None;
+        }
         self.session.stop_templates();
         self.session.set_state(State::Up);
         // Whoever has a stream or a file tells it templates when it begins.

@@ -13,6 +13,7 @@
 //! business.
 
 mod by_creator;
+mod connection;
 mod encoder;
 mod interface;
 mod ipfix;
@@ -23,13 +24,15 @@ mod settings;
 pub mod spool;
 mod stream;
 
+pub use connection::{Connection, Connections};
 pub use interface::{Interface, stamp, transmit};
 use ipfix::Ipfix;
 pub use ipfix::TemplateSet;
 pub use outbox::{Order, Outbox, Outgoing, Transmit};
 pub use session::{Session, State};
 pub use settings::{
-    Carrier, Domain, Engine, MAX_HOLD, MAX_MTU, MIN_MTU, Rate, Settings, Source, SpoolSettings, Way,
+    Carrier, Domain, Engine, MAX_BACKUPS, MAX_HOLD, MAX_MTU, MIN_MTU, Rate, Rdomain, Settings,
+    Source, SpoolSettings, Way, is_whole,
 };
 pub use stream::{Amount, Stream};
 

@@ -70,6 +70,27 @@ impl fmt::Display for Domain {
     }
 }
 
+/// Most `backup` collectors of an interface.
+pub const MAX_BACKUPS: usize = 8;
+
+/// Where a socket looks for its routes: `rdomain`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Rdomain {
+    /// A routing table: OpenBSD's routing domain, FreeBSD's fib.
+    Table(u32),
+    /// Linux's VRF device, or any other interface.
+    Device(String),
+}
+
+impl fmt::Display for Rdomain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Table(number) => number.fmt(f),
+            Self::Device(name) => name.fmt(f),
+        }
+    }
+}
+
 /// Type and id of a NetFlow v5 engine.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Engine(pub [u8; 2]);
@@ -138,6 +159,14 @@ pub struct Settings {
     pub rate: Rate,
     /// `transport`.
     pub carrier: Carrier,
+    /// `backup`: collectors of a connection, where `flowdst` cannot be connected to.
+    pub backups: Vec<SocketAddr>,
+    /// `reconnect`, seconds.
+    pub reconnect: u32,
+    /// `queue`, octets that wait for a connection at most.
+    pub queue: u32,
+    /// `rdomain`.
+    pub rdomain: Option<Rdomain>,
     /// `spool`.
     pub spool: Option<SpoolSettings>,
     /// `file`: a pattern of names, in place of `flowdst`.
@@ -146,6 +175,11 @@ pub struct Settings {
     pub tap: Option<String>,
     /// `up` or `down`.
     pub is_up: bool,
+}
+
+/// Whether there is an address and a port to send to.
+pub fn is_whole(to: &SocketAddr) -> bool {
+    to.port() != 0 && !to.ip().is_unspecified()
 }
 
 impl Default for Settings {
@@ -165,6 +199,10 @@ impl Default for Settings {
             direction: None,
             rate: Rate::Usual,
             carrier: Carrier::Udp,
+            backups: Vec::new(),
+            reconnect: 60,
+            queue: 16 << 20,
+            rdomain: None,
             spool: None,
             file: None,
             tap: None,
@@ -183,7 +221,6 @@ impl Settings {
         if let Some(pattern) = &self.file {
             return Some(Way::Files(pattern));
         }
-        let is_whole = |dst: &SocketAddr| dst.port() != 0 && !dst.ip().is_unspecified();
         let to = self.flowdst.filter(is_whole)?;
         Some(match self.carrier {
             Carrier::Udp => Way::Datagrams(to),
@@ -205,6 +242,18 @@ impl Settings {
             Way::Connection(_) => self.spool.as_ref(),
             Way::Datagrams(_) | Way::Files(_) => None,
         }
+    }
+
+    /// The collectors of a connection, the one to try first in front.
+    pub fn collectors(&self) -> impl Iterator<Item = SocketAddr> {
+        let first = match self.way() {
+            Some(Way::Connection(to)) => Some(to),
+            Some(Way::Datagrams(_) | Way::Files(_)) | None => None,
+        };
+        let backups = self.backups.iter().copied();
+        first
+            .into_iter()
+            .chain(backups.filter(move |_| first.is_some()))
     }
 
     /// How long a record is held at most.

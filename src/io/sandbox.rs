@@ -125,7 +125,7 @@ mod tests {
         allowed("what it is", sys::regular_len(file));
         let to = SocketAddr::from(([127, 0, 0, 1], 9));
         let [now, later] = [0, 60].map(|secs| Uptime::new(secs, 0));
-        let udp = Udp::new(socket, None, to, now);
+        let udp = Udp::new(socket, None, None, to, now);
         // Later the route is looked at.
         let sent = udp.and_then(|mut udp| {
             udp.send(now, &[b"x"])?;
@@ -169,7 +169,8 @@ mod tests {
         const NAME: &str = "what_the_program_does_not_do_is_refused_and_what_it_does_goes_on";
         if std::env::var_os(INSIDE).is_some() {
             let file = tempfile();
-            let socket = transport::bind(source_address(None, false), WhenFull::Drop).unwrap();
+            let socket =
+                transport::bind(source_address(None, false), None, WhenFull::Drop).unwrap();
             println!("entered: {}", enter().unwrap());
             try_what_is_needed(&file, socket);
             try_what_is_forbidden(&file);

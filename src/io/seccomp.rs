@@ -9,7 +9,7 @@
 //! fcntl              duplicates and flags; not F_SETOWN, which makes signals
 //! clone              threads only (clone3, whose flags cannot be seen, "does not exist")
 //! mmap, mprotect     without PROT_EXEC, and no files
-//! ioctl              FIONBIO
+//! ioctl              FIONBIO; SIOCOUTQ, what of a connection is not acknowledged
 //! tgkill             SIGABRT to this process: abort(3) is to look like what it is
 //! ```
 //! A filter sees numbers and no memory: which address bind(2) or connect(2) is given, it cannot
@@ -98,6 +98,9 @@ const COMMANDS: &[libc::c_int] = &[
     libc::F_SETFL,
 ];
 
+/// Requests of ioctl(2). What a connection has not sent yet is SIOCOUTQ, which has this number.
+const IOCTLS: &[libc::Ioctl] = &[libc::FIONBIO, libc::TIOCOUTQ];
+
 /// Lower four bits of socket(2)'s type; the rest is flags.
 const TYPE: u64 = 0xf;
 
@@ -158,6 +161,10 @@ fn rules() -> Result<Rules, Refused> {
         .iter()
         .map(|command| one([is(1, ALL, number(*command))]));
     rules.insert(libc::SYS_fcntl, commands.collect::<Result<_, Refused>>()?);
+    let ioctls = IOCTLS
+        .iter()
+        .map(|request| one([is(1, ALL, number(*request))]));
+    rules.insert(libc::SYS_ioctl, ioctls.collect::<Result<_, Refused>>()?);
     let thread = number(libc::CLONE_THREAD);
     let executable = number(libc::PROT_EXEC);
     let anonymous = number(libc::MAP_ANONYMOUS);
@@ -177,7 +184,6 @@ fn rules() -> Result<Rules, Refused> {
             libc::SYS_prctl,
             one([is(0, ALL, number(libc::PR_SET_NAME))])?,
         ),
-        (libc::SYS_ioctl, one([is(1, ALL, number(libc::FIONBIO))])?),
         (libc::SYS_tgkill, one([to_itself, abort])?),
     ] {
         rules.insert(call, vec![rule]);

@@ -8,6 +8,8 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
+use crate::export::Rdomain;
+
 /// The clock that counts from boot, sleep included where the system has one that does.
 #[cfg(any(target_os = "linux", target_os = "openbsd"))]
 const BOOT_CLOCK: libc::clockid_t = libc::CLOCK_BOOTTIME;
@@ -207,6 +209,70 @@ pub(super) fn set_octet_option(
     match outcome {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Has a socket look for its routes elsewhere.
+///
+/// # Errors
+/// What setsockopt(2) reports: there is no such domain, or the caller may not choose it.
+pub(super) fn set_rdomain(socket: &socket2::Socket, rdomain: &Rdomain) -> io::Result<()> {
+    match rdomain {
+        #[cfg(target_os = "linux")]
+        Rdomain::Device(name) => socket.bind_device(Some(name.as_bytes())),
+        #[cfg(target_os = "openbsd")]
+        Rdomain::Table(number) => set_int_option(socket, libc::SO_RTABLE, *number),
+        #[cfg(target_os = "freebsd")]
+        Rdomain::Table(number) => set_int_option(socket, libc::SO_SETFIB, *number),
+        // The configuration refuses the others.
+        _ => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
+
+/// Sets an option of a socket whose value is an int.
+#[cfg(any(target_os = "openbsd", target_os = "freebsd"))]
+fn set_int_option(socket: &impl AsRawFd, option: libc::c_int, value: u32) -> io::Result<()> {
+    let value = libc::c_int::try_from(value).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let len = libc::socklen_t::try_from(size_of_val(&value)).unwrap_or(0);
+    // SAFETY: the kernel reads the one int that the length names.
+    let outcome = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            option,
+            (&raw const value).cast(),
+            len,
+        )
+    };
+    match outcome {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Octets of a connection that were taken and that the peer's system has not acknowledged, unless
+/// the system does not tell. Linux tells it after a reset, too (tcp(7), SIOCOUTQ); FreeBSD and NetBSD
+/// tell it while the connection lasts (tty(4), FIONWRITE); OpenBSD's pledge(2) knows no such call.
+pub(super) fn unacknowledged(socket: &impl AsRawFd) -> Option<usize> {
+    #[cfg(target_os = "linux")]
+    const FIONWRITE: libc::Ioctl = libc::TIOCOUTQ;
+    /// `_IOR('f', 119, int)` of sys/filio.h.
+    #[cfg(target_os = "freebsd")]
+    const FIONWRITE: libc::c_ulong = 0x4004_6677;
+    /// `_IOR('f', 121, int)` of sys/filio.h.
+    #[cfg(target_os = "netbsd")]
+    const FIONWRITE: libc::c_ulong = 0x4004_6679;
+    #[cfg(any(target_os = "linux", target_os = "freebsd", target_os = "netbsd"))]
+    {
+        let mut octets: libc::c_int = 0;
+        // SAFETY: the call writes one int.
+        let outcome = unsafe { libc::ioctl(socket.as_raw_fd(), FIONWRITE, &raw mut octets) };
+        (outcome == 0).then(|| usize::try_from(octets).ok())?
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "freebsd", target_os = "netbsd")))]
+    {
+        let _ = socket;
+        None
     }
 }
 

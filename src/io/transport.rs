@@ -1,4 +1,5 @@
-//! Where datagrams go: one connected UDP socket an interface, with one source port for its life.
+//! Where messages go. A connection is `tcp.rs`'s; the rest of this file is about datagrams: one
+//! connected UDP socket an interface, with one source port for its life.
 //!
 //! ```text
 //! open --bind--> no route yet --connect--> connected --send--> collector
@@ -24,6 +25,7 @@
 mod batch;
 #[cfg(target_os = "linux")]
 mod reports;
+pub mod tcp;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -32,7 +34,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::counters::Reports;
-use crate::export::Source;
+use crate::export::{Rdomain, Source};
 use crate::time::Uptime;
 
 /// Octets of send buffer to ask for: what a burst of full datagrams needs.
@@ -48,22 +50,52 @@ const RETRY: Duration = Duration::from_secs(1);
 #[cfg(target_os = "linux")]
 const QUIET: Duration = Duration::from_millis(10);
 
-/// Something that takes datagrams.
+/// Something that takes messages.
+///
+/// ```text
+/// datagrams      go at once, each for itself; what becomes of them is reported later, or never
+/// a connection   is made first, is full at times, and ends: then nothing more goes
+/// ```
 pub trait Transport {
-    /// Sends the first of `datagrams` at `now`, or some more in their order: how many, at least one
-    /// if there is one. The caller calls again for the rest.
+    /// Goes on with what comes before a message can be sent; whether that is done.
     ///
     /// # Errors
-    /// What the system reports of the first, which is lost.
-    fn send(&mut self, now: Uptime, datagrams: &[&[u8]]) -> io::Result<usize>;
+    /// There is no connection, or none any more.
+    fn establish(&mut self) -> io::Result<bool> {
+        Ok(true)
+    }
+
+    /// Sends the first of `messages` at `now`, or some more in their order: how many. Of datagrams
+    /// that is at least one if there is one, and the caller calls again for the rest. A connection
+    /// that is full takes none, or fewer than there are. A message that it took in part must come
+    /// first the next time.
+    ///
+    /// # Errors
+    /// What the system reports: of datagrams about the first, which is lost; of a connection that
+    /// it has ended.
+    fn send(&mut self, now: Uptime, messages: &[&[u8]]) -> io::Result<usize>;
+
+    /// Octets of the last messages taken that the peer's system has not acknowledged; `None`: nobody
+    /// tells.
+    fn unacknowledged(&self) -> Option<usize> {
+        None
+    }
+
+    /// Waits at most so long until it goes on.
+    fn wait(&self, _longest: Duration) {}
+
+    /// Tells the peer that nothing more comes.
+    fn shut_down(&mut self) {}
 
     /// What was reported of datagrams sent earlier, since this was asked last.
-    fn take_reports(&mut self) -> Reports;
+    fn take_reports(&mut self) -> Reports {
+        Reports::default()
+    }
 
-    /// Sends to another address of the same family from now on. No route yet is no error.
-    fn redirect(&mut self, now: Uptime, to: SocketAddr);
+    /// Sends datagrams to another address of the same family from now on. No route yet is no error.
+    fn redirect(&mut self, _now: Uptime, _to: SocketAddr) {}
 
-    /// The address that datagrams leave with and the one they go to. Where the system does not tell
+    /// The address that messages leave with and the one they go to. Where the system does not tell
     /// it, or has no route, the first is unspecified (0.0.0.0 or ::).
     fn ends(&self) -> (SocketAddr, SocketAddr);
 }
@@ -85,6 +117,9 @@ pub struct Udp {
     /// Whether the source address is the route's.
     is_routed: bool,
     is_connected: bool,
+    /// Whether its routes are another domain's, which only the parent can set: then it stays as it
+    /// was connected first.
+    has_rdomain: bool,
     /// When the route is to be looked at next.
     route_due: Uptime,
     reports: Reports,
@@ -104,6 +139,7 @@ impl Udp {
     pub fn new(
         socket: UdpSocket,
         flowsrc: Option<Source>,
+        rdomain: Option<&Rdomain>,
         to: SocketAddr,
         now: Uptime,
     ) -> io::Result<Self> {
@@ -116,6 +152,7 @@ impl Udp {
             to,
             is_routed: flowsrc.is_none_or(|source| source.address.is_unspecified()),
             is_connected: false,
+            has_rdomain: rdomain.is_some(),
             route_due: now,
             reports: Reports::default(),
         };
@@ -135,9 +172,10 @@ impl Udp {
     fn connect(&mut self, now: Uptime) -> io::Result<()> {
         self.is_connected = false;
         self.route_due = now.after(RETRY);
-        // Linux keeps the source address of the first connection; the others let it go.
+        // Linux keeps the source address of the first connection; the others let it go. It lets a
+        // device that the socket is bound to go, too.
         #[cfg(target_os = "linux")]
-        if self.is_routed {
+        if self.is_routed && !self.has_rdomain {
             super::sys::disconnect(&self.socket)?;
         }
         self.socket.connect(self.to)?;
@@ -159,6 +197,7 @@ impl Udp {
         }
         self.route_due = now.after(ROUTE);
         if self.is_routed
+            && !self.has_rdomain
             && let Ok(source) = self.source_by_route()
             && source != self.socket.local_addr()?.ip()
         {
@@ -218,8 +257,13 @@ impl Udp {
 
 /// Whether a socket that is bound for `flowsrc` can be connected to another collector. The BSDs let
 /// the address that it was bound to go with the connection.
-pub fn can_redirect(flowsrc: Option<Source>) -> bool {
-    cfg!(target_os = "linux") || flowsrc.is_none_or(|source| source.address.is_unspecified())
+pub fn can_redirect(flowsrc: Option<Source>, rdomain: Option<&Rdomain>) -> bool {
+    let is_routed = flowsrc.is_none_or(|source| source.address.is_unspecified());
+    match rdomain {
+        // Its source would stay the old route's.
+        Some(_) if cfg!(target_os = "linux") => !is_routed,
+        _ => cfg!(target_os = "linux") || is_routed,
+    }
 }
 
 /// What to bind to for `flowsrc`.
@@ -240,9 +284,16 @@ const TRIES: u32 = 8;
 /// A socket for datagrams that leave from `from`.
 ///
 /// # Errors
-/// The system refuses the socket or the address.
-pub fn bind(from: SocketAddr, when_full: WhenFull) -> io::Result<UdpSocket> {
+/// The system refuses the socket, the address, or the routing domain.
+pub fn bind(
+    from: SocketAddr,
+    rdomain: Option<&Rdomain>,
+    when_full: WhenFull,
+) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(from), Type::DGRAM, Some(Protocol::UDP))?;
+    if let Some(rdomain) = rdomain {
+        super::sys::set_rdomain(&socket, rdomain)?;
+    }
     // A smaller buffer than asked for works, too.
     let _ = socket.set_send_buffer_size(SEND_BUFFER);
     // The socket for another collector is there before the one that it replaces is closed.
@@ -254,6 +305,10 @@ pub fn bind(from: SocketAddr, when_full: WhenFull) -> io::Result<UdpSocket> {
     #[cfg(target_os = "linux")]
     if from.ip().is_unspecified() && from.port() == 0 {
         keep_port(&socket)?;
+        // It let the device go.
+        if let Some(rdomain) = rdomain {
+            super::sys::set_rdomain(&socket, rdomain)?;
+        }
     }
     socket.set_nonblocking(when_full == WhenFull::Drop)?;
     let socket = socket.into();
@@ -364,7 +419,8 @@ mod tests {
 
     fn udp(to: SocketAddr) -> Udp {
         let from = source_address(None, to.is_ipv6());
-        Udp::new(bind(from, WhenFull::Wait).unwrap(), None, to, at(0)).unwrap()
+        let socket = bind(from, None, WhenFull::Wait).unwrap();
+        Udp::new(socket, None, None, to, at(0)).unwrap()
     }
 
     /// An address at which nobody listens any more.

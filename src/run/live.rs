@@ -211,7 +211,9 @@ impl LiveRun {
     /// Sends, prints and logs what the engine has.
     fn drain(&mut self) {
         self.outside.send(&mut self.engine);
-        self.pump_due = self.outside.pump(&mut self.engine);
+        let ports = self.outside.pump(&mut self.engine);
+        let feeds = self.outside.pump_feeds(&mut self.engine);
+        self.pump_due = ports.into_iter().chain(feeds).min();
         self.outside.send_requests(&mut self.engine);
         self.outside.log_notices(&mut self.engine);
         let printed = self.engine.printed();
@@ -406,6 +408,7 @@ impl LiveRun {
         }
         self.drain();
         self.outside.pump_all(&mut self.engine);
+        self.outside.finish_feeds(&mut self.engine);
         self.outside.finish_taps(&mut self.engine);
         let dropped = self.output.finish(output::LAST);
         self.outside.log_rest();

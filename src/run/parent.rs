@@ -5,7 +5,11 @@
 //! child  --config--------> parent    reads the configuration's files, answers with its lines
 //!        --tap FILE------>           if the configuration names it: opens it, passes the descriptor
 //!        --bind ADDRESS--->          if anybody may bind its port, or it is a flowsrc of the
-//!                                    configuration: a UDP socket
+//!                                    configuration: a UDP socket. RDOMAIN behind it, and
+//!                                    behind the next two, is one of the configuration
+//!        --connect TO FROM>          if the configuration exports to TO by connections: a socket
+//!                                    that is being connected, or why it cannot be
+//!        --reach TO------->          whether it does
 //!        --addresses------>          this host's addresses
 //!        --trouble NAME--->          if the configuration captures there: what is wrong with it
 //!        --raw4, raw6 IF->           if the configuration solicits there: the same, with the
@@ -30,7 +34,7 @@ mod spool;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::process::ExitCode;
@@ -42,6 +46,7 @@ use nix::unistd::Pid;
 
 use super::{live_config, start, taps};
 use crate::config::{Config, apply_text};
+use crate::export::{Carrier, Rdomain, Settings};
 use crate::io::capture::{self, Relay, Relayed, local_addresses};
 use crate::io::clock::Clock;
 use crate::io::daemon::{self, Ended, Null, Waiting, status_of};
@@ -51,7 +56,7 @@ use crate::io::log::{self, Log, Trouble};
 use crate::io::privileges::User;
 use crate::io::raw::{self, Raw};
 use crate::io::signals::{LONGEST, Waiter};
-use crate::io::transport::{self, WhenFull, source_address};
+use crate::io::transport::{self, WhenFull, source_address, tcp};
 use crate::options::Options;
 use crate::time::Uptime;
 pub(super) use spool::SpoolFiles;
@@ -61,6 +66,8 @@ const LOG: &str = "log";
 const READY: &str = "ready";
 const TAP: &str = "tap ";
 const BIND: &str = "bind ";
+const CONNECT: &str = "connect ";
+const REACH: &str = "reach ";
 const ADDRESSES: &str = "addresses";
 const TROUBLE: &str = "trouble ";
 const RAW4: &str = "raw4 ";
@@ -117,10 +124,43 @@ impl Parent {
     }
 
     /// A UDP socket that is bound.
-    pub(super) fn bind(&self, from: SocketAddr) -> Result<UdpSocket, String> {
-        self.asking()
-            .open(&format!("{BIND}{from}"))
-            .map(UdpSocket::from)
+    pub(super) fn bind(
+        &self,
+        from: SocketAddr,
+        rdomain: Option<&Rdomain>,
+    ) -> Result<UdpSocket, String> {
+        let request = with_rdomain(format!("{BIND}{from}"), rdomain);
+        self.asking().open(&request).map(UdpSocket::from)
+    }
+
+    /// A TCP socket that is being connected, or why it cannot be.
+    ///
+    /// # Errors
+    /// It may not be, or there can be no such socket.
+    pub(super) fn connect(
+        &self,
+        to: SocketAddr,
+        from: SocketAddr,
+        rdomain: Option<&Rdomain>,
+    ) -> Result<Result<TcpStream, String>, String> {
+        let request = with_rdomain(format!("{CONNECT}{to} {from}"), rdomain);
+        let (problem, socket) = self.asking().ask(&request)?;
+        Ok(socket.map(TcpStream::from).ok_or(problem))
+    }
+
+    /// Whether a collector may be connected to.
+    pub(super) fn may_connect(
+        &self,
+        to: SocketAddr,
+        rdomain: Option<&Rdomain>,
+    ) -> Result<(), String> {
+        let request = with_rdomain(format!("{REACH}{to}"), rdomain);
+        self.asking().ask(&request).map(drop)
+    }
+
+    /// Whether a request would have to wait.
+    pub(super) fn is_busy(&self) -> bool {
+        self.asking_now().is_err()
     }
 
     /// This host's addresses.
@@ -185,6 +225,14 @@ impl Parent {
     pub(super) fn tell_ready(&self) -> Result<(), String> {
         let outcome = self.asking().link.tell(READY.as_bytes(), PATIENCE);
         outcome.map_err(|error| format!("parent process: {error}"))
+    }
+}
+
+/// A request with the routing domain that it is for.
+fn with_rdomain(request: String, rdomain: Option<&Rdomain>) -> String {
+    match rdomain {
+        Some(rdomain) => format!("{request} {rdomain}"),
+        None => request,
     }
 }
 
@@ -652,14 +700,24 @@ impl Guardian<'_> {
             let trouble = capture::problem_of(name).map(|problem| problem.to_string());
             return Ok(Opened::Text(trouble.unwrap_or_default()));
         }
+        if let Some(collector) = request.strip_prefix(REACH) {
+            let mut words = collector.split(' ');
+            check_collector(&self.config, words.next(), words.next())?;
+            return Ok(Opened::Nothing);
+        }
+        if let Some(request) = request.strip_prefix(CONNECT) {
+            return connect(&self.config, request);
+        }
         let opened = if request == LOG {
             log::connect().ok_or("syslogd is not there")?.into()
         } else if let Some(name) = request.strip_prefix(TAP) {
             check_tap(&self.config, name)?;
             taps::open(name).map_err(|error| error.to_string())?.into()
         } else if let Some(address) = request.strip_prefix(BIND) {
-            let address = check_source(&self.config, address)?;
-            let socket = transport::bind(address, WhenFull::Drop);
+            let mut words = address.split(' ');
+            let address = check_source(&self.config, words.next().unwrap_or_default())?;
+            let rdomain = check_rdomain(&self.config, words.next())?;
+            let socket = transport::bind(address, rdomain, WhenFull::Drop);
             socket.map_err(|error| error.to_string())?.into()
         } else if let Some(name) = request.strip_prefix(RAW4) {
             check_solicit(&self.config, name)?;
@@ -760,6 +818,61 @@ fn check_solicit(config: &Config, name: &str) -> Result<(), String> {
     match config.solicit.interface.as_deref() == Some(name) {
         true => Ok(()),
         false => Err("only where the configuration's files solicit can it be done".to_owned()),
+    }
+}
+
+/// Begins a connection that the child asks for.
+fn connect(config: &Config, request: &str) -> Result<Opened, String> {
+    let mut words = request.split(' ');
+    let (to, from, rdomain) = (words.next(), words.next(), words.next());
+    let (to, rdomain) = check_collector(config, to, rdomain)?;
+    let from = check_source(config, from.unwrap_or_default())?;
+    let begun = tcp::begin(from, to, rdomain).map_err(|error| error.to_string())?;
+    Ok(match begun {
+        Ok(socket) => Opened::Descriptor(socket.into()),
+        Err(error) => Opened::Text(tcp::words_of(&error)),
+    })
+}
+
+/// A connection may go to a collector of an interface that has connections, by that interface's
+/// routing domain.
+fn check_collector<'a>(
+    config: &'a Config,
+    to: Option<&str>,
+    rdomain: Option<&str>,
+) -> Result<(SocketAddr, Option<&'a Rdomain>), String> {
+    let to: SocketAddr = to.and_then(|to| to.parse().ok()).ok_or("not an address")?;
+    let mut named = config.interfaces.values().filter(|settings| {
+        let is_named = settings.flowdst == Some(to) || settings.backups.contains(&to);
+        settings.carrier == Carrier::Tcp && is_named
+    });
+    let is_same = |settings: &&Settings| {
+        let own = settings.rdomain.as_ref().map(ToString::to_string);
+        own.as_deref() == rdomain
+    };
+    match named.find(is_same) {
+        Some(settings) => Ok((to, settings.rdomain.as_ref())),
+        None => Err(
+            "only a collector that the configuration's files name can be connected to".to_owned(),
+        ),
+    }
+}
+
+/// A socket may look for its routes where the configuration has one do so.
+fn check_rdomain<'a>(
+    config: &'a Config,
+    rdomain: Option<&str>,
+) -> Result<Option<&'a Rdomain>, String> {
+    let Some(rdomain) = rdomain else {
+        return Ok(None);
+    };
+    let named = config.interfaces.values();
+    let mut named = named.filter_map(|settings| settings.rdomain.as_ref());
+    match named.find(|named| named.to_string() == rdomain) {
+        Some(named) => Ok(Some(named)),
+        None => Err(format!(
+            "only an rdomain that the configuration's files name can be used, not {rdomain}"
+        )),
     }
 }
 

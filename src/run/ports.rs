@@ -17,7 +17,7 @@ use super::parent::Parent;
 use crate::config::Config;
 use crate::counters::Reports;
 use crate::engine::{Engine, Sent};
-use crate::export::{Rate, Settings, Source};
+use crate::export::{Carrier, Rate, Rdomain, Settings, Source};
 use crate::io::pacer::Pacer;
 use crate::io::transport::{self, Transport, Udp, WhenFull, source_address};
 use crate::time::Uptime;
@@ -52,6 +52,7 @@ struct Port {
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct OpenedFor {
     flowsrc: Option<Source>,
+    rdomain: Option<Rdomain>,
     is_ipv6: bool,
 }
 
@@ -124,7 +125,8 @@ impl Ports {
             let opened_for = OpenedFor::new(settings, to);
             if let Some(port) = self.ports.get(unit)
                 && port.opened_for == opened_for
-                && (port.to == to || transport::can_redirect(settings.flowsrc))
+                && (port.to == to
+                    || transport::can_redirect(settings.flowsrc, settings.rdomain.as_ref()))
             {
                 continue;
             }
@@ -158,17 +160,22 @@ impl Ports {
         now: Uptime,
     ) -> Result<Udp, String> {
         let from = source_address(settings.flowsrc, to.is_ipv6());
+        let rdomain = settings.rdomain.as_ref();
         let socket = match parent {
-            Some(parent) => parent.bind(from)?,
-            None => transport::bind(from, self.when_full).map_err(|error| error.to_string())?,
+            Some(parent) => parent.bind(from, rdomain)?,
+            None => {
+                transport::bind(from, rdomain, self.when_full).map_err(|error| error.to_string())?
+            }
         };
-        Udp::new(socket, settings.flowsrc, to, now).map_err(|error| error.to_string())
+        let udp = Udp::new(socket, settings.flowsrc, rdomain, to, now);
+        udp.map_err(|error| error.to_string())
     }
 
     /// Takes what [`Self::prepare`] opened into use and closes what is not needed any more.
     pub(super) fn commit(&mut self, config: &Config, opened: OpenedPorts, now: Uptime) {
+        let has_port = |settings: &Settings| settings.carrier == Carrier::Udp;
         self.ports
-            .retain(|unit, _| config.interfaces.contains_key(unit));
+            .retain(|unit, _| config.interfaces.get(unit).is_some_and(has_port));
         self.ports.extend(opened.0);
         for (unit, settings) in &config.interfaces {
             let Some(port) = self.ports.get_mut(unit) else {
@@ -202,6 +209,7 @@ impl OpenedFor {
     fn new(settings: &Settings, to: SocketAddr) -> Self {
         Self {
             flowsrc: settings.flowsrc,
+            rdomain: settings.rdomain.clone(),
             is_ipv6: to.is_ipv6(),
         }
     }
@@ -407,7 +415,7 @@ impl Outside {
     }
 
     /// Tells the log of a problem, at a limited rate.
-    fn complain(&mut self, problem: &str) {
+    pub(super) fn complain(&mut self, problem: &str) {
         let now = self.clock.now().uptime;
         if let Some(line) = self.limiter.admit(now, problem) {
             self.log.warn(&line);

@@ -88,7 +88,10 @@ pub(super) fn run(options: &Options, config: Config) -> Result<ExitCode, String>
         captured: 0,
         is_damaged: false,
     };
-    let ending = if total.is_some() {
+    let connected = replay.connect()?;
+    let ending = if let Some(ending) = connected {
+        ending
+    } else if total.is_some() {
         replay.read_files(&mut InTurn::new(sources))?
     } else {
         let readers = Readers::start(vec![sources]).map_err(|error| format!("thread: {error}"))?;
@@ -144,6 +147,21 @@ struct Replay {
 }
 
 impl Replay {
+    /// Waits for connections to the collectors that have some. Why the loop ends, if it does.
+    ///
+    /// # Errors
+    /// There is none to be had.
+    fn connect(&mut self) -> Result<Option<Ending>, String> {
+        while self.outside.is_connecting(&mut self.engine)? {
+            if let Ok(request) = self.signals.try_recv()
+                && let Some(ending) = self.handle_request(Ok(request))
+            {
+                return Ok(Some(ending));
+            }
+        }
+        Ok(None)
+    }
+
     /// Reads files that never keep anybody waiting, with a look now and then at what else there is.
     fn read_files(&mut self, files: &mut InTurn) -> Result<Ending, String> {
         while let Some(batch) = files.read() {
@@ -257,7 +275,7 @@ impl Replay {
                 None => self.outside.send_much(&mut self.engine),
                 Some(_) => self.outside.send(&mut self.engine),
             }
-            if self.outside.ports.is_waiting()
+            if self.outside.is_waiting()
                 && let Some(ending) = self.pump()?
             {
                 return Ok(Some(ending));
@@ -384,7 +402,7 @@ impl Replay {
 
     /// Sends what waits for its turn, with a look at what else there is.
     fn pump(&mut self) -> Result<Option<Ending>, String> {
-        while let Some(wait) = self.outside.pump(&mut self.engine) {
+        while let Some(wait) = self.outside.pump_or_wait(&mut self.engine) {
             if let Some(ending) = self.wait(wait)? {
                 return Ok(Some(ending));
             }
@@ -459,6 +477,8 @@ impl Replay {
         let printed = self.outside.drain(&mut self.engine)?;
         self.pump_to_the_end(&mut ending)?;
         let has_sent_nothing = self.outside.has_sent_nothing(&mut self.engine);
+        let has_given_up = self.outside.collectors.has_given_up();
+        self.outside.finish_feeds(&mut self.engine);
         self.outside.finish_taps(&mut self.engine);
         self.outside.log_rest();
         if matches!(ending, Ending::BrokenPipe) || printed == Printed::BrokenPipe {
@@ -467,7 +487,7 @@ impl Replay {
         for line in summary::lines(&self.engine, &super::total(&self.sources)) {
             self.outside.log.info(&line);
         }
-        Ok(if self.is_damaged || has_sent_nothing {
+        Ok(if self.is_damaged || has_sent_nothing || has_given_up {
             ExitCode::FAILURE
         } else {
             ExitCode::SUCCESS

@@ -72,7 +72,7 @@ pub fn template_set(templates: &[(u16, Layout)]) -> Vec<u8> {
 
 /// The set that withdraws every template of an observation domain (RFC 7011 8.1).
 pub fn all_templates_withdrawn() -> [u8; 2 * SET_HEADER_LEN] {
-    let [a, b, c, d] = set_header(TEMPLATE_SET, 2 * SET_HEADER_LEN as u16);
+    let [a, b, c, d] = set_header(TEMPLATE_SET, 8);
     let [e, f, g, h] = set_header(TEMPLATE_SET, 0);
     [a, b, c, d, e, f, g, h]
 }

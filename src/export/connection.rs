@@ -1,0 +1,54 @@
+//! What an interface's connection to its collectors is at, for whoever asks.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+/// The state of a connection.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Connection {
+    /// It is being made.
+    Connecting(SocketAddr),
+    /// It is there.
+    Connected(SocketAddr),
+    /// There is none.
+    Down {
+        /// The collector that was tried last.
+        to: SocketAddr,
+        /// Why there is none, in words.
+        problem: String,
+        /// How many seconds after its failure a collector is tried again; `None`: never.
+        reconnect: Option<u32>,
+    },
+}
+
+impl fmt::Display for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connecting(to) => write!(f, "connecting to {to}"),
+            Self::Connected(to) => write!(f, "connected to {to}"),
+            Self::Down {
+                to,
+                problem,
+                reconnect: Some(seconds),
+            } => write!(f, "{to}: {problem}; tried again in {seconds} s"),
+            Self::Down {
+                to,
+                problem,
+                reconnect: None,
+            } => write!(f, "{to}: {problem}; given up"),
+        }
+    }
+}
+
+/// What became of connections since this was told last.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Connections {
+    /// Made.
+    pub made: u64,
+    /// Lost.
+    pub lost: u64,
+    /// That could not be made.
+    pub failed: u64,
+    /// Records that the system had taken of those lost and the peer's had not acknowledged.
+    pub in_doubt: u64,
+}

@@ -1,0 +1,397 @@
+//! The interfaces' connections to their collectors: opened before a configuration is in force, fed
+//! by the export loop, looked at by it now and then.
+//!
+//! ```text
+//! messages --> feed: waits, is numbered --> connection --> collector
+//!                                               \--> taps, counters, and a line for the log
+//! ```
+//! Live, the parent makes the connections, to collectors that the configuration's files name; no
+//! turn takes longer than [`SPELL`]. A replay makes them itself and waits for them.
+
+mod feed;
+mod in_doubt;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::Outside;
+use super::parent::Parent;
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::export::{Amount, Connection, Settings, Transmit, Way};
+use crate::io::log::Level;
+use crate::io::transport::{WhenFull, source_address, tcp};
+use crate::time::Now;
+use feed::{Attempt, Feed, OpenedFor, Turn};
+
+/// How long the end of the program goes on sending.
+const DRAIN: Duration = Duration::from_secs(2);
+/// Longest work for connections in a turn of the export loop.
+const SPELL: Duration = Duration::from_millis(4);
+/// How long a replay waits for a connection before it looks at signals and clients.
+const REST: Duration = Duration::from_millis(20);
+
+/// All of them.
+pub(super) struct Collectors {
+    when_full: WhenFull,
+    feeds: BTreeMap<u32, Feed>,
+    /// The interface whose turn is next.
+    next: u32,
+}
+
+/// Connections opened for a configuration that is not in force yet.
+pub(super) struct OpenedFeeds(BTreeMap<u32, Attempt>);
+
+impl Collectors {
+    /// None yet.
+    pub(super) fn new(when_full: WhenFull) -> Self {
+        Self {
+            when_full,
+            feeds: BTreeMap::new(),
+            next: 0,
+        }
+    }
+
+    /// Whether interface `unit` sends by connections.
+    pub(super) fn has(&self, unit: u32) -> bool {
+        self.feeds.contains_key(&unit)
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.feeds.len()
+    }
+
+    /// Whether messages wait.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.feeds.values().any(|feed| !feed.stream.is_empty())
+    }
+
+    /// Whether collectors of a replay did not get all that there was for them.
+    pub(super) fn has_given_up(&self) -> bool {
+        self.feeds.values().any(Feed::is_given_up)
+    }
+
+    /// Begins the connections that `config` needs and that are not there.
+    pub(super) fn prepare(
+        &self,
+        config: &Config,
+        parent: Option<&Parent>,
+    ) -> Result<OpenedFeeds, String> {
+        let mut opened = BTreeMap::new();
+        for (unit, settings) in &config.interfaces {
+            let Some(Way::Connection(to)) = settings.way() else {
+                continue;
+            };
+            let opened_for = OpenedFor::new(settings);
+            let feed = self.feeds.get(unit);
+            if feed.is_some_and(|feed| feed.opened_for == opened_for) {
+                continue;
+            }
+            if let Some(parent) = parent {
+                for collector in &opened_for.collectors {
+                    parent
+                        .may_connect(*collector, opened_for.rdomain.as_ref())
+                        .map_err(|problem| format!("pflow{unit}: {collector}: {problem}"))?;
+                }
+            }
+            let attempt = open(&opened_for, to, parent)
+                .map_err(|problem| format!("pflow{unit}: {to}: {problem}"))?;
+            opened.insert(*unit, attempt);
+        }
+        Ok(OpenedFeeds(opened))
+    }
+}
+
+/// Where connections to `to` leave from.
+fn source(opened_for: &OpenedFor, to: SocketAddr) -> SocketAddr {
+    source_address(opened_for.flowsrc, to.is_ipv6())
+}
+
+/// Begins a connection.
+///
+/// # Errors
+/// There can be none of that kind.
+fn open(
+    opened_for: &OpenedFor,
+    to: SocketAddr,
+    parent: Option<&Parent>,
+) -> Result<Attempt, String> {
+    let (from, rdomain) = (source(opened_for, to), opened_for.rdomain.as_ref());
+    let stream = match parent {
+        Some(parent) => parent.connect(to, from, rdomain)?,
+        None => {
+            let begun = tcp::begin(from, to, rdomain).map_err(|error| error.to_string())?;
+            begun.map_err(|error| tcp::words_of(&error))
+        }
+    };
+    Ok(match stream {
+        Ok(stream) => Attempt::Begun(Box::new(tcp::Tcp::new(stream, to))),
+        Err(problem) => Attempt::Failed(problem),
+    })
+}
+
+/// The same where it is not the moment to refuse anything.
+fn open_again(opened_for: &OpenedFor, to: SocketAddr, parent: Option<&Parent>) -> Attempt {
+    if parent.is_some_and(Parent::is_busy) {
+        return Attempt::Busy;
+    }
+    open(opened_for, to, parent).unwrap_or_else(Attempt::Failed)
+}
+
+impl Outside {
+    /// Takes what [`Collectors::prepare`] opened into use and ends what is not needed any more: what
+    /// its collector does not take at once waits for the interface's next one, or is lost.
+    pub(super) fn commit_feeds(
+        &mut self,
+        config: &Config,
+        mut opened: OpenedFeeds,
+        engine: Option<&mut Engine>,
+    ) {
+        let now = self.clock.now().uptime;
+        let mut turns = Vec::new();
+        let old = std::mem::take(&mut self.collectors.feeds);
+        let mut left = BTreeMap::new();
+        for (unit, mut feed) in old {
+            let settings = config.interfaces.get(&unit);
+            let is_same = |settings: &&Settings| {
+                matches!(settings.way(), Some(Way::Connection(_)))
+                    && feed.opened_for == OpenedFor::new(settings)
+            };
+            if let Some(settings) = settings.filter(is_same) {
+                feed.set(settings);
+                self.collectors.feeds.insert(unit, feed);
+                continue;
+            }
+            let mut turn = Turn::default();
+            let stream = feed.close(false, now, &mut turn);
+            left.insert(unit, stream);
+            turns.push((unit, turn));
+        }
+        for (unit, settings) in &config.interfaces {
+            let Some(attempt) = opened.0.remove(unit) else {
+                continue;
+            };
+            let mut feed = Feed::new(settings, attempt, self.collectors.when_full, now);
+            if let Some(stream) = left.remove(unit) {
+                feed.inherit(stream);
+                feed.set(settings);
+            }
+            self.collectors.feeds.insert(*unit, feed);
+        }
+        for (unit, mut stream) in left {
+            let lost = stream.clear();
+            if lost.records > 0 {
+                let records = lost.records;
+                let line = format!("pflow{unit}: {records} records that waited are lost");
+                self.log.warn(&line);
+            }
+            turns.push((
+                unit,
+                Turn {
+                    lost,
+                    ..Turn::default()
+                },
+            ));
+        }
+        if let Some(engine) = engine {
+            for (unit, turn) in turns {
+                self.note_turn(unit, turn, engine);
+            }
+        }
+    }
+
+    /// Has the messages of interface `unit` wait for its collector.
+    pub(super) fn queue(&mut self, unit: u32, transmit: &Transmit, engine: &mut Engine) {
+        let mut interfaces = engine.interfaces().iter();
+        let Some(interface) = interfaces.find(|interface| interface.unit() == unit) else {
+            return;
+        };
+        let templates = interface.settings().templates;
+        let bound = usize::try_from(interface.settings().queue).unwrap_or(usize::MAX);
+        let mut lost = 0;
+        for message in transmit.messages_of(unit) {
+            let feed = self.collectors.feeds.get(&unit);
+            if feed.is_some_and(|feed| feed.is_crowded(message.octets.len(), bound)) {
+                self.turn_of(unit, engine);
+            }
+            let Some(feed) = self.collectors.feeds.get_mut(&unit) else {
+                return;
+            };
+            engine.handle_queued(unit, message.records.into());
+            let gone = feed.push(&message, templates);
+            if gone != Amount::default() {
+                engine.handle_lost(unit, gone);
+                lost += gone.records;
+            }
+        }
+        let is_given_up = self
+            .collectors
+            .feeds
+            .get(&unit)
+            .is_some_and(Feed::is_given_up);
+        if lost > 0 && !is_given_up {
+            let line = format!("pflow{unit}: the queue is full: its oldest messages are dropped");
+            self.complain(&line);
+        }
+        self.note_waiting(unit, engine);
+    }
+
+    fn note_waiting(&self, unit: u32, engine: &mut Engine) {
+        if let Some(feed) = self.collectors.feeds.get(&unit) {
+            engine.handle_waiting(unit, feed.stream.octets());
+        }
+    }
+
+    /// The time that headers carry: a replay's is the packets'.
+    fn header_time(&self, engine: &Engine) -> Now {
+        let now = self.clock.now();
+        match self.collectors.when_full {
+            WhenFull::Drop => now,
+            // Collectors and their times are of this world.
+            WhenFull::Wait => Now::new(engine.latest().unwrap_or(now).wall, now.uptime),
+        }
+    }
+
+    /// Does what there is to do for interface `unit`.
+    fn turn_of(&mut self, unit: u32, engine: &mut Engine) {
+        let now = self.header_time(engine);
+        let Some(feed) = self.collectors.feeds.get_mut(&unit) else {
+            return;
+        };
+        let mut turn = Turn {
+            messages: self.taps.wants(unit).then(Vec::new),
+            ..Turn::default()
+        };
+        let parent = self.parent.as_ref();
+        feed.turn(
+            now,
+            &mut |opened_for, to| open_again(opened_for, to, parent),
+            &mut turn,
+        );
+        self.note_turn(unit, turn, engine);
+    }
+
+    /// Counts and tells what a turn came to.
+    fn note_turn(&mut self, unit: u32, turn: Turn, engine: &mut Engine) {
+        if turn.taken != Amount::default() {
+            engine.handle_taken(unit, turn.taken);
+        }
+        if turn.lost != Amount::default() {
+            engine.handle_lost(unit, turn.lost);
+        }
+        engine.handle_connections(unit, turn.connections);
+        if let Some(connection) = turn.connection {
+            engine.handle_connection(unit, connection);
+        }
+        self.note_waiting(unit, engine);
+        let stamp = engine.latest().map(|now| now.wall).unwrap_or_default();
+        for (ends, message) in turn.messages.into_iter().flatten() {
+            let tapped = self.taps.push(unit, ends, stamp, &message);
+            engine.handle_tapped(unit, tapped.taken, tapped.dropped);
+        }
+        for (level, line) in turn.lines {
+            self.log.line(level, &format!("pflow{unit}: {line}"));
+        }
+    }
+
+    /// Does what there is to do for all; how long they may be left alone, if something waits.
+    pub(super) fn pump_feeds(&mut self, engine: &mut Engine) -> Option<Duration> {
+        if self.collectors.feeds.is_empty() {
+            return None;
+        }
+        let begun = self.clock.now().uptime;
+        let next = self.collectors.next;
+        let feeds = &self.collectors.feeds;
+        let units = feeds.range(next..).chain(feeds.range(..next));
+        let units: Vec<u32> = units.map(|(unit, _)| *unit).collect();
+        for unit in units {
+            if self.clock.now().uptime.since(begun) >= SPELL {
+                self.collectors.next = unit;
+                return Some(Duration::ZERO);
+            }
+            self.turn_of(unit, engine);
+        }
+        let now = self.clock.now().uptime;
+        let feeds = self.collectors.feeds.values();
+        let waits = feeds.filter_map(|feed| feed.idle_for(now));
+        waits.min()
+    }
+
+    /// What a replay does while messages wait: sends, and waits a moment; how long it may look at
+    /// other things, if messages wait still.
+    pub(super) fn wait_for_feeds(&mut self, engine: &mut Engine) -> Option<Duration> {
+        let idle = self.pump_feeds(engine);
+        let mut waiting = self
+            .collectors
+            .feeds
+            .values()
+            .filter(|feed| !feed.stream.is_empty());
+        let first = waiting.next()?;
+        if first.is_trying() {
+            first.rest(REST);
+            return Some(Duration::ZERO);
+        }
+        idle.map(|idle| idle.max(Duration::from_millis(1)))
+    }
+
+    /// Whether a replay has to wait for the first connection of a collector still.
+    ///
+    /// # Errors
+    /// A collector cannot be connected to.
+    pub(super) fn is_connecting(&mut self, engine: &mut Engine) -> Result<bool, String> {
+        self.pump_feeds(engine);
+        for (unit, feed) in &self.collectors.feeds {
+            if feed.is_given_up() {
+                let interface = engine.interfaces().iter().find(|one| one.unit() == *unit);
+                return Err(match interface.and_then(|one| one.connection()) {
+                    Some(Connection::Down { to, problem, .. }) => {
+                        format!("pflow{unit}: {to}: {problem}")
+                    }
+                    _ => format!("pflow{unit}: no connection"),
+                });
+            }
+            if !feed.is_up() {
+                feed.rest(REST);
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Sends what goes within [`DRAIN`], and ends the connections. What waits still is lost.
+    pub(super) fn finish_feeds(&mut self, engine: &mut Engine) {
+        let until = self.clock.now().uptime.after(DRAIN);
+        loop {
+            self.pump_feeds(engine);
+            let left = until.since(self.clock.now().uptime);
+            let feeds = self.collectors.feeds.values();
+            let mut waiting = feeds.filter(|feed| feed.is_trying() && !feed.is_done());
+            let Some(feed) = waiting.next() else { break };
+            if left.is_zero() {
+                break;
+            }
+            match feed.stream.is_empty() {
+                // Nothing tells when something is acknowledged.
+                true => std::thread::sleep(Duration::from_millis(1).min(left)),
+                false => feed.rest(REST.min(left)),
+            }
+        }
+        let now = self.clock.now().uptime;
+        for unit in self.collectors.feeds.keys().copied().collect::<Vec<_>>() {
+            let Some(mut feed) = self.collectors.feeds.remove(&unit) else {
+                continue;
+            };
+            let mut turn = Turn::default();
+            turn.lost = feed.close(true, now, &mut turn).clear();
+            if turn.lost.records > 0 {
+                let records = turn.lost.records;
+                let line = format!("{records} records that waited for the collector are lost");
+                turn.lines.push((Level::Warning, line));
+            }
+            self.note_turn(unit, turn, engine);
+            engine.handle_waiting(unit, 0);
+        }
+    }
+}
