@@ -382,6 +382,7 @@ fn idle_words(settings: &Settings) -> impl Iterator<Item = (&'static str, &'stat
             "tcp",
         ),
         ("queue", is_udp && settings.queue != default.queue, "tcp"),
+        ("spool", is_udp && settings.spool.is_some(), "tcp"),
         ("rate", !is_udp && settings.rate != default.rate, "udp"),
         (
             "refresh",

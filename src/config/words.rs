@@ -10,6 +10,8 @@ use super::grammar::{
     number, octets, one_of, rdomain, source,
 };
 use super::show::{Amount, Word};
+use crate::export::SpoolSettings;
+use crate::export::spool::{MAX_SPOOL, MIN_SPOOL};
 use crate::export::{
     Carrier, Domain, Engine, Format, MAX_HOLD, MAX_MTU, MIN_MTU, Rate, Rdomain, Settings, Source,
     TemplateSet,
@@ -205,11 +207,40 @@ struct Octets {
 
 impl Kind<u32> for Octets {
     fn parse(&self, word: &str) -> Result<u32, String> {
-        octets(word, self.least, self.most)
+        let octets = octets(word, self.least.into(), self.most.into())?;
+        u32::try_from(octets).map_err(|error| error.to_string())
     }
 
     fn show(&self, value: &u32) -> Option<Shown> {
         Some(Shown::Octets((*value).into()))
+    }
+}
+
+/// A directory and octets.
+struct SpoolKind;
+
+impl Kind<Option<SpoolSettings>> for SpoolKind {
+    fn parse(&self, words: &str) -> Result<Option<SpoolSettings>, String> {
+        let expected = || "expected a directory and a size".to_owned();
+        let (directory, size) = words.rsplit_once(' ').ok_or_else(expected)?;
+        Ok(Some(SpoolSettings {
+            directory: file_name(directory)?,
+            octets: octets(size, MIN_SPOOL, MAX_SPOOL)?,
+        }))
+    }
+
+    fn show(&self, value: &Option<SpoolSettings>) -> Option<Shown> {
+        let spool = value.as_ref()?;
+        let (directory, octets) = (Word(&spool.directory), Amount(spool.octets));
+        Some(Shown::Words(format!("{directory} {octets}")))
+    }
+
+    fn unset(&self) -> Option<Option<SpoolSettings>> {
+        Some(None)
+    }
+
+    fn words(&self) -> usize {
+        2
     }
 }
 
@@ -329,6 +360,7 @@ settings! {
     "backup", unset "-backup" => Backup, backups: Vec<SocketAddr>, Collectors;
     "reconnect" => Reconnect, reconnect: u32, Number { least: 1, most: MAX_RECONNECT };
     "queue" => Queue, queue: u32, Octets { least: MIN_QUEUE, most: MAX_QUEUE };
+    "spool", unset "-spool" => Spool, spool: Option<SpoolSettings>, SpoolKind;
     "rdomain", unset "-rdomain" => Rdomain, rdomain: Option<Rdomain>, Optional(rdomain);
     "file", unset "-file" => File, file: Option<String>, Optional(file_name);
     "rate", unset "-rate" => Rate, rate: Rate, RateKind;

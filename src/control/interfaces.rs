@@ -7,6 +7,7 @@
 //!         pflow: sender: 192.0.2.1 receiver: 192.0.2.2:4739 version: 10
 //!         groups: pflow
 //!         collector: nobody listens                         if that was reported
+//!         spool: 1048576 octets, 60 s behind                where there is one
 //!         settings: hold 10 tap "/var/log/pflow0.pcap"      what ifconfig has no words for
 //! ```
 //! Sources: ifconfig.c, `status`, `printb`, `pflow_status`; pflowctl.c, `get`.
@@ -18,6 +19,7 @@ use super::{Form, View, put};
 use crate::config::{self, Shown};
 use crate::export::{Connection, Format, Interface, Settings, shown_mtu};
 use crate::output::json::Object;
+use crate::time::Wall;
 
 /// IFF_UP and IFF_RUNNING.
 const FLAGS: [(u32, &str); 2] = [(0x1, "UP"), (0x40, "RUNNING")];
@@ -87,8 +89,8 @@ pub(super) fn show(
 ) -> Result<(), String> {
     for interface in chosen(view, unit)? {
         match form {
-            Form::Text => text(interface, out),
-            Form::Json => json(interface, out),
+            Form::Text => text(view, interface, out),
+            Form::Json => json(view, interface, out),
         }
     }
     Ok(())
@@ -119,7 +121,14 @@ fn socket(interface: &Interface) -> String {
     }
 }
 
-fn text(interface: &Interface, out: &mut Vec<u8>) {
+/// How many seconds the collector is behind by what its spool has.
+pub(super) fn spool_behind(view: &View<'_>, interface: &Interface) -> Option<u64> {
+    let oldest = interface.spool()?.oldest?;
+    let now = view.now?.wall;
+    Some(now.since(Wall::new(oldest.into(), 0)).as_secs())
+}
+
+fn text(view: &View<'_>, interface: &Interface, out: &mut Vec<u8>) {
     let (unit, settings) = (interface.unit(), interface.settings());
     let (bits, names) = flags(interface);
     put!(
@@ -140,13 +149,20 @@ fn text(interface: &Interface, out: &mut Vec<u8>) {
     if let Some(state) = collector(interface) {
         put!(out, "\tcollector: {state}\n");
     }
+    if let Some(spool) = interface.spool() {
+        put!(out, "\tspool: {} octets", spool.octets);
+        if let Some(seconds) = spool_behind(view, interface) {
+            put!(out, ", {seconds} s behind");
+        }
+        out.push(b'\n');
+    }
     let more = config::further_words(settings);
     if !more.is_empty() {
         put!(out, "\tsettings:{more}\n");
     }
 }
 
-fn json(interface: &Interface, out: &mut Vec<u8>) {
+fn json(view: &View<'_>, interface: &Interface, out: &mut Vec<u8>) {
     let (unit, settings) = (interface.unit(), interface.settings());
     let mut object = Object::new(out);
     object.string("interface", format_args!("pflow{unit}"));
@@ -163,6 +179,11 @@ fn json(interface: &Interface, out: &mut Vec<u8>) {
     }
     if let Some(state) = collector(interface) {
         object.string("collector", state);
+    }
+    if let Some(spool) = interface.spool() {
+        object.number("spoolOctets", spool.octets);
+        let behind = spool_behind(view, interface);
+        object.number("spoolSecondsBehind", behind.unwrap_or(0));
     }
     object.end();
     out.push(b'\n');
@@ -226,6 +247,7 @@ mod tests {
         ("transport", "tcp"),
         ("backup", "127.0.0.1:10"),
         ("reconnect", "5"),
+        ("spool", "/tmp/s 64M"),
         ("queue", "100001"),
         ("rate", "900"),
         ("tap", "/tmp/t"),

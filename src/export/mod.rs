@@ -24,7 +24,7 @@ mod settings;
 pub mod spool;
 mod stream;
 
-pub use connection::{Connection, Connections};
+pub use connection::{Connection, Connections, SpoolState};
 pub use interface::{Interface, stamp, transmit};
 use ipfix::Ipfix;
 pub use ipfix::TemplateSet;

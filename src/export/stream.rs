@@ -160,6 +160,19 @@ impl Stream {
         lost
     }
 
+    /// Hands on what waits, without a session.
+    pub fn into_waiting(mut self, take: &mut dyn FnMut(&Outgoing<'_>, TemplateSet)) {
+        self.end();
+        for message in &self.messages {
+            let outgoing = Outgoing {
+                domain: message.domain,
+                records: message.records,
+                octets: &message.octets,
+            };
+            take(&outgoing, message.templates);
+        }
+    }
+
     /// Begins a session: nothing is told yet.
     pub fn begin(&mut self) {
         self.end();

@@ -8,6 +8,7 @@
 //! Live, the parent makes the connections, to collectors that the configuration's files name; no
 //! turn takes longer than [`SPELL`]. A replay makes them itself and waits for them.
 
+mod backlog;
 mod feed;
 mod in_doubt;
 
@@ -17,12 +18,14 @@ use std::time::Duration;
 
 use super::Outside;
 use super::parent::Parent;
+use super::spools;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::export::{Amount, Connection, Settings, Transmit, Way};
 use crate::io::log::Level;
 use crate::io::transport::{WhenFull, source_address, tcp};
 use crate::time::Now;
+use backlog::Backlog;
 use feed::{Attempt, Feed, OpenedFor, Turn};
 
 /// How long the end of the program goes on sending.
@@ -41,7 +44,10 @@ pub(super) struct Collectors {
 }
 
 /// Connections opened for a configuration that is not in force yet.
-pub(super) struct OpenedFeeds(BTreeMap<u32, Attempt>);
+pub(super) struct OpenedFeeds {
+    attempts: BTreeMap<u32, Attempt>,
+    spools: BTreeMap<u32, Backlog>,
+}
 
 impl Collectors {
     /// None yet.
@@ -65,12 +71,13 @@ impl Collectors {
 
     /// Whether messages wait.
     pub(super) fn is_waiting(&self) -> bool {
-        self.feeds.values().any(|feed| !feed.stream.is_empty())
+        self.feeds.values().any(Feed::is_waiting)
     }
 
     /// Whether collectors of a replay did not get all that there was for them.
     pub(super) fn has_given_up(&self) -> bool {
-        self.feeds.values().any(Feed::is_given_up)
+        let mut feeds = self.feeds.values();
+        feeds.any(|feed| feed.is_given_up() && !feed.stream.has_spool())
     }
 
     /// Begins the connections that `config` needs and that are not there.
@@ -79,7 +86,10 @@ impl Collectors {
         config: &Config,
         parent: Option<&Parent>,
     ) -> Result<OpenedFeeds, String> {
-        let mut opened = BTreeMap::new();
+        let mut opened = OpenedFeeds {
+            attempts: BTreeMap::new(),
+            spools: BTreeMap::new(),
+        };
         for (unit, settings) in &config.interfaces {
             let Some(Way::Connection(to)) = settings.way() else {
                 continue;
@@ -96,11 +106,21 @@ impl Collectors {
                         .map_err(|problem| format!("pflow{unit}: {collector}: {problem}"))?;
                 }
             }
+            let is_open = feed.is_some_and(|feed| feed.stream.directory() == opened_for.spool);
+            if let Some(spool) = settings.spool()
+                && !is_open
+            {
+                let spooled = spools::open(*unit, spool, parent).map_err(|problem| {
+                    format!("pflow{unit}: spool: {}: {problem}", spool.directory)
+                })?;
+                let spooled = Backlog::Spool(Box::new(spooled));
+                opened.spools.insert(*unit, spooled);
+            }
             let attempt = open(&opened_for, to, parent)
                 .map_err(|problem| format!("pflow{unit}: {to}: {problem}"))?;
-            opened.insert(*unit, attempt);
+            opened.attempts.insert(*unit, attempt);
         }
-        Ok(OpenedFeeds(opened))
+        Ok(opened)
     }
 }
 
@@ -149,7 +169,8 @@ impl Outside {
         mut opened: OpenedFeeds,
         engine: Option<&mut Engine>,
     ) {
-        let now = self.clock.now().uptime;
+        let clock = self.clock.now();
+        let now = clock.uptime;
         let mut turns = Vec::new();
         let old = std::mem::take(&mut self.collectors.feeds);
         let mut left = BTreeMap::new();
@@ -170,12 +191,15 @@ impl Outside {
             turns.push((unit, turn));
         }
         for (unit, settings) in &config.interfaces {
-            let Some(attempt) = opened.0.remove(unit) else {
+            let Some(attempt) = opened.attempts.remove(unit) else {
                 continue;
             };
             let mut feed = Feed::new(settings, attempt, self.collectors.when_full, now);
+            if let Some(spool) = opened.spools.remove(unit) {
+                feed.set_spool(spool);
+            }
             if let Some(stream) = left.remove(unit) {
-                feed.inherit(stream);
+                left.extend(feed.inherit(clock, stream).map(|stream| (*unit, stream)));
                 feed.set(settings);
             }
             self.collectors.feeds.insert(*unit, feed);
@@ -187,13 +211,12 @@ impl Outside {
                 let line = format!("pflow{unit}: {records} records that waited are lost");
                 self.log.warn(&line);
             }
-            turns.push((
-                unit,
-                Turn {
-                    lost,
-                    ..Turn::default()
-                },
-            ));
+            let mut turn = Turn {
+                lost,
+                ..Turn::default()
+            };
+            turn.note_spool(stream.finish());
+            turns.push((unit, turn));
         }
         if let Some(engine) = engine {
             for (unit, turn) in turns {
@@ -211,6 +234,7 @@ impl Outside {
         let templates = interface.settings().templates;
         let bound = usize::try_from(interface.settings().queue).unwrap_or(usize::MAX);
         let mut lost = 0;
+        let now = self.header_time(engine);
         for message in transmit.messages_of(unit) {
             let feed = self.collectors.feeds.get(&unit);
             if feed.is_some_and(|feed| feed.is_crowded(message.octets.len(), bound)) {
@@ -220,7 +244,7 @@ impl Outside {
                 return;
             };
             engine.handle_queued(unit, message.records.into());
-            let gone = feed.push(&message, templates);
+            let gone = feed.push(now, &message, templates);
             if gone != Amount::default() {
                 engine.handle_lost(unit, gone);
                 lost += gone.records;
@@ -235,12 +259,18 @@ impl Outside {
             let line = format!("pflow{unit}: the queue is full: its oldest messages are dropped");
             self.complain(&line);
         }
+        let feed = self.collectors.feeds.get(&unit);
+        if feed.is_some_and(|feed| feed.stream.has_spool()) {
+            // What is not taken at once is on the disk before anything else is done.
+            self.turn_of(unit, engine);
+        }
         self.note_waiting(unit, engine);
     }
 
     fn note_waiting(&self, unit: u32, engine: &mut Engine) {
         if let Some(feed) = self.collectors.feeds.get(&unit) {
             engine.handle_waiting(unit, feed.stream.octets());
+            engine.handle_spool_state(unit, feed.spool());
         }
     }
 
@@ -280,6 +310,9 @@ impl Outside {
         }
         if turn.lost != Amount::default() {
             engine.handle_lost(unit, turn.lost);
+        }
+        if let Some(tally) = turn.spool {
+            engine.handle_spool(unit, tally);
         }
         engine.handle_connections(unit, turn.connections);
         if let Some(connection) = turn.connection {
@@ -327,7 +360,7 @@ impl Outside {
             .collectors
             .feeds
             .values()
-            .filter(|feed| !feed.stream.is_empty());
+            .filter(|feed| feed.is_waiting());
         let first = waiting.next()?;
         if first.is_trying() {
             first.rest(REST);
@@ -343,6 +376,9 @@ impl Outside {
     pub(super) fn is_connecting(&mut self, engine: &mut Engine) -> Result<bool, String> {
         self.pump_feeds(engine);
         for (unit, feed) in &self.collectors.feeds {
+            if feed.is_given_up() && feed.stream.has_spool() {
+                continue;
+            }
             if feed.is_given_up() {
                 let interface = engine.interfaces().iter().find(|one| one.unit() == *unit);
                 return Err(match interface.and_then(|one| one.connection()) {
@@ -363,6 +399,9 @@ impl Outside {
     /// Sends what goes within [`DRAIN`], and ends the connections. What waits still is lost.
     pub(super) fn finish_feeds(&mut self, engine: &mut Engine) {
         let until = self.clock.now().uptime.after(DRAIN);
+        for feed in self.collectors.feeds.values_mut() {
+            feed.stream.stop();
+        }
         loop {
             self.pump_feeds(engine);
             let left = until.since(self.clock.now().uptime);
@@ -384,7 +423,9 @@ impl Outside {
                 continue;
             };
             let mut turn = Turn::default();
-            turn.lost = feed.close(true, now, &mut turn).clear();
+            let mut stream = feed.close(true, now, &mut turn);
+            turn.lost = stream.clear();
+            turn.note_spool(stream.finish());
             if turn.lost.records > 0 {
                 let records = turn.lost.records;
                 let line = format!("{records} records that waited for the collector are lost");

@@ -44,7 +44,7 @@ pub(super) fn open(
     let directory = settings.directory.clone();
     let (opener, position) = match parent {
         Some(parent) => {
-            let files = parent.spool(unit);
+            let files = parent.spool(unit, &directory);
             let position = files.position()?;
             (Opener::Parent(files), position)
         }

@@ -357,6 +357,11 @@ impl<S: Store> Spool<S> {
         self.reader.at() >= self.end()
     }
 
+    /// Octets of the segments that are not read to their end.
+    pub fn unread(&self) -> u64 {
+        if self.is_read() { 0 } else { self.octets }
+    }
+
     fn segment_len(&self) -> u64 {
         (self.bound / 16).clamp(MIN_SEGMENT, MAX_SEGMENT)
     }

@@ -50,6 +50,19 @@ pub struct SpoolTally {
     pub again: u64,
 }
 
+impl SpoolTally {
+    /// Adds what happened after it.
+    pub fn add(&mut self, other: &Self) {
+        self.queued += other.queued;
+        self.found += other.found;
+        self.sent += other.sent;
+        self.unspooled += other.unspooled;
+        self.spooled += other.spooled;
+        self.lost += other.lost;
+        self.again += other.again;
+    }
+}
+
 /// Where a message is kept until it is acknowledged.
 #[derive(Debug)]
 enum Origin {
@@ -98,6 +111,7 @@ pub struct Spooled<S> {
     /// Octets of whole messages taken since the connection began.
     wire: u64,
     drained_since: Option<Uptime>,
+    is_stopping: bool,
     /// The latest time that was given.
     now: Now,
     tally: SpoolTally,
@@ -115,6 +129,7 @@ impl<S: Store> Spooled<S> {
             fresh: Vec::new(),
             wire: 0,
             drained_since: None,
+            is_stopping: false,
             now: Now::new(Wall::default(), Uptime::default()),
             tally: SpoolTally::default(),
         }
@@ -140,9 +155,27 @@ impl<S: Store> Spooled<S> {
         self.entries.is_empty() && self.spool.is_read()
     }
 
-    /// Whether something that the socket has taken is not acknowledged.
+    /// Whether nothing waits for the socket.
+    pub fn is_sent(&self) -> bool {
+        let is_read = self.is_stopping || self.spool.is_read();
+        self.stream.is_empty() && self.fresh.is_empty() && is_read
+    }
+
+    /// Octets that wait for the socket.
+    pub fn octets(&self) -> usize {
+        let unread = usize::try_from(self.spool.unread()).unwrap_or(usize::MAX);
+        self.stream.octets().saturating_add(unread)
+    }
+
+    /// Whether the spool is to learn what is acknowledged of what was read from it.
     pub fn is_awaited(&self) -> bool {
-        self.taken > 0
+        let front = self.entries.front();
+        self.taken > 0 && front.is_some_and(|entry| !is_in_memory(entry))
+    }
+
+    /// Reads no more of the spool: the program ends.
+    pub fn stop(&mut self) {
+        self.is_stopping = true;
     }
 
     /// Takes a message of an interface that exports by `templates`.
@@ -207,7 +240,7 @@ impl<S: Store> Spooled<S> {
     pub fn prepare(&mut self, now: Now, octets: usize) {
         self.now = now;
         let missing = READ_AHEAD.saturating_sub(self.stream.octets());
-        if self.stream.is_begun() && missing > READ_AHEAD / 2 && !self.spool.is_read() {
+        if self.stream.is_begun() && missing > READ_AHEAD / 2 && !self.is_stopping {
             let Self {
                 stream,
                 spool,

@@ -2,13 +2,15 @@
 //! it read has a spool.
 //!
 //! ```text
-//! spool UNIT list          every segment: "number:octets number:octets .."
-//! spool UNIT new N         a segment, made
-//! spool UNIT open N        a segment, or nothing if it is not there
-//! spool UNIT remove N
-//! spool UNIT aside N       another name for a segment: the answer
-//! spool UNIT position      the file of the position, locked
+//! spool UNIT TAG list          every segment: "number:octets number:octets .."
+//! spool UNIT TAG new N         a segment, made
+//! spool UNIT TAG open N        a segment, or nothing if it is not there
+//! spool UNIT TAG remove N
+//! spool UNIT TAG aside N       another name for a segment: the answer
+//! spool UNIT TAG position      the file of the position, locked
 //! ```
+//! TAG is a checksum of the directory's name. What the child means of a directory that is not the
+//! configuration's any more is not done in another one.
 
 use std::fs::File;
 use std::io;
@@ -23,11 +25,14 @@ pub(super) const SPOOL: &str = "spool ";
 pub(super) fn handle(config: &Config, request: &str) -> Result<Opened, String> {
     let mut words = request.split(' ');
     let unit = words.next().and_then(|unit| unit.parse().ok());
+    let own = words.next();
     let (verb, number) = (words.next(), words.next().map(str::parse::<u32>));
     let unit: u32 = unit.ok_or("no interface")?;
     let settings = config.interfaces.get(&unit);
-    let spool = settings.and_then(|settings| settings.spool());
-    let spool = spool.ok_or("only a spool that the configuration's files name can be used")?;
+    let spool = settings.and_then(|settings| settings.spool.as_ref());
+    let spool = spool
+        .filter(|spool| Some(&*tag(&spool.directory)) == own)
+        .ok_or("only a spool that the configuration's files name can be used")?;
     let directory = Directory::new(&spool.directory, unit);
     let outcome = match (verb, number) {
         (Some("list"), None) => directory.list().map(|segments| {
@@ -49,6 +54,11 @@ pub(super) fn handle(config: &Config, request: &str) -> Result<Opened, String> {
     outcome.map_err(|error| error.to_string())
 }
 
+/// What stands for a directory.
+fn tag(directory: &str) -> String {
+    format!("{:08x}", crc32fast::hash(directory.as_bytes()))
+}
+
 fn descriptor(file: File) -> Opened {
     Opened::Descriptor(file.into())
 }
@@ -65,20 +75,21 @@ fn or_nothing(outcome: io::Result<Opened>) -> io::Result<Opened> {
 pub(in crate::run) struct SpoolFiles {
     parent: Parent,
     unit: u32,
+    tag: String,
 }
 
 impl Parent {
-    /// The files of the spool of pflow`unit`.
-    pub(in crate::run) fn spool(&self, unit: u32) -> SpoolFiles {
-        let parent = self.clone();
-        SpoolFiles { parent, unit }
+    /// The files of the spool of pflow`unit` that is in `directory`.
+    pub(in crate::run) fn spool(&self, unit: u32, directory: &str) -> SpoolFiles {
+        let (parent, tag) = (self.clone(), tag(directory));
+        SpoolFiles { parent, unit, tag }
     }
 }
 
 impl SpoolFiles {
     /// Asks, and waits for a parent that is busy only at `is_start`: a `WouldBlock` else.
     fn ask(&self, request: &str, is_start: bool) -> io::Result<(String, Option<File>)> {
-        let request = format!("{SPOOL}{} {request}", self.unit);
+        let request = format!("{SPOOL}{} {} {request}", self.unit, self.tag);
         let mut asking = match is_start {
             true => self.parent.asking(),
             false => self
