@@ -158,3 +158,101 @@ impl Directory {
         &self.path
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// A directory of this test alone, removed at its end.
+    struct Place(PathBuf);
+
+    impl Place {
+        fn new(name: &str, mode: u32) -> Self {
+            let path = std::env::temp_dir().join(format!("pflow-{name}-{}", std::process::id()));
+            fs::create_dir(&path).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            Self(path)
+        }
+
+        fn directory(&self, unit: u32) -> Directory {
+            Directory::new(self.0.to_str().unwrap(), unit)
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_interface_has_its_own_files_and_no_others() {
+        let place = Place::new("spool-files", 0o700);
+        let directory = place.directory(1);
+        for name in [
+            "pflow1.ipfix",
+            "pflow1.7.ipfix",
+            "pflow1.-00007.ipfix",
+            "pflow11.000007.ipfix",
+        ] {
+            fs::write(place.0.join(name), "x").unwrap();
+        }
+        directory.create(1_234_567).unwrap();
+        let made = directory.create(12).unwrap();
+        fs::write(place.0.join("pflow1.000012.ipfix"), "four").unwrap();
+        assert_eq!(made.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(directory.list().unwrap(), [(12, 4), (1_234_567, 0)]);
+        let again = directory.create(12).unwrap_err();
+        assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(
+            directory.open(13).unwrap_err().kind(),
+            io::ErrorKind::NotFound
+        );
+        assert_eq!(directory.set_aside(12).unwrap(), "pflow1.000012.damaged");
+        directory.remove(1_234_567).unwrap();
+        assert_eq!(directory.list().unwrap(), []);
+        assert!(place.0.join("pflow1.000012.damaged").exists());
+    }
+
+    #[test]
+    fn a_link_is_not_followed_and_a_directory_with_rights_of_others_is_refused() {
+        let place = Place::new("spool-rights", 0o700);
+        let directory = place.directory(0);
+        std::os::unix::fs::symlink("/etc/passwd", place.0.join("pflow0.000001.ipfix")).unwrap();
+        let problem = directory.open(1).unwrap_err().to_string();
+        assert_eq!(problem, "a link, which is not followed");
+        for mode in [0o750, 0o701, 0o1777] {
+            fs::set_permissions(&place.0, Permissions::from_mode(mode)).unwrap();
+            let problem = directory.create(2).unwrap_err().to_string();
+            assert!(
+                problem.ends_with("others have rights in it, not 700"),
+                "{problem}"
+            );
+            assert!(directory.list().is_err() && directory.position().is_err());
+        }
+        fs::set_permissions(&place.0, Permissions::from_mode(0o700)).unwrap();
+        if geteuid().is_root() {
+            std::os::unix::fs::chown(&place.0, Some(12), None).unwrap();
+            let problem = directory.create(2).unwrap_err().to_string();
+            assert_eq!(problem, "the directory is user 12's, not user 0's");
+        }
+    }
+
+    #[test]
+    fn one_has_a_spool_as_long_as_its_position_is_open() {
+        let place = Place::new("spool-lock", 0o700);
+        let first = place.directory(0).position().unwrap();
+        let problem = place.directory(0).position().unwrap_err().to_string();
+        assert_eq!(problem, "another process uses this spool");
+        place.directory(1).position().unwrap();
+        // Passed on, as the parent does.
+        let passed = first.try_clone().unwrap();
+        drop(first);
+        assert!(place.directory(0).position().is_err());
+        drop(passed);
+        place.directory(0).position().unwrap();
+    }
+}

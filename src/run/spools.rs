@@ -154,3 +154,60 @@ impl Store for Segments {
         self.position.write_all_at(octets, 0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::export::spool::MIN_SPOOL;
+    use crate::export::{Outgoing, TemplateSet};
+    use crate::time::{Now, Wall};
+    use crate::wire::ipfix;
+
+    #[test]
+    fn a_spool_without_a_parent_is_read_again_by_the_next_run() {
+        let path = std::env::temp_dir().join(format!("pflow-own-spool-{}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let settings = SpoolSettings {
+            directory: path.to_str().unwrap().to_owned(),
+            octets: MIN_SPOOL,
+        };
+        let now = Now::with_boot(Wall::new(1000, 0), Wall::new(0, 0));
+        let mut octets = vec![0; ipfix::HEADER_LEN];
+        octets.extend(ipfix::set_header(256, 4 + 54));
+        octets.resize(octets.len() + 54, 7);
+        let outgoing = Outgoing {
+            domain: 42,
+            records: 1,
+            octets: &octets,
+        };
+        for run in 1..=3 {
+            let mut spooled = open(0, &settings, None).unwrap();
+            assert!(open(0, &settings, None).is_err(), "it is in use");
+            for _ in 0..100 {
+                spooled.push(now, &outgoing, TemplateSet::OpenBsd);
+                spooled.settle(now);
+            }
+            assert_eq!(spooled.take_tally().spooled, 100);
+            if run == 3 {
+                spooled.begin();
+                spooled.prepare(now, usize::MAX);
+                while !spooled.is_settled() {
+                    spooled.prepare(now, usize::MAX);
+                    let count = spooled.prepared().count();
+                    spooled.take(count);
+                    spooled.acknowledge(Some(0), now.uptime);
+                }
+                let tally = spooled.take_tally();
+                assert_eq!((tally.sent, tally.found, tally.lost), (300, 200, 0));
+            }
+            spooled.finish();
+        }
+        let left = std::fs::read_dir(&path).unwrap();
+        let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["pflow0.position"]);
+        std::fs::remove_dir_all(&path).unwrap();
+    }
+}

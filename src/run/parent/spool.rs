@@ -137,3 +137,61 @@ impl SpoolFiles {
         Ok(name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::config::apply_text;
+
+    #[test]
+    fn only_the_spool_that_the_configuration_names_is_served_and_by_number() {
+        let path = std::env::temp_dir().join(format!("pflow-parent-spool-{}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let name = path.to_str().unwrap();
+        let mut config = Config::default();
+        let line = format!("pflow3 pflowproto 10 transport tcp spool {name} 1M\npflow4 create\n");
+        apply_text(&mut config, "test", &line).unwrap();
+        let ask = |request: &str| match handle(&config, request)? {
+            Opened::Text(text) => Ok(text),
+            Opened::Descriptor(_) => Ok("a descriptor".to_owned()),
+            Opened::Both(..) => Err("both".to_owned()),
+            Opened::Nothing => Ok("nothing".to_owned()),
+        };
+        let (own, other) = (tag(name), tag("/etc"));
+        let outcomes = [
+            (format!("3 {own} new 7"), "a descriptor"),
+            (format!("3 {own} list"), "7:0"),
+            (format!("3 {own} open 7"), "a descriptor"),
+            (format!("3 {own} open 8"), "nothing"),
+            (format!("3 {own} position"), "a descriptor"),
+            (format!("3 {own} aside 7"), "pflow3.000007.damaged"),
+            (format!("3 {own} remove 7"), "nothing"),
+        ];
+        for (request, outcome) in outcomes {
+            assert_eq!(ask(&request).as_deref(), Ok(outcome), "{request}");
+        }
+        let named = "only a spool that the configuration's files name can be used";
+        let refused = [
+            (format!("3 {other} list"), named),
+            (format!("4 {own} list"), named),
+            (format!("5 {own} list"), named),
+            ("3".to_owned(), named),
+            (format!("x {own} list"), "no interface"),
+            (format!("3 {own} open ../../etc/passwd"), "unknown request"),
+            (format!("3 {own} open -1"), "unknown request"),
+            (format!("3 {own} open"), "unknown request"),
+            (format!("3 {own} list 7"), "unknown request"),
+        ];
+        for (request, problem) in refused {
+            assert_eq!(
+                ask(&request).as_deref(),
+                Err(&*problem.to_owned()),
+                "{request}"
+            );
+        }
+        std::fs::remove_dir_all(&path).unwrap();
+    }
+}
