@@ -80,9 +80,16 @@ class Life:
         self.collector.setsockopt(socket.SOL_SOCKET, 33, 1 << 22)  # SO_RCVBUFFORCE
         self.collector.bind(('127.0.0.1', 0))
         self.collector.setblocking(False)
+        # A collector of connections: its system takes what comes.
+        self.listener = inside(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+        self.listener.bind(('127.0.0.1', 0))
+        self.listener.listen()
+        self.listener.setblocking(False)
+        self.connections = []
         with open(self.conf, 'w') as f:
             f.write('interface pfc0\nsocket "%s"\nkeep file "%s"\nkeep interval 1\nuser _pflow\n'
-                    'pflow0 flowdst 127.0.0.1:%d hold 1 tap "%s"\n' % (self.sock, self.keep, self.collector.getsockname()[1], self.tap))
+                    'pflow0 flowdst 127.0.0.1:%d hold 1 tap "%s"\npflow1 flowdst 127.0.0.1:%d pflowproto 10 transport tcp reconnect 1 hold 1\n' %
+                    (self.sock, self.keep, self.collector.getsockname()[1], self.tap, self.listener.getsockname()[1]))
         self.arrived, self.octets, self.sent, self.process, self.is_started = 0, 0, 0, None, False
 
     def text(self):
@@ -108,6 +115,10 @@ class Life:
         until('start', lambda: self.alive() and os.path.exists(self.sock) and self.statistics())
         self.is_started = True
         self.send(FRAMES[:80])
+        # The first connection is lost, and another is made.
+        self.accept()
+        while self.connections:
+            self.connections.pop().close()
         os.kill(self.process.pid, signal.SIGHUP)
         os.kill(self.process.pid, signal.SIGUSR1)
         self.send(FRAMES[80:])
@@ -180,11 +191,19 @@ class Life:
         text = self.ask('json show statistics')
         if not text or 'ok\n' not in text:
             return None
-        return {p['part']: p for p in map(json.loads, text.splitlines()[:-1])}
+        name = lambda p: 'tcp' if p.get('of') == 'pflow1' else p['part']
+        return {name(p): p for p in map(json.loads, text.splitlines()[:-1])}
 
     def source(self, name):
         counted = self.statistics()
         return counted and counted['source'][name]
+
+    def accept(self):
+        try:
+            while True:
+                self.connections.append(self.listener.accept()[0])
+        except BlockingIOError:
+            pass
 
     def read(self):
         try:
@@ -197,10 +216,13 @@ class Life:
     def sums(self, c):
         self.read()
         i, t, f, s = c['interface'], c['table'], c['flows'], c['source']
+        o = c['tcp']
         gone = sum(t[n] for n in ('deleted', 'cleared', 'expired', 'evicted', 'replaced', 'dead'))
         sums = {
             'datagrams sent = arrived': (i['datagrams'], self.arrived),
             'datagrams = tapped + tap_dropped': (i['datagrams'], i['tapped'] + i['tap_dropped']),
+            'records by TCP = sent + refused + held': (o['records'], o['records_sent'] + o['records_refused'] + o['held']),
+            'connections made = lost + the one there is': (o['connected'] - o['disconnected'] in (0, 1), True),
             'packets captured = read': (s['packets'], sum(v for n, v in c['packets'].items() if n != 'part')),
             'states in = ended + held': (t['inserted'] + t['restored'], gone + t['held']),
             'states ended = flows exported + left out': (gone, sum(f[n] for n in ('exported', 'unflagged', 'direction', 'empty'))),
@@ -226,7 +248,7 @@ class Life:
         if self.at is None and self.process.returncode != 0:
             raise Wrong('status %d' % self.process.returncode)
         self.read()
-        said = re.findall(r'(\d+) datagrams sent', text)
+        said = re.findall(r'pflow0: .* (\d+) datagrams sent', text)
         # Lines of the log may be what failed to be written.
         if not self.is_log_cut() and (not said or int(said[-1]) != self.arrived):
             raise Wrong('%s datagrams sent by the log, %d arrived' % (said, self.arrived))
@@ -288,6 +310,8 @@ class Life:
         if self.process:
             self.process.wait()
         self.collector.close()
+        for s in (self.listener, *self.connections):
+            s.close()
         subprocess.run(['ip', '-n', NS, 'link', 'set', 'pfc0', 'up'])
 
 

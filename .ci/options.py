@@ -41,10 +41,18 @@ OPTIONS = [
     ('SO_RCVTIMEO', 'struct timeval', BSDS, 'set_read_timeout'),
     ('SO_SNDTIMEO', 'struct timeval', BSDS, 'set_write_timeout'),
     ('SO_REUSEPORT', INT, BSDS, 'set_reuse_port'),
+    ('SO_REUSEADDR', INT, BSDS, 'set_reuse_address'),
+    ('SO_KEEPALIVE', INT, BSDS, 'set_keepalive'),
+    ('TCP_NODELAY', INT, ALL, 'set_tcp_nodelay'),
+    ('TCP_KEEPIDLE', INT, ('freebsd', 'netbsd', 'linux'), 'set_tcp_keepalive'),
+    ('TCP_KEEPINTVL', INT, ('freebsd', 'netbsd', 'linux'), 'set_tcp_keepalive'),
+    ('TCP_KEEPCNT', INT, ('freebsd', 'netbsd', 'linux'), 'set_tcp_keepalive'),
+    ('SO_RTABLE', INT, ('openbsd',), 'set_int_option'),
+    ('SO_SETFIB', INT, ('freebsd',), 'set_int_option'),
 ]
 # Setters of socket2 and std that pass what a system refuses, or that are not in the table.
 REFUSED = ('set_multicast_ttl_v4', 'set_multicast_loop_v4')
-SETTERS = re.compile(r'\.(set_(?:ttl|tos|multicast|unicast|recv_buffer|send_buffer|read_timeout|write_timeout|reuse|tclass|only|broadcast|linger|keepalive|nodelay|mark)\w*|join_\w+|bind_device)\(')
+SETTERS = re.compile(r'\.(set_(?:ttl|tos|multicast|unicast|recv_buffer|send_buffer|read_timeout|write_timeout|reuse|tclass|only|broadcast|linger|keepalive|nodelay|tcp|mark)\w*|join_\w+|bind_device)\(')
 OTHERS = {'bind_device': 'SO_BINDTODEVICE: a name, Linux only'}
 # ioctl: the systems where src/io/sys.rs has it as a constant, and the type that it reads or writes.
 IOCTLS = [
@@ -53,8 +61,10 @@ IOCTLS = [
     ('BIOCGBLEN', 'netbsd', 'unsigned int'),
     ('BIOCSWTIMEOUT', 'openbsd', 'struct timeval'),
     ('BIOCGSTATS', 'freebsd', 'struct bpf_stat'),
+    ('FIONWRITE', 'freebsd', 'int'),
+    ('FIONWRITE', 'netbsd', 'int'),
 ]
-HEAD = {system: '#include <sys/types.h>\n#include <sys/socket.h>\n#include <sys/time.h>\n#include <netinet/in.h>\n' + (
+HEAD = {system: '#include <sys/types.h>\n#include <sys/socket.h>\n#include <sys/time.h>\n#include <netinet/in.h>\n#include <netinet/tcp.h>\n' + (
     '#include <sys/ioctl.h>\n#include <net/bpf.h>\n' if system != 'linux' else '') for system in TARGETS}
 
 
@@ -111,8 +121,8 @@ for system in ALL:
         print('%-8s %-20s %4d  %2d octets  %s' % (system, name, values[n], size, setter))
     for name, _, kind in (i for i in IOCTLS if i[1] == system):
         value, size = evaluate(system, [name, 'sizeof(%s)' % kind])
-        ours = re.search(r'const %s: libc::\w+ = (0x[0-9a-f_]+)' % name, sys_rs)
-        check(ours and int(ours[1], 16) == value, '%s: %s is %s in sys.rs, %#x in the headers' % (system, name, ours and ours[1], value))
+        ours = re.findall(r'const %s: libc::\w+ = (0x[0-9a-f_]+)' % name, sys_rs)
+        check(value in [int(one, 16) for one in ours], '%s: %s is %s in sys.rs, %#x in the headers' % (system, name, ours, value))
         # The number itself tells how much the kernel copies: IOCPARM_LEN.
         check(value >> 16 & 0x1fff == size, '%s: %s copies %d octets, %s has %d' % (system, name, value >> 16 & 0x1fff, kind, size))
         print('%-8s %-20s %#x  %2d octets' % (system, name, value, size))

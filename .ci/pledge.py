@@ -44,7 +44,8 @@ LINUX_OPTIONS = {
     ('SOL_PACKET', 'PACKET_RX_RING'): None,  # pcap_close(3) gives back a ring, which bpf has not
 }
 # libpcap on Linux asks a packet socket whether its interface is up when a read fails; pcap-bpf.c asks nothing.
-LINUX_IOCTL = re.compile(r'\d+<(PACKET|socket:).*?>, SIOCGIFFLAGS,')
+# What of a connection is not acknowledged is asked where the system tells it: sys::unacknowledged makes no call on OpenBSD.
+LINUX_IOCTL = re.compile(r'\d+<(PACKET|socket:).*?>, SIOCGIFFLAGS,|\d+<(TCP|TCPv6|socket:).*?>, [ST]IOCOUTQ *,')
 # What only Linux's libraries do: libpcap reads an interface's drops, and asks what became of it; glibc counts processors.
 LINUX_FILES = re.compile(r'AT_FDCWD(<.*?>)?, "/(sys/class/net/[^/]+/statistics/\w+|sys/devices/system/cpu/online|proc/stat)", O_RDONLY')
 
@@ -222,6 +223,7 @@ def self_check():
             '7 getsockopt(5<PACKET:[3]>, SOL_PACKET, PACKET_STATISTICS, {}, [12]) = 0',
             '7 sendto(9<UDP:[1]>, "x", 1, 0, {sa_family=AF_INET, sin_port=htons(1)}, 16) = 1',
             '7 ioctl(5<PACKET:[3]>, SIOCGIFFLAGS, {ifr_name="x"}) = -1 EPERM',
+            '7 ioctl(8<TCP:[127.0.0.1:4->127.0.0.1:5]>, TIOCOUTQ, [0]) = 0',
             '9 unlink("/not caged") = 0', '7 recvmsg(9<UNIX-STREAM:[1]>, {msg_control=[{cmsg_type=SCM_RIGHTS}]}, 0) = 4']
     with tempfile.TemporaryDirectory() as directory:
         path = directory + '/trace'
@@ -278,6 +280,20 @@ def send():
     assert inside(sys.executable, '-c', SENDER, 'pps', DATA + '/mix200.openbsd-v6.pcap').wait(60) == 0
 
 
+# A collector of connections, once.
+TCP = 4740
+LISTENER = '''
+import socket
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(('127.0.0.1', %d))
+s.listen()
+c, _ = s.accept()
+while c.recv(65536):
+    pass
+''' % TCP
+
+
 def until(what, condition, seconds=20):
     end = time.monotonic() + seconds
     while not condition():
@@ -290,10 +306,12 @@ def life(directory):
     conf, log, trace = directory + '/conf', directory + '/log', directory + '/trace'
     text = ('socket %(d)s/sock\nsocket ro %(d)s/ro\ninterface ppc\nsolicit on ppc\nkeep file %(d)s/keep\nkeep interval 1\n'
             'pflow0 flowsrc 127.0.0.1:0 flowdst 127.0.0.1:2055 tap %(d)s/tap active 1\n'
-            'pflow1 flowdst [::1]:4739 pflowproto 10\n' % {'d': directory})
+            'pflow1 flowdst [::1]:4739 pflowproto 10\n'
+            'pflow4 flowdst 127.0.0.1:%(tcp)d pflowproto 10 transport tcp reconnect 1 hold 1 tap %(d)s/tap4\n' % {'d': directory, 'tcp': TCP})
     open(conf, 'w').write(text)
     for name in ('', '/conf'):
         os.chmod(directory + name, 0o755)
+    listener = inside(sys.executable, '-c', LISTENER)
     with open(log, 'w') as err, open(directory + '/out', 'w') as out:
         process = inside('strace', '-f', '-yy', '-s', '64', '-o', trace, PFLOW, '-d', '-v', '-a', '-f', conf, '-o', 'json',
                          stdin=subprocess.DEVNULL, stdout=out, stderr=err)
@@ -318,6 +336,13 @@ def life(directory):
         pair()
         until('return', lambda: told('capturing again'))
         send()
+        until('connection', lambda: told('pflow4: connected to'))
+        listener.kill()
+        listener.wait()
+        until('loss of the connection', lambda: told('pflow4: 127.0.0.1:%d: c' % TCP))
+        listener = inside(sys.executable, '-c', LISTENER)
+        until('another connection', lambda: told('pflow4: connected to 127.0.0.1:%d after' % TCP))
+        send()
         until('keep file', lambda: os.path.exists(directory + '/keep'))
         time.sleep(1.5)
         stream.terminate()
@@ -326,9 +351,10 @@ def life(directory):
         assert process.wait(30) == 0, open(log).read()
         assert told('asked for') and not os.path.exists(directory + '/sock'), open(log).read()
     finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+        for other in (process, listener):
+            if other.poll() is None:
+                other.kill()
+                other.wait()
     return trace, open(log).read()
 
 

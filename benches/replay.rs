@@ -24,7 +24,7 @@ mod rivals;
 
 use std::fs::File;
 use std::io::Read;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -98,6 +98,24 @@ fn replays(table: &mut Table, title: &str, states: u64, path: &str, tap: &str, t
         let name = format!("replay, pflowproto {form}");
         add(&name, best(|| replay(path, &words)), floor);
     }
+    let to = reading_peer();
+    let words = format!("pflow0 flowdst {to} pflowproto 10 transport tcp");
+    let cpu = best_of_children(|| replay(path, &words));
+    add("replay, TCP to a reading peer", cpu, None);
+}
+
+/// A collector that reads what comes and does nothing with it, in threads of this process.
+fn reading_peer() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut buffer = vec![0; 1 << 20];
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            while stream.read(&mut buffer).unwrap() > 0 {}
+        }
+    });
+    to
 }
 
 /// Files that are gone at the end.
@@ -226,6 +244,16 @@ fn best(run: impl Fn()) -> Duration {
     (0..5).map(|_| once()).min().unwrap_or_default()
 }
 
+/// The same without what this process, which reads, takes.
+fn best_of_children(run: impl Fn()) -> Duration {
+    let once = || {
+        let before = children_cpu();
+        run();
+        children_cpu() - before
+    };
+    (0..5).map(|_| once()).min().unwrap_or_default()
+}
+
 /// Octets of each datagram that a replay sends, in order, as its tap has them.
 fn lens_of_datagrams(path: &str, words: &str, tap: &str) -> Vec<usize> {
     replay(path, &format!("{words} tap {tap}"));
@@ -277,7 +305,7 @@ const LATER: Uptime = Uptime::new(1, 0);
 /// Sends datagrams of these lengths as replays do, as many at a time as their buffer holds.
 fn send_many(lens: &[usize], to: SocketAddr, cutting: Cutting) {
     let from = source_address(None, to.is_ipv6());
-    let socket = bind(from, WhenFull::Wait).unwrap();
+    let socket = bind(from, None, WhenFull::Wait).unwrap();
     let mut udp = Udp::new(socket, None, None, to, Uptime::default()).unwrap();
     if cutting == Cutting::Never {
         udp.forbid_cutting();

@@ -250,6 +250,13 @@ fn set_int_option(socket: &impl AsRawFd, option: libc::c_int, value: u32) -> io:
     }
 }
 
+/// Whether the system tells what of a connection is not acknowledged.
+pub(super) const TELLS_UNACKNOWLEDGED: bool = cfg!(any(
+    target_os = "linux",
+    target_os = "freebsd",
+    target_os = "netbsd"
+));
+
 /// Octets of a connection that were taken and that the peer's system has not acknowledged, unless
 /// the system does not tell. Linux tells it after a reset, too (tcp(7), SIOCOUTQ); FreeBSD and NetBSD
 /// tell it while the connection lasts (tty(4), FIONWRITE); OpenBSD's pledge(2) knows no such call.

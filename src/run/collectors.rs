@@ -366,7 +366,8 @@ impl Outside {
             first.rest(REST);
             return Some(Duration::ZERO);
         }
-        idle.map(|idle| idle.max(Duration::from_millis(1)))
+        // Not longer: a client may name another collector meanwhile.
+        idle.map(|idle| idle.clamp(Duration::from_millis(1), REST))
     }
 
     /// Whether a replay has to wait for the first connection of a collector still.
@@ -436,3 +437,12 @@ impl Outside {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test that is wrong may panic"
+)]
+mod tests;

@@ -842,7 +842,7 @@ fn check_collector<'a>(
     rdomain: Option<&str>,
 ) -> Result<(SocketAddr, Option<&'a Rdomain>), String> {
     let to: SocketAddr = to.and_then(|to| to.parse().ok()).ok_or("not an address")?;
-    let mut named = config.interfaces.values().filter(|settings| {
+    let named = config.interfaces.values().filter(|settings| {
         let is_named = settings.flowdst == Some(to) || settings.backups.contains(&to);
         settings.carrier == Carrier::Tcp && is_named
     });
@@ -850,11 +850,15 @@ fn check_collector<'a>(
         let own = settings.rdomain.as_ref().map(ToString::to_string);
         own.as_deref() == rdomain
     };
+    let mut named = named.peekable();
+    if named.peek().is_none() {
+        return Err(
+            "only a collector that the configuration's files name can be connected to".to_owned(),
+        );
+    }
     match named.find(is_same) {
         Some(settings) => Ok((to, settings.rdomain.as_ref())),
-        None => Err(
-            "only a collector that the configuration's files name can be connected to".to_owned(),
-        ),
+        None => Err("only by the rdomain of the configuration's files".to_owned()),
     }
 }
 

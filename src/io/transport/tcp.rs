@@ -150,11 +150,15 @@ impl Tcp {
 
 impl Transport for Tcp {
     fn establish(&mut self) -> io::Result<bool> {
-        if !self.is_up && !self.look_up()? {
-            return Ok(false);
+        let outcome = match self.is_up {
+            true => Ok(true),
+            false => self.look_up(),
+        };
+        match outcome.and_then(|is_up| if is_up { self.read() } else { Ok(()) }) {
+            // The system had no room for a look.
+            Err(error) if sys::is_passing(&error) => Ok(self.is_up),
+            outcome => outcome.map(|()| self.is_up),
         }
-        self.read()?;
-        Ok(true)
     }
 
     fn send(&mut self, _: Uptime, messages: &[&[u8]]) -> io::Result<usize> {
@@ -188,7 +192,11 @@ impl Transport for Tcp {
     }
 
     fn unacknowledged(&self) -> Option<usize> {
-        let octets = sys::unacknowledged(&self.stream)?;
+        if !sys::TELLS_UNACKNOWLEDGED {
+            return None;
+        }
+        // Where it does not tell this time, nothing is.
+        let octets = sys::unacknowledged(&self.stream).unwrap_or(usize::MAX);
         Some(octets.saturating_sub(self.begun))
     }
 

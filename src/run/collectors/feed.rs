@@ -122,7 +122,8 @@ pub(super) struct Feed {
     wait: Duration,
     /// Failures since a message was taken.
     failures: usize,
-    is_proven: bool,
+    /// Whether there was a connection.
+    was_up: bool,
     trouble: Option<Trouble>,
 }
 
@@ -183,7 +184,7 @@ impl Feed {
             checked: now,
             wait: LOOK[0],
             failures: 0,
-            is_proven: false,
+            was_up: false,
             trouble: None,
         };
         feed.set(settings);
@@ -371,7 +372,7 @@ impl Feed {
         };
         turn.connection = Some(connection);
         let is_last = self.is_given_up();
-        if is_last && !self.is_proven {
+        if is_last && !self.was_up {
             // The replay ends with the problem.
             return;
         }
@@ -392,10 +393,10 @@ impl Feed {
         turn.line(Level::Warning, line);
     }
 
-    /// How often a replay fails before it gives up: once with each collector at the start, twice
-    /// once there was a connection that took something.
+    /// How often a replay fails without a message taken before it gives up: once with each collector
+    /// at the start, twice once there was a connection.
     fn most_failures(&self) -> usize {
-        let rounds = if self.is_proven { 2 } else { 1 };
+        let rounds = if self.was_up { 2 } else { 1 };
         rounds * self.opened_for.collectors.len()
     }
 
@@ -476,6 +477,7 @@ impl Feed {
                 since: now,
             };
         }
+        self.was_up = true;
         self.stream.begin();
         self.doubt = InDoubt::default();
         self.progress = now;
@@ -519,7 +521,7 @@ impl Feed {
             }
             Ok(sent) => {
                 if sent.messages > 0 {
-                    (self.failures, self.is_proven) = (0, true);
+                    self.failures = 0;
                 }
                 if sent.messages > 0 || sent.is_acknowledged || self.is_done() {
                     self.progress = now;

@@ -41,7 +41,7 @@ impl InDoubt {
     /// had not been.
     pub(super) fn acknowledge(&mut self, octets: Option<usize>, now: Uptime) -> bool {
         let is_known = |message: &Taken| match octets {
-            Some(octets) => message.end + octets as u64 <= self.octets,
+            Some(octets) => message.end.saturating_add(octets as u64) <= self.octets,
             None => now.since(message.at) > YOUNG,
         };
         let count = self.messages.partition_point(is_known);
