@@ -8,7 +8,7 @@ Every state has an address of its own and ends at once, so that each record is k
    are looked at before it goes: every record arrives, and none twice, since what its system acknowledged is known.
 2. pflow is killed (SIGKILL, both processes) KILLS (25) times at random moments, with a collector that reads, one that
    does not, and none: of each life everything arrives that the encoder had handed over, without a hole; twice arrives
-   only what the connection before had sent last.
+   only what the connection before had sent last. A collector that goes reads first what pflow's system had for it.
 3. The disk of the spool is full, and has room again: counted, told once each, nobody waits, and what is in it arrives.
 4. A restart with another template: both are told. A segment is an IPFIX file of its own. ipfixcheck.py of
    TOOLS-DIRECTORY reads segment and stream, and finds nothing.
@@ -328,6 +328,9 @@ def killed(directory):
         # With a collector that reads, one that does not, and none.
         how = ('reads', 'reads', 'waits', 'none')[turn % 4]
         if how == 'none' and is_there:
+            # What the system of the one that was killed still has is read first.
+            collector.reads = True
+            until('the end of the connection', lambda: collector.connection is None)
             collector.stop()
             is_there = False
         collector.reads = how != 'waits'

@@ -5,7 +5,7 @@
 //!  push -----------------------> stream ---> taken ---> acknowledged, gone
 //!    |  the socket is full,        |           |
 //!    |  no connection, or          |           |  the connection breaks; not acknowledged
-//!    |  the spool is not read yet  |           |  for a second; the end
+//!    |  the spool is not read yet  |           |  for 200 ms; the end
 //!    v                             v           v
 //!  spool <-------------------------+-----------+   what is in the spool already stays there
 //!    +------> read ahead ----> stream
@@ -23,12 +23,16 @@ use crate::time::{Now, Uptime, Wall};
 /// Octets that are read ahead of the socket.
 const READ_AHEAD: usize = 1 << 17;
 /// Most octets that are remembered in memory; more go to the disk.
-const REMEMBERED: usize = 4 << 20;
-/// How long a message may stay unacknowledged before it is on the disk.
-const PATIENCE: Duration = Duration::from_secs(1);
+const REMEMBERED: usize = 1 << 20;
+/// How long a message may stay unacknowledged before it is on the disk: should the program be killed
+/// and the collector go at once, so much is lost. It is longer than the way to most collectors and
+/// back.
+const PATIENCE: Duration = Duration::from_millis(200);
 /// After so long what the system took counts as acknowledged where it does not tell.
 const UNTOLD: Duration = Duration::from_secs(1);
-/// How long a spool must have been sent before its last segment goes.
+/// Octets of a last segment that goes as soon as it is sent: a disk may be short of them.
+const LARGE: u64 = 1 << 16;
+/// How long a spool must have been sent before a smaller one goes.
 const IDLE: Duration = Duration::from_secs(10);
 
 /// What happened since it was asked last.
@@ -167,10 +171,9 @@ impl<S: Store> Spooled<S> {
         self.stream.octets().saturating_add(unread)
     }
 
-    /// Whether the spool is to learn what is acknowledged of what was read from it.
+    /// Whether something that the socket has taken is not acknowledged.
     pub fn is_awaited(&self) -> bool {
-        let front = self.entries.front();
-        self.taken > 0 && front.is_some_and(|entry| !is_in_memory(entry))
+        self.taken > 0
     }
 
     /// Reads no more of the spool: the program ends.
@@ -340,7 +343,8 @@ impl<S: Store> Spooled<S> {
         self.spool.tend(now.uptime);
         if self.spool.is_drained() && self.entries.is_empty() {
             let since = *self.drained_since.get_or_insert(now.uptime);
-            if now.uptime.since(since) >= IDLE {
+            // A small one is written to again rather than made anew each time.
+            if self.spool.octets() >= LARGE || now.uptime.since(since) >= IDLE {
                 self.spool.retire();
             }
         } else {

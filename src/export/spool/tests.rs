@@ -398,7 +398,7 @@ fn what_the_socket_does_not_take_is_on_the_disk_in_the_same_turn_and_goes_in_ord
 }
 
 #[test]
-fn what_is_not_acknowledged_for_a_second_is_on_the_disk() {
+fn what_is_not_acknowledged_soon_is_on_the_disk() {
     let mut run = Loop::new(Disk::default(), BOUND);
     run.begin();
     run.push(1, TemplateSet::OpenBsd, 20);

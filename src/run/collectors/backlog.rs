@@ -7,7 +7,7 @@ use crate::export::spool::{SpoolTally, Spooled};
 use crate::export::{Amount, Outgoing, SpoolState, Stream, TemplateSet};
 use crate::time::{Now, Uptime};
 
-/// How soon it is looked again at what is acknowledged of a spool.
+/// How soon it is looked again at what is acknowledged, where there is a spool.
 pub(super) const ACKNOWLEDGED: Duration = Duration::from_millis(50);
 
 /// See above.
