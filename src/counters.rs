@@ -303,6 +303,7 @@ counters! {
         spooled: "records written to the spool",
         unspooled: "records sent from the spool and acknowledged",
         spool_found: "records of an earlier run found in the spool",
+        spool_left: "records left in the spool by an interface that gave it up",
         spool_dropped: "records dropped because the spool or its disk was full, or damaged",
         in_doubt: "records sent by connections that were lost, not acknowledged",
         refused: "reports that nobody listens at the collector",

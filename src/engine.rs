@@ -1080,8 +1080,8 @@ impl Engine {
     /// Notes what happened to records of interface `unit` that has a spool.
     pub fn handle_spool(&mut self, unit: u32, tally: SpoolTally) {
         if let Some(interface) = self.interface(unit) {
-            interface.delayed += tally.found;
-            interface.delayed -= tally.sent + tally.lost;
+            let gone = tally.sent + tally.lost + tally.left;
+            interface.delayed = (interface.delayed + tally.found).saturating_sub(gone);
             let counters = &mut interface.counters;
             counters.records_sent += tally.sent;
             counters.records_refused += tally.lost;
@@ -1089,6 +1089,7 @@ impl Engine {
             counters.spooled += tally.spooled;
             counters.unspooled += tally.unspooled;
             counters.spool_dropped += tally.lost;
+            counters.spool_left += tally.left;
         }
     }
 

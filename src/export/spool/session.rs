@@ -50,6 +50,8 @@ pub struct SpoolTally {
     pub spooled: u64,
     /// Records lost.
     pub lost: u64,
+    /// Records that stay in the spool, which is given up.
+    pub left: u64,
     /// Records sent again because the connection broke before they were acknowledged.
     pub again: u64,
 }
@@ -63,6 +65,7 @@ impl SpoolTally {
         self.unspooled += other.unspooled;
         self.spooled += other.spooled;
         self.lost += other.lost;
+        self.left += other.left;
         self.again += other.again;
     }
 }
@@ -119,6 +122,8 @@ pub struct Spooled<S> {
     /// The latest time that was given.
     now: Now,
     tally: SpoolTally,
+    /// Records that were neither sent nor lost when the tally was taken last.
+    held: u64,
 }
 
 impl<S: Store> Spooled<S> {
@@ -136,6 +141,7 @@ impl<S: Store> Spooled<S> {
             is_stopping: false,
             now: Now::new(Wall::default(), Uptime::default()),
             tally: SpoolTally::default(),
+            held: 0,
         }
     }
 
@@ -421,6 +427,20 @@ impl<S: Store> Spooled<S> {
         self.end();
         self.spool.finish();
         self.collect();
+        self.tally.left = self.held_now();
+    }
+
+    /// Records that are neither sent nor lost.
+    fn held_now(&self) -> u64 {
+        let SpoolTally {
+            queued,
+            found,
+            sent,
+            lost,
+            left,
+            ..
+        } = self.tally;
+        (self.held + queued + found).saturating_sub(sent + lost + left)
     }
 
     /// Messages that no disk has.
@@ -435,6 +455,7 @@ impl<S: Store> Spooled<S> {
 
     /// What happened since this was asked last.
     pub fn take_tally(&mut self) -> SpoolTally {
+        self.held = self.held_now();
         std::mem::take(&mut self.tally)
     }
 

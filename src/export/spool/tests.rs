@@ -308,6 +308,7 @@ impl Loop {
         self.tally.unspooled += tally.unspooled;
         self.tally.spooled += tally.spooled;
         self.tally.lost += tally.lost;
+        self.tally.left += tally.left;
         self.tally.again += tally.again;
         self.lines.extend(self.spooled.take_lines());
     }
@@ -517,6 +518,9 @@ fn what_is_sent_is_removed_and_a_stop_in_good_order_leaves_only_what_is_not() {
     run.push_many(1);
     run.end(false);
     run.spooled.finish();
+    run.count();
+    let tally = run.tally;
+    assert_eq!((tally.queued, tally.sent, tally.lost, tally.left), (6020, 6000, 0, 20));
     run.restart();
     assert_eq!(run.disk.segments().len(), 2);
     run.begin();
