@@ -22,7 +22,7 @@ use pflow::control::request::{self, FILTERS, REQUESTS, Request, SHOWN};
 use pflow::control::{Access, Listing, Progress, Source, View};
 use pflow::counters::{ControlCounters, Reports, SourceCounters};
 use pflow::ctl;
-use pflow::export::{Format, TemplateSet};
+use pflow::export::{Carrier, Format, TemplateSet};
 use pflow::options::{FLAGS, Flag};
 use pflow::output::Form;
 use pflow::state::Timeouts;
@@ -182,6 +182,7 @@ fn every_value_of_a_word_is_described_and_no_other() {
     let mut known = words(timeouts.iter().map(|(name, _)| name));
     known.extend(words(TemplateSet::VALUES.iter().map(|(name, _)| *name)));
     known.extend(words(Format::VALUES.iter().map(|(name, _)| *name)));
+    known.extend(words(Carrier::VALUES.iter().map(|(name, _)| *name)));
     known.extend(words(Counting::VALUES.iter().map(|(name, _)| *name)));
     known.extend(words(["in", "out", "any", "active", "none", "on", "off"]));
     known.extend(words(["rate", "peer", "ro", "file", "interval"]));
@@ -210,6 +211,8 @@ fn bounds_in_the_page_are_the_programs() {
     check("pflow0 refresh", (1, 86400), "1 to 86400");
     check("pflow0 active", (0, 86400), "0 to 86400");
     check("pflow0 domain", (1, u32::MAX.into()), "1 to 4294967295");
+    check("pflow0 reconnect", (1, 86400), "1 to 86400");
+    check("pflow0 queue", (1 << 16, 1 << 30), "64k to 1G");
     check("solicit rate", (1, 100_000), "1 to 100000");
     check("keep interval", (1, 1800), "1 to 1800 seconds");
     check("states", (1, 1 << 30), "1 to 1073741824");
@@ -370,7 +373,8 @@ fn members(value: &serde_json::Value, into: &mut Words) {
 fn answered(line: &str) -> Words {
     let mut config = Config::default();
     let place = || Place::CommandLine;
-    let interface = "pflow0 flowsrc 127.0.0.1 flowdst 127.0.0.1:4739 rate 9 tap /tmp/x";
+    let interface = "pflow0 flowsrc 127.0.0.1 flowdst 127.0.0.1:4739 backup 127.0.0.1:4740 \
+                     rdomain 3 rate 9 tap /tmp/x";
     apply_line(&mut config, interface, place).unwrap();
     let mut run = Run::with(settings(), config);
     let mut translated = St::tcp(1);

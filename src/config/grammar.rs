@@ -605,27 +605,6 @@ mod tests {
             ("pflowx up", "pflowx: interfaces are pflow0 to pflow65535"),
             ("pflow0 hold 31", "hold: 31 is not a number from 1 to 30"),
             (
-                "pflow0 reconnect 0",
-                "reconnect: 0 is not a number from 1 to 86400",
-            ),
-            (
-                "pflow0 queue 63k",
-                "queue: 63k is not a number of octets from 64k to 1G",
-            ),
-            (
-                "pflow0 queue 5G",
-                "queue: 5G is not a number of octets from 64k to 1G",
-            ),
-            (
-                "pflow0 queue M",
-                "queue: M is not a number of octets from 64k to 1G",
-            ),
-            ("pflow0 backup 192.0.2.1", "backup: no port"),
-            (
-                "pflow0 transport sctp",
-                "transport: sctp is not one of: udp tcp",
-            ),
-            (
                 "boottime -5",
                 "boottime: -5 is not a time in seconds since 1970",
             ),
@@ -664,6 +643,36 @@ mod tests {
         assert!(
             error("frobnicate").starts_with("frobnicate: unknown word, expected one of: pflowN")
         );
+    }
+
+    #[test]
+    fn errors_about_connections_tell_the_range() {
+        let expected = [
+            (
+                "pflow0 reconnect 0",
+                "reconnect: 0 is not a number from 1 to 86400",
+            ),
+            (
+                "pflow0 queue 63k",
+                "queue: 63k is not a number of octets from 64k to 1G",
+            ),
+            (
+                "pflow0 queue 5G",
+                "queue: 5G is not a number of octets from 64k to 1G",
+            ),
+            (
+                "pflow0 queue M",
+                "queue: M is not a number of octets from 64k to 1G",
+            ),
+            ("pflow0 backup 192.0.2.1", "backup: no port"),
+            (
+                "pflow0 transport sctp",
+                "transport: sctp is not one of: udp tcp",
+            ),
+        ];
+        for (line, problem) in expected {
+            assert_eq!(error(line), problem, "{line}");
+        }
     }
 
     #[test]

@@ -40,6 +40,46 @@ fn the_parent_opens_what_its_own_configuration_names_and_nothing_else() {
     }
 }
 
+#[test]
+fn the_parent_connects_to_collectors_of_its_own_configuration_by_their_rdomain_only() {
+    let rdomain = if cfg!(target_os = "linux") {
+        "blue"
+    } else {
+        "3"
+    };
+    let mut config = Config::default();
+    let text = format!(
+        "pflow0 flowdst 10.0.0.2:4739 backup [::1]:4740 pflowproto 10 transport tcp\n\
+         pflow1 flowdst 10.0.0.3:4739 pflowproto 10 transport tcp rdomain {rdomain}\n\
+         pflow2 flowdst 10.0.0.4:4739\n"
+    );
+    apply_text(&mut config, "test", &text).unwrap();
+    let check = |to, rdomain| check_collector(&config, Some(to), rdomain).map(|_| ());
+    assert_eq!(check("10.0.0.2:4739", None), Ok(()));
+    assert_eq!(check("[::1]:4740", None), Ok(()));
+    assert_eq!(check("10.0.0.3:4739", Some(rdomain)), Ok(()));
+    for to in ["10.0.0.2:4740", "10.0.0.4:4739", "10.0.0.9:4739", "x", ""] {
+        assert!(check(to, None).is_err(), "{to}");
+    }
+    for (to, rdomain) in [
+        ("10.0.0.2:4739", Some(rdomain)),
+        ("10.0.0.3:4739", None),
+        ("10.0.0.3:4739", Some("green")),
+    ] {
+        let problem = check(to, rdomain).unwrap_err();
+        assert!(problem.contains("rdomain"), "{problem}");
+    }
+    assert!(check_rdomain(&config, Some(rdomain)).is_ok_and(|named| named.is_some()));
+    assert!(check_rdomain(&config, Some("green")).is_err());
+    // A source below 1024 must be named, too.
+    for from in ["10.0.0.1:500", "x", ""] {
+        assert!(
+            connect(&config, &format!("10.0.0.2:4739 {from}")).is_err(),
+            "{from}"
+        );
+    }
+}
+
 /// What stands for the child: it says which signals it gets, and ends by SIGTERM with status 7.
 const CHILD: &str = "trap 'echo HUP' HUP; trap 'echo USR1' USR1; trap 'echo TERM; exit 7' TERM
     echo begun; while :; do sleep 0.01; done";
