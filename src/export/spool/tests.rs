@@ -520,7 +520,10 @@ fn what_is_sent_is_removed_and_a_stop_in_good_order_leaves_only_what_is_not() {
     run.spooled.finish();
     run.count();
     let tally = run.tally;
-    assert_eq!((tally.queued, tally.sent, tally.lost, tally.left), (6020, 6000, 0, 20));
+    assert_eq!(
+        (tally.queued, tally.sent, tally.lost, tally.left),
+        (6020, 6000, 0, 20)
+    );
     run.restart();
     assert_eq!(run.disk.segments().len(), 2);
     run.begin();

@@ -149,7 +149,9 @@ impl World {
                 records: 1,
                 octets: &octets,
             };
-            self.lost += self.feed.push(&message, TemplateSet::OpenBsd).records;
+            let now = at(self.seconds);
+            let lost = self.feed.push(now, &message, TemplateSet::OpenBsd);
+            self.lost += lost.records;
         }
     }
 

@@ -186,11 +186,7 @@ mod tests {
             (format!("3 {own} list 7"), "unknown request"),
         ];
         for (request, problem) in refused {
-            assert_eq!(
-                ask(&request).as_deref(),
-                Err(&*problem.to_owned()),
-                "{request}"
-            );
+            assert_eq!(ask(&request), Err(problem.to_owned()), "{request}");
         }
         std::fs::remove_dir_all(&path).unwrap();
     }
