@@ -402,3 +402,27 @@ fn words_that_do_nothing_are_worth_a_warning_and_tcp_is_for_ipfix() {
     let (is_good, told) = check(&format!("pflow0{nine}"));
     assert!(!is_good && told.contains("backup: more than 8"), "{told}");
 }
+
+#[test]
+fn an_interface_that_goes_down_loses_what_waited_and_counts_it() {
+    let (listener, to) = listener();
+    let mut pflow = Pflow::start(&["-a", "-e", &tcp(0, to)]);
+    drop(listener.accept().unwrap());
+    drop(listener);
+    end_states(&mut pflow, 0..2);
+    until("lost", || count(&mut pflow, "disconnected") == 1);
+    let held = count(&mut pflow, "held");
+    assert!(held > 0 && count(&mut pflow, "octets_waiting") > 0);
+    pflow.good(&["pflow0", "down"]);
+    let statistics = pflow.statistics();
+    statistics.check_sums();
+    for (name, value) in [
+        ("held", 0),
+        ("octets_waiting", 0),
+        ("records_refused", held),
+    ] {
+        let counted = statistics.get("interface", Some("pflow0"), name);
+        assert_eq!(counted, value, "{name}");
+    }
+    assert!(!pflow.good(&["pflow0"]).contains("collector:"));
+}

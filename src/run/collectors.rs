@@ -208,8 +208,8 @@ impl Outside {
             let lost = stream.clear();
             if lost.records > 0 {
                 let records = lost.records;
-                let line = format!("pflow{unit}: {records} records that waited are lost");
-                self.log.warn(&line);
+                let line = format!("{records} records that waited for the collector are lost");
+                self.log.warn(&format!("pflow{unit}: {line}"));
             }
             let mut turn = Turn {
                 lost,
@@ -220,6 +220,7 @@ impl Outside {
         }
         if let Some(engine) = engine {
             for (unit, turn) in turns {
+                engine.handle_waiting(unit, 0);
                 self.note_turn(unit, turn, engine);
             }
         }
