@@ -11,6 +11,7 @@
 mod backlog;
 mod feed;
 mod in_doubt;
+mod turn;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -26,7 +27,8 @@ use crate::io::log::Level;
 use crate::io::transport::{WhenFull, source_address, tcp};
 use crate::time::Now;
 use backlog::Backlog;
-use feed::{Attempt, Feed, OpenedFor, Turn};
+use feed::{Attempt, Feed, OpenedFor};
+use turn::Turn;
 
 /// How long the end of the program goes on sending.
 const DRAIN: Duration = Duration::from_secs(2);

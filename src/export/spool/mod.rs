@@ -15,10 +15,12 @@
 //! Nothing here opens a file: a [`Store`] does. Whatever it refuses costs what was to be written,
 //! is told once when it begins and once when it is over, and is tried again.
 
+mod read;
 mod reader;
 mod session;
 #[cfg(test)]
 mod tests;
+mod write;
 mod writer;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -27,7 +29,7 @@ use std::time::Duration;
 
 use reader::{Reader, Step};
 pub use session::{SpoolTally, Spooled};
-use writer::{Undo, Writer};
+use writer::Writer;
 
 use super::{Outgoing, TemplateSet};
 use crate::time::Uptime;
@@ -46,6 +48,8 @@ const MAX_SEGMENT: u64 = 1 << 20;
 const PIECE: usize = 1 << 16;
 /// Reads of a segment that may fail one after the other before the rest of it is given up.
 const READS: u32 = 10;
+/// Seconds without a refusal after which the disk takes what is written again.
+const OVER: u32 = 2;
 /// Time between two tries of what was refused.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -128,6 +132,8 @@ struct Segment {
 struct Trouble {
     /// Data records that it cost.
     records: u64,
+    /// When it was met last, seconds since the epoch.
+    latest: u32,
 }
 
 /// A message that is read back.
@@ -376,434 +382,6 @@ impl<S: Store> Spool<S> {
         std::mem::take(&mut self.lost)
     }
 
-    // Writing.
-
-    /// Writes the first of `messages` at the end: where each of them ends then. What is not
-    /// written, the store refuses.
-    pub fn append(&mut self, secs: u32, messages: &[(Outgoing<'_>, TemplateSet)]) -> Vec<Position> {
-        let mut ends = Vec::new();
-        while let Some(rest) = messages.get(ends.len()..).filter(|rest| !rest.is_empty()) {
-            let before = ends.len();
-            self.append_some(secs, rest, &mut ends);
-            if ends.len() == before {
-                break;
-            }
-        }
-        ends
-    }
-
-    /// Writes as many of `messages` as go into one piece of one segment.
-    fn append_some(
-        &mut self,
-        secs: u32,
-        messages: &[(Outgoing<'_>, TemplateSet)],
-        ends: &mut Vec<Position>,
-    ) {
-        let was_drained = self.is_drained();
-        if let Err(error) = self.begin_segment() {
-            self.begin_refusing(&error);
-            return;
-        }
-        let begin = self.end();
-        let room = self.segment_len().saturating_sub(begin.offset);
-        let room = usize::try_from(room).unwrap_or(0);
-        let mut octets = std::mem::take(&mut self.buffer);
-        octets.clear();
-        let mut undos: Vec<(Undo, usize)> = Vec::new();
-        let Some(writer) = &mut self.writer else {
-            return;
-        };
-        for (message, templates) in messages {
-            if !undos.is_empty() && octets.len() >= room.min(PIECE) {
-                break;
-            }
-            let undo = writer.encode(secs, message, *templates, &mut octets);
-            undos.push((undo, octets.len()));
-        }
-        let whole = match self.make_room(octets.len() as u64) {
-            true => self.write(&octets, &undos),
-            false => 0,
-        };
-        self.buffer = octets;
-        if whole == 0 || whole < undos.len() {
-            if let Some(writer) = &mut self.writer {
-                let undone = undos.iter().skip(whole).rev();
-                undone.for_each(|(undo, _)| writer.undo(undo));
-            }
-        } else {
-            self.end_refusing();
-        }
-        if was_drained && whole > 0 {
-            self.oldest = Some(secs);
-        }
-        ends.extend(undos.iter().take(whole).map(|(_, end)| Position {
-            offset: begin.offset + *end as u64,
-            ..begin
-        }));
-    }
-
-    /// Writes `octets`, of which messages end at the second of `ends`: how many messages whole.
-    fn write(&mut self, octets: &[u8], ends: &[(Undo, usize)]) -> usize {
-        let Some(last) = self.segments.back_mut() else {
-            return 0;
-        };
-        let (number, begin) = (last.number, last.len);
-        let mut written = 0;
-        let error = loop {
-            let rest = octets.get(written..).unwrap_or_default();
-            if rest.is_empty() {
-                break None;
-            }
-            match self.store.write_at(number, begin + written as u64, rest) {
-                Ok(0) => break Some(io::Error::from(io::ErrorKind::WriteZero)),
-                Ok(count) => written += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => break Some(error),
-            }
-        };
-        let whole = ends.iter().take_while(|(_, end)| *end <= written).count();
-        let kept = whole.checked_sub(1).and_then(|last| ends.get(last));
-        let kept = kept.map_or(0, |(_, end)| *end) as u64;
-        last.len = begin + kept;
-        last.octets = last.len;
-        self.octets += kept;
-        if let Some(error) = error {
-            if written as u64 > kept && self.store.cut(number, begin + kept).is_err() {
-                // What is behind the last whole message is read as damage: nothing comes after it.
-                self.writer = None;
-            }
-            self.begin_refusing(&error);
-        }
-        whole
-    }
-
-    /// Has a segment that can be written to.
-    fn begin_segment(&mut self) -> io::Result<()> {
-        let segment_len = self.segment_len();
-        let is_full = self
-            .segments
-            .back()
-            .is_none_or(|last| last.len >= segment_len);
-        if self.writer.is_some() && !is_full {
-            return Ok(());
-        }
-        if self.spare.is_none()
-            && let Err(error) = self.make_spare()
-        {
-            // Better a segment that is too long than none.
-            return if self.writer.is_some() {
-                Ok(())
-            } else {
-                Err(error)
-            };
-        }
-        let Some(number) = self.spare.take() else {
-            return Err(io::ErrorKind::NotFound.into());
-        };
-        self.writer = Some(Writer::default());
-        self.segments.push_back(Segment {
-            number,
-            len: 0,
-            octets: 0,
-            is_damaged: false,
-        });
-        self.sweep();
-        Ok(())
-    }
-
-    fn make_spare(&mut self) -> io::Result<()> {
-        if self.spare.is_some() {
-            return Ok(());
-        }
-        let number = self.next;
-        if number == u32::MAX {
-            return Err(io::Error::other("the numbers of its files are used up"));
-        }
-        self.store.create(number)?;
-        self.next = number + 1;
-        self.spare = Some(number);
-        Ok(())
-    }
-
-    /// Lets the oldest segments go until `more` octets may be written; false if the last one alone
-    /// is too large.
-    fn make_room(&mut self, more: u64) -> bool {
-        while self.octets + more > self.bound {
-            if self.segments.len() < 2 {
-                self.begin_full();
-                return false;
-            }
-            self.drop_oldest();
-        }
-        true
-    }
-
-    /// Lets the oldest segment go and counts what was not read of it. What was read and is not
-    /// acknowledged is on its way.
-    fn drop_oldest(&mut self) {
-        let Some(front) = self.segments.front().copied() else {
-            return;
-        };
-        self.begin_full();
-        self.step_into_next();
-        let mut records = 0;
-        while self.reader.at().segment == front.number {
-            match self.reader.step(&mut self.store, front.len) {
-                Step::Data(found) => {
-                    let count = u64::from(found.records);
-                    records += count;
-                    self.note_found(found.end, count, true);
-                    let lost = self.lost.domains.entry(found.domain).or_default();
-                    *lost = lost.wrapping_add(found.records.into());
-                }
-                // What cannot be read cannot be counted.
-                _ => break,
-            }
-        }
-        self.lost.records += records;
-        if let Some(full) = &mut self.full {
-            full.records += records;
-        }
-        let next = Position {
-            segment: front.number + 1,
-            offset: 0,
-        };
-        if self.reader.at() < next {
-            self.reader.seek(next);
-        }
-        self.acknowledge(next);
-        self.oldest = self.peek_behind();
-    }
-
-    /// When the message that the reader comes to next was written, if that is known cheaply: by the
-    /// first of its segment.
-    fn peek_behind(&mut self) -> Option<u32> {
-        let at = self.reader.at();
-        let segment = self
-            .segments
-            .iter()
-            .find(|segment| segment.number >= at.segment)?;
-        let mut front = [0; crate::wire::ipfix::HEADER_LEN];
-        let read = self.store.read_at(segment.number, 0, &mut front).ok()?;
-        let [_, _, _, _, a, b, c, d, ..] = front;
-        (read == front.len()).then_some(u32::from_be_bytes([a, b, c, d]))
-    }
-
-    // Reading.
-
-    /// Hands on messages, at least `octets` of them if there are so many.
-    pub fn read(&mut self, octets: usize, take: &mut dyn FnMut(Unspooled<'_>)) {
-        let mut handed = 0;
-        while handed < octets && !self.is_held {
-            if !self.step_into_next() {
-                return;
-            }
-            let at = self.reader.at().segment;
-            let Some(segment) = self.segments.iter_mut().find(|other| other.number == at) else {
-                return;
-            };
-            let problem = match self.reader.step(&mut self.store, segment.len) {
-                Step::Data(found) => {
-                    let (end, records) = (found.end, found.records.into());
-                    let is_found = self.note_found(end, records, false);
-                    self.read_failures = 0;
-                    let octets = self.reader.octets(&found);
-                    handed += octets.len();
-                    take(Unspooled {
-                        message: Outgoing {
-                            domain: found.domain,
-                            records: found.records,
-                            octets,
-                        },
-                        templates: found.templates,
-                        export_time: found.export_time,
-                        end,
-                        is_found,
-                    });
-                    continue;
-                }
-                Step::End => return,
-                Step::Failed(error) => {
-                    let is_gone = error.kind() == io::ErrorKind::NotFound;
-                    if !is_gone && self.read_failures < READS {
-                        self.hold_reading(&error);
-                        return;
-                    }
-                    error.to_string()
-                }
-                Step::Cut { lost } => {
-                    self.lost.records += lost;
-                    self.lost.found += lost;
-                    "it ends within a message".to_owned()
-                }
-                Step::Damaged(damage) => damage.to_string(),
-            };
-            self.leave_segment(&problem);
-        }
-    }
-
-    /// Reads no more for a while.
-    fn hold_reading(&mut self, error: &io::Error) {
-        self.is_held = true;
-        if error.kind() != io::ErrorKind::WouldBlock {
-            self.read_failures += 1;
-            let name = self.store.name_of(self.reader.place().segment);
-            self.begin_failing(&name, error);
-        }
-    }
-
-    /// Goes to the next segment if the reader is at the end of one; whether there is something to
-    /// read.
-    fn step_into_next(&mut self) -> bool {
-        loop {
-            let at = self.reader.at();
-            let mut segments = self.segments.iter();
-            let Some(segment) = segments.find(|segment| segment.number >= at.segment) else {
-                return false;
-            };
-            if segment.number > at.segment {
-                self.reader.seek(Position {
-                    segment: segment.number,
-                    offset: 0,
-                });
-                continue;
-            }
-            if at.offset < segment.len {
-                return true;
-            }
-            let Some(next) = at.segment.checked_add(1) else {
-                return false;
-            };
-            if segments.next().is_none() {
-                return false;
-            }
-            self.reader.seek(Position {
-                segment: next,
-                offset: 0,
-            });
-        }
-    }
-
-    /// Goes on behind a segment of which the rest is of no use.
-    fn leave_segment(&mut self, problem: &str) {
-        let place = self.reader.place();
-        let is_last = self
-            .segments
-            .back()
-            .is_some_and(|last| last.number == place.segment);
-        let mut segments = self.segments.iter_mut();
-        let Some(segment) = segments.find(|segment| segment.number == place.segment) else {
-            return;
-        };
-        let rest = segment.octets.saturating_sub(place.offset);
-        segment.len = place.offset;
-        segment.is_damaged = true;
-        if is_last {
-            self.writer = None;
-        }
-        let name = self.store.name_of(place.segment);
-        self.lines.push(format!(
-            "{name}: offset {}: {problem}; the rest of it, {rest} octets, is not sent",
-            place.offset
-        ));
-        // Nothing of it may be on its way.
-        self.sweep();
-    }
-
-    /// Notes that records up to `end` have been read or are lost; whether they are an earlier run's
-    /// and read for the first time.
-    fn note_found(&mut self, end: Position, records: u64, is_lost: bool) -> bool {
-        let is_found = end.segment < self.own_from && end > self.found_until;
-        if is_found {
-            self.found_until = end;
-            if is_lost {
-                self.lost.found += records;
-            }
-        }
-        is_found
-    }
-
-    /// Reads again from what is acknowledged on.
-    pub fn rewind(&mut self) {
-        self.reader.seek(self.acked);
-    }
-
-    /// Goes on reading at `to`.
-    pub(super) fn skip_to(&mut self, to: Position) {
-        self.reader.seek(to);
-    }
-
-    /// Notes that the collector's system has all up to `to`, and lets go what is not needed any
-    /// more.
-    pub fn acknowledge(&mut self, to: Position) {
-        if to <= self.acked {
-            return;
-        }
-        self.acked = to;
-        self.sweep();
-        self.note();
-    }
-
-    /// Notes when the oldest message that is not acknowledged was written.
-    pub(super) fn set_oldest(&mut self, export_time: u32) {
-        self.oldest = Some(export_time);
-    }
-
-    fn note(&mut self) {
-        if let Err(error) = self.store.note(&self.acked.encode()) {
-            self.begin_failing("the note of what was sent", &error);
-        }
-    }
-
-    /// Retires the segments at the front of which all is acknowledged.
-    fn sweep(&mut self) {
-        while let Some(front) = self.segments.front().copied() {
-            let is_written = self.writer.is_some() && self.segments.len() == 1;
-            let end = Position {
-                segment: front.number,
-                offset: front.len,
-            };
-            if self.acked < end || (is_written && self.acked.segment == front.number) {
-                break;
-            }
-            self.retire_front(front);
-        }
-        if self.is_drained() {
-            self.oldest = None;
-            self.end_full();
-        }
-    }
-
-    fn retire_front(&mut self, front: Segment) {
-        self.segments.pop_front();
-        if self.segments.is_empty() {
-            self.writer = None;
-        }
-        self.octets -= front.octets;
-        self.retired.push((front.number, front.is_damaged));
-        let next = Position {
-            segment: front.number + 1,
-            offset: 0,
-        };
-        self.acked = self.acked.max(next);
-        if self.reader.at() < self.acked {
-            self.reader.seek(self.acked);
-        }
-    }
-
-    /// Lets go of the segment that is written to if all of it is acknowledged: the directory is
-    /// then empty but for a spare.
-    pub fn retire(&mut self) {
-        if self.is_drained()
-            && let Some(front) = self.segments.front().copied()
-        {
-            self.retire_front(front);
-            self.note();
-        }
-    }
-
-    // Upkeep.
-
     /// Removes what is retired and has a segment ready.
     pub fn tend(&mut self, now: Uptime) {
         if self.retry.is_some_and(|at| now < at) {
@@ -872,16 +450,23 @@ impl<S: Store> Spool<S> {
         }
     }
 
-    fn begin_refusing(&mut self, error: &io::Error) {
-        if self.refusing.is_none() {
-            self.refusing = Some(Trouble { records: 0 });
+    fn begin_refusing(&mut self, secs: u32, error: &io::Error) {
+        if let Some(refusing) = &mut self.refusing {
+            refusing.latest = secs;
+        } else {
+            self.refusing = Some(Trouble {
+                records: 0,
+                latest: secs,
+            });
             let line = format!("{error}: what the collector does not take is dropped");
             self.lines.push(line);
         }
     }
 
-    fn end_refusing(&mut self) {
-        if let Some(Trouble { records }) = self.refusing.take() {
+    /// What fits into the last block of a full disk is no end of it.
+    fn end_refusing(&mut self, secs: u32) {
+        let is_over = |trouble: &mut Trouble| secs >= trouble.latest.saturating_add(OVER);
+        if let Some(Trouble { records, .. }) = self.refusing.take_if(is_over) {
             let line = format!("written again; {records} records were dropped");
             self.lines.push(line);
         }
@@ -889,7 +474,10 @@ impl<S: Store> Spool<S> {
 
     fn begin_full(&mut self) {
         if self.full.is_none() {
-            self.full = Some(Trouble { records: 0 });
+            self.full = Some(Trouble {
+                records: 0,
+                latest: 0,
+            });
             let line = format!(
                 "full, {} octets: the oldest records are dropped",
                 self.octets
@@ -899,7 +487,7 @@ impl<S: Store> Spool<S> {
     }
 
     fn end_full(&mut self) {
-        if let Some(Trouble { records }) = self.full.take() {
+        if let Some(Trouble { records, .. }) = self.full.take() {
             let line = format!("all is sent; {records} records were dropped");
             self.lines.push(line);
         }

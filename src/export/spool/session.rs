@@ -335,6 +335,17 @@ impl<S: Store> Spooled<S> {
     /// The end of a turn: what the socket did not take goes to the disk.
     pub fn settle(&mut self, now: Now) {
         self.now = now;
+        // What is sent makes room first.
+        if self.spool.is_drained() && self.entries.is_empty() {
+            let since = *self.drained_since.get_or_insert(now.uptime);
+            // A small one is written to again rather than made anew each time.
+            if self.spool.octets() >= LARGE || now.uptime.since(since) >= IDLE {
+                self.spool.retire();
+            }
+        } else {
+            self.drained_since = None;
+        }
+        self.spool.tend(now.uptime);
         let untaken = self.entries.get(self.taken);
         let is_late = |entry: &Entry| now.uptime.since(entry.since) >= PATIENCE;
         let oldest = self.entries.get(self.first_in_memory());
@@ -345,16 +356,6 @@ impl<S: Store> Spooled<S> {
             || oldest.is_some()
         {
             self.secure();
-        }
-        self.spool.tend(now.uptime);
-        if self.spool.is_drained() && self.entries.is_empty() {
-            let since = *self.drained_since.get_or_insert(now.uptime);
-            // A small one is written to again rather than made anew each time.
-            if self.spool.octets() >= LARGE || now.uptime.since(since) >= IDLE {
-                self.spool.retire();
-            }
-        } else {
-            self.drained_since = None;
         }
         self.collect();
     }

@@ -16,11 +16,9 @@ use std::time::Duration;
 
 use super::backlog::{ACKNOWLEDGED, Backlog};
 use super::in_doubt::InDoubt;
+use super::turn::{Turn, add};
 use crate::export::TemplateSet;
-use crate::export::spool::SpoolTally;
-use crate::export::{
-    Amount, Connection, Connections, Outgoing, Rdomain, Settings, Source, SpoolState, Stream,
-};
+use crate::export::{Amount, Connection, Outgoing, Rdomain, Settings, Source, SpoolState, Stream};
 use crate::io::log::Level;
 use crate::io::transport::{Transport, WhenFull, tcp};
 use crate::time::{Now, Uptime};
@@ -125,40 +123,6 @@ pub(super) struct Feed {
     /// Whether there was a connection.
     was_up: bool,
     trouble: Option<Trouble>,
-}
-
-/// What turns came to, for the counters, the log and the taps.
-#[derive(Default)]
-pub(super) struct Turn {
-    pub(super) taken: Amount,
-    pub(super) lost: Amount,
-    pub(super) connections: Connections,
-    pub(super) lines: Vec<(Level, String)>,
-    /// If it is wanted: what was taken, and between whom.
-    pub(super) messages: Option<Vec<Message>>,
-    pub(super) connection: Option<Connection>,
-    /// What happened to its spool.
-    pub(super) spool: Option<SpoolTally>,
-}
-
-/// A message that was taken, and its ends.
-pub(super) type Message = ((SocketAddr, SocketAddr), Vec<u8>);
-
-impl Turn {
-    fn line(&mut self, level: Level, line: String) {
-        self.lines.push((level, line));
-    }
-
-    /// Takes over what happened to a spool.
-    pub(super) fn note_spool(&mut self, happened: Option<(SpoolTally, Vec<String>)>) {
-        let Some((tally, lines)) = happened else {
-            return;
-        };
-        self.spool.get_or_insert_default().add(&tally);
-        for line in lines {
-            self.line(Level::Warning, format!("spool: {line}"));
-        }
-    }
 }
 
 impl Feed {
@@ -628,14 +592,4 @@ fn send(
         }
     }
     Ok(sent)
-}
-
-/// Both.
-fn add(one: Amount, other: Amount) -> Amount {
-    Amount {
-        messages: one.messages + other.messages,
-        templates: one.templates + other.templates,
-        records: one.records + other.records,
-        octets: one.octets + other.octets,
-    }
 }

@@ -5,7 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use super::feed::{Attempt, Feed, OpenedFor, Turn};
+use super::feed::{Attempt, Feed, OpenedFor};
+use super::turn::Turn;
 use crate::export::{Carrier, Format, Outgoing, Settings, TemplateSet};
 use crate::io::transport::{Transport, WhenFull, source_address};
 use crate::time::{Now, Uptime, Wall};
