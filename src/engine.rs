@@ -18,8 +18,10 @@ use crate::counters::{
     FlowCounters, InterfaceCounters, KeepCounters, PacketCounters, ProtocolCounters, Reason,
     Reports, SolicitCounters, count,
 };
+use crate::export::spool::SpoolTally;
 use crate::export::{
-    self, Amount, Connection, Connections, Domain, FileState, Interface, Order, Outbox, Transmit,
+    self, Amount, Connection, Connections, Domain, FileState, Interface, Order, Outbox, SpoolState,
+    Transmit,
 };
 use crate::flow::{Boot, End, Flow};
 use crate::output::{Output, Printer};
@@ -1122,6 +1124,29 @@ impl Engine {
     pub fn handle_connection(&mut self, unit: u32, connection: Connection) {
         if let Some(interface) = self.interface(unit) {
             interface.connection = Some(connection);
+        }
+    }
+
+    /// Notes what happened to records of interface `unit` that has a spool.
+    pub fn handle_spool(&mut self, unit: u32, tally: SpoolTally) {
+        if let Some(interface) = self.interface(unit) {
+            let gone = tally.sent + tally.lost + tally.left;
+            interface.delayed = (interface.delayed + tally.found).saturating_sub(gone);
+            let counters = &mut interface.counters;
+            counters.records_sent += tally.sent;
+            counters.records_refused += tally.lost;
+            counters.spool_found += tally.found;
+            counters.spooled += tally.spooled;
+            counters.unspooled += tally.unspooled;
+            counters.spool_dropped += tally.lost;
+            counters.spool_left += tally.left;
+        }
+    }
+
+    /// Notes what the spool of interface `unit` is at.
+    pub fn handle_spool_state(&mut self, unit: u32, state: Option<SpoolState>) {
+        if let Some(interface) = self.interface(unit) {
+            interface.spool = state;
         }
     }
 

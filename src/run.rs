@@ -17,6 +17,7 @@ mod parent;
 mod ports;
 mod replay;
 mod solicit;
+mod spools;
 mod start;
 mod taps;
 

@@ -22,7 +22,7 @@ use pflow::control::request::{self, FILTERS, REQUESTS, Request, SHOWN};
 use pflow::control::{Access, Listing, Progress, Source, View};
 use pflow::counters::{ControlCounters, Reports, SourceCounters};
 use pflow::ctl;
-use pflow::export::{Carrier, Compression, FileState, Format, TemplateSet};
+use pflow::export::{Carrier, Compression, FileState, Format, SpoolState, TemplateSet};
 use pflow::options::{FLAGS, Flag};
 use pflow::output::Form;
 use pflow::state::Timeouts;
@@ -216,6 +216,7 @@ fn bounds_in_the_page_are_the_programs() {
     check("pflow0 domain", (1, u32::MAX.into()), "1 to 4294967295");
     check("pflow0 reconnect", (1, 86400), "1 to 86400");
     check("pflow0 queue", (1 << 16, 1 << 30), "64k to 1G");
+    check("pflow0 spool /tmp/s", (1 << 20, 64 << 30), "1M to 64G");
     check("solicit rate", (1, 100_000), "1 to 100000");
     check("keep interval", (1, 1800), "1 to 1800 seconds");
     check("states", (1, 1 << 30), "1 to 1073741824");
@@ -377,7 +378,7 @@ fn answered(line: &str) -> Words {
     let mut config = Config::default();
     let place = || Place::CommandLine;
     let interface = "pflow0 flowsrc 127.0.0.1 flowdst 127.0.0.1:4739 backup 127.0.0.1:4740 \
-                     rdomain 3 rate 9 tap /tmp/x";
+                     spool /tmp/s 1M rdomain 3 rate 9 tap /tmp/x";
     apply_line(&mut config, interface, place).unwrap();
     apply_line(&mut config, "pflow1 proto 10 file /f", place).unwrap();
     let mut run = Run::with(settings(), config);
@@ -398,6 +399,11 @@ fn answered(line: &str) -> Words {
         unreachable: 0,
     };
     run.engine.handle_reports(0, reports);
+    let spool = SpoolState {
+        octets: 1,
+        oldest: None,
+    };
+    run.engine.handle_spool_state(0, Some(spool));
     let sources = [Source {
         name: "em1".to_owned(),
         counters: SourceCounters::default(),

@@ -12,7 +12,7 @@
 //!            | "transport" ( "udp" | "tcp" | "tls" | "dtls" | "sctp" ) | ( "ca" | "cert" | "key" ) file
 //!            | "servername" name | "pin" sha256 | "renew" n | "-ca" | "-cert" | "-key" | "-servername"
 //!            | "-pin" | "backup" address:port | "-backup" | "reconnect" n
-//!            | "queue" ( n | amount ) | "rdomain" ( n | name ) | "-rdomain"
+//!            | "queue" ( n | amount ) | "spool" directory ( n | amount ) | "-spool" | "rdomain" ( n | name ) | "-rdomain"
 //!            | "file" pattern | "-file" | "rotate" n | "compress" ( "none" | "gzip" ) | "retain" n
 //! program-word = "interface" name | "states" ( n | amount ) | "boottime" time | "timeout" name n
 //!            | "ifindex" name n | "counters" ( "exact" | "estimate" )
@@ -418,7 +418,7 @@ where
 }
 
 /// Octets from `least` to `most`, with a unit or without.
-pub(super) fn octets(text: &str, least: u32, most: u32) -> Result<u32, String> {
+pub(super) fn octets(text: &str, least: u64, most: u64) -> Result<u64, String> {
     let (digits, unit) = match text.strip_suffix(['k', 'K', 'm', 'M', 'g', 'G']) {
         Some(digits) => match text.as_bytes().last() {
             Some(b'k' | b'K') => (digits, 1 << 10),
@@ -428,13 +428,13 @@ pub(super) fn octets(text: &str, least: u32, most: u32) -> Result<u32, String> {
         None => (text, 1),
     };
     let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    let octets = digits.parse().ok().and_then(|n: u32| n.checked_mul(unit));
+    let octets = digits.parse().ok().and_then(|n: u64| n.checked_mul(unit));
     match octets {
         Some(octets) if is_number && (least..=most).contains(&octets) => Ok(octets),
         _ => Err(format!(
             "{text} is not a number of octets from {} to {}",
-            Amount(least.into()),
-            Amount(most.into())
+            Amount(least),
+            Amount(most)
         )),
     }
 }

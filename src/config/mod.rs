@@ -442,6 +442,7 @@ fn foreign_words(settings: &Settings) -> impl Iterator<Item = (&'static str, &'s
             is_udp && settings.queue != default.queue,
             CONNECTED,
         ),
+        ("spool", is_udp && settings.spool.is_some(), CONNECTED),
         ("rate", !is_udp && settings.rate != default.rate, "udp"),
         (
             "refresh",

@@ -152,7 +152,7 @@ keep interval 5
 pflow0 create flowsrc 10.0.0.1:7 flowdst 10.0.0.2:1234 pflowproto 10 mtu 1400 template freebsd \
 domain 7 engine 1 255 hold 5 refresh 600 active 1800 direction out rate 900 down
 pflow1 create flowdst 10.0.0.2:4739 pflowproto 10 transport tcp backup 10.0.0.3:4739 \
-backup 10.0.0.4:4739 reconnect 5 queue 64k
+backup 10.0.0.4:4739 reconnect 5 queue 64k spool \"/var/spool/a b\" 64M
 pflow3 create flowsrc [::1] pflowproto 10 domain creatorid rate none
 pflow4 create pflowproto 10 file /var/flows/%Y%m%d%H%M%z.ipfix rotate 300 compress gzip retain 288
 ";
@@ -207,6 +207,8 @@ pflow4 create pflowproto 10 file /var/flows/%Y%m%d%H%M%z.ipfix rotate 300 compre
             (0u8..12).prop_map(|n| format!("backup 192.0.2.{n}:4739")),
             (1u32..=86400).prop_map(|n| format!("reconnect {n}")),
             (65536u32..=1 << 30).prop_map(|n| format!("queue {n}")),
+            (1u64 << 20..=64 << 30).prop_map(|n| format!("spool /var/spool {n}")),
+            Just("-spool".to_owned()),
             prop::sample::select(vec![
                 "rate none",
                 "-rate",

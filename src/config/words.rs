@@ -11,6 +11,8 @@ use super::grammar::{
     source,
 };
 use super::show::{Amount, Word};
+use crate::export::SpoolSettings;
+use crate::export::spool::{MAX_SPOOL, MIN_SPOOL};
 use crate::export::{
     Carrier, Compression, Domain, Engine, Format, MAX_HOLD, MAX_MTU, MAX_RETAIN, MAX_ROTATE,
     MIN_MTU, Pin, Rate, Rdomain, Settings, Source, TemplateSet,
@@ -206,11 +208,40 @@ struct Octets {
 
 impl Kind<u32> for Octets {
     fn parse(&self, word: &str) -> Result<u32, String> {
-        octets(word, self.least, self.most)
+        let octets = octets(word, self.least.into(), self.most.into())?;
+        u32::try_from(octets).map_err(|error| error.to_string())
     }
 
     fn show(&self, value: &u32) -> Option<Shown> {
         Some(Shown::Octets((*value).into()))
+    }
+}
+
+/// A directory and octets.
+struct SpoolKind;
+
+impl Kind<Option<SpoolSettings>> for SpoolKind {
+    fn parse(&self, words: &str) -> Result<Option<SpoolSettings>, String> {
+        let expected = || "expected a directory and a size".to_owned();
+        let (directory, size) = words.rsplit_once(' ').ok_or_else(expected)?;
+        Ok(Some(SpoolSettings {
+            directory: file_name(directory)?,
+            octets: octets(size, MIN_SPOOL, MAX_SPOOL)?,
+        }))
+    }
+
+    fn show(&self, value: &Option<SpoolSettings>) -> Option<Shown> {
+        let spool = value.as_ref()?;
+        let (directory, octets) = (Word(&spool.directory), Amount(spool.octets));
+        Some(Shown::Words(format!("{directory} {octets}")))
+    }
+
+    fn unset(&self) -> Option<Option<SpoolSettings>> {
+        Some(None)
+    }
+
+    fn words(&self) -> usize {
+        2
     }
 }
 
@@ -330,6 +361,7 @@ settings! {
     "backup", unset "-backup" => Backup, backups: Vec<SocketAddr>, List(destination);
     "reconnect" => Reconnect, reconnect: u32, Number { least: 1, most: MAX_RECONNECT };
     "queue" => Queue, queue: u32, Octets { least: MIN_QUEUE, most: MAX_QUEUE };
+    "spool", unset "-spool" => Spool, spool: Option<SpoolSettings>, SpoolKind;
     "rdomain", unset "-rdomain" => Rdomain, rdomain: Option<Rdomain>, Optional(rdomain);
     "ca", unset "-ca" => Ca, ca: Option<String>, Optional(file_name);
     "cert", unset "-cert" => Cert, cert: Option<String>, Optional(file_name);

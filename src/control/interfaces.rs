@@ -9,6 +9,7 @@
 //!         collector: nobody listens                         if that was reported
 //!         file: /var/flows/f.1764504000.current, 4711 octets         of one that writes files
 //!         file: cannot be written: No space left on device           if it is so
+//!         spool: 1048576 octets, 60 s behind                where there is one
 //!         settings: hold 10 tap "/var/log/pflow0.pcap"      what ifconfig has no words for
 //! ```
 //! Sources: ifconfig.c, `status`, `printb`, `pflow_status`; pflowctl.c, `get`.
@@ -20,6 +21,7 @@ use super::{Form, View, put};
 use crate::config::{self, Shown};
 use crate::export::{Connection, FileState, Format, Interface, Settings, shown_mtu};
 use crate::output::json::Object;
+use crate::time::Wall;
 
 /// IFF_UP and IFF_RUNNING.
 const FLAGS: [(u32, &str); 2] = [(0x1, "UP"), (0x40, "RUNNING")];
@@ -89,8 +91,8 @@ pub(super) fn show(
 ) -> Result<(), String> {
     for interface in chosen(view, unit)? {
         match form {
-            Form::Text => text(interface, out),
-            Form::Json => json(interface, out),
+            Form::Text => text(view, interface, out),
+            Form::Json => json(view, interface, out),
         }
     }
     Ok(())
@@ -121,7 +123,14 @@ fn socket(interface: &Interface) -> String {
     }
 }
 
-fn text(interface: &Interface, out: &mut Vec<u8>) {
+/// How many seconds the collector is behind by what its spool has.
+pub(super) fn spool_behind(view: &View<'_>, interface: &Interface) -> Option<u64> {
+    let oldest = interface.spool()?.oldest?;
+    let now = view.now?.wall;
+    Some(now.since(Wall::new(oldest.into(), 0)).as_secs())
+}
+
+fn text(view: &View<'_>, interface: &Interface, out: &mut Vec<u8>) {
     let (unit, settings) = (interface.unit(), interface.settings());
     let (bits, names) = flags(interface);
     put!(
@@ -143,6 +152,13 @@ fn text(interface: &Interface, out: &mut Vec<u8>) {
         put!(out, "\tcollector: {state}\n");
     }
     file_lines(interface, out);
+    if let Some(spool) = interface.spool() {
+        put!(out, "\tspool: {} octets", spool.octets);
+        if let Some(seconds) = spool_behind(view, interface) {
+            put!(out, ", {seconds} s behind");
+        }
+        out.push(b'\n');
+    }
     let more = config::further_words(settings);
     if !more.is_empty() {
         put!(out, "\tsettings:{more}\n");
@@ -160,7 +176,7 @@ fn file_lines(interface: &Interface, out: &mut Vec<u8>) {
     }
 }
 
-fn json(interface: &Interface, out: &mut Vec<u8>) {
+fn json(view: &View<'_>, interface: &Interface, out: &mut Vec<u8>) {
     let (unit, settings) = (interface.unit(), interface.settings());
     let mut object = Object::new(out);
     object.string("interface", format_args!("pflow{unit}"));
@@ -185,6 +201,11 @@ fn json(interface: &Interface, out: &mut Vec<u8>) {
     }
     if let Some(problem) = problem {
         object.string("fileProblem", problem);
+    }
+    if let Some(spool) = interface.spool() {
+        object.number("spoolOctets", spool.octets);
+        let behind = spool_behind(view, interface);
+        object.number("spoolSecondsBehind", behind.unwrap_or(0));
     }
     object.end();
     out.push(b'\n');
@@ -252,6 +273,7 @@ mod tests {
         ("transport", "tls"),
         ("backup", "127.0.0.1:10"),
         ("reconnect", "5"),
+        ("spool", "/tmp/s 64M"),
         ("queue", "100001"),
         ("ca", "/etc/ssl/ca.pem"),
         ("cert", "/etc/ssl/own.pem"),

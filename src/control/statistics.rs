@@ -12,7 +12,7 @@
 //! records packed                    sent + refused + held by the interface
 //! ```
 
-use super::{At, Form, Progress, View, put};
+use super::{At, Form, Progress, View, interfaces, put};
 use crate::counters::{Counter, QualityCounters};
 use crate::export::Interface;
 use crate::output::json::Object;
@@ -226,7 +226,17 @@ fn interface(view: &View<'_>, interface: &Interface, writer: &mut Writer<'_>) {
         "octets that wait for the collector now",
         interface.octets_waiting(),
     );
-    let gauges = [held, waiting].map(counter);
+    let spool = (
+        "spool_octets",
+        "octets of the spool now",
+        interface.spool().map_or(0, |spool| spool.octets),
+    );
+    let behind = (
+        "spool_behind",
+        "seconds since the oldest record in the spool was written",
+        interfaces::spool_behind(view, interface).unwrap_or(0),
+    );
+    let gauges = [held, waiting, spool, behind].map(counter);
     let counters = interface.counters.iter().chain(gauges);
     writer.part(
         "interface",

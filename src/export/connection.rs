@@ -40,6 +40,15 @@ impl fmt::Display for Connection {
     }
 }
 
+/// What a spool is at.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SpoolState {
+    /// Octets on the disk.
+    pub octets: u64,
+    /// When the oldest message that is not sent was written, seconds since the epoch.
+    pub oldest: Option<u32>,
+}
+
 /// What became of connections since this was told last.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Connections {

@@ -13,7 +13,7 @@
 use super::encoder::{Encoder, Packed};
 use super::outbox::To;
 use super::session::{Session, State};
-use super::{Connection, Format, Order, Outbox, Settings, Transmit, Way};
+use super::{Connection, Format, Order, Outbox, Settings, SpoolState, Transmit, Way};
 use crate::counters::{InterfaceCounters, Reports, count};
 use crate::flow::Flow;
 use crate::state::Af;
@@ -48,6 +48,8 @@ pub struct Interface {
     pub(crate) connection: Option<Connection>,
     /// Of one that writes files.
     pub(crate) file: FileState,
+    /// What its spool is at, if it has one.
+    pub(crate) spool: Option<SpoolState>,
     /// What it did.
     pub counters: InterfaceCounters,
 }
@@ -66,6 +68,7 @@ impl Interface {
             octets_waiting: 0,
             connection: None,
             file: FileState::default(),
+            spool: None,
             counters: InterfaceCounters::default(),
         }
     }
@@ -93,6 +96,11 @@ impl Interface {
     /// What its connection is at, if it has one.
     pub fn connection(&self) -> Option<&Connection> {
         self.connection.as_ref()
+    }
+
+    /// What its spool is at, if it has one.
+    pub fn spool(&self) -> Option<SpoolState> {
+        self.spool
     }
 
     /// Octets of messages that wait for a connection.
@@ -137,6 +145,7 @@ impl Interface {
         self.settings = settings;
         if !matches!(self.settings.way(), Some(Way::Connection(_))) {
             self.connection = None;
+            self.spool = None;
         }
         self.session.stop_templates();
         self.session.set_state(State::Up);

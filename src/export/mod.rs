@@ -21,9 +21,10 @@ mod netflow5;
 mod outbox;
 mod session;
 mod settings;
+pub mod spool;
 mod stream;
 
-pub use connection::{Connection, Connections};
+pub use connection::{Connection, Connections, SpoolState};
 pub use interface::{FileState, Interface, stamp, transmit};
 use ipfix::Ipfix;
 pub use ipfix::TemplateSet;
@@ -31,8 +32,8 @@ pub use outbox::{Order, Outbox, Outgoing, Transmit};
 pub use session::{Session, State};
 pub use settings::{
     Carrier, Compression, DTLS_OVERHEAD, Domain, Engine, MAX_BACKUPS, MAX_HOLD, MAX_MTU, MAX_PINS,
-    MAX_RETAIN, MAX_ROTATE, MIN_DTLS_MTU, MIN_MTU, Pin, Rate, Rdomain, Settings, Source, Way,
-    is_whole,
+    MAX_RETAIN, MAX_ROTATE, MIN_DTLS_MTU, MIN_MTU, Pin, Rate, Rdomain, Settings, Source,
+    SpoolSettings, Way, is_whole,
 };
 pub use stream::{Amount, Stream};
 

@@ -174,6 +174,15 @@ pub const MIN_DTLS_MTU: u16 = 576;
 /// Most `pin`s of an interface.
 pub const MAX_PINS: usize = 16;
 
+/// Where messages are kept that a collector does not take: `spool`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SpoolSettings {
+    /// A directory.
+    pub directory: String,
+    /// Most octets.
+    pub octets: u64,
+}
+
 /// Where an interface that runs sends to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Way<'a> {
@@ -234,6 +243,8 @@ pub struct Settings {
     pub pins: Vec<Pin>,
     /// `renew`, seconds that a DTLS session lasts.
     pub renew: u32,
+    /// `spool`.
+    pub spool: Option<SpoolSettings>,
     /// `file`: a pattern of names, in place of `flowdst`.
     pub file: Option<String>,
     /// `rotate`, seconds of the flows' clock that a file is for.
@@ -280,6 +291,7 @@ impl Default for Settings {
             servername: None,
             pins: Vec::new(),
             renew: 300,
+            spool: None,
             file: None,
             rotate: 3600,
             compression: Compression::None,
@@ -312,6 +324,14 @@ impl Settings {
         match self.way()? {
             Way::Datagrams(to) => Some(to),
             Way::Connection(_) | Way::Files(_) => None,
+        }
+    }
+
+    /// Where a connection keeps what its collector does not take, if it does.
+    pub fn spool(&self) -> Option<&SpoolSettings> {
+        match self.way()? {
+            Way::Connection(_) => self.spool.as_ref(),
+            Way::Datagrams(_) | Way::Files(_) => None,
         }
     }
 

@@ -174,6 +174,12 @@ impl Stream {
         lost
     }
 
+    /// Data records of `domain` were lost elsewhere: its next message tells the collector.
+    pub fn note_lost(&mut self, domain: u32, records: u32) {
+        let gap = self.gaps.entry(domain).or_default();
+        *gap = gap.wrapping_add(records);
+    }
+
     /// Gives up all that waits; what that was.
     pub fn clear(&mut self) -> Amount {
         let mut lost = Amount::default();
@@ -184,6 +190,20 @@ impl Stream {
         }
         (self.prepared, self.octets) = (0, 0);
         lost
+    }
+
+    /// Hands on what waits, without a session.
+    pub fn into_waiting(mut self, take: &mut dyn FnMut(&Outgoing<'_>, TemplateSet)) {
+        self.end();
+        for message in &self.messages {
+            let outgoing = Outgoing {
+                domain: message.domain,
+                records: message.records,
+                at: message.at,
+                octets: &message.octets,
+            };
+            take(&outgoing, message.templates);
+        }
     }
 
     /// Begins a session: nothing is told yet.
@@ -266,6 +286,15 @@ impl Stream {
         messages.map(|message| &*message.octets)
     }
 
+    /// What each of the prepared messages holds, in order.
+    pub fn prepared_amounts(&self) -> impl Iterator<Item = Amount> {
+        self.messages.iter().take(self.prepared).map(|message| {
+            let mut amount = Amount::default();
+            amount.add(message);
+            amount
+        })
+    }
+
     /// Takes the first `count` of the prepared messages out: the transport has them.
     pub fn take(&mut self, count: usize) -> Amount {
         let count = count.min(self.prepared);
@@ -335,7 +364,7 @@ impl Session {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
@@ -367,13 +396,13 @@ mod tests {
 
     /// A collector that obeys RFC 7011 and trusts nobody.
     #[derive(Default)]
-    struct Collector {
+    pub(in crate::export) struct Collector {
         /// Record lengths by domain and template.
-        templates: BTreeMap<(u32, u16), usize>,
+        pub(in crate::export) templates: BTreeMap<(u32, u16), usize>,
         expected: BTreeMap<u32, u32>,
         export_time: u32,
-        records: u64,
-        missed: u64,
+        pub(in crate::export) records: u64,
+        pub(in crate::export) missed: u64,
     }
 
     impl Collector {
@@ -385,7 +414,7 @@ mod tests {
             u32::from_be_bytes(octets[at..at + 4].try_into().unwrap())
         }
 
-        fn read(&mut self, message: &[u8]) {
+        pub(in crate::export) fn read(&mut self, message: &[u8]) {
             assert_eq!(Self::u16_at(message, 0), 10);
             assert_eq!(usize::from(Self::u16_at(message, 2)), message.len());
             let time = Self::u32_at(message, 4);

@@ -16,6 +16,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
@@ -183,6 +184,31 @@ impl Entry {
     pub fn remove(&self) -> io::Result<()> {
         let flag = UnlinkatFlags::NoRemoveDir;
         Ok(unlinkat(&self.directory, &*self.name, flag)?)
+    }
+
+    /// What the directory is.
+    ///
+    /// # Errors
+    /// What fstat(2) reports: nothing, as a rule.
+    pub fn stat_directory(&self) -> io::Result<FileStat> {
+        Ok(fstat(&self.directory)?)
+    }
+
+    /// The names in the directory.
+    ///
+    /// # Errors
+    /// The system refuses them, or there are more than `most`.
+    pub fn names_beside(&self, most: usize) -> io::Result<Vec<OsString>> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let mut directory = Dir::openat(&self.directory, ".", flags, Mode::empty())?;
+        let mut names = Vec::new();
+        for entry in directory.iter() {
+            if names.len() >= most {
+                return Err(io::Error::other(format!("more than {most} files")));
+            }
+            names.push(OsStr::from_bytes(entry?.file_name().to_bytes()).to_owned());
+        }
+        Ok(names)
     }
 
     /// Has the names in the directory on the disk.

@@ -29,6 +29,7 @@ mod sandbox;
 ))]
 mod seccomp;
 pub mod signals;
+pub mod spool;
 mod sys;
 pub mod tap;
 pub mod tls;

@@ -31,6 +31,7 @@ const ALLOWED: &[libc::c_long] = &[
     // descriptors
     libc::SYS_read,
     libc::SYS_write,
+    libc::SYS_pread64,
     libc::SYS_pwrite64,
     libc::SYS_close,
     libc::SYS_fstat,

@@ -356,6 +356,18 @@ pub(super) fn regular_len(file: &impl AsRawFd) -> io::Result<Option<u64>> {
     Ok(is_regular.then(|| u64::try_from(stat.st_size).unwrap_or(0)))
 }
 
+/// Locks `file` for whoever has this descriptor or one that is passed on from it.
+///
+/// # Errors
+/// `WouldBlock`: somebody else has it locked.
+pub(super) fn lock(file: &impl AsRawFd) -> io::Result<()> {
+    // SAFETY: flock(2) touches no memory.
+    match unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// The index of interface `name`.
 ///
 /// # Errors

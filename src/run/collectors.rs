@@ -8,9 +8,11 @@
 //! Live, the parent makes the connections, to collectors that the configuration's files name; no
 //! turn takes longer than [`SPELL`]. A replay makes them itself and waits for them.
 
+mod backlog;
 mod feed;
 mod in_doubt;
 pub(super) mod security;
+mod turn;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpStream};
@@ -18,6 +20,7 @@ use std::time::Duration;
 
 use super::Outside;
 use super::parent::Parent;
+use super::spools;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::export::{Amount, Carrier, Connection, Rdomain, Settings, Transmit, Way};
@@ -28,8 +31,10 @@ use crate::io::transport::sctp;
 use crate::io::transport::secure::Secure;
 use crate::io::transport::{self, Transport, WhenFull, source_address, tcp};
 use crate::time::Now;
-use feed::{Attempt, Feed, OpenedFor, Turn};
+use backlog::Backlog;
+use feed::{Attempt, Feed, OpenedFor};
 use security::Security;
+use turn::Turn;
 
 /// How long the end of the program goes on sending.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -47,7 +52,11 @@ pub(super) struct Collectors {
 }
 
 /// Connections opened for a configuration that is not in force yet.
-pub(super) struct OpenedFeeds(BTreeMap<u32, Prepared>);
+#[derive(Default)]
+pub(super) struct OpenedFeeds {
+    prepared: BTreeMap<u32, Prepared>,
+    spools: BTreeMap<u32, Backlog>,
+}
 
 /// What a configuration wants of an interface.
 struct Prepared {
@@ -78,12 +87,13 @@ impl Collectors {
 
     /// Whether messages wait.
     pub(super) fn is_waiting(&self) -> bool {
-        self.feeds.values().any(|feed| !feed.stream.is_empty())
+        self.feeds.values().any(Feed::is_waiting)
     }
 
     /// Whether collectors of a replay did not get all that there was for them.
     pub(super) fn has_given_up(&self) -> bool {
-        self.feeds.values().any(Feed::is_given_up)
+        let mut feeds = self.feeds.values();
+        feeds.any(|feed| feed.is_given_up() && !feed.stream.has_spool())
     }
 
     /// Begins the connections that `config` needs and that are not there.
@@ -92,7 +102,7 @@ impl Collectors {
         config: &Config,
         parent: Option<&Parent>,
     ) -> Result<OpenedFeeds, String> {
-        let mut opened = BTreeMap::new();
+        let mut opened = OpenedFeeds::default();
         for (unit, settings) in &config.interfaces {
             let Some(Way::Connection(to)) = settings.way() else {
                 continue;
@@ -103,7 +113,7 @@ impl Collectors {
             let feed = self.feeds.get(unit);
             if feed.is_some_and(|feed| feed.opened_for == opened_for) {
                 let attempt = None;
-                opened.insert(
+                opened.prepared.insert(
                     *unit,
                     Prepared {
                         opened_for,
@@ -119,10 +129,20 @@ impl Collectors {
                         .map_err(|problem| format!("pflow{unit}: {collector}: {problem}"))?;
                 }
             }
+            let is_open = feed.is_some_and(|feed| feed.stream.directory() == opened_for.spool);
+            if let Some(spool) = settings.spool()
+                && !is_open
+            {
+                let spooled = spools::open(*unit, spool, parent).map_err(|problem| {
+                    format!("pflow{unit}: spool: {}: {problem}", spool.directory)
+                })?;
+                let spooled = Backlog::Spool(Box::new(spooled));
+                opened.spools.insert(*unit, spooled);
+            }
             let attempt = open(&opened_for, to, parent)
                 .map_err(|problem| format!("pflow{unit}: {to}: {problem}"))?;
             let attempt = Some(attempt);
-            opened.insert(
+            opened.prepared.insert(
                 *unit,
                 Prepared {
                     opened_for,
@@ -130,7 +150,7 @@ impl Collectors {
                 },
             );
         }
-        Ok(OpenedFeeds(opened))
+        Ok(opened)
     }
 }
 
@@ -240,13 +260,14 @@ impl Outside {
         mut opened: OpenedFeeds,
         engine: Option<&mut Engine>,
     ) {
-        let now = self.clock.now().uptime;
+        let clock = self.clock.now();
+        let now = clock.uptime;
         let mut turns = Vec::new();
         let old = std::mem::take(&mut self.collectors.feeds);
         let mut left = BTreeMap::new();
         for (unit, mut feed) in old {
             let settings = config.interfaces.get(&unit);
-            let prepared = opened.0.get(&unit);
+            let prepared = opened.prepared.get(&unit);
             let is_same = |_: &&Settings| prepared.is_some_and(|one| one.attempt.is_none());
             if let Some(settings) = settings.filter(is_same) {
                 feed.set(settings);
@@ -262,14 +283,17 @@ impl Outside {
             let Some(Prepared {
                 opened_for,
                 attempt: Some(attempt),
-            }) = opened.0.remove(unit)
+            }) = opened.prepared.remove(unit)
             else {
                 continue;
             };
             let when_full = self.collectors.when_full;
             let mut feed = Feed::new(settings, opened_for, attempt, when_full, now);
+            if let Some(spool) = opened.spools.remove(unit) {
+                feed.set_spool(spool);
+            }
             if let Some(stream) = left.remove(unit) {
-                feed.inherit(stream);
+                left.extend(feed.inherit(clock, stream).map(|stream| (*unit, stream)));
                 feed.set(settings);
             }
             self.collectors.feeds.insert(*unit, feed);
@@ -281,13 +305,12 @@ impl Outside {
                 let line = format!("{records} records that waited for the collector are lost");
                 self.log.warn(&format!("pflow{unit}: {line}"));
             }
-            turns.push((
-                unit,
-                Turn {
-                    lost,
-                    ..Turn::default()
-                },
-            ));
+            let mut turn = Turn {
+                lost,
+                ..Turn::default()
+            };
+            turn.note_spool(stream.finish());
+            turns.push((unit, turn));
         }
         if let Some(engine) = engine {
             for (unit, turn) in turns {
@@ -306,6 +329,7 @@ impl Outside {
         let templates = interface.settings().templates;
         let bound = usize::try_from(interface.settings().queue).unwrap_or(usize::MAX);
         let mut lost = 0;
+        let now = self.header_time(engine);
         for message in transmit.messages_of(unit) {
             let feed = self.collectors.feeds.get(&unit);
             if feed.is_some_and(|feed| feed.is_crowded(message.octets.len(), bound)) {
@@ -315,7 +339,7 @@ impl Outside {
                 return;
             };
             engine.handle_queued(unit, message.records.into());
-            let gone = feed.push(&message, templates);
+            let gone = feed.push(now, &message, templates);
             if gone != Amount::default() {
                 engine.handle_lost(unit, gone);
                 lost += gone.records;
@@ -330,12 +354,18 @@ impl Outside {
             let line = format!("pflow{unit}: the queue is full: its oldest messages are dropped");
             self.complain(&line);
         }
+        let feed = self.collectors.feeds.get(&unit);
+        if feed.is_some_and(|feed| feed.stream.has_spool()) {
+            // What is not taken at once is on the disk before anything else is done.
+            self.turn_of(unit, engine);
+        }
         self.note_waiting(unit, engine);
     }
 
     fn note_waiting(&self, unit: u32, engine: &mut Engine) {
         if let Some(feed) = self.collectors.feeds.get(&unit) {
             engine.handle_waiting(unit, feed.stream.octets());
+            engine.handle_spool_state(unit, feed.spool());
         }
     }
 
@@ -375,6 +405,9 @@ impl Outside {
         }
         if turn.lost != Amount::default() {
             engine.handle_lost(unit, turn.lost);
+        }
+        if let Some(tally) = turn.spool {
+            engine.handle_spool(unit, tally);
         }
         engine.handle_connections(unit, turn.connections);
         if let Some(connection) = turn.connection {
@@ -422,7 +455,7 @@ impl Outside {
             .collectors
             .feeds
             .values()
-            .filter(|feed| !feed.stream.is_empty());
+            .filter(|feed| feed.is_waiting());
         let first = waiting.next()?;
         if first.is_trying() {
             first.rest(REST);
@@ -439,6 +472,9 @@ impl Outside {
     pub(super) fn is_connecting(&mut self, engine: &mut Engine) -> Result<bool, String> {
         self.pump_feeds(engine);
         for (unit, feed) in &self.collectors.feeds {
+            if feed.is_given_up() && feed.stream.has_spool() {
+                continue;
+            }
             if feed.is_given_up() {
                 let interface = engine.interfaces().iter().find(|one| one.unit() == *unit);
                 return Err(match interface.and_then(|one| one.connection()) {
@@ -459,6 +495,9 @@ impl Outside {
     /// Sends what goes within [`DRAIN`], and ends the connections. What waits still is lost.
     pub(super) fn finish_feeds(&mut self, engine: &mut Engine) {
         let until = self.clock.now().uptime.after(DRAIN);
+        for feed in self.collectors.feeds.values_mut() {
+            feed.stream.stop();
+        }
         loop {
             self.pump_feeds(engine);
             let left = until.since(self.clock.now().uptime);
@@ -480,7 +519,9 @@ impl Outside {
                 continue;
             };
             let mut turn = Turn::default();
-            turn.lost = feed.close(true, now, &mut turn).clear();
+            let mut stream = feed.close(true, now, &mut turn);
+            turn.lost = stream.clear();
+            turn.note_spool(stream.finish());
             if turn.lost.records > 0 {
                 let records = turn.lost.records;
                 let line = format!("{records} records that waited for the collector are lost");

@@ -23,6 +23,8 @@
 //!        --files new, left->         makes the file of a time there, or looks for one that was
 //!                                    left: passes the descriptor
 //!        --files done, close->       gives that file its name, or closes the directory
+//!        --spool N .. ---->          if the configuration has pflowN spool: a file of it by number,
+//!                                    made, opened, renamed or removed
 //!        --log------------>          a socket to syslogd
 //!        --ready---------->          no answer: lets the shell go
 //! child <-signals--------- parent
@@ -33,6 +35,7 @@
 //! child sees the end of its lifeline and stops.
 
 mod files;
+mod spool;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -65,6 +68,7 @@ use crate::options::Options;
 use crate::time::Uptime;
 pub(super) use files::Directories;
 use files::FILES;
+pub(super) use spool::SpoolFiles;
 
 const CONFIG: &str = "config";
 const LOG: &str = "log";
@@ -708,6 +712,9 @@ impl Guardian<'_> {
         }
         if let Some(name) = request.strip_prefix(CAPTURE) {
             return self.open_capture(name).map(Opened::Descriptor);
+        }
+        if let Some(request) = request.strip_prefix(spool::SPOOL) {
+            return spool::handle(&self.config, request);
         }
         if request == ADDRESSES {
             let addresses = local_addresses().map_err(|error| error.to_string())?;

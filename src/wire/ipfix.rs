@@ -77,6 +77,16 @@ pub fn all_templates_withdrawn() -> [u8; 2 * SET_HEADER_LEN] {
     [a, b, c, d, e, f, g, h]
 }
 
+/// A message with templates and room for its header. Those told before are withdrawn first.
+pub fn template_message(templates: &[(u16, Layout)], withdraws: bool) -> Vec<u8> {
+    let mut octets = vec![0; HEADER_LEN];
+    if withdraws {
+        octets.extend(all_templates_withdrawn());
+    }
+    octets.extend(template_set(templates));
+    octets
+}
+
 /// Data records in a message of one set, whose template is one of `templates`; 0 if it has none.
 pub fn records_in(message: &[u8], templates: &[(u16, Layout)]) -> u64 {
     let Some((set, records)) = message

@@ -8,4 +8,5 @@ pub mod link;
 pub mod netflow5;
 pub mod pfsync;
 pub mod savefile;
+pub mod spool;
 pub mod udp;

@@ -14,11 +14,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::backlog::{ACKNOWLEDGED, Backlog};
 use super::in_doubt::InDoubt;
 use super::security::Security;
+use super::turn::{Turn, add};
 use crate::export::TemplateSet;
 use crate::export::{
-    Amount, Carrier, Connection, Connections, Outgoing, Rdomain, Settings, Source, Stream,
+    Amount, Carrier, Connection, Outgoing, Rdomain, Settings, Source, SpoolState, Stream,
 };
 use crate::io::log::Level;
 use crate::io::transport::{Transport, WhenFull, tcp};
@@ -53,6 +55,8 @@ pub(super) struct OpenedFor {
     pub(super) security: Option<Security>,
     /// Over datagrams no template is withdrawn: others begin a session of their own.
     templates: Option<TemplateSet>,
+    /// Where what they do not take is kept.
+    pub(super) spool: Option<String>,
 }
 
 impl OpenedFor {
@@ -64,6 +68,7 @@ impl OpenedFor {
             carrier: settings.carrier,
             security,
             templates: (settings.carrier == Carrier::Dtls).then_some(settings.templates),
+            spool: settings.spool().map(|spool| spool.directory.clone()),
         }
     }
 }
@@ -110,7 +115,7 @@ pub(super) struct Feed {
     /// How long a session lasts, and how often its templates are told, where that is needed.
     datagrams: Option<Datagrams>,
     when_full: WhenFull,
-    pub(super) stream: Stream,
+    pub(super) stream: Backlog,
     /// When each collector may be tried.
     due: Vec<Uptime>,
     /// What was opened before this was in force.
@@ -143,27 +148,6 @@ struct Datagrams {
     refresh: Duration,
 }
 
-/// What turns came to, for the counters, the log and the taps.
-#[derive(Default)]
-pub(super) struct Turn {
-    pub(super) taken: Amount,
-    pub(super) lost: Amount,
-    pub(super) connections: Connections,
-    pub(super) lines: Vec<(Level, String)>,
-    /// If it is wanted: what was taken, and between whom.
-    pub(super) messages: Option<Vec<Message>>,
-    pub(super) connection: Option<Connection>,
-}
-
-/// A message that was taken, and its ends.
-pub(super) type Message = ((SocketAddr, SocketAddr), Vec<u8>);
-
-impl Turn {
-    fn line(&mut self, level: Level, line: String) {
-        self.lines.push((level, line));
-    }
-}
-
 impl Feed {
     /// One that has nothing yet but an attempt to connect to its first collector.
     pub(super) fn new(
@@ -181,7 +165,7 @@ impl Feed {
             is_renewing: false,
             told: now,
             when_full,
-            stream: Stream::new(0),
+            stream: Backlog::Queue(Stream::new(0)),
             first: Some(first),
             state: State::Waiting,
             doubt: InDoubt::default(),
@@ -207,26 +191,51 @@ impl Feed {
         });
         // A replay waits where a live capture drops.
         let queue = usize::try_from(settings.queue).unwrap_or(usize::MAX);
-        self.stream.set_bound(match self.when_full {
-            WhenFull::Drop => queue,
-            WhenFull::Wait => usize::MAX,
-        });
+        match &mut self.stream {
+            Backlog::Queue(stream) => stream.set_bound(match self.when_full {
+                WhenFull::Drop => queue,
+                WhenFull::Wait => usize::MAX,
+            }),
+            Backlog::Spool(spooled) => {
+                if let Some(spool) = settings.spool() {
+                    spooled.set_bound(spool.octets);
+                }
+            }
+        }
     }
 
-    /// Takes over what waited for another connection of the interface, before [`Self::set`].
-    pub(super) fn inherit(&mut self, stream: Stream) {
-        self.stream = stream;
-        self.stream.end();
+    /// Takes over what waited for another connection of the interface, before [`Self::set`]. A
+    /// spool that is not this one's is given back.
+    pub(super) fn inherit(&mut self, now: Now, mut old: Backlog) -> Option<Backlog> {
+        old.end();
+        match old {
+            Backlog::Queue(stream) => self.stream.inherit(now, stream),
+            spool if self.stream.has_spool() || self.opened_for.spool != spool.directory() => {
+                return Some(spool);
+            }
+            spool => self.stream = spool,
+        }
+        None
+    }
+
+    /// Has `spool` behind the connection.
+    pub(super) fn set_spool(&mut self, spool: Backlog) {
+        self.stream = spool;
     }
 
     /// Octets after which a message should find room made for it.
     pub(super) fn is_crowded(&self, more: usize, bound: usize) -> bool {
-        self.stream.octets() + more > bound
+        !self.stream.has_spool() && self.stream.octets() + more > bound
     }
 
     /// Appends a message. What had to go for it is lost.
-    pub(super) fn push(&mut self, message: &Outgoing<'_>, templates: TemplateSet) -> Amount {
-        let lost = self.stream.push(message, templates);
+    pub(super) fn push(
+        &mut self,
+        now: Now,
+        message: &Outgoing<'_>,
+        templates: TemplateSet,
+    ) -> Amount {
+        let lost = self.stream.push(now, message, templates);
         match self.state {
             State::GivenUp => self.stream.clear(),
             _ => lost,
@@ -236,6 +245,16 @@ impl Feed {
     /// Whether nothing waits and nothing is in doubt.
     pub(super) fn is_done(&self) -> bool {
         self.stream.is_empty() && (self.doubt.len() == 0 || !self.is_up())
+    }
+
+    /// Whether messages wait for a collector: what a spool has can wait for the next run.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.stream.is_empty() && (self.is_up() || !self.stream.has_spool())
+    }
+
+    /// What its spool is at.
+    pub(super) fn spool(&self) -> Option<SpoolState> {
+        self.stream.state()
     }
 
     /// Whether there is a connection, or one is being made.
@@ -269,7 +288,10 @@ impl Feed {
                 let due = self.due.iter().min()?;
                 Some(due.since(now))
             }
-            State::Up { .. } if self.stream.is_empty() => None,
+            State::Up { .. } if self.stream.is_empty() => {
+                let is_awaited = self.stream.is_awaited();
+                is_awaited.then(|| self.checked.after(ACKNOWLEDGED).since(now))
+            }
             State::Connecting { .. } | State::Up { .. } => Some(self.look.since(now)),
         }
     }
@@ -398,7 +420,7 @@ impl Feed {
             let is_busy = matches!(attempt, Attempt::Busy);
             self.start(next, attempt, at, turn);
             if is_busy {
-                return;
+                break;
             }
             self.connect(at, turn);
         }
@@ -408,6 +430,12 @@ impl Feed {
         if self.is_up() && at >= self.look && !is_idle {
             self.send(now, turn);
         }
+        self.settle(now, turn);
+    }
+
+    /// Has what the collector did not take in its spool.
+    fn settle(&mut self, now: Now, turn: &mut Turn) {
+        turn.note_spool(self.stream.settle(now));
     }
 
     /// Over datagrams: tells the templates again when it is time, and ends a session that is old. A
@@ -513,7 +541,9 @@ impl Feed {
         match outcome {
             Err(error) => {
                 if TELLS_AFTER_THE_END {
-                    self.doubt.acknowledge(transport.unacknowledged(), now);
+                    let octets = transport.unacknowledged();
+                    self.doubt.acknowledge(octets, now);
+                    self.stream.acknowledge(octets, now);
                 }
                 self.lose(at, &tcp::words_of(&error), now, turn);
                 return;
@@ -549,8 +579,9 @@ impl Feed {
 
     /// Ends the connection in good order. What waits still is lost, unless another feed inherits the
     /// stream; what is not acknowledged is in doubt if `is_over`.
-    pub(super) fn close(&mut self, is_over: bool, now: Uptime, turn: &mut Turn) -> Stream {
+    pub(super) fn close(&mut self, is_over: bool, now: Uptime, turn: &mut Turn) -> Backlog {
         if let State::Up { transport, .. } = &mut self.state {
+            self.stream.acknowledge(transport.unacknowledged(), now);
             transport.shut_down();
             if is_over {
                 self.doubt.acknowledge(transport.unacknowledged(), now);
@@ -558,7 +589,7 @@ impl Feed {
             }
         }
         self.state = State::GivenUp;
-        std::mem::replace(&mut self.stream, Stream::new(0))
+        std::mem::replace(&mut self.stream, Backlog::Queue(Stream::new(0)))
     }
 }
 
@@ -577,7 +608,7 @@ struct Sent {
 /// Sends what `transport` takes at once of `stream`, at most [`BUDGET`] octets.
 fn send(
     transport: &mut dyn Transport,
-    stream: &mut Stream,
+    stream: &mut Backlog,
     doubt: &mut InDoubt,
     now: Now,
     turn: &mut Turn,
@@ -588,6 +619,9 @@ fn send(
         _ => Some(transport.unacknowledged()),
     };
     transport.establish(now.uptime)?;
+    if let Some(octets) = unacknowledged {
+        stream.acknowledge(octets, now.uptime);
+    }
     let mut sent = Sent {
         messages: 0,
         is_full: false,
@@ -600,7 +634,7 @@ fn send(
             break;
         }
         stream.prepare(now, BATCH);
-        let messages: Vec<&[u8]> = stream.prepared().take(tcp::MAX_MESSAGES).collect();
+        let messages = stream.prepared(tcp::MAX_MESSAGES);
         if messages.is_empty() {
             break;
         }
@@ -614,7 +648,7 @@ fn send(
         for _ in 0..count {
             let taken = stream.take(1);
             doubt.take(taken.octets, taken.records, now.uptime);
-            turn.taken = add(turn.taken, taken);
+            turn.taken = add(turn.taken, stream.counted(taken));
             sent.messages += 1;
             octets += usize::try_from(taken.octets).unwrap_or(usize::MAX);
         }
@@ -623,14 +657,4 @@ fn send(
         }
     }
     Ok(sent)
-}
-
-/// Both.
-fn add(one: Amount, other: Amount) -> Amount {
-    Amount {
-        messages: one.messages + other.messages,
-        templates: one.templates + other.templates,
-        records: one.records + other.records,
-        octets: one.octets + other.octets,
-    }
 }

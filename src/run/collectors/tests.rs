@@ -5,7 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use super::feed::{Attempt, Feed, OpenedFor, Turn};
+use super::feed::{Attempt, Feed, OpenedFor};
+use super::turn::Turn;
 use crate::export::{Carrier, Connections, Format, Outgoing, Settings, TemplateSet};
 use crate::io::transport::{Transport, WhenFull, source_address};
 use crate::time::{Now, Uptime, Wall};
@@ -160,7 +161,9 @@ impl World {
                 at: at(self.seconds),
                 octets: &octets,
             };
-            self.lost += self.feed.push(&message, TemplateSet::OpenBsd).records;
+            let now = at(self.seconds);
+            let lost = self.feed.push(now, &message, TemplateSet::OpenBsd);
+            self.lost += lost.records;
         }
     }
 

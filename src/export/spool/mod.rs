@@ -1,0 +1,506 @@
+//! A spool: what a collector did not take, in files, in order.
+//!
+//! ```text
+//!            acked          reader                    writer
+//!  gone        |   read, not   |    to be read          |
+//!              |   acknowledged|                        |
+//!  +-----------v------+--------v---------+--------------v--+   +-------+
+//!  | segment 3        | segment 4        | segment 5       |   | spare |
+//!  +------------------+------------------+-----------------+   +-------+
+//! ```
+//! A segment is an IPFIX file of its own (RFC 5655). Octets are only ever added at the end of the
+//! last one. What the collector's system has acknowledged is noted; a segment goes when all of it
+//! is. Where the segments together would have more than the bound, the oldest goes, as in a queue.
+//!
+//! Nothing here opens a file: a [`Store`] does. Whatever it refuses costs what was to be written,
+//! is told once when it begins and once when it is over, and is tried again.
+
+mod read;
+mod reader;
+mod session;
+#[cfg(test)]
+mod tests;
+mod write;
+mod writer;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::time::Duration;
+
+use reader::{Reader, Step};
+pub use session::{SpoolTally, Spooled};
+use writer::Writer;
+
+use super::{Outgoing, TemplateSet};
+use crate::time::Uptime;
+pub use crate::wire::spool::Position;
+
+/// Least octets of a spool: sixteen of the smallest segments.
+pub const MIN_SPOOL: u64 = 16 * MIN_SEGMENT;
+/// Most octets of a spool.
+pub const MAX_SPOOL: u64 = 64 << 30;
+/// Octets after which a segment is not written to any more: a sixteenth of the spool, at least so
+/// many.
+const MIN_SEGMENT: u64 = 64 << 10;
+/// At most so many: reading one through to count what goes with it takes a millisecond.
+const MAX_SEGMENT: u64 = 1 << 20;
+/// Octets that are written at a time.
+const PIECE: usize = 1 << 16;
+/// Reads of a segment that may fail one after the other before the rest of it is given up.
+const READS: u32 = 10;
+/// Seconds without a refusal after which the disk takes what is written again.
+const OVER: u32 = 2;
+/// Time between two tries of what was refused.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Where segments are kept. A refusal of kind `WouldBlock` means: later.
+pub trait Store {
+    /// What the spool is called in messages.
+    fn name(&self) -> String;
+
+    /// The name of a segment's file.
+    fn name_of(&self, segment: u32) -> String;
+
+    /// The segments that are there, with their octets, the lowest number first.
+    ///
+    /// # Errors
+    /// Why that cannot be told.
+    fn list(&mut self) -> io::Result<Vec<(u32, u64)>>;
+
+    /// Makes a segment, empty.
+    ///
+    /// # Errors
+    /// Why not; one of this number is there.
+    fn create(&mut self, segment: u32) -> io::Result<()>;
+
+    /// Reads from `at` on.
+    ///
+    /// # Errors
+    /// Why not.
+    fn read_at(&mut self, segment: u32, at: u64, octets: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes from `at` on: how many of the octets.
+    ///
+    /// # Errors
+    /// Why none of them.
+    fn write_at(&mut self, segment: u32, at: u64, octets: &[u8]) -> io::Result<usize>;
+
+    /// Cuts a segment off.
+    ///
+    /// # Errors
+    /// Why not.
+    fn cut(&mut self, segment: u32, len: u64) -> io::Result<()>;
+
+    /// Removes a segment.
+    ///
+    /// # Errors
+    /// Why not.
+    fn remove(&mut self, segment: u32) -> io::Result<()>;
+
+    /// Gives a segment a name that is no segment's: what the file is called now.
+    ///
+    /// # Errors
+    /// Why not.
+    fn set_aside(&mut self, segment: u32) -> io::Result<String>;
+
+    /// What was noted last.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    fn noted(&mut self) -> io::Result<Vec<u8>>;
+
+    /// Notes how far the spool is sent.
+    ///
+    /// # Errors
+    /// Why not.
+    fn note(&mut self, octets: &[u8]) -> io::Result<()>;
+}
+
+/// A file of the spool.
+#[derive(Clone, Copy, Debug)]
+struct Segment {
+    number: u32,
+    /// Octets that make sense, as far as is known.
+    len: u64,
+    /// Octets on the disk.
+    octets: u64,
+    is_damaged: bool,
+}
+
+/// Something refused that lasts.
+#[derive(Debug)]
+struct Trouble {
+    /// Data records that it cost.
+    records: u64,
+    /// When it was met last, seconds since the epoch.
+    latest: u32,
+}
+
+/// A message that is read back.
+#[derive(Clone, Copy, Debug)]
+pub struct Unspooled<'a> {
+    /// The message, without number.
+    pub message: Outgoing<'a>,
+    /// What its records are described by.
+    pub templates: TemplateSet,
+    /// When it was written, seconds since the epoch.
+    pub export_time: u32,
+    /// Where it ends: acknowledged with it.
+    pub end: Position,
+    /// Whether an earlier run of the program wrote it, and it was not read since.
+    pub is_found: bool,
+}
+
+/// Data records that are lost: by domain, and how many of them were never counted before.
+#[derive(Debug, Default)]
+pub(super) struct Lost {
+    pub(super) domains: BTreeMap<u32, u32>,
+    pub(super) records: u64,
+    /// Those of an earlier run among them.
+    pub(super) found: u64,
+}
+
+/// Segments, and how far they are read and sent.
+#[derive(Debug)]
+pub struct Spool<S> {
+    store: S,
+    bound: u64,
+    /// The oldest first.
+    segments: VecDeque<Segment>,
+    /// Octets of all of them.
+    octets: u64,
+    /// What writes to the last of them.
+    writer: Option<Writer>,
+    /// A segment that is made and empty.
+    spare: Option<u32>,
+    /// The number of the next to be made.
+    next: u32,
+    acked: Position,
+    reader: Reader,
+    /// From here on this run of the program writes.
+    own_from: u32,
+    /// Up to here what an earlier run wrote has been read.
+    found_until: Position,
+    /// When the oldest message that is not acknowledged was written.
+    oldest: Option<u32>,
+    /// To be removed; damaged ones to be set aside.
+    retired: Vec<(u32, bool)>,
+    /// When what was refused is tried again.
+    retry: Option<Uptime>,
+    lost: Lost,
+    /// The bound has been met and not all is sent since.
+    full: Option<Trouble>,
+    /// The store refuses to write.
+    refusing: Option<Trouble>,
+    /// The store refuses something else.
+    failing: bool,
+    /// Reading waits for the next try.
+    is_held: bool,
+    /// Reads refused one after the other.
+    read_failures: u32,
+    lines: Vec<String>,
+    buffer: Vec<u8>,
+}
+
+impl<S: Store> Spool<S> {
+    /// The spool of `store`, of at most `bound` octets, as an earlier run left it.
+    ///
+    /// # Errors
+    /// It cannot be read, or nothing can be made there.
+    pub fn open(mut store: S, bound: u64) -> io::Result<Self> {
+        let listed = store.list()?;
+        let noted = store.noted()?;
+        let position = Position::decode(&noted);
+        let first = listed.first().map_or(0, |(number, _)| *number);
+        let last = listed.last().map_or(0, |(number, _)| *number);
+        let acked = position.unwrap_or(Position {
+            segment: first,
+            offset: 0,
+        });
+        let next = last.max(acked.segment).saturating_add(1);
+        let mut spool = Self {
+            store,
+            bound,
+            segments: VecDeque::new(),
+            octets: 0,
+            writer: None,
+            spare: None,
+            next,
+            acked,
+            reader: Reader::default(),
+            own_from: next,
+            found_until: acked,
+            oldest: None,
+            retired: Vec::new(),
+            retry: None,
+            lost: Lost::default(),
+            full: None,
+            refusing: None,
+            failing: false,
+            is_held: false,
+            read_failures: 0,
+            lines: Vec::new(),
+            buffer: Vec::new(),
+        };
+        for (number, octets) in listed {
+            let is_sent =
+                number < acked.segment || (number == acked.segment && octets <= acked.offset);
+            if is_sent || octets == 0 {
+                spool.retired.push((number, false));
+                continue;
+            }
+            spool.octets += octets;
+            spool.segments.push_back(Segment {
+                number,
+                len: octets,
+                octets,
+                is_damaged: false,
+            });
+        }
+        if position.is_none() && !(noted.is_empty() && spool.segments.is_empty()) {
+            let line = "the note of what was sent is damaged or not there: all is sent again";
+            spool.lines.push(line.to_owned());
+        }
+        spool.mend_last();
+        spool.reader.seek(spool.acked);
+        spool.oldest = spool.peek();
+        spool.make_spare()?;
+        if position.is_none() {
+            spool.note();
+        }
+        Ok(spool)
+    }
+
+    /// Cuts off the message that the end of an earlier run left half written.
+    fn mend_last(&mut self) {
+        let Some(last) = self.segments.back_mut() else {
+            return;
+        };
+        self.reader.seek(Position {
+            segment: last.number,
+            offset: 0,
+        });
+        let lost = loop {
+            match self.reader.step(&mut self.store, last.len) {
+                Step::Data(_) => {}
+                Step::Cut { lost } => break lost,
+                // What else is wrong is told when it is read to be sent.
+                Step::End | Step::Damaged(_) | Step::Failed(_) => return,
+            }
+        };
+        let at = self.reader.place().offset;
+        let name = self.store.name_of(last.number);
+        let octets = last.octets - at;
+        self.lines.push(format!(
+            "{name}: the last message is cut off at offset {at}: \
+             {octets} octets, {lost} records are lost"
+        ));
+        self.lost.records += lost;
+        self.lost.found += lost;
+        last.len = at;
+        if self.store.cut(last.number, at).is_ok() {
+            last.octets = at;
+            self.octets -= octets;
+        }
+    }
+
+    /// When the next message to be read was written.
+    fn peek(&mut self) -> Option<u32> {
+        let acked = self.acked;
+        let first = self.segments.front()?;
+        self.reader.seek(acked.max(Position {
+            segment: first.number,
+            offset: 0,
+        }));
+        let found = match self.reader.step(&mut self.store, first.len) {
+            Step::Data(found) => Some(found.export_time),
+            _ => None,
+        };
+        self.reader.seek(acked);
+        found
+    }
+
+    /// Where its segments are.
+    pub fn store_mut(&mut self) -> &mut S {
+        &mut self.store
+    }
+
+    /// Changes how many octets there may be, from the next that is written on.
+    pub fn set_bound(&mut self, bound: u64) {
+        self.bound = bound;
+    }
+
+    /// Octets on the disk.
+    pub fn octets(&self) -> u64 {
+        self.octets
+    }
+
+    /// When the oldest message that is not acknowledged was written, seconds since the epoch.
+    pub fn oldest(&self) -> Option<u32> {
+        self.oldest.filter(|_| !self.is_drained())
+    }
+
+    /// Where it is.
+    pub fn name(&self) -> String {
+        self.store.name()
+    }
+
+    /// Where it ends.
+    fn end(&self) -> Position {
+        self.segments.back().map_or(self.acked, |last| Position {
+            segment: last.number,
+            offset: last.len,
+        })
+    }
+
+    /// Whether all of it is acknowledged.
+    pub fn is_drained(&self) -> bool {
+        self.acked >= self.end()
+    }
+
+    /// Whether all of it is read.
+    pub fn is_read(&self) -> bool {
+        self.reader.at() >= self.end()
+    }
+
+    /// Octets of the segments that are not read to their end.
+    pub fn unread(&self) -> u64 {
+        if self.is_read() { 0 } else { self.octets }
+    }
+
+    fn segment_len(&self) -> u64 {
+        (self.bound / 16).clamp(MIN_SEGMENT, MAX_SEGMENT)
+    }
+
+    /// What there is to log.
+    pub(super) fn take_lines(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.lines)
+    }
+
+    /// What is lost since this was asked last.
+    pub(super) fn take_lost(&mut self) -> Lost {
+        std::mem::take(&mut self.lost)
+    }
+
+    /// Removes what is retired and has a segment ready.
+    pub fn tend(&mut self, now: Uptime) {
+        if self.retry.is_some_and(|at| now < at) {
+            return;
+        }
+        self.retry = None;
+        let mut has_failed = std::mem::take(&mut self.is_held) && self.read_failures > 0;
+        let mut is_busy = false;
+        for (number, is_damaged) in std::mem::take(&mut self.retired) {
+            let outcome = match (is_busy, is_damaged) {
+                (true, _) => Err(io::ErrorKind::WouldBlock.into()),
+                (_, false) => self.store.remove(number),
+                (_, true) => self.set_aside(number),
+            };
+            match outcome {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    (has_failed, is_busy) = (true, true);
+                    self.retired.push((number, is_damaged));
+                    let name = self.store.name_of(number);
+                    self.begin_failing(&name, &error);
+                }
+                _ => {}
+            }
+        }
+        if let Err(error) = self.make_spare() {
+            has_failed = true;
+            let name = self.store.name_of(self.next);
+            self.begin_failing(&name, &error);
+        }
+        match has_failed {
+            true => self.retry = Some(now.after(RETRY)),
+            false if self.failing => {
+                self.failing = false;
+                self.lines.push("works again".to_owned());
+            }
+            false => {}
+        }
+    }
+
+    /// Has nothing of its own left on the disk that holds no records: the end of the program.
+    pub(super) fn finish(&mut self) {
+        self.retire();
+        let spare = self.spare.take();
+        self.retired.extend(spare.map(|number| (number, false)));
+        for (number, is_damaged) in std::mem::take(&mut self.retired) {
+            // The next start tries again.
+            let _ = match is_damaged {
+                true => self.set_aside(number),
+                false => self.store.remove(number),
+            };
+        }
+    }
+
+    fn set_aside(&mut self, number: u32) -> io::Result<()> {
+        let name = self.store.name_of(number);
+        let aside = self.store.set_aside(number)?;
+        self.lines
+            .push(format!("{name} is damaged and now called {aside}"));
+        Ok(())
+    }
+
+    fn begin_failing(&mut self, what: &str, error: &io::Error) {
+        if error.kind() != io::ErrorKind::WouldBlock && !self.failing {
+            self.failing = true;
+            self.lines.push(format!("{what}: {error}; tried again"));
+        }
+    }
+
+    fn begin_refusing(&mut self, secs: u32, error: &io::Error) {
+        if let Some(refusing) = &mut self.refusing {
+            refusing.latest = secs;
+        } else {
+            self.refusing = Some(Trouble {
+                records: 0,
+                latest: secs,
+            });
+            let line = format!("{error}: what the collector does not take is dropped");
+            self.lines.push(line);
+        }
+    }
+
+    /// What fits into the last block of a full disk is no end of it.
+    fn end_refusing(&mut self, secs: u32) {
+        let is_over = |trouble: &mut Trouble| secs >= trouble.latest.saturating_add(OVER);
+        if let Some(Trouble { records, .. }) = self.refusing.take_if(is_over) {
+            let line = format!("written again; {records} records were dropped");
+            self.lines.push(line);
+        }
+    }
+
+    fn begin_full(&mut self) {
+        if self.full.is_none() {
+            self.full = Some(Trouble {
+                records: 0,
+                latest: 0,
+            });
+            let line = format!(
+                "full, {} octets: the oldest records are dropped",
+                self.octets
+            );
+            self.lines.push(line);
+        }
+    }
+
+    fn end_full(&mut self) {
+        if let Some(Trouble { records, .. }) = self.full.take() {
+            let line = format!("all is sent; {records} records were dropped");
+            self.lines.push(line);
+        }
+    }
+
+    /// Counts data records that could not be written.
+    pub(super) fn drop_refused(&mut self, domain: u32, records: u16) {
+        let trouble = self.refusing.as_mut().or(self.full.as_mut());
+        if let Some(trouble) = trouble {
+            trouble.records += u64::from(records);
+        }
+        self.lost.records += u64::from(records);
+        let lost = self.lost.domains.entry(domain).or_default();
+        *lost = lost.wrapping_add(records.into());
+    }
+}
