@@ -378,8 +378,11 @@ fn answered(line: &str) -> Words {
     let mut config = Config::default();
     let place = || Place::CommandLine;
     let interface = "pflow0 flowsrc 127.0.0.1 flowdst 127.0.0.1:4739 backup 127.0.0.1:4740 \
-                     spool /tmp/s 1M rdomain 3 rate 9 tap /tmp/x";
+                     spool /tmp/s 1M rdomain 3 rate 9 tap /tmp/x ca /a cert /b key /c \
+                     servername x";
     apply_line(&mut config, interface, place).unwrap();
+    let pin = format!("pflow0 pin {:064}", 0);
+    apply_line(&mut config, &pin, place).unwrap();
     apply_line(&mut config, "pflow1 proto 10 file /f", place).unwrap();
     let mut run = Run::with(settings(), config);
     let written = FileState {

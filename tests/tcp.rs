@@ -394,7 +394,7 @@ fn words_that_do_nothing_are_worth_a_warning_and_tcp_is_for_ipfix() {
     };
     let (is_good, told) = check("pflow0 flowdst 192.0.2.1:1 reconnect 5");
     assert!(is_good);
-    let expected = "pflow: warning: pflow0: reconnect: only transport tcp has a use for it\n";
+    let expected = "pflow: warning: pflow0: reconnect: only transport tcp, tls, dtls or sctp has a use for it\n";
     assert_eq!(told, expected);
     let (is_good, told) = check("pflow0 flowdst 192.0.2.1:1 transport tcp");
     assert!(!is_good && told.contains("transport: IPFIX only"), "{told}");
