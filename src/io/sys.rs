@@ -225,7 +225,10 @@ pub(super) fn set_rdomain(socket: &socket2::Socket, rdomain: &Rdomain) -> io::Re
         #[cfg(target_os = "freebsd")]
         Rdomain::Table(number) => set_int_option(socket, libc::SO_SETFIB, *number),
         // The configuration refuses the others.
-        _ => Err(io::ErrorKind::Unsupported.into()),
+        _ => {
+            let _ = socket;
+            Err(io::ErrorKind::Unsupported.into())
+        }
     }
 }
 
