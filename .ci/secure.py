@@ -73,7 +73,7 @@ def pem(name):
 def dated(name, by, start, end):
     """A certificate of certain dates, which x509(1) of OpenSSL 3.0 cannot make: ca(1) can."""
     certificate(name, by)
-    for file, text in (('index.txt', ''), ('serial', '%x\n' % (abs(hash(name)) & 0xffffff | 1)),
+    for file, text in (('index.txt', ''), ('serial', '%08x\n' % (sum(name.encode()) + 0x1000)),
                        ('ca.cnf', '[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\nserial=serial\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\nunique_subject=no\n[p]\ncommonName=supplied\n')):
         with open(pem(file), 'w') as f:
             f.write(text)
@@ -349,7 +349,7 @@ class Relay(threading.Thread):
         while True:
             ours, _ = self.listener.accept()
             theirs = socket.create_connection(('127.0.0.1', self.behind))
-            self.connection = ours
+            self.connection, self.onward = ours, theirs
             threading.Thread(target=self.copy, args=(theirs, ours), daemon=True).start()
             try:
                 while True:
@@ -382,6 +382,13 @@ class Relay(threading.Thread):
         nft('table ip x { chain c { type filter hook input priority 0; tcp dport %d drop; }; }' % self.port)
         time.sleep(0.2)
         with self.lock:
+            # What the thread has not come to yet.
+            self.connection.setblocking(False)
+            try:
+                while part := self.connection.recv(1 << 16):
+                    self.onward.sendall(part)
+            except BlockingIOError:
+                pass
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
             self.connection.close()
         nft('delete table ip x')
