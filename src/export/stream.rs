@@ -42,6 +42,8 @@ struct Session {
     domains: BTreeMap<u32, Told>,
     /// The latest export time: it never goes back.
     export_time: u32,
+    /// Whether it is over datagrams.
+    is_by_datagrams: bool,
 }
 
 /// What it knows of an observation domain.
@@ -212,6 +214,13 @@ impl Stream {
         self.session = Some(Session::default());
     }
 
+    /// Says that the session is over datagrams: there no template is withdrawn (RFC 7011 8.4).
+    pub fn set_by_datagrams(&mut self) {
+        if let Some(session) = &mut self.session {
+            session.is_by_datagrams = true;
+        }
+    }
+
     /// Has the templates told again before the next data, as over datagrams must be done.
     pub fn tell_again(&mut self) {
         if let Some(session) = &mut self.session {
@@ -312,15 +321,17 @@ impl Stream {
 
 impl Session {
     /// The templates of `domain` if they are to be told before a message of it; where others were
-    /// told, they are withdrawn first.
+    /// told by a connection, they are withdrawn first.
     fn tell(&mut self, domain: u32, templates: TemplateSet, at: Now) -> Option<Queued> {
         let mut octets = vec![0; ipfix::HEADER_LEN];
         match self.domains.get_mut(&domain) {
             Some(told) if told.templates == templates && !told.is_due => return None,
             Some(told) if told.templates == templates => told.is_due = false,
             Some(told) => {
-                octets.extend(ipfix::all_templates_withdrawn());
-                told.templates = templates;
+                if !self.is_by_datagrams {
+                    octets.extend(ipfix::all_templates_withdrawn());
+                }
+                (told.templates, told.is_due) = (templates, false);
             }
             None => {
                 let told = Told {
@@ -562,6 +573,31 @@ pub(super) mod tests {
         stream.prepare(now(2), usize::MAX);
         let messages: Vec<_> = stream.prepared().collect();
         assert_eq!(messages[0][16..24], [0, 2, 0, 8, 0, 2, 0, 0]);
+    }
+
+    #[test]
+    fn over_datagrams_other_templates_are_told_and_none_withdrawn() {
+        let mut stream = Stream::new(1 << 20);
+        stream.begin();
+        stream.set_by_datagrams();
+        push(&mut stream, 9, TemplateSet::OpenBsd, 2);
+        push(&mut stream, 9, TemplateSet::FreeBsd, 2);
+        stream.prepare(now(2), usize::MAX);
+        let sets: Vec<_> = stream
+            .prepared()
+            .map(|message| message[16..22].to_vec())
+            .collect();
+        let fields_of_first = [&sets[0][4..], &sets[2][4..]];
+        assert_eq!(
+            fields_of_first,
+            [[1, 0], [1, 0]],
+            "template 256 and no withdrawal"
+        );
+        stream.tell_again();
+        push(&mut stream, 9, TemplateSet::FreeBsd, 2);
+        stream.take(4);
+        stream.prepare(now(2), usize::MAX);
+        assert_eq!(stream.take(9).templates, 1);
     }
 
     #[test]

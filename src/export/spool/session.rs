@@ -224,6 +224,11 @@ impl<S: Store> Spooled<S> {
         self.stream.begin();
     }
 
+    /// Says that the session is over datagrams.
+    pub fn set_by_datagrams(&mut self) {
+        self.stream.set_by_datagrams();
+    }
+
     /// Has the templates told again before the next data.
     pub fn tell_again(&mut self) {
         self.stream.tell_again();

@@ -102,6 +102,14 @@ impl Backlog {
         }
     }
 
+    /// Says that the session is over datagrams.
+    pub(super) fn set_by_datagrams(&mut self) {
+        match self {
+            Self::Queue(stream) => stream.set_by_datagrams(),
+            Self::Spool(spooled) => spooled.set_by_datagrams(),
+        }
+    }
+
     /// Has the templates told again before the next data.
     pub(super) fn tell_again(&mut self) {
         match self {

@@ -53,8 +53,6 @@ pub(super) struct OpenedFor {
     pub(super) collectors: Vec<SocketAddr>,
     pub(super) carrier: Carrier,
     pub(super) security: Option<Security>,
-    /// Over datagrams no template is withdrawn: others begin a session of their own.
-    templates: Option<TemplateSet>,
     /// Where what they do not take is kept.
     pub(super) spool: Option<String>,
 }
@@ -67,7 +65,6 @@ impl OpenedFor {
             collectors: settings.collectors().collect(),
             carrier: settings.carrier,
             security,
-            templates: (settings.carrier == Carrier::Dtls).then_some(settings.templates),
             spool: settings.spool().map(|spool| spool.directory.clone()),
         }
     }
@@ -506,6 +503,9 @@ impl Feed {
         }
         self.was_up = true;
         self.stream.begin();
+        if self.datagrams.is_some() {
+            self.stream.set_by_datagrams();
+        }
         self.doubt = InDoubt::default();
         self.progress = now;
         self.look_at_once(now);

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::export::{Carrier, DTLS_OVERHEAD, IPV4_UDP, IPV6_UDP, Settings};
+use crate::export::{Carrier, IPV4_UDP, IPV6_UDP, Settings};
 use crate::io::files;
 use crate::io::tls::{Client, Credentials, Kind, Name, Peer};
 use crate::run::parent::Parent;
@@ -120,5 +120,3 @@ fn name(settings: &Settings, problem: &str) -> String {
     });
     named.unwrap_or_else(|| problem.to_owned())
 }
-
-const _: () = assert!(DTLS_OVERHEAD < crate::export::MIN_DTLS_MTU);
