@@ -2,7 +2,7 @@
 //!
 //! - Replays of a capture of INS and DEL_C, and of one with four UPD_C a state between them: nothing
 //!   sent, NetFlow v5, and each of IPFIX's templates to a loopback socket that nobody reads.
-//! - The same by TCP, TLS and DTLS to a peer that reads, of which the peer's time is left out;
+//! - The same by TCP, TLS and DTLS to a peer that reads. The peer's time does not count.
 //!   `openssl speed -evp aes-256-gcm` tells what the ciphers alone take.
 //! - The floors: reading the file once; decoding it; sending the same datagrams by send(2), by
 //!   sendmmsg(2), and by our calls, sendmmsg with UDP_SEGMENT on Linux.

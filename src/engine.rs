@@ -141,7 +141,7 @@ impl Exporter {
 
     fn begin_turn(&mut self) {
         match self.interfaces.as_mut_slice() {
-            // Mostly there is one, for which no loop need be set up.
+            // Mostly there is one. It needs no loop.
             [interface] => interface.begin_turn(),
             interfaces => {
                 for interface in interfaces {

@@ -33,7 +33,7 @@ pub(crate) fn collector(directory: &str, option: &str) -> Collector {
         format!("{directory}/cert.pem"),
         format!("{directory}/key.pem"),
     );
-    // Its own authority, for the address that it has.
+    // The certificate is its own authority and names the address.
     let words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=x \
                  -addext subjectAltName=IP:127.0.0.1";
     let mut request = Command::new("openssl");
