@@ -15,6 +15,8 @@
 
 mod spool;
 
+pub use spool::spool;
+
 use std::io::ErrorKind;
 use std::time::Duration;
 
@@ -49,7 +51,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("keep", keep),
     ("config", config),
     ("control", control),
-    ("spool", spool::spool),
+    ("spool", spool),
 ];
 
 const LINKS: &[LinkType] = &[
