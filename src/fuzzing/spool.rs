@@ -94,7 +94,7 @@ impl Store for Files {
 
 /// Two segments and the note of what was sent: all that makes sense is sent once, and so is what
 /// comes after it.
-pub(super) fn spool(data: &[u8]) {
+pub fn spool(data: &[u8]) {
     let Some(([number, note_len, half], rest)) = data.split_first_chunk() else {
         return;
     };
