@@ -11,7 +11,7 @@ usage: secure.py PFLOW TESTDATA-DIRECTORY [TOOLS-DIRECTORY]     (as root, with o
    doubt has arrived, and nothing twice. Its certificates change on a reload.
 4. A DTLS collector that is started again at once: what is lost is no more than one `renew` holds.
 5. Many connections that end at once: neither descriptors nor memory grow.
-6. SCTP in the emulated machine of TOOLS-DIRECTORY/vm, if that is set up.
+6. SCTP in the emulated machine of TOOLS-DIRECTORY/vm, if that is set up, and sctp.py there.
 """
 import ctypes, json, os, pwd, re, shutil, signal, socket, ssl, struct, subprocess, sys, tempfile, threading, time
 
@@ -519,15 +519,22 @@ ready listening /out/socat
 %s >/out/two 2>&1; echo "rc $?" >>/out/two
 wait
 %s >/out/three 2>&1; echo "rc $?" >>/out/three
-''' % (TOOLS, replayed % 4739, replayed % 4740, replayed % 4741))
-    subprocess.run(['sh', vm + '/run.sh', 'sh /out/t.sh', out], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ, T='280'), timeout=300)
-    text = {n: open(os.path.join(out, n)).read() if os.path.exists(os.path.join(out, n)) else '' for n in ('check', 'one', 'two', 'three', 'dump')}
+/usr/bin/python3 %s/sctp.py %s %d >/out/aborts 2>&1; echo "rc $?" >>/out/aborts
+''' % (TOOLS, replayed % 4739, replayed % 4740, replayed % 4741, HERE, PFLOW, KILLS))
+    longest = 400 + 10 * KILLS
+    subprocess.run(['sh', vm + '/run.sh', 'sh /out/t.sh', out], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ, T=str(longest)), timeout=longest + 20)
+    text = {n: open(os.path.join(out, n)).read() if os.path.exists(os.path.join(out, n)) else '' for n in ('check', 'one', 'two', 'three', 'dump', 'aborts')}
     shutil.rmtree(out)
     expect('SCTP: ipfixcheck.py reads every record and finds nothing', 'rc 0' in text['one'] and '%d records, 0 findings' % RECORDS in text['check'],
            (text['check'].splitlines() or [''])[-1])
     found = len(re.findall(r'^--- data record', text['dump'], re.M | re.I))
     expect('SCTP: socat and ipfixDump read every record', 'rc 0' in text['two'] and found == RECORDS, found)
     expect('SCTP: nobody listens', 'rc 1' in text['three'] and 'connection refused' in text['three'], text['three'].strip().splitlines()[:1])
+    # What sctp.py says is said in the same words.
+    told = [line for line in text['aborts'].splitlines() if not line.startswith('rc ')]
+    print('\n'.join(told))
+    problems.extend(line for line in told if line.startswith('FAILED'))
+    expect('SCTP: aborts and paths came to their end', 'rc 0' in text['aborts'] or any(line.startswith('FAILED') for line in told), told[-1:])
 
 
 def is_tls(raw):

@@ -307,25 +307,54 @@ pub(super) fn set_sctp_nodelay(socket: &impl AsRawFd) -> io::Result<()> {
     }
 }
 
-/// Messages of an SCTP association that the peer has not acknowledged or that were not sent yet, as
-/// long as there is an association (RFC 6458 8.2.1: sstat_unackdata, sstat_penddata).
-#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+/// Octets that an SCTP association was given and that the peer has not acknowledged, or more, as long
+/// as there is an association. Linux tells what they take of its memory, which is more (SO_MEMINFO,
+/// SK_MEMINFO_WMEM_QUEUED). SCTP_STATUS does not serve: its sstat_unackdata leaves out what was not
+/// sent yet, and its sstat_penddata is about what comes in (RFC 6458 8.2.1).
+#[cfg(target_os = "linux")]
 pub(super) fn sctp_unacknowledged(socket: &impl AsRawFd) -> Option<usize> {
-    // `struct sctp_status` is shorter; these two stand at the same place on both systems.
-    let mut status = [0_u16; 128];
-    let mut len = libc::socklen_t::try_from(size_of_val(&status)).ok()?;
-    // SAFETY: the kernel writes at most as much as the length names.
+    /// `SO_MEMINFO` of asm-generic/socket.h.
+    const SO_MEMINFO: libc::c_int = 55;
+    /// Its index in what is told, of linux/sock_diag.h.
+    const SK_MEMINFO_WMEM_QUEUED: usize = 5;
+    let mut told = [0_u32; 16];
+    socket_option(socket, libc::SOL_SOCKET, SO_MEMINFO, &mut told)?;
+    usize::try_from(*told.get(SK_MEMINFO_WMEM_QUEUED)?).ok()
+}
+
+/// The same by FIONWRITE, which counts the messages' octets.
+#[cfg(target_os = "freebsd")]
+pub(super) fn sctp_unacknowledged(socket: &impl AsRawFd) -> Option<usize> {
+    unacknowledged(socket)
+}
+
+/// Whether an SCTP socket has an association.
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+pub(super) fn is_associated(socket: &impl AsRawFd) -> bool {
+    // `struct sctp_status` is shorter.
+    socket_option(socket, libc::IPPROTO_SCTP, libc::SCTP_STATUS, &mut [0; 64]).is_some()
+}
+
+/// Fills `told` with an option of a socket as far as it goes, unless the system does not tell it.
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+fn socket_option(
+    socket: &impl AsRawFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    told: &mut [u32],
+) -> Option<()> {
+    let mut len = libc::socklen_t::try_from(size_of_val(told)).ok()?;
+    // SAFETY: the kernel writes at most as much as the length names, and any octets are a u32.
     let outcome = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
-            libc::IPPROTO_SCTP,
-            libc::SCTP_STATUS,
-            status.as_mut_ptr().cast(),
+            level,
+            option,
+            told.as_mut_ptr().cast(),
             &raw mut len,
         )
     };
-    let [.., unacknowledged, pending] = status.first_chunk::<8>()?;
-    (outcome == 0).then(|| usize::from(*unacknowledged) + usize::from(*pending))
+    (outcome == 0).then_some(())
 }
 
 /// What `file` is. Not by the C library: some of its versions ask stat(2) with an empty path, which

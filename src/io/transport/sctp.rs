@@ -4,8 +4,14 @@
 //! repeated until it is acknowledged. So messages of IPFIX need no framing, and one that the system
 //! takes it takes whole. An association with a collector of several addresses survives the loss of
 //! one: the collector tells its others as the association is made, and the system changes over.
+//!
+//! ```text
+//! sent --> waits for room at the peer --> on the way --> acknowledged
+//!          \________________ open ________________/
+//! ```
+//! What is open is known as long as there is an association. Of one that has ended it is what was
+//! open when that was asked last and what was sent since: that is never too little.
 
-use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -17,8 +23,8 @@ use crate::export::Rdomain;
 use crate::io::sys::{self, Polled};
 use crate::time::Uptime;
 
-/// Messages that are remembered until the peer has acknowledged them: more than fit into a socket.
-const MAX_OPEN: usize = 1 << 14;
+/// How often what the collector says, which is nothing, is read at once.
+const MAX_READS: usize = 16;
 
 /// An association.
 #[derive(Debug)]
@@ -27,10 +33,7 @@ pub struct Sctp {
     stream: TcpStream,
     to: SocketAddr,
     is_up: bool,
-    /// Octets of the messages sent last.
-    sent: VecDeque<usize>,
-    /// Messages that were not acknowledged when that was asked last: after the association has
-    /// ended nobody tells.
+    /// Octets of the messages sent last that may not be acknowledged.
     open: usize,
 }
 
@@ -70,32 +73,24 @@ impl Sctp {
             stream,
             to,
             is_up: false,
-            sent: VecDeque::new(),
             open: 0,
         }
     }
 
-    /// Asks what is not acknowledged yet.
-    fn note_open(&mut self) {
-        if let Some(open) = sys::sctp_unacknowledged(&self.stream) {
-            self.open = open;
-            while self.sent.len() > open {
-                self.sent.pop_front();
-            }
+    /// Octets of the messages sent last that may not be acknowledged, as the system has it now.
+    fn open(&self) -> usize {
+        let told = sys::sctp_unacknowledged(&self.stream);
+        // Asked in this order: of an association that has ended the system tells that all went well.
+        match told.filter(|_| sys::is_associated(&self.stream)) {
+            Some(told) => told.min(self.open),
+            None => self.open,
         }
     }
-}
 
-impl Transport for Sctp {
-    fn establish(&mut self, _: Uptime) -> io::Result<bool> {
-        if !self.is_up {
-            if !super::tcp::is_made(&self.stream)? {
-                return Ok(false);
-            }
-            self.is_up = true;
-        }
+    /// Reads what came. A collector says nothing, but the end is read so, too.
+    fn read(&mut self) -> io::Result<()> {
         let mut ignored = [0; 512];
-        loop {
+        for _ in 0..MAX_READS {
             match self.stream.read(&mut ignored) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(_) => {}
@@ -104,8 +99,25 @@ impl Transport for Sctp {
                 Err(error) => return Err(error),
             }
         }
-        self.note_open();
-        Ok(true)
+        Ok(())
+    }
+}
+
+impl Transport for Sctp {
+    fn establish(&mut self, _: Uptime) -> io::Result<bool> {
+        let outcome = match self.is_up {
+            true => Ok(true),
+            false => super::tcp::is_made(&self.stream),
+        };
+        if let Ok(is_up) = outcome {
+            self.is_up = is_up;
+        }
+        self.open = self.open();
+        match outcome.and_then(|is_up| if is_up { self.read() } else { Ok(()) }) {
+            // The system had no room for a look.
+            Err(error) if sys::is_passing(&error) => Ok(self.is_up),
+            outcome => outcome.map(|()| self.is_up),
+        }
     }
 
     fn send(&mut self, _: Uptime, messages: &[&[u8]]) -> io::Result<usize> {
@@ -120,18 +132,13 @@ impl Transport for Sctp {
                 Err(_) => break,
             }
             taken += 1;
-            self.sent.push_back(message.len());
-        }
-        self.open += taken;
-        if self.sent.len() > MAX_OPEN {
-            self.note_open();
+            self.open += message.len();
         }
         Ok(taken)
     }
 
     fn unacknowledged(&self) -> Option<usize> {
-        let open = sys::sctp_unacknowledged(&self.stream).unwrap_or(self.open);
-        Some(self.sent.iter().rev().take(open).sum())
+        Some(self.open())
     }
 
     fn wait(&self, longest: Duration) {
@@ -140,6 +147,7 @@ impl Transport for Sctp {
     }
 
     fn shut_down(&mut self) {
+        self.open = self.open();
         // An association that is gone needs no end.
         let _ = self.stream.shutdown(std::net::Shutdown::Write);
     }
