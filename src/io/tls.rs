@@ -41,6 +41,9 @@ use crate::time::Uptime;
 /// How long after a handshake of TLS 1.3 a server's verdict on our certificate is waited for.
 const VERDICT: Duration = Duration::from_secs(1);
 
+/// How often what the collector says, which is nothing, is read at once.
+const MAX_READS: usize = 16;
+
 /// What TLS 1.2 may agree on; TLS 1.3 has good ones only.
 const CIPHERS: &str = "ECDHE+AESGCM:ECDHE+CHACHA20";
 
@@ -341,7 +344,7 @@ impl<S: Read + Write> Session<S> {
     /// How it ended, in words.
     pub fn hear(&mut self) -> io::Result<()> {
         let mut ignored = [0; 512];
-        loop {
+        for _ in 0..MAX_READS {
             match self.stream.ssl_read(&mut ignored) {
                 Ok(0) => return Err(closed("the collector closed the session")),
                 Ok(_) => {}
@@ -349,6 +352,7 @@ impl<S: Read + Write> Session<S> {
                 Err(error) => return Err(words::session_problem(error)),
             }
         }
+        Ok(())
     }
 
     /// Writes a message as a whole or not at all. After `WouldBlock` it has to be the same again.

@@ -13,6 +13,16 @@ use openssl::x509::{X509Builder, X509NameBuilder};
 use super::*;
 use crate::export::DTLS_OVERHEAD;
 
+// RFC 7011, 11, and what shows it here and in .ci/secure.py:
+//
+// 11.1 versions            what_is_offered_is_..., records_arrive_by_..., dtls_sends_again_...; matrix
+// 11.1 collector restarts  secure.py: datagrams (renew stands for a heartbeat)
+// 11.3 both prove it       both_prove_..., what_a_collector_says_against_...; refusals
+// 11.3 DNS-ID and no CN    a_collector_that_does_not_prove_...; refusals
+// 11.3 listed peers        only_a_pinned_...; refusals
+// 11.3 no NULL ciphers     what_is_offered_is_...
+// RFC 5153, 8.4 overhead   dtls_sends_again_what_its_handshake_lost_and_keeps_to_the_mtu
+
 /// A certificate and its key.
 #[derive(Clone)]
 struct Identity {
@@ -469,6 +479,95 @@ fn files_that_do_not_serve_are_named_by_their_words() {
     let client = Client::new(Kind::Tls, &credentials).unwrap();
     assert!(client.warning().unwrap().starts_with("cert: expired on "));
     assert_eq!(format!("{credentials:?}"), "Credentials");
+}
+
+/// Two octets at a place, as a number.
+fn number(octets: &[u8], at: usize) -> usize {
+    usize::from(u16::from_be_bytes([octets[at], octets[at + 1]]))
+}
+
+/// What a ClientHello offers: its versions and its ciphers.
+fn offer(hello: &[u8], is_dtls: bool) -> (Vec<usize>, Vec<usize>) {
+    let version = number(hello, 0);
+    // Version and random number, then the session's id and, in DTLS, a cookie.
+    let mut at = 34;
+    for _ in 0..1 + usize::from(is_dtls) {
+        at += 1 + usize::from(hello[at]);
+    }
+    let pairs = |octets: &[u8]| octets.chunks(2).map(|pair| number(pair, 0)).collect();
+    let len = number(hello, at);
+    let ciphers = pairs(&hello[at + 2..at + 2 + len]);
+    at += 2 + len;
+    // How it is compressed, and the length of the extensions.
+    at += 1 + usize::from(hello[at]) + 2;
+    while at < hello.len() {
+        let (kind, len) = (number(hello, at), number(hello, at + 2));
+        if kind == 43 {
+            return (pairs(&hello[at + 5..at + 4 + len]), ciphers);
+        }
+        at += 4 + len;
+    }
+    (vec![version], ciphers)
+}
+
+#[test]
+fn what_is_offered_is_tls_12_and_13_and_dtls_12_with_ephemeral_keys_and_no_null_cipher() {
+    let ca = authority("ca", None);
+    // TLS 1.3's, then ECDHE with AES-GCM and ChaCha20 of RFC 5289 and RFC 7905; what is no cipher.
+    let good = [
+        0x1301, 0x1302, 0x1303, 0xc02b, 0xc02c, 0xc02f, 0xc030, 0xcca8, 0xcca9, 0x00ff,
+    ];
+    let check = |octets: &[u8], head: usize, is_dtls: bool, versions: &[usize]| {
+        let (offered, ciphers) = offer(&octets[head..], is_dtls);
+        assert_eq!(offered, versions);
+        assert!(ciphers.len() > 2);
+        for cipher in ciphers {
+            assert!(good.contains(&cipher), "{cipher:#06x}");
+        }
+    };
+    let mut octets = [0; 4096];
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    let client = Client::new(Kind::Tls, &trusting(&ca)).unwrap();
+    let mut session = client.open(&by_name("x"), ours).unwrap();
+    assert!(!session.advance(at(0)).unwrap());
+    let len = theirs.read(&mut octets).unwrap();
+    check(&octets[..len], 9, false, &[0x0304, 0x0303]);
+    let (ours, theirs) = datagrams();
+    let client = Client::new(Kind::Dtls(1400), &trusting(&ca)).unwrap();
+    let mut session = client.open(&by_name("x"), Datagrams(ours)).unwrap();
+    assert!(!session.advance(at(0)).unwrap());
+    let len = theirs.recv(&mut octets).unwrap();
+    check(&octets[..len], 25, true, &[0xfefd]);
+}
+
+#[test]
+fn a_collector_that_does_not_stop_talking_is_read_in_pieces() {
+    let ca = authority("ca", None);
+    let server = collector(&ca);
+    let mut acceptor = SslAcceptor::mozilla_modern_v5(SslMethod::tls_server()).unwrap();
+    acceptor.set_certificate(&server.certificate).unwrap();
+    acceptor.set_private_key(&server.key).unwrap();
+    let acceptor = acceptor.build();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    let talking = std::thread::spawn(move || {
+        let mut session = acceptor.accept(theirs).unwrap();
+        session.write_all(&[7; 1 << 14]).unwrap();
+        // Until the client is gone.
+        let _ = session.read(&mut [0]);
+    });
+    let client = Client::new(Kind::Tls, &trusting(&ca)).unwrap();
+    let mut session = client.open(&by_name("collector.example"), ours).unwrap();
+    ready(&mut session, at(0)).unwrap();
+    let is_left = (0..2000).any(|_| {
+        std::thread::sleep(Duration::from_millis(1));
+        session.hear().unwrap();
+        session.stream.ssl().pending() > 0
+    });
+    assert!(is_left);
+    drop(session);
+    talking.join().unwrap();
 }
 
 #[test]
