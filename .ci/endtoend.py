@@ -18,7 +18,7 @@ usage: endtoend.py PFLOW TESTDATA-DIRECTORY     (as root, with nfdump, tshark an
 8. The keep file: a hundred times SIGKILL, stops in good order, files that are refused, a disk that is full.
 9. -x 1 takes as long as the capture; a broken pipe and a damaged file end as the manual page says.
 """
-import collections, json, os, random, signal, socket, struct, subprocess, sys, tempfile, time
+import collections, fcntl, json, os, random, signal, socket, struct, subprocess, sys, tempfile, termios, time
 
 import states
 
@@ -546,7 +546,7 @@ def feed(kept, frames, kill_at, interval=2, more=()):
         if kill_at is None:
             child.stdin.close()
         else:
-            time.sleep(KILL_AFTER)
+            settle(child)
             child.send_signal(signal.SIGKILL)
         log = child.stderr.read().decode()
         child.wait()
@@ -560,7 +560,25 @@ def feed(kept, frames, kill_at, interval=2, more=()):
             return records, log
 
 
-KILL_AFTER = 0.1  # a loaded machine needs that long to come so far
+def settle(child):
+    """Until it has read its standard input and each thread of it and its children waits, on a machine that is busy, too."""
+    quiet = 0
+    while quiet < 5 and child.poll() is None:
+        time.sleep(0.02)
+        waiting, = struct.unpack('i', fcntl.ioctl(child.stdin, termios.FIONREAD, struct.pack('i', 1)))
+        quiet = quiet + 1 if waiting == 0 and all(state == 'S' for state in states_of(child.pid)) else 0
+
+
+def states_of(pid):
+    """The states of the threads of a process and of its children, as ps(1) has them."""
+    found = []
+    for task in os.listdir('/proc/%d/task' % pid):
+        with open('/proc/%d/task/%s/stat' % (pid, task)) as f:
+            found.append(f.read().rpartition(')')[2].split()[0])
+        with open('/proc/%d/task/%s/children' % (pid, task)) as f:
+            for child in f.read().split():
+                found += states_of(int(child))
+    return found
 
 
 def ends_of(record):

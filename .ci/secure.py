@@ -3,14 +3,15 @@
 
 usage: secure.py PFLOW TESTDATA-DIRECTORY [TOOLS-DIRECTORY]     (as root, with openssl, iproute2, nftables; pflowctl beside PFLOW)
 
-1. Replays by TLS 1.2, TLS 1.3 and DTLS 1.2, over IPv4 and IPv6, both sides with certificates, to Python's ssl, to
-   openssl s_server, to socat and ipfixDump where they are installed, to ipfixcheck.py of TOOLS-DIRECTORY: every record.
+1. Replays by UDP, TCP, TLS 1.2, TLS 1.3 and DTLS 1.2, over IPv4 and IPv6, with each IPFIX template, both sides of TLS
+   with certificates, to Python's ssl, to openssl s_server, to socat and ipfixDump where they are installed, to
+   ipfixcheck.py of TOOLS-DIRECTORY: every record, the same by each.
 2. Certificates that are no good, on either side, each with its own sentence; no octet of a message is given away, and
    what went over the wire is records of TLS and nothing else.
-3. A daemon in its cage, whose TLS collector goes and comes back twenty times under load: what is neither lost nor in
+3. A daemon in its cage, whose TLS collector goes and comes back KILLS times under load: what is neither lost nor in
    doubt has arrived, and nothing twice. Its certificates change on a reload.
-4. A DTLS collector that is started again at once: what is lost is no more than one `renew` holds.
-5. Many connections that end at once: neither descriptors nor memory grow.
+4. A DTLS collector that is started again at once, DTLS_KILLS times: what is lost is no more than one `renew` holds.
+5. ENDED connections that end at once: neither descriptors nor memory grow.
 6. SCTP in the emulated machine of TOOLS-DIRECTORY/vm, if that is set up, and sctp.py there.
 """
 import ctypes, json, os, pwd, re, shutil, signal, socket, ssl, struct, subprocess, sys, tempfile, threading, time
@@ -18,7 +19,9 @@ import ctypes, json, os, pwd, re, shutil, signal, socket, ssl, struct, subproces
 PFLOW, DATA = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 TOOLS = os.path.abspath(sys.argv[3]) if len(sys.argv) > 3 else None
 CAPTURE, RECORDS = DATA + '/mix200.openbsd-v6.pcap', 305
-KILLS, ENDED = int(os.environ.get('KILLS', 20)), int(os.environ.get('ENDED', 200))
+# FreeBSD's template tells of 112 translated flows as they begin and as they end.
+TEMPLATES = {'openbsd': RECORDS, 'openbsd78': RECORDS, 'freebsd': RECORDS + 2 * 112}
+KILLS, DTLS_KILLS, ENDED = (int(os.environ.get(name, usual)) for name, usual in (('KILLS', 20), ('DTLS_KILLS', 2), ('ENDED', 200)))
 PKI = tempfile.mkdtemp(prefix='pflow-pki-')
 os.chmod(PKI, 0o755)
 NS, FAR = 'pflow-x-%d' % os.getpid(), 'pflow-y-%d' % os.getpid()
@@ -188,29 +191,80 @@ def until(what, condition, seconds=20, pause=0.02):
         time.sleep(pause)
 
 
-def matrix():
-    for version, word in ((ssl.TLSVersion.TLSv1_2, 'TLS 1.2'), (ssl.TLSVersion.TLSv1_3, 'TLS 1.3')):
-        for host in ('127.0.0.1', '::1'):
-            collector = Collector(least=version, most=version, host=host)
-            r = replay(collector.port, 'tls', host=host)
-            until('the end of the session', lambda: not any(t.name != 'MainThread' and 'serve' in t.name for t in threading.enumerate()), seconds=5)
-            found = sum(len(records(bytes(s))) for s in collector.streams)
-            expect('%s over %s: every record' % (word, host), r.returncode == 0 and found == RECORDS and not collector.errors,
-                   '%d %s' % (found, '' if r.returncode == 0 else r.stdout))
-            collector.stop()
-    for host in ('127.0.0.1', '[::1]'):
+def all_read():
+    """Until each collector's thread has read its session to the end."""
+    until('the end of each session', lambda: not any('serve' in t.name for t in threading.enumerate()), seconds=30)
+
+
+class Plain(Collector):
+    """The same without TLS."""
+    def serve(self, connection):
+        stream = bytearray()
+        self.streams.append(stream)
+        while part := connection.recv(1 << 16):
+            stream += part
+
+
+class Datagrams(threading.Thread):
+    """Reads datagrams of one port."""
+    def __init__(self, host):
+        super().__init__(daemon=True)
+        self.socket = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 21)
+        self.socket.bind((host, 0))
+        self.port, self.stream = self.socket.getsockname()[1], bytearray()
+        self.start()
+
+    def run(self):
+        while part := self.socket.recv(1 << 16):
+            self.stream += part
+
+
+def taken(transport, host, *words, version=None):
+    """What a collector reads of a replay, and how that ended."""
+    if transport == 'udp':
+        collector = Datagrams(host)
+        r = replay(collector.port, transport, *words, host=host, ca=None, own=None)
+        with socket.socket(collector.socket.family, socket.SOCK_DGRAM) as last:
+            last.sendto(b'', (host, collector.port))
+        collector.join(10)
+        return records(bytes(collector.stream)), r
+    if transport == 'dtls':
         port = free_port(socket.SOCK_DGRAM)
-        words = ['openssl', 's_server', '-dtls1_2', '-accept', '%s:%d' % (host, port), '-cert', pem('server.pem'), '-key', pem('server.key'),
-                 '-CAfile', pem('ca.pem'), '-Verify', '1', '-verify_return_error', '-quiet']
+        server = ['openssl', 's_server', '-dtls1_2', '-accept', ('[%s]:%d' if ':' in host else '%s:%d') % (host, port), '-cert', pem('server.pem'), '-key', pem('server.key'),
+                  '-CAfile', pem('ca.pem'), '-Verify', '1', '-verify_return_error', '-quiet']
         with tempfile.TemporaryFile() as out:
-            server = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=out, stderr=subprocess.DEVNULL)
+            server = subprocess.Popen(server, stdin=subprocess.PIPE, stdout=out, stderr=subprocess.DEVNULL)
             time.sleep(0.5)
-            r = replay(port, 'dtls', host=host.strip('[]'))
+            r = replay(port, transport, *words, host=host)
             time.sleep(0.5)
             server.kill(), server.wait()
             out.seek(0)
-            found = len(records(out.read()))
-        expect('DTLS 1.2 over %s: every record' % host, r.returncode == 0 and found == RECORDS, '%d %s' % (found, '' if r.returncode == 0 else r.stdout))
+            return records(out.read()), r
+    if transport == 'tcp':
+        collector = Plain(host=host)
+        r = replay(collector.port, transport, *words, host=host, ca=None, own=None)
+    else:
+        collector = Collector(least=version, most=version, host=host)
+        r = replay(collector.port, transport, *words, host=host)
+    all_read()
+    collector.stop()
+    if collector.errors:
+        print(collector.errors)
+    return [record for stream in collector.streams for record in records(bytes(stream))], r
+
+
+def matrix():
+    for host in ('127.0.0.1', '::1'):
+        for template, count in TEMPLATES.items():
+            plain = None
+            for name, transport, version in (('UDP', 'udp', None), ('TCP', 'tcp', None), ('TLS 1.2', 'tls', ssl.TLSVersion.TLSv1_2),
+                                             ('TLS 1.3', 'tls', ssl.TLSVersion.TLSv1_3), ('DTLS 1.2', 'dtls', None)):
+                found, r = taken(transport, host, 'template', template, version=version)
+                found.sort()
+                plain = plain or found
+                expect('%s over %s, %s: every record' % (name, host, template), r.returncode == 0 and len(found) == count and found == plain,
+                       '%d %s' % (len(found), '' if r.returncode == 0 else r.stdout))
     if shutil.which('socat') and shutil.which('ipfixDump'):
         for kind, transport in (('OPENSSL-LISTEN', 'tls'), ('OPENSSL-DTLS-LISTEN', 'dtls')):
             port = free_port()
@@ -229,22 +283,33 @@ def matrix():
                 out.seek(0)
                 found = len(re.findall(r'^--- data record', out.read(), re.M | re.I))
             expect('socat and ipfixDump by %s: every record' % transport, r.returncode == 0 and found == RECORDS, '%d' % found)
-    for transport in ('tls', 'dtls') if TOOLS else ():
-        port = free_port()
-        source = ':'.join([transport, '127.0.0.1', str(port), pem('server.pem'), pem('server.key'), pem('ca.pem')])
-        python = os.path.expanduser('~/.cache/pflow-tools/venv/bin/python')
-        words = [python if os.path.exists(python) else sys.executable, TOOLS + '/ipfixcheck.py', source, '--seconds', '8', '--json', '--skew', '1000000000']
-        checking = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        for _ in range(50):
-            r = replay(port, transport)
-            if 'refused' not in r.stdout:
-                break
-            time.sleep(0.1)
-        out = checking.communicate(timeout=60)[0]
-        if 'pyOpenSSL' in out or 'No module' in out:
-            print('SKIPPED: ipfixcheck.py by %s: %s' % (transport, out.strip().splitlines()[-1]))
-            continue
-        expect('ipfixcheck.py by %s: every record, no finding' % transport, r.returncode == 0 and '%d records, 0 findings' % RECORDS in out, out.splitlines()[-1])
+    for transport in ('udp', 'tcp', 'tls', 'dtls') if TOOLS else ():
+        for template, count in TEMPLATES.items():
+            checked(transport, template, count)
+
+
+def checked(transport, template, count):
+    port = free_port(socket.SOCK_DGRAM if transport == 'udp' else socket.SOCK_STREAM)
+    source, how = '%s:127.0.0.1:%d' % (transport, port), {}
+    if 'tls' in transport:
+        source += ':%s:%s:%s' % tuple(map(pem, ('server.pem', 'server.key', 'ca.pem')))
+    else:
+        how = dict(ca=None, own=None)
+    python = os.path.expanduser('~/.cache/pflow-tools/venv/bin/python')
+    words = [python if os.path.exists(python) else sys.executable, TOOLS + '/ipfixcheck.py', source, '--seconds', '5', '--json', '--skew', '1000000000']
+    checking = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if transport == 'udp':
+        until('a receiver', lambda: ':%04X ' % port in open('/proc/net/udp').read())
+    for _ in range(50):
+        r = replay(port, transport, 'template', template, **how)
+        if 'refused' not in r.stdout:
+            break
+        time.sleep(0.1)
+    out = checking.communicate(timeout=60)[0]
+    if 'pyOpenSSL' in out or 'No module' in out:
+        print('SKIPPED: ipfixcheck.py by %s: %s' % (transport, out.strip().splitlines()[-1]))
+        return
+    expect('ipfixcheck.py by %s, %s: every record, no finding' % (transport, template), r.returncode == 0 and '%d records, 0 findings' % count in out, out.splitlines()[-1])
 
 
 def ip(*words):
@@ -421,15 +486,16 @@ def restarts(directory):
         expect('a key that does not fit is refused on a reload, and nothing changes', 'connected to 127.0.0.1:4740' in daemon.ctl('pflow0'))
         counted = daemon.interface()
         daemon.stop()
-        time.sleep(0.5)
+        all_read()
     finally:
         for process in (load, daemon.process):
             end(process, signal.SIGKILL)
         behind.stop()
-    found = [r for stream in behind.streams for r in records(bytes(stream))]
+    sessions = [records(bytes(stream)) for stream in behind.streams]
+    found = [r for session in sessions for r in session]
     lost, doubt, exported = counted['records_refused'], counted['in_doubt'], counted['records']
     expect('%d cuts: what is neither lost nor in doubt has arrived' % KILLS, exported - lost - doubt <= len(found) <= exported - lost,
-           '%d of %d, %d lost, %d in doubt' % (len(found), exported, lost, doubt))
+           '%d of %d, %d lost, %d in doubt; sessions %s' % (len(found), exported, lost, doubt, [len(session) for session in sessions]))
     expect('and nothing twice', len(set(found)) == len(found), len(found) - len(set(found)))
     expect('sessions that went wrong told nothing of ours', not [e for e in behind.errors if 'EOF' not in e.upper()], behind.errors[:3])
 
@@ -438,41 +504,52 @@ def datagrams(directory):
     port, renew = 4741, 10
     words = ('openssl', 's_server', '-dtls1_2', '-accept', '127.0.0.1:%d' % port, '-cert', pem('server.pem'), '-key', pem('server.key'), '-quiet')
     line = 'pflow0 flowdst 127.0.0.1:%d pflowproto 10 transport dtls renew %d reconnect 1 hold 1 refresh 2 ca %s' % (port, renew, pem('ca.pem'))
+    files = []
 
-    def serve(out):
-        return subprocess.Popen(('ip', 'netns', 'exec', NS) + words, stdin=subprocess.PIPE, stdout=out, stderr=subprocess.DEVNULL)
+    def serve():
+        files.append(open('%s/%d' % (directory, len(files)), 'wb'))
+        return subprocess.Popen(('ip', 'netns', 'exec', NS) + words, stdin=subprocess.PIPE, stdout=files[-1], stderr=subprocess.DEVNULL)
 
-    with open(directory + '/one', 'wb') as one, open(directory + '/two', 'wb') as two:
-        server = serve(one)
-        time.sleep(0.5)
-        daemon = Daemon(directory, [line])
-        load = sender(300)
-        try:
-            until('session', lambda: daemon.interface()['connected'] == 1)
+    def sessions():
+        return daemon.interface()['connected']
+
+    server = serve()
+    time.sleep(0.5)
+    daemon = Daemon(directory, [line])
+    load, in_between, longest = sender(300), 0, 0
+    try:
+        until('session', lambda: sessions() == 1)
+        for _ in range(DTLS_KILLS):
             time.sleep(2)
-            before = daemon.interface()['records_sent']
+            known, before, begun = sessions(), daemon.interface()['records_sent'], time.monotonic()
             # At once, as a supervisor does: nobody tells the client.
             server.kill(), server.wait()
-            server = serve(two)
-            until('the next session', lambda: daemon.interface()['connected'] >= 2, seconds=3 * renew, pause=0.1)
-            during = daemon.interface()['records_sent']
-            time.sleep(2)
-            end(load, signal.SIGKILL)
-            time.sleep(1.5)
-            daemon.ctl('flush')
-            time.sleep(0.5)
-            counted = daemon.interface()
-            daemon.stop()
-            time.sleep(0.5)
-        finally:
-            for process in (load, daemon.process):
-                end(process, signal.SIGKILL)
-            server.kill(), server.wait()
-    first, second = (len(records(open(directory + n, 'rb').read())) for n in ('/one', '/two'))
-    missing = counted['records_sent'] - first - second
-    expect('a DTLS collector that is started again loses what one renew holds at most', second > 0 and 0 <= missing <= during - before + 300,
-           '%d + %d of %d; %d in between' % (first, second, counted['records_sent'], during - before))
-    expect('what ended for its age is counted', counted['renewed'] + counted['disconnected'] >= 1, '%d renewed, %d lost' % (counted['renewed'], counted['disconnected']))
+            server = serve()
+            until('the next session', lambda: sessions() > known, seconds=3 * renew, pause=0.1)
+            in_between += daemon.interface()['records_sent'] - before
+            longest = max(longest, time.monotonic() - begun)
+        time.sleep(2)
+        end(load, signal.SIGKILL)
+        time.sleep(1.5)
+        daemon.ctl('flush')
+        time.sleep(0.5)
+        counted = daemon.interface()
+        daemon.stop()
+        time.sleep(0.5)
+    finally:
+        for process in (load, daemon.process):
+            end(process, signal.SIGKILL)
+        server.kill(), server.wait()
+    for file in files:
+        file.close()
+    arrived = [len(records(open(file.name, 'rb').read())) for file in files]
+    missing = counted['records_sent'] - sum(arrived)
+    # What is counted in between ends a moment after what went to nobody.
+    expect('a DTLS collector that is started again %d times loses what went until the next session at most' % DTLS_KILLS,
+           all(arrived) and 0 <= missing <= in_between + 300 * DTLS_KILLS,
+           '%d missing of %d; %d in between' % (missing, counted['records_sent'], in_between))
+    expect('and that is one renew at most', longest <= renew + 2, '%.1f s' % longest)
+    expect('what ended for its age is counted', counted['renewed'] + counted['disconnected'] >= DTLS_KILLS, '%d renewed, %d lost' % (counted['renewed'], counted['disconnected']))
 
 
 def many(directory):

@@ -22,7 +22,7 @@ TOOLS = sys.argv[3] if len(sys.argv) > 3 else None
 PFLOWCTL = os.path.join(os.path.dirname(PFLOW), 'pflowctl')
 CAPTURE, RECORDS = DATA + '/mix200.openbsd-v6.pcap', 305
 NS, FAR = 'pflow-t-%d' % os.getpid(), 'pflow-u-%d' % os.getpid()
-KILLS, LOAD, AWAY = 20, 0.3, 1.2
+KILLS, LOAD, AWAY = int(os.environ.get('KILLS', 20)), 0.3, 1.2
 problems = []
 try:
     pwd.getpwnam('_pflow')
@@ -184,7 +184,7 @@ def messages(stream):
 
 def acknowledged(path, port):
     """Records whose last octet the collector's system acknowledged, by a capture of lo; connections."""
-    b, at, streams = open(path, 'rb').read(), 24, {}
+    b, at, streams, all_streams = open(path, 'rb').read(), 24, {}, []
     while at + 16 <= len(b):
         size, whole = struct.unpack_from('<II', b, at + 8)
         frame, at = b[at + 16:at + 16 + size], at + 16 + size
@@ -196,23 +196,25 @@ def acknowledged(path, port):
         source, to, sequence, ack = struct.unpack_from('>HHII', frame, tcp)
         flags = frame[tcp + 13]
         if to == port:
-            s = streams.setdefault(source, {'first': None, 'parts': {}, 'acked': 0, 'is_made': False})
-            if flags & 2:
-                s['first'] = sequence + 1 & 0xffffffff
+            if flags & 2 and streams.get(source, {}).get('first') != sequence + 1 & 0xffffffff:
+                # A port may be used again.
+                streams[source] = {'first': sequence + 1 & 0xffffffff, 'parts': {}, 'acked': 0, 'is_made': False}
+                all_streams.append(streams[source])
             elif length:
+                s = streams[source]
                 s['parts'][sequence - s['first'] & 0xffffffff] = frame[-length:]
-        elif source == port and to in streams and flags & 16 and not flags & 4 and streams[to]['first'] is not None:
+        elif source == port and to in streams and flags & 16 and not flags & 4:
             streams[to]['is_made'] = True
             streams[to]['acked'] = max(streams[to]['acked'], (ack - streams[to]['first']) & 0xffffffff)
     records = 0
-    for s in streams.values():
+    for s in all_streams:
         stream = bytearray()
         for offset in sorted(s['parts']):
             part = s['parts'][offset]
             assert offset <= len(stream), 'the capture lacks octets'
             stream[offset:offset + len(part)] = part
         records += sum(n for last, n in messages(bytes(stream)) if last <= s['acked'])
-    return records, sum(s['is_made'] for s in streams.values())
+    return records, sum(s['is_made'] for s in all_streams)
 
 
 def replay(port, *more):

@@ -34,6 +34,8 @@ pub struct Secure {
     pending: Pending,
     /// Writes that the peer's system may not have acknowledged yet, the oldest first.
     written: VecDeque<Written>,
+    /// How the session ended, while the caller has to hear first what was written before.
+    failed: Option<io::Error>,
 }
 
 #[derive(Debug)]
@@ -96,6 +98,7 @@ impl Secure {
             peer,
             pending: Pending::default(),
             written: VecDeque::new(),
+            failed: None,
         }
     }
 
@@ -125,6 +128,9 @@ impl Secure {
 
 impl Transport for Secure {
     fn establish(&mut self, now: Uptime) -> io::Result<bool> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         if let State::Connecting(tcp) = &mut self.state {
             // What the collector says is for TLS to read.
             match super::tcp::is_made(tcp.stream()) {
@@ -169,7 +175,11 @@ impl Transport for Secure {
             match session.write(&self.pending.octets) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(sent),
-                Err(error) => return Err(error),
+                Err(error) if sent == 0 => return Err(error),
+                Err(error) => {
+                    self.failed = Some(error);
+                    return Ok(sent);
+                }
             }
             self.written.push_back(Written {
                 octets: self.pending.octets.len(),
