@@ -553,7 +553,8 @@ fn a_collector_that_does_not_stop_talking_is_read_in_pieces() {
     ours.set_nonblocking(true).unwrap();
     let talking = std::thread::spawn(move || {
         let mut session = acceptor.accept(theirs).unwrap();
-        session.write_all(&[7; 1 << 14]).unwrap();
+        // Several records, because one may be read before the session is ready.
+        session.write_all(&[7; 1 << 16]).unwrap();
         // Until the client is gone.
         let _ = session.read(&mut [0]);
     });
