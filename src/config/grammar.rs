@@ -640,7 +640,7 @@ mod tests {
                 "pflow0 flowdst 192.0.0.2:400000",
                 "flowdst: port 400000 is not a number from 0 to 65535",
             ),
-            ("pflow0 pflowproto 9", "pflowproto: 9 is not one of: 5 10"),
+            ("pflow0 pflowproto 7", "pflowproto: 7 is not one of: 5 9 10"),
             ("pflow0 mtu 71", "mtu: 71 is not a number from 72 to 2048"),
             (
                 "pflow0 template cisco",

@@ -177,7 +177,7 @@ impl Config {
             if let Some((other, _)) = before.find(|(_, other)| is_one_exporter(settings, other)) {
                 let word = match settings.format {
                     Format::NetFlow5 => "engine",
-                    Format::Ipfix => "domain",
+                    Format::NetFlow9 | Format::Ipfix => "domain",
                 };
                 warnings.push(format!(
                     "pflow{unit}: the same collector and {word} as pflow{other}: \
@@ -522,7 +522,7 @@ fn is_one_exporter(one: &Settings, other: &Settings) -> bool {
     };
     let is_one_domain = match one.format {
         Format::NetFlow5 => one.engine == other.engine,
-        Format::Ipfix => one.domain == other.domain,
+        Format::NetFlow9 | Format::Ipfix => one.domain == other.domain,
     };
     one.flowdst == other.flowdst && one.format == other.format && is_one_source && is_one_domain
 }

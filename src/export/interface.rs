@@ -127,6 +127,7 @@ impl Interface {
     pub fn records_in(&self, datagram: &[u8]) -> u64 {
         match self.settings.format {
             Format::NetFlow5 => wire::netflow5::records_in(datagram),
+            Format::NetFlow9 => wire::netflow9::records_in(datagram),
             Format::Ipfix => wire::ipfix::records_in(datagram, self.settings.templates.templates()),
         }
     }
@@ -150,7 +151,7 @@ impl Interface {
         self.session.stop_templates();
         self.session.set_state(State::Up);
         // Whoever has a stream or a file tells it templates when it begins.
-        self.is_told = self.settings.format == Format::Ipfix && self.has_datagrams();
+        self.is_told = self.settings.format != Format::NetFlow5 && self.has_datagrams();
         if self.is_told {
             let to = &mut To::new(self.unit, outbox);
             self.counters.templates += self.session.begin_templates(now, &self.settings, to);
@@ -197,6 +198,25 @@ impl Interface {
             Encoder::NetFlow5(netflow5) => {
                 counters.clamped += u64::from(flow.times.is_cut());
                 let packed = netflow5.push(now, settings, flow, ifindex, to);
+                note_packed(counters, packed);
+                return;
+            }
+            Encoder::NetFlow9(netflow9) => {
+                session.note_interface(ifindex, flow.ifname);
+                let packed = netflow9.push(now, settings, flow, ifindex, to);
+                counters.clamped += u64::from(flow.times.is_cut());
+                note_packed(counters, packed);
+                return;
+            }
+            Encoder::NetFlow9ByCreator(all) => {
+                session.note_interface(ifindex, flow.ifname);
+                let chosen = all.choose(flow.id.creatorid);
+                if chosen.is_new && *is_told {
+                    counters.templates += session.tell(now, settings, chosen.domain, to);
+                }
+                counters.crowded += u64::from(chosen.is_crowded);
+                let packed = chosen.encoder.push(now, settings, flow, ifindex, to);
+                counters.clamped += u64::from(flow.times.is_cut());
                 note_packed(counters, packed);
                 return;
             }
@@ -381,9 +401,10 @@ mod tests {
                 .iter()
                 .map(Vec::len)
                 .collect();
-            let len = match format {
-                Format::NetFlow5 => 24 + 2 * 48,
-                Format::Ipfix => 20 + 2 * 54,
+            let len = if format == Format::Ipfix {
+                20 + 2 * 54
+            } else {
+                24 + 2 * 48
             };
             assert_eq!(lens, [len], "{format:?}");
             assert_eq!(interface.held(), 0);

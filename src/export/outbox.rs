@@ -23,6 +23,13 @@ pub(super) enum Header {
         /// Type and id of the engine.
         engine: [u8; 2],
     },
+    /// NetFlow version 9.
+    NetFlow9 {
+        /// Source id.
+        source: u32,
+        /// Records of any kind.
+        count: u16,
+    },
     /// IPFIX.
     Ipfix {
         /// Observation domain.
@@ -67,7 +74,7 @@ impl Message {
     /// Whether messages like it may change places: the datagrams of NetFlow v5 are of one length
     /// anyhow.
     fn is_movable(&self) -> bool {
-        self.records > 0 && !matches!(self.header, Header::NetFlow5 { .. })
+        self.records > 0 && matches!(self.header, Header::Ipfix { .. })
     }
 }
 
@@ -242,7 +249,7 @@ impl Transmit {
                 at: message.at,
                 octets: octets.get(message.range.clone())?,
             }),
-            Header::NetFlow5 { .. } => None,
+            Header::NetFlow5 { .. } | Header::NetFlow9 { .. } => None,
         })
     }
 
