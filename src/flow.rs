@@ -212,6 +212,12 @@ impl Times {
         (self.start.max(oldest), self.end.max(oldest))
     }
 
+    /// Uptime in whole seconds of the first packet and of the last.
+    #[inline]
+    pub fn seconds(&self) -> (i64, i64) {
+        (self.start, self.end)
+    }
+
     /// The earliest that v5 can tell.
     #[inline]
     fn oldest(&self) -> i64 {

@@ -4,6 +4,7 @@ use super::by_creator::ByCreator;
 use super::netflow5::NetFlow5;
 use super::netflow9::NetFlow9;
 use super::outbox::To;
+use super::session::Session;
 use super::{Domain, Format, Ipfix, Settings};
 use crate::time::{Now, Uptime};
 
@@ -84,13 +85,18 @@ impl Encoder {
     }
 
     /// Sends what is held long enough.
-    pub(super) fn handle_timeout(&mut self, now: Now, settings: &Settings, to: &mut To<'_>) {
+    pub(super) fn handle_timeout(
+        &mut self,
+        now: Now,
+        (settings, session): (&Settings, &Session),
+        to: &mut To<'_>,
+    ) {
         match self {
             Self::NetFlow5(netflow5) => netflow5.handle_timeout(now, to),
-            Self::NetFlow9(netflow9) => netflow9.handle_timeout(now, to),
+            Self::NetFlow9(netflow9) => netflow9.handle_timeout(now, settings, session, to),
             Self::NetFlow9ByCreator(all) => {
                 for netflow9 in all.iter_mut() {
-                    netflow9.handle_timeout(now, to);
+                    netflow9.handle_timeout(now, settings, session, to);
                 }
             }
             Self::Ipfix(ipfix) => ipfix.handle_timeout(now, settings, to),
@@ -103,13 +109,18 @@ impl Encoder {
     }
 
     /// Sends what is held.
-    pub(super) fn flush(&mut self, now: Now, settings: &Settings, to: &mut To<'_>) {
+    pub(super) fn flush(
+        &mut self,
+        now: Now,
+        (settings, session): (&Settings, &Session),
+        to: &mut To<'_>,
+    ) {
         match self {
             Self::NetFlow5(netflow5) => netflow5.flush(now, to),
-            Self::NetFlow9(netflow9) => netflow9.flush(now, to),
+            Self::NetFlow9(netflow9) => netflow9.flush(now, settings, session, to),
             Self::NetFlow9ByCreator(all) => {
                 for netflow9 in all.iter_mut() {
-                    netflow9.flush(now, to);
+                    netflow9.flush(now, settings, session, to);
                 }
             }
             Self::Ipfix(ipfix) => ipfix.flush(now, settings, to),
@@ -118,6 +129,15 @@ impl Encoder {
                     ipfix.flush(now, settings, to);
                 }
             }
+        }
+    }
+
+    /// The collector was told the templates.
+    pub(super) fn note_told(&mut self) {
+        match self {
+            Self::NetFlow9(netflow9) => netflow9.note_told(),
+            Self::NetFlow9ByCreator(all) => all.iter_mut().for_each(NetFlow9::note_told),
+            Self::NetFlow5(_) | Self::Ipfix(_) | Self::ByCreator(_) => {}
         }
     }
 

@@ -11,6 +11,7 @@
 //! `pflowioctl`). Sequence numbers live as long as the interface.
 
 use super::encoder::{Encoder, Packed};
+use super::netflow9::NetFlow9;
 use super::outbox::To;
 use super::session::{Session, State};
 use super::{Connection, Format, Order, Outbox, Settings, SpoolState, Transmit, Way};
@@ -203,8 +204,9 @@ impl Interface {
             }
             Encoder::NetFlow9(netflow9) => {
                 session.note_interface(ifindex, flow.ifname);
-                let packed = netflow9.push(now, settings, flow, ifindex, to);
-                counters.clamped += u64::from(flow.times.is_cut());
+                let packed = netflow9.push(now, (&*settings, &*session), flow, ifindex, to);
+                counters.clamped += u64::from(NetFlow9::is_cut(now, flow));
+                counters.templates += to.templates();
                 note_packed(counters, packed);
                 return;
             }
@@ -212,11 +214,13 @@ impl Interface {
                 session.note_interface(ifindex, flow.ifname);
                 let chosen = all.choose(flow.id.creatorid);
                 if chosen.is_new && *is_told {
-                    counters.templates += session.tell(now, settings, chosen.domain, to);
+                    session.tell(now, settings, chosen.domain, to);
                 }
                 counters.crowded += u64::from(chosen.is_crowded);
-                let packed = chosen.encoder.push(now, settings, flow, ifindex, to);
-                counters.clamped += u64::from(flow.times.is_cut());
+                let of_interface = (&*settings, &*session);
+                let packed = chosen.encoder.push(now, of_interface, flow, ifindex, to);
+                counters.clamped += u64::from(NetFlow9::is_cut(now, flow));
+                counters.templates += to.templates();
                 note_packed(counters, packed);
                 return;
             }
@@ -249,9 +253,12 @@ impl Interface {
     /// Sends what is due: records held long enough, then templates.
     pub fn handle_timeout(&mut self, now: Now, outbox: &mut Outbox) {
         let to = &mut To::new(self.unit, outbox);
-        self.encoder.handle_timeout(now, &self.settings, to);
-        let templates = self.session.handle_timeout(now, &self.settings, to);
-        self.counters.templates += templates;
+        let of_interface = (&self.settings, &self.session);
+        self.encoder.handle_timeout(now, of_interface, to);
+        if self.session.handle_timeout(now, &self.settings, to) > 0 {
+            self.encoder.note_told();
+        }
+        self.counters.templates += to.templates();
     }
 
     /// Moves templates that are due before `until` behind it: after a long silence they go once.
@@ -275,7 +282,8 @@ impl Interface {
     /// Sends what is held.
     pub fn flush(&mut self, now: Now, outbox: &mut Outbox) {
         let to = &mut To::new(self.unit, outbox);
-        self.encoder.flush(now, &self.settings, to);
+        self.encoder.flush(now, (&self.settings, &self.session), to);
+        self.counters.templates += to.templates();
     }
 }
 

@@ -2,14 +2,15 @@
 
 use super::encoder::Packed;
 use super::outbox::{Header, To};
+use super::session::Session;
 use super::{Capacity, Settings, records_that_fit};
 use crate::flow::{Flow, Record, Tuple};
 use crate::icmp::{self, Icmp};
 use crate::state::Direction;
 use crate::time::{Now, Uptime};
 use crate::wire::elements::Element;
-use crate::wire::netflow5::millis_mod_32;
 use crate::wire::netflow9 as wire;
+use crate::wire::netflow9::Clock;
 use crate::wire::record::{self, SHAPES, Shape};
 
 /// Octets before the records of a message.
@@ -23,6 +24,8 @@ pub(super) struct NetFlow9 {
     buffers: [Option<Box<Buffer>>; SHAPES],
     /// The earliest deadline of them.
     deadline: Option<Uptime>,
+    /// Messages since the collector was told the templates.
+    since_told: u32,
 }
 
 /// The message being filled with records of one shape.
@@ -36,6 +39,8 @@ struct Buffer {
     full: usize,
     records: usize,
     octets: Vec<u8>,
+    /// What its times count from.
+    clock: Clock,
     deadline: Option<Uptime>,
 }
 
@@ -49,6 +54,7 @@ impl Buffer {
             full: 0,
             records: 0,
             octets: Vec::new(),
+            clock: Clock::default(),
             deadline: None,
         }
     }
@@ -62,16 +68,28 @@ impl Buffer {
         self.full = records_that_fit(settings, capacity, capacity);
         self.octets.resize(wire::HEADER_LEN, 0);
         self.octets.extend(wire::pair(self.template, 0));
-        self.deadline = Some(now.uptime.after(settings.hold()));
+        self.clock = Clock::at(now.uptime.secs());
+        // Its header must be of the same clock.
+        let last = Uptime::new(self.clock.last(), 0);
+        self.deadline = Some(now.uptime.after(settings.hold()).min(last));
     }
 
     fn send(&mut self, now: Now, source: u32, to: &mut To<'_>) {
-        if self.records == 0 {
-            return;
-        }
         wire::close_set(&mut self.octets, wire::HEADER_LEN);
         let count = u16::try_from(self.records).unwrap_or(u16::MAX);
-        to.push(Header::NetFlow9 { source, count }, now, count, &self.octets);
+        let header = Header::NetFlow9 {
+            source,
+            count,
+            clock: self.clock,
+        };
+        // Nothing is later than its clock counts, not even if the program slept too long.
+        let last = Uptime::new(self.clock.last(), 0);
+        let at = if self.clock == Clock::at(now.uptime.secs()) {
+            now
+        } else {
+            now.at(last)
+        };
+        to.push(header, at, count, &self.octets);
         self.octets.clear();
         self.records = 0;
         self.deadline = None;
@@ -85,14 +103,20 @@ impl NetFlow9 {
             source,
             buffers: [const { None }; SHAPES],
             deadline: None,
+            since_told: 0,
         }
+    }
+
+    /// Whether a flow began before what its records can tell.
+    pub(super) fn is_cut(now: Now, flow: &Flow) -> bool {
+        Clock::at(now.uptime.secs()).is_before(flow.times.seconds().0)
     }
 
     /// Packs a flow's records.
     pub(super) fn push(
         &mut self,
         now: Now,
-        settings: &Settings,
+        (settings, session): (&Settings, &Session),
         flow: &Flow,
         ifindex: u16,
         to: &mut To<'_>,
@@ -106,13 +130,27 @@ impl NetFlow9 {
             records: 0,
             is_clipped: false,
         };
-        let of_flow = values(flow);
+        let of_flow = values(now, flow);
         for one in flow.records() {
             let record = of_direction(of_flow, flow, &one, ifindex);
             self.pack(now, settings, shape, &record, to);
+            self.tell_if_due(now, settings, session, to);
             packed.records += 1;
         }
         packed
+    }
+
+    /// Tells the templates again after as many messages as are set (RFC 3954 7.3).
+    fn tell_if_due(&mut self, now: Now, settings: &Settings, session: &Session, to: &mut To<'_>) {
+        if self.since_told >= settings.refresh_packets {
+            session.tell_again(now, settings, self.source, to);
+            self.since_told = 0;
+        }
+    }
+
+    /// The collector was told the templates.
+    pub(super) fn note_told(&mut self) {
+        self.since_told = 0;
     }
 
     fn pack(
@@ -127,6 +165,10 @@ impl NetFlow9 {
             return;
         };
         let buffer = place.get_or_insert_with(|| Box::new(Buffer::new(shape)));
+        if buffer.records > 0 && buffer.clock != Clock::at(now.uptime.secs()) {
+            buffer.send(now, self.source, to);
+            self.since_told += 1;
+        }
         if buffer.records == 0 {
             buffer.begin(now, settings);
         }
@@ -135,6 +177,7 @@ impl NetFlow9 {
         let is_full = buffer.records >= buffer.full;
         if is_full {
             buffer.send(now, self.source, to);
+            self.since_told += 1;
         }
         self.note_deadline();
     }
@@ -147,9 +190,34 @@ impl NetFlow9 {
     }
 
     /// Sends what is held.
-    pub(super) fn flush(&mut self, now: Now, to: &mut To<'_>) {
-        for buffer in self.buffers.iter_mut().flatten() {
-            buffer.send(now, self.source, to);
+    pub(super) fn flush(
+        &mut self,
+        now: Now,
+        settings: &Settings,
+        session: &Session,
+        to: &mut To<'_>,
+    ) {
+        self.send_where(|_| true, now, (settings, session), to);
+    }
+
+    /// Sends those buffers that hold something and are chosen.
+    fn send_where(
+        &mut self,
+        is_chosen: impl Fn(&Buffer) -> bool,
+        now: Now,
+        (settings, session): (&Settings, &Session),
+        to: &mut To<'_>,
+    ) {
+        let source = self.source;
+        for number in 0..SHAPES {
+            if let Some(Some(buffer)) = self.buffers.get_mut(number)
+                && buffer.records > 0
+                && is_chosen(buffer)
+            {
+                buffer.send(now, source, to);
+                self.since_told += 1;
+                self.tell_if_due(now, settings, session, to);
+            }
         }
         self.note_deadline();
     }
@@ -161,13 +229,15 @@ impl NetFlow9 {
     }
 
     /// Sends what is held long enough.
-    pub(super) fn handle_timeout(&mut self, now: Now, to: &mut To<'_>) {
-        for buffer in self.buffers.iter_mut().flatten() {
-            if buffer.deadline.is_some_and(|at| at <= now.uptime) {
-                buffer.send(now, self.source, to);
-            }
-        }
-        self.note_deadline();
+    pub(super) fn handle_timeout(
+        &mut self,
+        now: Now,
+        settings: &Settings,
+        session: &Session,
+        to: &mut To<'_>,
+    ) {
+        let is_due = |buffer: &Buffer| now.uptime.is_past(buffer.deadline);
+        self.send_where(is_due, now, (settings, session), to);
     }
 
     /// Records held.
@@ -177,12 +247,15 @@ impl NetFlow9 {
     }
 }
 
-/// What both records of a flow have.
-fn values(flow: &Flow) -> record::Record {
-    let (first, last) = flow.times.uptimes();
+/// What both records of a flow have. Always first <= last <= the header's uptime.
+fn values(now: Now, flow: &Flow) -> record::Record {
+    let now = now.uptime.secs();
+    let clock = Clock::at(now);
+    let (first, last) = flow.times.seconds();
+    let last = last.min(now);
     record::Record {
-        first: millis_mod_32(first),
-        last: millis_mod_32(last),
+        first: clock.millis(first.min(last)),
+        last: clock.millis(last),
         proto: flow.tuple.proto,
         end_reason: flow.end_reason(),
         flow_id: flow.flow_id(),
@@ -225,8 +298,10 @@ fn of_direction(values: record::Record, flow: &Flow, one: &Record, ifindex: u16)
 mod tests {
     use std::collections::HashMap;
 
+    use proptest::prelude::*;
+
     use super::*;
-    use crate::export::{Format, Interface, Order, Outbox, transmit};
+    use crate::export::{Domain, Format, Interface, Order, Outbox, transmit};
     use crate::flow::{Boot, End, Quality, Times};
     use crate::state::{Address, Af, IfName, StateId};
     use crate::time::Wall;
@@ -298,6 +373,12 @@ mod tests {
         records: Vec<HashMap<u64, u64>>,
         names: HashMap<u64, String>,
         next: u64,
+        /// Numbers of the messages that told templates.
+        told: Vec<usize>,
+        /// When records began and ended, milliseconds since 1970.
+        epochs: Vec<(i64, i64)>,
+        /// What the uptimes of the message count from, likewise.
+        zero: i64,
     }
 
     impl Collector {
@@ -306,6 +387,13 @@ mod tests {
             assert_eq!(number(&message[12..16]), self.next, "a message is missing");
             self.next += 1;
             let (mut count, uptime) = (number(&message[2..4]), number(&message[4..8]));
+            let [wall, up] = [&message[8..12], &message[4..8]]
+                .map(number)
+                .map(u64::cast_signed);
+            self.zero = wall * 1000 - up;
+            if number(&message[20..22]) == 0 {
+                self.told.push(usize::try_from(self.next).unwrap() - 1);
+            }
             let mut rest = &message[20..];
             while !rest.is_empty() {
                 let (id, len) = (number(&rest[..2]), number(&rest[2..4]));
@@ -354,7 +442,10 @@ mod tests {
                         set = &set[len..];
                     }
                     if id < 400 {
-                        assert!(record[&22] <= record[&21] && record[&21] <= uptime);
+                        let (first, last) = (record[&22], record[&21]);
+                        assert!(first <= last && last <= uptime, "{first} {last} {uptime}");
+                        let epoch = |millis: u64| self.zero + millis.cast_signed();
+                        self.epochs.push((epoch(first), epoch(last)));
                         self.records.push(record);
                     }
                 }
@@ -432,19 +523,258 @@ mod tests {
         }
     }
 
-    #[test]
-    fn times_are_those_of_a_clock_that_wraps() {
-        // 49.7 days and a little.
-        let at = (1_i64 << 32) / 1000 + 10;
-        let (mut interface, mut outbox) = running(1500);
-        let mut collector = Collector::default();
-        interface.offer(now(at), &flow(at, 6, Af::Inet, None), 0, &mut outbox);
-        interface.flush(now(at), &mut outbox);
-        for message in sent(&mut interface, &mut outbox) {
+    /// Has `interface` do what is due up to `to`, each at its time, and reads what it sends.
+    /// Templates go once.
+    fn pass(interface: &mut Interface, outbox: &mut Outbox, collector: &mut Collector, to: Now) {
+        interface.skip_templates(to.uptime);
+        while let Some(due) = interface.poll_timeout()
+            && due <= to.uptime
+        {
+            interface.handle_timeout(to.at(due), outbox);
+            read(interface, outbox, collector);
+            interface.skip_templates(to.uptime);
+        }
+    }
+
+    fn read(interface: &mut Interface, outbox: &mut Outbox, collector: &mut Collector) {
+        for message in sent(interface, outbox) {
             collector.read(&message);
         }
-        let record = &collector.records[0];
-        assert_eq!(record[&21], u64::try_from(at * 1000).unwrap() % (1 << 32));
-        assert_eq!(record[&136], 3);
+    }
+
+    #[test]
+    fn times_stay_true_where_uptime_is_more_than_32_bits_hold() {
+        let full = 2 * 2_147_483;
+        let (mut interface, mut outbox) = running(1500);
+        let mut collector = Collector::default();
+        // The message of the last two is begun at the end of the scale and held beyond it.
+        let flows = [
+            (full - 7, full - 9, full - 8),
+            (full - 2, full - 600_000, full - 3),
+            (full - 2, full - 600_000, full - 3),
+            (full + 1, full - 600_001, full - 1),
+            (full + 1, 5, full + 1),
+        ];
+        for (at, first, last) in flows {
+            let mut flow = flow(at, 6, Af::Inet, None);
+            flow.times = Times::new(first, last, now(at), Boot::Known);
+            let until = now(at);
+            pass(&mut interface, &mut outbox, &mut collector, until);
+            interface.offer(until, &flow, 0, &mut outbox);
+        }
+        interface.flush(now(full + 2), &mut outbox);
+        read(&mut interface, &mut outbox, &mut collector);
+        let times = collector.epochs.chunks(2).map(|record| record[0]);
+        let told: Vec<_> = times
+            .map(|(first, last)| (first / 1000 - BOOT, last / 1000 - BOOT))
+            .collect();
+        let [.., cut] = &flows;
+        let mut expected: Vec<_> = flows
+            .iter()
+            .map(|(_, first, last)| (*first, *last))
+            .collect();
+        // 49.7 days do not fit any more.
+        expected[4] = (full / 2, cut.2);
+        assert_eq!(told, expected);
+        assert_eq!(interface.counters.clamped, 1);
+        assert_eq!(collector.records[0][&136], 3);
+    }
+
+    #[test]
+    fn a_program_that_slept_over_the_end_of_the_scale_sends_what_it_held_with_its_time() {
+        let full = 2 * 2_147_483;
+        let (mut interface, mut outbox) = running(1500);
+        let mut collector = Collector::default();
+        interface.offer(
+            now(full - 9),
+            &flow(full - 9, 6, Af::Inet, None),
+            0,
+            &mut outbox,
+        );
+        interface.offer(
+            now(full + 90),
+            &flow(full + 90, 6, Af::Inet, None),
+            0,
+            &mut outbox,
+        );
+        interface.flush(now(full + 5000), &mut outbox);
+        read(&mut interface, &mut outbox, &mut collector);
+        let lasts: Vec<_> = collector
+            .epochs
+            .iter()
+            .map(|(_, last)| last / 1000 - BOOT)
+            .collect();
+        assert_eq!(lasts, [full - 9, full - 9, full + 90, full + 90]);
+    }
+
+    #[test]
+    fn templates_are_told_again_after_so_many_messages() {
+        for packets in [1, 3] {
+            let (mut interface, mut outbox) = running(1500);
+            let settings = Settings {
+                refresh_packets: packets,
+                hold: 30,
+                refresh: 86_400,
+                ..interface.settings().clone()
+            };
+            interface.configure(now(2), settings, &mut outbox);
+            let mut collector = Collector::default();
+            for _ in 0..10 {
+                for shape in Shape::all() {
+                    let proto = if shape.is_icmp { 1 } else { 17 };
+                    interface.offer(
+                        now(2),
+                        &flow(2, proto, shape.af, shape.post),
+                        7,
+                        &mut outbox,
+                    );
+                }
+                // Many messages of one turn.
+                interface.flush(now(2), &mut outbox);
+            }
+            read(&mut interface, &mut outbox, &mut collector);
+            let between = collector.told.windows(2).map(|two| two[1] - two[0] - 1);
+            let expected = usize::try_from(packets).unwrap();
+            // Told by the configurations first.
+            assert_eq!(between.clone().next(), Some(0));
+            assert_eq!(between.clone().skip(1).min(), Some(expected), "{packets}");
+            assert_eq!(between.max(), Some(expected), "{packets}");
+            let data = 10 * SHAPES;
+            assert_eq!(collector.told.len(), 2 + data / expected);
+            let templates = u64::try_from(collector.told.len()).unwrap();
+            assert_eq!(interface.counters.templates, templates);
+        }
+    }
+
+    #[test]
+    fn templates_are_told_more_often_at_first_and_after_the_clock_was_set() {
+        let (mut interface, mut outbox) = running(1500);
+        let mut due = Vec::new();
+        let step = |interface: &mut Interface, outbox: &mut Outbox, due: &mut Vec<i64>, to: Now| {
+            while let Some(at) = interface.poll_timeout()
+                && at <= to.uptime
+            {
+                interface.handle_timeout(to.at(at), outbox);
+                due.push(at.secs());
+            }
+            sent(interface, outbox);
+        };
+        sent(&mut interface, &mut outbox);
+        step(&mut interface, &mut outbox, &mut due, now(100));
+        assert_eq!(due, [2, 4, 8, 16, 32, 62, 92]);
+        due.clear();
+        // Two hours back.
+        let set = |uptime| {
+            let boot = BOOT - 7200;
+            Now::with_boot(Wall::new(boot + uptime, 250_000_000), Wall::new(boot, 0))
+        };
+        interface.offer(set(100), &flow(100, 17, Af::Inet, None), 0, &mut outbox);
+        interface.flush(set(101), &mut outbox);
+        sent(&mut interface, &mut outbox);
+        step(&mut interface, &mut outbox, &mut due, set(170));
+        assert_eq!(due, [101, 102, 104, 108, 116, 132, 162]);
+    }
+
+    #[test]
+    fn each_firewall_has_a_source_id_that_counts_its_own_messages() {
+        let (mut interface, mut outbox) = running(1500);
+        sent(&mut interface, &mut outbox);
+        let settings = Settings {
+            domain: Domain::Creatorid,
+            ..interface.settings().clone()
+        };
+        interface.configure(now(2), settings, &mut outbox);
+        let mut flow = flow(2, 17, Af::Inet, None);
+        for creatorid in [7, 9, 7] {
+            flow.id.creatorid = creatorid;
+            interface.offer(now(2), &flow, 0, &mut outbox);
+            interface.flush(now(2), &mut outbox);
+        }
+        let messages = sent(&mut interface, &mut outbox);
+        let told = messages.iter().map(|message| {
+            let set = number(&message[20..22]);
+            (
+                number(&message[16..20]),
+                number(&message[12..16]),
+                set < 256,
+            )
+        });
+        let expected = [
+            (7, 0, true),
+            (7, 1, false),
+            (9, 0, true),
+            (9, 1, false),
+            (7, 2, false),
+        ];
+        assert_eq!(told.collect::<Vec<_>>(), expected);
+        assert_eq!(interface.counters.templates, 3);
+        assert_eq!(interface.session().messages(), [(7, 3), (9, 2), (42, 1)]);
+    }
+
+    /// What may happen to an interface.
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// Seconds of uptime go by.
+        Pass(i64),
+        /// The program is not run for so long.
+        Sleep(i64),
+        /// The wall clock is set, by so many seconds.
+        Set(i64),
+        /// A flow ends that began and ended so many seconds ago, by its state.
+        Flow(i64, i64, bool),
+        Flush,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let seconds = || prop_oneof![0..90_i64, 0..3_000_000_i64, 0..5_000_000_i64];
+        let one = prop_oneof![
+            2 => seconds().prop_map(Step::Pass),
+            1 => seconds().prop_map(Step::Sleep),
+            1 => (-4000..4000_i64).prop_map(Step::Set),
+            8 => (-9..9_000_000_i64, -9..9_000_000_i64, any::<bool>())
+                .prop_map(|(first, last, is_six)| Step::Flow(first, last, is_six)),
+            1 => Just(Step::Flush),
+        ];
+        prop::collection::vec(one, 1..60)
+    }
+
+    proptest! {
+        #[test]
+        fn no_record_is_later_than_its_header_and_none_is_missing(
+            steps in steps(),
+            begin in prop_oneof![Just(1), 2_147_400..2_147_600_i64, 4_294_800..4_295_100_i64],
+            boot in prop_oneof![Just(Boot::Known), Just(Boot::Unknown), Just(Boot::At(77))],
+        ) {
+            let (mut interface, mut outbox) = running(1500);
+            let mut collector = Collector::default();
+            let (mut uptime, mut wall, mut records) = (begin, BOOT + begin, 0);
+            for step in steps.into_iter().chain([Step::Flush]) {
+                let now = Now::with_boot(Wall::new(wall, 500_000_000), Wall::new(wall - uptime, 0));
+                match step {
+                    Step::Pass(secs) => {
+                        (uptime, wall) = (uptime + secs, wall + secs);
+                        let to = now.at(Uptime::new(uptime, 0));
+                        pass(&mut interface, &mut outbox, &mut collector, to);
+                    }
+                    Step::Sleep(secs) => {
+                        (uptime, wall) = (uptime + secs, wall + secs);
+                        let to = now.at(Uptime::new(uptime, 0));
+                        interface.handle_timeout(to, &mut outbox);
+                    }
+                    Step::Set(secs) => wall += secs,
+                    Step::Flow(first, last, is_six) => {
+                        let af = if is_six { Af::Inet6 } else { Af::Inet };
+                        let mut flow = flow(uptime, 6, af, None);
+                        flow.times = Times::new(uptime - first, uptime - last, now, boot);
+                        interface.offer(now, &flow, 0, &mut outbox);
+                        records += 2;
+                    }
+                    Step::Flush => interface.flush(now, &mut outbox),
+                }
+                read(&mut interface, &mut outbox, &mut collector);
+            }
+            // The collector compares each record with its header.
+            prop_assert_eq!(collector.records.len(), records);
+        }
     }
 }

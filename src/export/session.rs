@@ -19,7 +19,13 @@ use super::settings::{Domain, Settings};
 use super::{Format, IPV6_UDP};
 use crate::state::IfName;
 use crate::time::{Now, Uptime};
+use crate::wire::netflow9::Clock;
 use crate::wire::{ipfix, netflow5, netflow9};
+
+/// After which time NetFlow v9's templates are sent the second time.
+const FIRST_PACE: Duration = Duration::from_secs(1);
+/// By how much more the wall clock may go ahead of the uptime before it was set, nanoseconds.
+const CLOCK_STEP: u64 = 1_000_000_000;
 
 /// Whether what is sent gets there, as far as that is told.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -59,6 +65,10 @@ pub struct Session {
     told: Vec<u32>,
     /// When templates are due; `None` while nothing is to be sent.
     templates_due: Option<Uptime>,
+    /// After which time NetFlow v9's templates are sent next, if not after `refresh`.
+    pace: Duration,
+    /// When the machine came up as NetFlow v9's last header has it, nanoseconds since 1970.
+    boot: Option<i64>,
     state: State,
 }
 
@@ -133,12 +143,17 @@ impl Session {
                     *front = header.octets();
                 }
             }
-            Header::NetFlow9 { source, count } => {
+            Header::NetFlow9 {
+                source,
+                count,
+                clock,
+            } => {
+                self.note_boot(message.at());
                 let sequence = number_of(&mut self.sources, source);
                 let at = message.at();
                 let header = netflow9::Header {
                     count,
-                    sys_uptime: netflow5::millis_mod_32(at.uptime.secs()),
+                    sys_uptime: clock.millis(at.uptime.secs()),
                     unix_secs: seconds_32(at),
                     sequence: *sequence,
                     source,
@@ -176,6 +191,7 @@ impl Session {
             Domain::Number(domain) => vec![domain],
             Domain::Creatorid => Vec::new(),
         };
+        self.pace = FIRST_PACE;
         self.send_templates(now, settings, to)
     }
 
@@ -196,10 +212,33 @@ impl Session {
         let told = self.told.iter();
         let messages = told.map(|domain| self.tell_domain(now, settings, *domain, to));
         let messages = messages.sum();
+        let next = self.next_templates(settings);
         // At the end of the scale there is no later.
-        self.templates_due =
-            Some(now.uptime.after(settings.refresh())).filter(|due| *due > now.uptime);
+        self.templates_due = Some(now.uptime.after(next)).filter(|due| *due > now.uptime);
         messages
+    }
+
+    /// How long after these templates are the next. NetFlow v9's are sent more often at first and
+    /// after the clock was set (RFC 3954 7.2, 7.4): each time twice as long after, up to `refresh`.
+    fn next_templates(&mut self, settings: &Settings) -> Duration {
+        if settings.format != Format::NetFlow9 {
+            return settings.refresh();
+        }
+        let next = self.pace.min(settings.refresh());
+        self.pace = next.saturating_mul(2);
+        next
+    }
+
+    /// Has templates sent at once if the wall clock was set.
+    fn note_boot(&mut self, at: Now) {
+        let boot = at.wall.nanos().saturating_sub(at.uptime.nanos());
+        let before = self.boot.replace(boot);
+        if before.is_some_and(|before| before.abs_diff(boot) > CLOCK_STEP)
+            && let Some(due) = &mut self.templates_due
+        {
+            self.pace = FIRST_PACE;
+            *due = at.uptime.min(*due);
+        }
     }
 
     /// No templates until [`Self::begin_templates`] is called again.
@@ -247,6 +286,13 @@ impl Session {
         1
     }
 
+    /// Tells the templates of a source id of NetFlow v9 once more, if they are told from here.
+    pub(super) fn tell_again(&self, now: Now, settings: &Settings, source: u32, to: &mut To<'_>) {
+        if self.templates_due.is_some() {
+            self.tell_source(now, settings, source, to);
+        }
+    }
+
     /// The same of a source id of NetFlow v9: with the sampling, which is none, and the names of
     /// interfaces, as many a message as fit.
     fn tell_source(&self, now: Now, settings: &Settings, source: u32, to: &mut To<'_>) -> u64 {
@@ -267,7 +313,12 @@ impl Session {
                 netflow9::put_interfaces(&mut message, some);
                 count += u16::try_from(fit).unwrap_or(u16::MAX);
             }
-            to.push(Header::NetFlow9 { source, count }, now, 0, &message);
+            let header = Header::NetFlow9 {
+                source,
+                count,
+                clock: Clock::at(now.uptime.secs()),
+            };
+            to.push(header, now, 0, &message);
             messages += 1;
             rest = others;
             if rest.is_empty() {

@@ -7,8 +7,8 @@
 //! 12 packets sent  | 16 source id               options | (type | length) ...
 //!                                             256 and above: data records of that template
 //! ```
-//! Types are IPFIX's of the same number, as far as IANA kept them. A record's times are uptimes of
-//! the header's clock.
+//! Types are IPFIX's of the same number, as far as IANA kept them. A record's times are uptimes by
+//! the clock of its message ([`Clock`]).
 
 use super::elements as ie;
 use super::elements::Element;
@@ -36,12 +36,58 @@ const SCOPE_INTERFACE: Element = ie::SCOPE_INTERFACE;
 /// Octets of an interface's name: there are no strings of variable length.
 const NAME_LEN: usize = 16;
 
+/// Seconds of uptime in half of what a header can count: 2^31 ms.
+const HALF: i64 = (1 << 31) / 1000;
+
+/// What the uptimes of a message count from: sysUpTime and those in its records.
+///
+/// 32 bits hold 49.7 days in milliseconds. A sysUpTime that then went on from 0 would be less than
+/// the times of flows that began or ended before. So it goes on from the middle, 2^31 ms, and the
+/// instant that it counts from moves on as much. A collector works that instant out of each header
+/// (its UNIX seconds less its sysUpTime), so that times stay true.
+///
+/// ```text
+/// uptime, days   0 ... 24.9 ... 49.7 | 49.7 ... 74.6 | 74.6 ... 99.4
+/// sysUpTime      0 ... 2^31 ... 2^32 | 2^31 ... 2^32 | 2^31 ... 2^32
+/// ```
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Clock {
+    /// Seconds of uptime at its 0.
+    zero: i64,
+}
+
+impl Clock {
+    /// The one of messages that are begun at this second of uptime.
+    pub fn at(uptime: i64) -> Self {
+        let halves = uptime.div_euclid(HALF);
+        Self {
+            zero: if halves == 0 { 0 } else { (halves - 1) * HALF },
+        }
+    }
+
+    /// The last second of uptime that it counts.
+    pub fn last(self) -> i64 {
+        self.zero + 2 * HALF - 1
+    }
+
+    /// Whether a second of uptime is before its 0.
+    pub fn is_before(self, uptime: i64) -> bool {
+        uptime < self.zero
+    }
+
+    /// A second of uptime in milliseconds, or the nearest there is.
+    pub fn millis(self, uptime: i64) -> u32 {
+        let secs = uptime.clamp(self.zero, self.last()) - self.zero;
+        u32::try_from(secs * 1000).unwrap_or(u32::MAX)
+    }
+}
+
 /// The fields of a header that vary.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Header {
     /// Records of any kind.
     pub count: u16,
-    /// Uptime in milliseconds, modulo 2^32.
+    /// Uptime in milliseconds by the message's [`Clock`].
     pub sys_uptime: u32,
     /// Wall clock, seconds.
     pub unix_secs: u32,
@@ -231,6 +277,32 @@ mod tests {
         };
         let hex: String = header.octets().iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(hex, "000901020000000300000004000000050000002a");
+    }
+
+    #[test]
+    fn uptimes_have_room_behind_them_and_are_never_more_than_32_bits_hold() {
+        let half = 2_147_483;
+        for (uptime, millis) in [
+            (0, 0),
+            (5, 5000),
+            (half, 2_147_483_000),
+            (2 * half - 1, 4_294_965_000),
+            (2 * half, 2_147_483_000),
+            (3 * half - 1, 4_294_965_000),
+            (3 * half, 2_147_483_000),
+            (1000 * half + 7, 2_147_490_000),
+            // Before a boot that is said to be.
+            (-1, 4_294_965_000),
+        ] {
+            let clock = Clock::at(uptime);
+            assert_eq!(clock.millis(uptime), millis, "{uptime}");
+            assert!(uptime <= clock.last());
+            assert!(uptime < half || !clock.is_before(uptime - half), "{uptime}");
+        }
+        let clock = Clock::at(2 * half);
+        assert_eq!(clock.millis(half - 1), 0);
+        assert_eq!(clock.millis(half + 1), 1000);
+        assert!(clock.is_before(half - 1) && !clock.is_before(half));
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub struct Record {
     pub packets: u64,
     /// IP octets.
     pub octets: u64,
-    /// Uptime of the first packet, milliseconds modulo 2^32.
+    /// Uptime of the first packet, milliseconds by the clock of the message.
     pub first: u32,
     /// Uptime of the last.
     pub last: u32,
