@@ -374,10 +374,11 @@ fn check(settings: &Settings) -> Result<(), Error> {
     if let Some(word) = word
         && settings.format != Format::Ipfix
     {
-        return Err(Error::new(
-            word,
-            "IPFIX only (pflowproto 10): other messages do not tell their length",
-        ));
+        let problem = match settings.carrier {
+            Carrier::Dtls | Carrier::Sctp => "IPFIX only (pflowproto 10): NetFlow goes over UDP",
+            _ => "IPFIX only (pflowproto 10): other messages do not tell their length",
+        };
+        return Err(Error::new(word, problem));
     }
     check_carrier(settings)?;
     let Some(src) = settings.flowsrc else {
@@ -493,6 +494,12 @@ fn idle_words(settings: &Settings) -> impl Iterator<Item = (&'static str, &'stat
             of_collectors,
         ),
         ("rate", settings.rate != usual.rate, of_collectors),
+        (
+            "refreshpackets",
+            settings.refresh_packets != usual.refresh_packets
+                && settings.format != Format::NetFlow9,
+            "without pflowproto 9",
+        ),
         (
             "rotate",
             rotates && is_timeless,
