@@ -11,7 +11,7 @@ Replays of captures are sent to each reader. What it makes of them is compared w
 3. nfacctd, argus' ra, node-netflowv9, Python's netflow.
 4. Each firewall with a source id of its own.
 """
-import collections, importlib.util, ipaddress, json, os, shutil, signal, socket, struct, subprocess, sys, tempfile, time
+import collections, importlib.util, ipaddress, json, os, re, shutil, signal, socket, struct, subprocess, sys, tempfile, time
 
 PFLOW, DATA = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 TMP = tempfile.TemporaryDirectory()
@@ -58,7 +58,7 @@ def truth(capture, words=()):
         proto = one['protocolIdentifier']
         record = {'src': src, 'dst': dst, 4: proto, 1: one['octetDeltaCount'], 2: one['packetDeltaCount'],
                   'first': one['flowStartMilliseconds'], 'last': one['flowEndMilliseconds'], 61: (one['direction'] == 'out') != one['reverse'],
-                  'creator': int(one['creatorId'], 16), 'state': one['stateId'], 'reverse': one['reverse']}
+                  10: one['ingressInterface'], 14: one['egressInterface'], 'creator': int(one['creatorId'], 16), 'state': one['stateId'], 'reverse': one['reverse']}
         if is_icmp(proto):
             kind = one.get('icmpType' + v, 0)
             record[32] = 256 * (ANSWERS.get((proto, kind), kind) if one['reverse'] else kind)
@@ -89,7 +89,7 @@ def difference(want, got):
 def messages(capture, *words, v6=False):
     """The datagrams of a replay."""
     with socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM) as s:
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUFFORCE if os.getuid() == 0 else socket.SO_RCVBUF, 8 << 20)
+        s.setsockopt(socket.SOL_SOCKET, 33, 8 << 20)  # SO_RCVBUFFORCE
         s.bind(('::1' if v6 else '127.0.0.1', 0))
         at = ('[::1]:%d' if v6 else '127.0.0.1:%d') % s.getsockname()[1]
         replay(capture, 'flowdst', at, *words)
@@ -197,9 +197,10 @@ def indexes():
             pass
     records, options, _ = decode(got)
     names = {fields[0]: fields[1] for n, fields in options if n == 401}
-    seen = {(record[61], record[10], record[14]) for record in records}
-    both = seen == {(0, 7, 7), (1, 7, 7), (0, 7, 0), (1, 0, 7)}
-    return (names != {(2, 7): (82, b'em0'.ljust(16, b'\0'))} or not both) and 'names %r, direction and interfaces %r' % (names, seen)
+    of = lambda record: (shown(record), record[10], record[14])
+    if names != {(2, 7): (82, b'em0'.ljust(16, b'\0'))} or not any(record[14] for record in records):
+        return 'names %r' % names
+    return difference(map(of, truth(CAPTURES[0], ('-f', conf))), map(of, records))
 
 
 def by_creator():
@@ -257,11 +258,13 @@ def nfcapd(capture):
     for row in rows:
         src, dst = (row.get('%s4_addr' % end) or row.get('%s6_addr' % end) for end in ('src', 'dst'))
         one = {'src': src, 'dst': dst, 4: row['proto'], 7: row.get('src_port'), 11: row.get('dst_port'), 2: row['in_packets'], 1: row['in_bytes']}
-        got.append((*key(one), row['first'][:19], row['last'][:19], row.get('icmp_type')))
+        nat = [row.get(field) for field in ('src4_xlt_ip', 'dst4_xlt_ip', 'src_xlt_port', 'dst_xlt_port')]
+        got.append((*key(one), row['first'][:19], row['last'][:19], row.get('icmp_type'), row['direction'], *map(str, nat if nat[0] else ())))
     want = []
     for one in truth(capture):
         times = (time.strftime('%Y-%m-%dT%H:%M:%S', time.localtime(one[end] / 1000)) for end in ('first', 'last'))
-        want.append((*key(one), *times, one[32] >> 8 if 32 in one else None))
+        nat = (*one['post'], one.get(227), one.get(228)) if '.' in one.get('post', [''])[0] else ()
+        want.append((*key(one), *times, one[32] >> 8 if 32 in one else None, int(one[61]), *map(str, nat)))
     return difference(want, got)
 
 
@@ -276,9 +279,9 @@ def tshark(capture):
             f.write(struct.pack('<IIII', 0, 0, len(ip), len(ip)) + ip)
     words = ['tshark', '-r', path, '-d', 'udp.port==2055,cflow', '-o', 'ip.check_checksum:FALSE']
     bad = run(*words, '-Y', '_ws.expert || _ws.malformed || cflow.template_frame == 0').stdout.strip()
-    octets = run(*words, '-T', 'fields', '-e', 'cflow.octets64').stdout.replace('\n', ',').split(',')
-    unknown = 'No template found' in run(*words, '-V').stdout
-    got = sorted(int(n) for n in octets if n)
+    shown = run(*words, '-V').stdout
+    unknown = 'No template found' in shown
+    got = sorted(int(n) for n in re.findall(r'^ +Octets: (\d+)$', shown, re.M))
     want = sorted(one[1] for one in truth(capture))
     return bad or (unknown and 'a template is not known') or (got != want and '%d records, %d sent' % (len(got), len(want)))
 
@@ -311,7 +314,6 @@ def nfacctd(capture):
         if row.get('ip_src') and row['export_proto_version'] == 9:
             proto = {'icmp': 1, 'tcp': 6, 'udp': 17, 'ipv6-icmp': 58, 'sctp': 132}.get(row['ip_proto']) or socket.getprotobyname(row['ip_proto'])
             got.append(key({'src': row['ip_src'], 'dst': row['ip_dst'], 7: row['port_src'], 11: row['port_dst'], 4: proto, 2: row['packets'], 1: row['bytes']}))
-    added = collections.defaultdict(lambda: [0, 0])
     return difference(sums(map(key, truth(capture))), sums(got))
 
 
@@ -325,7 +327,7 @@ def sums(keys):
 
 
 def ra(capture):
-    """ra knows no IPv6 in flow records' summary and swaps ends: packets and octets of all are what it must have."""
+    """ra swaps ends as it thinks who began, so they are compared without their order."""
     port = free_port()
     log = with_collector(['ra', '-C', '127.0.0.1:%d' % port, '-n', '-u', '-c', ',', '-s', 'saddr', 'daddr', 'proto', 'pkts', 'bytes'], port, capture, stop=signal.SIGINT,
                          done=lambda: time.sleep(2))

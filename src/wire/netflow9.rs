@@ -207,20 +207,21 @@ pub fn put_templates(to: &mut Vec<u8>) -> u16 {
             count += 1;
         }
     });
-    put_set(to, OPTIONS_TEMPLATES, |to| {
-        let all = [
-            (SAMPLING, SCOPE_SYSTEM, &SAMPLING_FIELDS[..]),
-            (INTERFACES, SCOPE_INTERFACE, &[ie::NETFLOW9_INTERFACE_NAME]),
-        ];
-        for (id, scope, fields) in all {
+    let options = [
+        (SAMPLING, SCOPE_SYSTEM, &SAMPLING_FIELDS[..]),
+        (INTERFACES, SCOPE_INTERFACE, &[ie::NETFLOW9_INTERFACE_NAME]),
+    ];
+    // A flowset each, because some readers look for zeros behind each of them.
+    for (id, scope, fields) in options {
+        put_set(to, OPTIONS_TEMPLATES, |to| {
             to.extend(id.to_be_bytes());
             let octets = 4 * u16::try_from(fields.len()).unwrap_or(u16::MAX);
             to.extend(pair(4, octets));
             put_fields(to, &[scope]);
             put_fields(to, fields);
-            count += 1;
-        }
-    });
+        });
+        count += 1;
+    }
     count
 }
 
@@ -322,11 +323,10 @@ mod tests {
         let templates: usize = Shape::all()
             .map(|shape| 4 + 4 * elements_of(shape).len())
             .sum();
-        // Two options templates: 6 octets, a scope, and 2 fields or 1; two zeros behind them.
-        assert_eq!(
-            sets,
-            [(0, 4 + templates), (1, 4 + 18 + 14), (400, 16), (401, 24)]
-        );
+        // Two options templates: 6 octets, a scope, and 2 fields or 1; two zeros behind each.
+        let options = [(1, 4 + 18 + 2), (1, 4 + 14 + 2), (400, 16), (401, 24)];
+        assert_eq!(sets[0], (0, 4 + templates));
+        assert_eq!(sets[1..], options);
         assert!(octets.len() <= 1472 - 28, "the usual mtu holds them");
     }
 
