@@ -26,7 +26,7 @@ PFLOW, DATA = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 PFLOWCTL = os.path.join(os.path.dirname(PFLOW), 'pflowctl')
 CAPTURE = DATA + '/mix200.openbsd-v6.pcap'
 BOOT = '1699900000'
-FORMS = ('pflowproto 5', 'pflowproto 10', 'pflowproto 10 template openbsd78', 'pflowproto 10 template freebsd')
+FORMS = ('pflowproto 5', 'pflowproto 10', 'pflowproto 10 template openbsd78', 'pflowproto 10 template freebsd', 'pflowproto 9')
 TMP = tempfile.TemporaryDirectory()
 # Whom a live capture becomes.
 subprocess.run('id -u _pflow >/dev/null 2>&1 || useradd --system --home-dir /nonexistent --shell /usr/sbin/nologin _pflow', shell=True, check=True)
@@ -748,6 +748,7 @@ for v6 in (False, True):
         check('tap %s over %s' % (form, 'IPv6' if v6 else 'IPv4'), tap(form, v6))
 COMMON = ('mtu 600', 'hold 1', 'mtu 1500', 'down', 'up', 'hold 30', 'flowsrc 127.0.0.1', '-flowsrc')
 check('nfcapd pflowproto 5 while it is set again', reconfigured('pflowproto 5', COMMON))
+check('nfcapd pflowproto 9 while it is set again', reconfigured('pflowproto 9', COMMON + ('mtu 800', 'refresh 5', 'refreshpackets 1', 'mtu 1500')))
 check('nfcapd pflowproto 10 while it is set again', reconfigured('pflowproto 10', COMMON + ('template openbsd78', 'mtu 800', 'template openbsd', 'refresh 5')))
 check('live in namespaces', live())
 check('control socket', live_socket())

@@ -484,6 +484,15 @@ impl Engine {
             {
                 interface.session_mut().set_sequence(domain, sequence);
             }
+            if let kept::Record::Source {
+                unit,
+                source,
+                messages,
+            } = record
+                && let Some(interface) = self.interface(unit)
+            {
+                interface.session_mut().set_messages(source, messages);
+            }
         }
         self.table.end_restore(restore);
     }
@@ -516,6 +525,14 @@ impl Engine {
                 sequence,
             }
             .encode(out);
+            for &(source, messages) in session.messages() {
+                kept::Record::Source {
+                    unit,
+                    source,
+                    messages,
+                }
+                .encode(out);
+            }
             if interface.settings().domain != Domain::Creatorid {
                 continue;
             }

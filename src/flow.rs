@@ -13,6 +13,9 @@
 use crate::state::{Address, Af, Direction, IfName, StateId, StateKey};
 use crate::time::{Now, Seconds};
 
+/// IP protocol of TCP.
+const TCP: u8 = 6;
+
 /// Both ends of a flow under one key, the initiator first.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Tuple {
@@ -209,6 +212,12 @@ impl Times {
         (self.start.max(oldest), self.end.max(oldest))
     }
 
+    /// Uptime in whole seconds of the first packet and of the last.
+    #[inline]
+    pub fn seconds(&self) -> (i64, i64) {
+        (self.start, self.end)
+    }
+
     /// The earliest that v5 can tell.
     #[inline]
     fn oldest(&self) -> i64 {
@@ -349,6 +358,46 @@ impl Flow {
         } else {
             [input, output]
         }
+    }
+
+    /// flowEndReason (IANA): 1 idle timeout, 2 active timeout, 3 end detected, 4 forced end, 5 lack of
+    /// resources. pf deletes a TCP state after its end, the others when their timeout is over.
+    pub fn end_reason(&self) -> u8 {
+        match self.end {
+            End::Deleted if self.tuple.proto == TCP => 3,
+            End::Deleted | End::Expired => 1,
+            End::Active => 2,
+            End::Cleared | End::Flushed | End::Replaced => 4,
+            End::Evicted => 5,
+        }
+    }
+
+    /// flowId: the same for a state whoever heard of it. It is FNV-1a, of 64 bits, of creatorid, id,
+    /// protocol, and the ends of its WIRE key, the initiator first, all in network order.
+    pub fn flow_id(&self) -> u64 {
+        const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+        const PRIME: u64 = 0x0100_0000_01b3;
+        let wire = match self.direction {
+            Direction::In => self.tuple,
+            Direction::Out => self.translated.unwrap_or(self.tuple),
+        };
+        let mut hash = BASIS;
+        let mut add = |octets: &[u8]| {
+            for octet in octets {
+                hash = (hash ^ u64::from(*octet)).wrapping_mul(PRIME);
+            }
+        };
+        add(&self.id.creatorid.to_be_bytes());
+        add(&self.id.id.to_be_bytes());
+        add(&[wire.proto]);
+        for (address, port) in [(wire.src, wire.sport), (wire.dst, wire.dport)] {
+            match wire.af {
+                Af::Inet => add(&address.v4()),
+                Af::Inet6 => add(&address.0),
+            }
+            add(&port.to_be_bytes());
+        }
+        hash
     }
 
     /// Whether it makes no record.

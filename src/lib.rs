@@ -45,6 +45,7 @@ pub mod export;
 pub mod flow;
 #[doc(hidden)]
 pub mod fuzzing;
+mod icmp;
 pub mod io;
 pub mod options;
 pub mod output;

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 /// The modules of the library, lowest floor first. One may name those of lower floors, and itself.
 const FLOORS: &[&[&str]] = &[
-    &["time", "state", "slab"],
+    &["time", "state", "slab", "icmp"],
     &["wire"],
     &["accounting", "counters", "flow"],
     &["table", "export"],

@@ -270,6 +270,26 @@ fn each_firewalls_sequence_goes_on_in_its_domain() {
 }
 
 #[test]
+fn netflow_v9_goes_on_counting_the_messages_of_each_source_id() {
+    let more = "pflow1 pflowproto 9 domain creatorid";
+    let frames = frames(CAPTURES[0]);
+    let mut first = Run::with(BOOT, 100_000, more);
+    first.start(frames[0].1);
+    first.hear(&frames);
+    let file = keep::file(true, first.now.wall, &first.keep());
+    let messages = first.engine.interfaces()[1].session().messages();
+    assert!(
+        messages.iter().any(|(_, number)| *number > 2),
+        "{messages:?}"
+    );
+    let mut second = Run::with(BOOT, 100_000, more);
+    second.restore(&file, first.now.wall);
+    second.start(first.now.wall);
+    let read_back = second.engine.interfaces()[1].session().messages();
+    assert_eq!(read_back, messages);
+}
+
+#[test]
 fn what_is_read_back_is_kept_the_same() {
     for (name, frames) in captures() {
         for cut in (1..frames.len()).step_by(17) {

@@ -210,6 +210,7 @@ fn bounds_in_the_page_are_the_programs() {
     check("pflow0 mtu", (72, 2048), "72 to 2048");
     check("pflow0 hold", (1, 30), "1 to 30");
     check("pflow0 refresh", (1, 86400), "1 to 86400");
+    check("pflow0 refreshpackets", (1, 1_000_000), "1 to 1000000");
     check("pflow0 active", (0, 86400), "0 to 86400");
     check("pflow0 rotate", (1, 86400), "1 to 86400");
     check("pflow0 retain", (0, 1_000_000), "1 to 1000000");

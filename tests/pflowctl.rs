@@ -83,7 +83,7 @@ fn openbsds_bad_values_are_refused_and_change_nothing() {
         "flowdst 127.0.0.1.1:9996",
         "flowdst ::1:9996",
         "flowsrc 127.0.0.256",
-        "pflowproto 9",
+        "pflowproto 7",
         "pflowproto 23",
         "pflowproto x",
         "mtu 71",
@@ -142,7 +142,7 @@ fn freebsds_basic() {
     pflow.bad(&set(&["dst", "256.0.0.1:4000"]));
     pflow.bad(&set(&["dst", "192.0.0.2:400000"]));
     pflow.good(&set(&["dst", "192.0.2.2:4000"]));
-    pflow.bad(&set(&["proto", "9"]));
+    pflow.bad(&set(&["proto", "7"]));
     pflow.good(&set(&["proto", "5"]));
     pflow.good(&set(&["proto", "10"]));
     pflow.good(&set(&["domain", "13"]));

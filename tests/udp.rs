@@ -153,4 +153,42 @@ fn two_interfaces_that_a_collector_takes_for_one_are_worth_a_warning() {
     let lines = [format!("pflow0 {both}"), format!("pflow1 {both}")];
     let same = warnings(&[&lines[0], &lines[1]]);
     assert!(same.contains("collector and domain as pflow0"), "{same}");
+    let lines = lines.map(|line| line.replace("pflowproto 10", "pflowproto 9"));
+    let same = warnings(&[&lines[0], &lines[1]]);
+    assert!(same.contains("collector and domain as pflow0"), "{same}");
+}
+
+#[test]
+fn netflow_v9_goes_over_udp_only_and_has_a_word_of_its_own() {
+    for (words, told) in [
+        (
+            "transport tcp",
+            "transport: IPFIX only (pflowproto 10): other messages do not tell",
+        ),
+        (
+            "transport tls ca /c",
+            "transport: IPFIX only (pflowproto 10): other messages do not tell",
+        ),
+        (
+            "transport dtls ca /c",
+            "transport: IPFIX only (pflowproto 10): NetFlow goes over UDP",
+        ),
+        (
+            "transport sctp",
+            "transport: IPFIX only (pflowproto 10): NetFlow goes over UDP",
+        ),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pflow"));
+        let line = format!("pflow0 pflowproto 9 flowdst 192.0.2.1:1 {words}");
+        command.args(["-n", "-f", "/dev/null", "-e", &line]);
+        let output = command.output().unwrap();
+        let problem = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            !output.status.success() && problem.contains(told),
+            "{words}: {problem}"
+        );
+    }
+    let told = "pflow: warning: pflow0: refreshpackets: means nothing without pflowproto 9\n";
+    assert_eq!(warnings(&["pflow0 refreshpackets 9 pflowproto 10"]), told);
+    assert_eq!(warnings(&["pflow0 refreshpackets 9 pflowproto 9"]), "");
 }

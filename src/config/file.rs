@@ -300,7 +300,7 @@ mod tests {
             "pflow0 mtu 700 hold 99",
             "pflow0 mtu 700 flowsrc [::1]",
             "pflow0 up \"mtu",
-            "pflow7 pflowproto 9",
+            "pflow7 pflowproto 7",
             "timeout interval 5",
         ] {
             assert!(apply_line(&mut config, line, place).is_err(), "{line}");

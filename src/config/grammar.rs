@@ -5,8 +5,9 @@
 //! interface  = "pflow" number
 //! word       = "create" | "destroy" | "up" | "down" | "-flowsrc" | "-flowdst"
 //!            | ( "flowsrc" | "src" ) address[:port] | ( "flowdst" | "dst" ) address:port
-//!            | ( "pflowproto" | "proto" ) ( "5" | "10" ) | "mtu" n | "template" name
-//!            | "domain" ( n | "creatorid" ) | "engine" n n | "hold" n | "refresh" n | "active" n
+//!            | ( "pflowproto" | "proto" ) ( "5" | "9" | "10" ) | "mtu" n | "template" name
+//!            | "domain" ( n | "creatorid" ) | "engine" n n | "hold" n | "refresh" n
+//!            | "refreshpackets" n | "active" n
 //!            | "direction" ( "in" | "out" | "any" ) | "tap" file | "-tap"
 //!            | "rate" ( n | "none" ) | "-rate"
 //!            | "transport" ( "udp" | "tcp" | "tls" | "dtls" | "sctp" ) | ( "ca" | "cert" | "key" ) file
@@ -39,6 +40,8 @@ use crate::time::Wall;
 pub(crate) const MAX_UNIT: u32 = 65535;
 /// Largest `refresh`, seconds: a day.
 pub(crate) const MAX_REFRESH: u32 = 86400;
+/// Largest `refreshpackets`.
+pub(crate) const MAX_REFRESH_PACKETS: u32 = 1_000_000;
 /// Largest `active`, seconds: a day.
 pub(crate) const MAX_ACTIVE: u32 = 86400;
 /// Largest `reconnect`, seconds: a day.
@@ -640,7 +643,7 @@ mod tests {
                 "pflow0 flowdst 192.0.0.2:400000",
                 "flowdst: port 400000 is not a number from 0 to 65535",
             ),
-            ("pflow0 pflowproto 9", "pflowproto: 9 is not one of: 5 10"),
+            ("pflow0 pflowproto 7", "pflowproto: 7 is not one of: 5 9 10"),
             ("pflow0 mtu 71", "mtu: 71 is not a number from 72 to 2048"),
             (
                 "pflow0 template cisco",

@@ -177,7 +177,7 @@ impl Config {
             if let Some((other, _)) = before.find(|(_, other)| is_one_exporter(settings, other)) {
                 let word = match settings.format {
                     Format::NetFlow5 => "engine",
-                    Format::Ipfix => "domain",
+                    Format::NetFlow9 | Format::Ipfix => "domain",
                 };
                 warnings.push(format!(
                     "pflow{unit}: the same collector and {word} as pflow{other}: \
@@ -374,10 +374,11 @@ fn check(settings: &Settings) -> Result<(), Error> {
     if let Some(word) = word
         && settings.format != Format::Ipfix
     {
-        return Err(Error::new(
-            word,
-            "IPFIX only (pflowproto 10): other messages do not tell their length",
-        ));
+        let problem = match settings.carrier {
+            Carrier::Dtls | Carrier::Sctp => "IPFIX only (pflowproto 10): NetFlow goes over UDP",
+            _ => "IPFIX only (pflowproto 10): other messages do not tell their length",
+        };
+        return Err(Error::new(word, problem));
     }
     check_carrier(settings)?;
     let Some(src) = settings.flowsrc else {
@@ -494,6 +495,12 @@ fn idle_words(settings: &Settings) -> impl Iterator<Item = (&'static str, &'stat
         ),
         ("rate", settings.rate != usual.rate, of_collectors),
         (
+            "refreshpackets",
+            settings.refresh_packets != usual.refresh_packets
+                && settings.format != Format::NetFlow9,
+            "without pflowproto 9",
+        ),
+        (
             "rotate",
             rotates && is_timeless,
             "in a file whose name has no time",
@@ -522,7 +529,7 @@ fn is_one_exporter(one: &Settings, other: &Settings) -> bool {
     };
     let is_one_domain = match one.format {
         Format::NetFlow5 => one.engine == other.engine,
-        Format::Ipfix => one.domain == other.domain,
+        Format::NetFlow9 | Format::Ipfix => one.domain == other.domain,
     };
     one.flowdst == other.flowdst && one.format == other.format && is_one_source && is_one_domain
 }

@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 
 use super::grammar::{
-    MAX_ACTIVE, MAX_QUEUE, MAX_RATE, MAX_RECONNECT, MAX_REFRESH, MAX_RENEW, MIN_QUEUE, MIN_RENEW,
-    destination, file_name, file_pattern, number, octets, one_of, pin, rdomain, server_name,
-    source,
+    MAX_ACTIVE, MAX_QUEUE, MAX_RATE, MAX_RECONNECT, MAX_REFRESH, MAX_REFRESH_PACKETS, MAX_RENEW,
+    MIN_QUEUE, MIN_RENEW, destination, file_name, file_pattern, number, octets, one_of, pin,
+    rdomain, server_name, source,
 };
 use super::show::{Amount, Word};
 use crate::export::SpoolSettings;
@@ -355,6 +355,7 @@ settings! {
     "engine" => Engine, engine: Engine, EngineKind;
     "hold" => Hold, hold: u32, Number { least: 1, most: MAX_HOLD };
     "refresh" => Refresh, refresh: u32, Number { least: 1, most: MAX_REFRESH };
+    "refreshpackets" => RefreshPackets, refresh_packets: u32, Number { least: 1, most: MAX_REFRESH_PACKETS };
     "active" => Active, active: u32, Number { least: 0, most: MAX_ACTIVE };
     "direction" => Direction, direction: Option<Direction>, OneOf(DIRECTIONS);
     "transport" => Transport, carrier: Carrier, OneOf(Carrier::VALUES);

@@ -268,6 +268,7 @@ mod tests {
         ("engine", "3 4"),
         ("hold", "8"),
         ("refresh", "600"),
+        ("refreshpackets", "9"),
         ("active", "90"),
         ("direction", "out"),
         ("transport", "tls"),

@@ -2,7 +2,9 @@
 
 use super::by_creator::ByCreator;
 use super::netflow5::NetFlow5;
+use super::netflow9::NetFlow9;
 use super::outbox::To;
+use super::session::Session;
 use super::{Domain, Format, Ipfix, Settings};
 use crate::time::{Now, Uptime};
 
@@ -22,10 +24,14 @@ pub(super) struct Packed {
 pub(super) enum Encoder {
     /// NetFlow version 5.
     NetFlow5(NetFlow5),
+    /// NetFlow version 9.
+    NetFlow9(NetFlow9),
+    /// The same, with a source id for each firewall.
+    NetFlow9ByCreator(ByCreator<NetFlow9>),
     /// IPFIX.
     Ipfix(Ipfix),
     /// IPFIX, with a domain for each firewall.
-    ByCreator(ByCreator),
+    ByCreator(ByCreator<Ipfix>),
 }
 
 impl Encoder {
@@ -33,8 +39,12 @@ impl Encoder {
     pub(super) fn new(settings: &Settings) -> Self {
         match (settings.format, settings.domain) {
             (Format::NetFlow5, _) => Self::NetFlow5(NetFlow5::new(settings)),
+            (Format::NetFlow9, Domain::Number(source)) => Self::NetFlow9(NetFlow9::new(source)),
+            (Format::NetFlow9, Domain::Creatorid) => {
+                Self::NetFlow9ByCreator(ByCreator::new(NetFlow9::new))
+            }
             (Format::Ipfix, Domain::Number(domain)) => Self::Ipfix(Ipfix::new(domain)),
-            (Format::Ipfix, Domain::Creatorid) => Self::ByCreator(ByCreator::default()),
+            (Format::Ipfix, Domain::Creatorid) => Self::ByCreator(ByCreator::new(Ipfix::new)),
         }
     }
 
@@ -50,6 +60,8 @@ impl Encoder {
     pub(super) fn is_due(&self, now: Uptime) -> bool {
         match self {
             Self::NetFlow5(netflow5) => now.is_past(netflow5.poll_timeout()),
+            Self::NetFlow9(netflow9) => now.is_past(netflow9.poll_timeout()),
+            Self::NetFlow9ByCreator(all) => all.iter().any(|one| now.is_past(one.poll_timeout())),
             Self::Ipfix(ipfix) => ipfix.is_due(now),
             Self::ByCreator(all) => all.iter().any(|ipfix| ipfix.is_due(now)),
         }
@@ -59,6 +71,11 @@ impl Encoder {
     pub(super) fn poll_timeout(&self) -> Option<Uptime> {
         match self {
             Self::NetFlow5(netflow5) => netflow5.poll_timeout(),
+            Self::NetFlow9(netflow9) => netflow9.poll_timeout(),
+            Self::NetFlow9ByCreator(all) => {
+                let due = all.iter().map(NetFlow9::poll_timeout);
+                due.fold(None, Uptime::earliest)
+            }
             Self::Ipfix(ipfix) => ipfix.poll_timeout(),
             Self::ByCreator(all) => {
                 let due = all.iter().map(Ipfix::poll_timeout);
@@ -68,9 +85,20 @@ impl Encoder {
     }
 
     /// Sends what is held long enough.
-    pub(super) fn handle_timeout(&mut self, now: Now, settings: &Settings, to: &mut To<'_>) {
+    pub(super) fn handle_timeout(
+        &mut self,
+        now: Now,
+        (settings, session): (&Settings, &Session),
+        to: &mut To<'_>,
+    ) {
         match self {
             Self::NetFlow5(netflow5) => netflow5.handle_timeout(now, to),
+            Self::NetFlow9(netflow9) => netflow9.handle_timeout(now, settings, session, to),
+            Self::NetFlow9ByCreator(all) => {
+                for netflow9 in all.iter_mut() {
+                    netflow9.handle_timeout(now, settings, session, to);
+                }
+            }
             Self::Ipfix(ipfix) => ipfix.handle_timeout(now, settings, to),
             Self::ByCreator(all) => {
                 for ipfix in all.iter_mut() {
@@ -81,9 +109,20 @@ impl Encoder {
     }
 
     /// Sends what is held.
-    pub(super) fn flush(&mut self, now: Now, settings: &Settings, to: &mut To<'_>) {
+    pub(super) fn flush(
+        &mut self,
+        now: Now,
+        (settings, session): (&Settings, &Session),
+        to: &mut To<'_>,
+    ) {
         match self {
             Self::NetFlow5(netflow5) => netflow5.flush(now, to),
+            Self::NetFlow9(netflow9) => netflow9.flush(now, settings, session, to),
+            Self::NetFlow9ByCreator(all) => {
+                for netflow9 in all.iter_mut() {
+                    netflow9.flush(now, settings, session, to);
+                }
+            }
             Self::Ipfix(ipfix) => ipfix.flush(now, settings, to),
             Self::ByCreator(all) => {
                 for ipfix in all.iter_mut() {
@@ -93,10 +132,21 @@ impl Encoder {
         }
     }
 
+    /// The collector was told the templates.
+    pub(super) fn note_told(&mut self) {
+        match self {
+            Self::NetFlow9(netflow9) => netflow9.note_told(),
+            Self::NetFlow9ByCreator(all) => all.iter_mut().for_each(NetFlow9::note_told),
+            Self::NetFlow5(_) | Self::Ipfix(_) | Self::ByCreator(_) => {}
+        }
+    }
+
     /// Records held.
     pub(super) fn held(&self) -> usize {
         match self {
             Self::NetFlow5(netflow5) => netflow5.held(),
+            Self::NetFlow9(netflow9) => netflow9.held(),
+            Self::NetFlow9ByCreator(all) => all.iter().map(NetFlow9::held).sum(),
             Self::Ipfix(ipfix) => ipfix.held(),
             Self::ByCreator(all) => all.iter().map(Ipfix::held).sum(),
         }

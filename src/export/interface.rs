@@ -11,6 +11,7 @@
 //! `pflowioctl`). Sequence numbers live as long as the interface.
 
 use super::encoder::{Encoder, Packed};
+use super::netflow9::NetFlow9;
 use super::outbox::To;
 use super::session::{Session, State};
 use super::{Connection, Format, Order, Outbox, Settings, SpoolState, Transmit, Way};
@@ -127,6 +128,7 @@ impl Interface {
     pub fn records_in(&self, datagram: &[u8]) -> u64 {
         match self.settings.format {
             Format::NetFlow5 => wire::netflow5::records_in(datagram),
+            Format::NetFlow9 => wire::netflow9::records_in(datagram),
             Format::Ipfix => wire::ipfix::records_in(datagram, self.settings.templates.templates()),
         }
     }
@@ -150,7 +152,7 @@ impl Interface {
         self.session.stop_templates();
         self.session.set_state(State::Up);
         // Whoever has a stream or a file tells it templates when it begins.
-        self.is_told = self.settings.format == Format::Ipfix && self.has_datagrams();
+        self.is_told = self.settings.format != Format::NetFlow5 && self.has_datagrams();
         if self.is_told {
             let to = &mut To::new(self.unit, outbox);
             self.counters.templates += self.session.begin_templates(now, &self.settings, to);
@@ -200,6 +202,28 @@ impl Interface {
                 note_packed(counters, packed);
                 return;
             }
+            Encoder::NetFlow9(netflow9) => {
+                session.note_interface(ifindex, flow.ifname);
+                let packed = netflow9.push(now, (&*settings, &*session), flow, ifindex, to);
+                counters.clamped += u64::from(NetFlow9::is_cut(now, flow));
+                counters.templates += to.templates();
+                note_packed(counters, packed);
+                return;
+            }
+            Encoder::NetFlow9ByCreator(all) => {
+                session.note_interface(ifindex, flow.ifname);
+                let chosen = all.choose(flow.id.creatorid);
+                if chosen.is_new && *is_told {
+                    session.tell(now, settings, chosen.domain, to);
+                }
+                counters.crowded += u64::from(chosen.is_crowded);
+                let of_interface = (&*settings, &*session);
+                let packed = chosen.encoder.push(now, of_interface, flow, ifindex, to);
+                counters.clamped += u64::from(NetFlow9::is_cut(now, flow));
+                counters.templates += to.templates();
+                note_packed(counters, packed);
+                return;
+            }
             Encoder::Ipfix(ipfix) => ipfix,
             Encoder::ByCreator(all) => {
                 let chosen = all.choose(flow.id.creatorid);
@@ -229,9 +253,12 @@ impl Interface {
     /// Sends what is due: records held long enough, then templates.
     pub fn handle_timeout(&mut self, now: Now, outbox: &mut Outbox) {
         let to = &mut To::new(self.unit, outbox);
-        self.encoder.handle_timeout(now, &self.settings, to);
-        let templates = self.session.handle_timeout(now, &self.settings, to);
-        self.counters.templates += templates;
+        let of_interface = (&self.settings, &self.session);
+        self.encoder.handle_timeout(now, of_interface, to);
+        if self.session.handle_timeout(now, &self.settings, to) > 0 {
+            self.encoder.note_told();
+        }
+        self.counters.templates += to.templates();
     }
 
     /// Moves templates that are due before `until` behind it: after a long silence they go once.
@@ -255,7 +282,8 @@ impl Interface {
     /// Sends what is held.
     pub fn flush(&mut self, now: Now, outbox: &mut Outbox) {
         let to = &mut To::new(self.unit, outbox);
-        self.encoder.flush(now, &self.settings, to);
+        self.encoder.flush(now, (&self.settings, &self.session), to);
+        self.counters.templates += to.templates();
     }
 }
 
@@ -381,9 +409,10 @@ mod tests {
                 .iter()
                 .map(Vec::len)
                 .collect();
-            let len = match format {
-                Format::NetFlow5 => 24 + 2 * 48,
-                Format::Ipfix => 20 + 2 * 54,
+            let len = if format == Format::Ipfix {
+                20 + 2 * 54
+            } else {
+                24 + 2 * 48
             };
             assert_eq!(lens, [len], "{format:?}");
             assert_eq!(interface.held(), 0);

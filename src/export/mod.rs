@@ -18,6 +18,7 @@ mod encoder;
 mod interface;
 mod ipfix;
 mod netflow5;
+mod netflow9;
 mod outbox;
 mod session;
 mod settings;
@@ -51,14 +52,19 @@ const MAX_RECORDS: usize = wire::netflow5::MAX_RECORDS;
 pub enum Format {
     /// NetFlow version 5.
     NetFlow5,
+    /// NetFlow version 9.
+    NetFlow9,
     /// IPFIX.
     Ipfix,
 }
 
 impl Format {
     /// Every protocol with ifconfig's word for it.
-    pub const VALUES: &'static [(&'static str, Self)] =
-        &[("5", Self::NetFlow5), ("10", Self::Ipfix)];
+    pub const VALUES: &'static [(&'static str, Self)] = &[
+        ("5", Self::NetFlow5),
+        ("9", Self::NetFlow9),
+        ("10", Self::Ipfix),
+    ];
 }
 
 /// How many records of `size` octets go into one datagram: the kernel's formula with its forgotten
@@ -100,6 +106,7 @@ pub fn shown_mtu(settings: &Settings) -> usize {
             let (header, record) = (wire::netflow5::HEADER_LEN, wire::netflow5::RECORD_LEN);
             header + IPV4_UDP + kernel(header, record) * record
         }
+        Format::NetFlow9 => mtu,
         Format::Ipfix => {
             let header = wire::ipfix::HEADER_LEN;
             let sizes = settings.templates.sizes_for_mtu();

@@ -11,6 +11,7 @@ use std::cmp::Reverse;
 use std::ops::Range;
 
 use crate::time::Now;
+use crate::wire::netflow9::Clock;
 
 /// Octets that an outbox always keeps room for.
 const USUAL_OCTETS: usize = 1 << 20;
@@ -22,6 +23,15 @@ pub(super) enum Header {
     NetFlow5 {
         /// Type and id of the engine.
         engine: [u8; 2],
+    },
+    /// NetFlow version 9.
+    NetFlow9 {
+        /// Source id.
+        source: u32,
+        /// Records of any kind.
+        count: u16,
+        /// What its uptimes count from.
+        clock: Clock,
     },
     /// IPFIX.
     Ipfix {
@@ -67,7 +77,7 @@ impl Message {
     /// Whether messages like it may change places: the datagrams of NetFlow v5 are of one length
     /// anyhow.
     fn is_movable(&self) -> bool {
-        self.records > 0 && !matches!(self.header, Header::NetFlow5 { .. })
+        self.records > 0 && matches!(self.header, Header::Ipfix { .. })
     }
 }
 
@@ -98,18 +108,34 @@ pub struct Outbox {
 pub(super) struct To<'a> {
     unit: u32,
     outbox: &'a mut Outbox,
+    /// Messages without data records so far.
+    templates: u64,
 }
 
 impl<'a> To<'a> {
     /// Those of interface `unit` go to `outbox`.
     pub(super) fn new(unit: u32, outbox: &'a mut Outbox) -> Self {
-        Self { unit, outbox }
+        Self {
+            unit,
+            outbox,
+            templates: 0,
+        }
+    }
+
+    /// Messages without data records that were appended.
+    pub(super) fn templates(&self) -> u64 {
+        self.templates
     }
 
     /// Appends a message with so many data records, made at `at`. Its first octets are room for
     /// its header.
     pub(super) fn push(&mut self, header: Header, at: Now, records: u16, octets: &[u8]) {
-        let Self { unit, outbox } = self;
+        let Self {
+            unit,
+            outbox,
+            templates,
+        } = self;
+        *templates += u64::from(records == 0);
         let start = outbox.octets.len();
         outbox.octets.extend_from_slice(octets);
         outbox.messages.push(Message {
@@ -242,7 +268,7 @@ impl Transmit {
                 at: message.at,
                 octets: octets.get(message.range.clone())?,
             }),
-            Header::NetFlow5 { .. } => None,
+            Header::NetFlow5 { .. } | Header::NetFlow9 { .. } => None,
         })
     }
 

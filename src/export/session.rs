@@ -5,17 +5,27 @@
 //!
 //! ```text
 //! NetFlow v5   flow_sequence    records of the interface, of either format   (if_pflow.c, sc_gcounter)
+//! NetFlow v9   sequence         messages of the source id, of any kind       (RFC 3954 5.1)
 //! IPFIX        sequence         data records of the observation domain       (RFC 7011 3.1)
 //! ```
 //! A template message carries the number of its domain and adds nothing. Whether sending works is
 //! not asked: over UDP the sequence goes on as if it had, and the gap tells the collector.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::outbox::{Header, Message, To};
 use super::settings::{Domain, Settings};
+use super::{Format, IPV6_UDP};
+use crate::state::IfName;
 use crate::time::{Now, Uptime};
-use crate::wire::{ipfix, netflow5};
+use crate::wire::netflow9::Clock;
+use crate::wire::{ipfix, netflow5, netflow9};
+
+/// After which time NetFlow v9's templates are sent the second time.
+const FIRST_PACE: Duration = Duration::from_secs(1);
+/// By how much more the wall clock may go ahead of the uptime before it was set, nanoseconds.
+const CLOCK_STEP: u64 = 1_000_000_000;
 
 /// Whether what is sent gets there, as far as that is told.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -47,10 +57,18 @@ pub struct Session {
     records: u32,
     /// IPFIX data records by observation domain, in the domains' order.
     domains: Vec<(u32, u32)>,
+    /// NetFlow v9's messages by source id, in the ids' order.
+    sources: Vec<(u32, u32)>,
+    /// Names of interfaces by the indexes that records had, for options of NetFlow v9.
+    interfaces: BTreeMap<u16, IfName>,
     /// Domains whose templates it is told.
     told: Vec<u32>,
     /// When templates are due; `None` while nothing is to be sent.
     templates_due: Option<Uptime>,
+    /// After which time NetFlow v9's templates are sent next, if not after `refresh`.
+    pace: Duration,
+    /// When the machine came up as NetFlow v9's last header has it, nanoseconds since 1970.
+    boot: Option<i64>,
     state: State,
 }
 
@@ -92,13 +110,25 @@ impl Session {
     }
 
     fn sequence_mut(&mut self, domain: u32) -> &mut u32 {
-        let place = self.domains.binary_search_by_key(&domain, |(of, _)| *of);
-        let place = place.unwrap_or_else(|place| {
-            self.domains.insert(place, (domain, 0));
-            place
-        });
-        #[expect(clippy::indexing_slicing, reason = "found there, or just put there")]
-        &mut self.domains[place].1
+        number_of(&mut self.domains, domain)
+    }
+
+    /// NetFlow v9's messages by source id.
+    pub fn messages(&self) -> &[(u32, u32)] {
+        &self.sources
+    }
+
+    /// Goes on from a number of messages of a source id.
+    pub fn set_messages(&mut self, source: u32, messages: u32) {
+        *number_of(&mut self.sources, source) = messages;
+    }
+
+    /// Notes that records have `index` for an interface, if they do.
+    #[inline]
+    pub(super) fn note_interface(&mut self, index: u16, name: IfName) {
+        if index != 0 && self.interfaces.get(&index) != Some(&name) {
+            self.interfaces.insert(index, name);
+        }
     }
 
     /// Fills in the header of a message.
@@ -109,6 +139,26 @@ impl Session {
         match message.header() {
             Header::NetFlow5 { engine } => {
                 let header = netflow5_header(message.at(), records, number, engine);
+                if let Some(front) = octets.first_chunk_mut() {
+                    *front = header.octets();
+                }
+            }
+            Header::NetFlow9 {
+                source,
+                count,
+                clock,
+            } => {
+                self.note_boot(message.at());
+                let sequence = number_of(&mut self.sources, source);
+                let at = message.at();
+                let header = netflow9::Header {
+                    count,
+                    sys_uptime: clock.millis(at.uptime.secs()),
+                    unix_secs: seconds_32(at),
+                    sequence: *sequence,
+                    source,
+                };
+                *sequence = sequence.wrapping_add(1);
                 if let Some(front) = octets.first_chunk_mut() {
                     *front = header.octets();
                 }
@@ -141,6 +191,7 @@ impl Session {
             Domain::Number(domain) => vec![domain],
             Domain::Creatorid => Vec::new(),
         };
+        self.pace = FIRST_PACE;
         self.send_templates(now, settings, to)
     }
 
@@ -153,25 +204,41 @@ impl Session {
         to: &mut To<'_>,
     ) -> u64 {
         self.told.push(domain);
-        to.push(
-            Header::Ipfix { domain },
-            now,
-            0,
-            &template_message(settings),
-        );
-        1
+        self.tell_domain(now, settings, domain, to)
     }
 
     /// Sends the templates and takes the next time for them from now; messages made.
     fn send_templates(&mut self, now: Now, settings: &Settings, to: &mut To<'_>) -> u64 {
-        let message = template_message(settings);
-        for domain in &self.told {
-            to.push(Header::Ipfix { domain: *domain }, now, 0, &message);
-        }
+        let told = self.told.iter();
+        let messages = told.map(|domain| self.tell_domain(now, settings, *domain, to));
+        let messages = messages.sum();
+        let next = self.next_templates(settings);
         // At the end of the scale there is no later.
-        self.templates_due =
-            Some(now.uptime.after(settings.refresh())).filter(|due| *due > now.uptime);
-        self.told.len() as u64
+        self.templates_due = Some(now.uptime.after(next)).filter(|due| *due > now.uptime);
+        messages
+    }
+
+    /// How long after these templates are the next. NetFlow v9's are sent more often at first and
+    /// after the clock was set (RFC 3954 7.2, 7.4): each time twice as long after, up to `refresh`.
+    fn next_templates(&mut self, settings: &Settings) -> Duration {
+        if settings.format != Format::NetFlow9 {
+            return settings.refresh();
+        }
+        let next = self.pace.min(settings.refresh());
+        self.pace = next.saturating_mul(2);
+        next
+    }
+
+    /// Has templates sent at once if the wall clock was set.
+    fn note_boot(&mut self, at: Now) {
+        let boot = at.wall.nanos().saturating_sub(at.uptime.nanos());
+        let before = self.boot.replace(boot);
+        if before.is_some_and(|before| before.abs_diff(boot) > CLOCK_STEP)
+            && let Some(due) = &mut self.templates_due
+        {
+            self.pace = FIRST_PACE;
+            *due = at.uptime.min(*due);
+        }
     }
 
     /// No templates until [`Self::begin_templates`] is called again.
@@ -206,13 +273,72 @@ impl Session {
             _ => 0,
         }
     }
+
+    /// Sends the templates of a domain, and what else its collector is told now and then; messages
+    /// made.
+    fn tell_domain(&self, now: Now, settings: &Settings, domain: u32, to: &mut To<'_>) -> u64 {
+        if settings.format == Format::NetFlow9 {
+            return self.tell_source(now, settings, domain, to);
+        }
+        let mut message = vec![0; ipfix::HEADER_LEN];
+        message.extend(ipfix::template_set(settings.templates.templates()));
+        to.push(Header::Ipfix { domain }, now, 0, &message);
+        1
+    }
+
+    /// Tells the templates of a source id of NetFlow v9 once more, if they are told from here.
+    pub(super) fn tell_again(&self, now: Now, settings: &Settings, source: u32, to: &mut To<'_>) {
+        if self.templates_due.is_some() {
+            self.tell_source(now, settings, source, to);
+        }
+    }
+
+    /// The same of a source id of NetFlow v9: with the sampling, which is none, and the names of
+    /// interfaces, as many a message as fit.
+    fn tell_source(&self, now: Now, settings: &Settings, source: u32, to: &mut To<'_>) -> u64 {
+        let mut message = vec![0; netflow9::HEADER_LEN];
+        let mut count = netflow9::put_templates(&mut message) + 1;
+        netflow9::put_sampling(&mut message);
+        let longest = usize::from(settings.mtu).saturating_sub(IPV6_UDP);
+        let names: Vec<_> = self.interfaces.iter().collect();
+        let (mut rest, mut messages) = (&names[..], 0);
+        loop {
+            let room = longest.saturating_sub(message.len() + netflow9::SET_HEADER_LEN);
+            let fit = (room / netflow9::INTERFACE_LEN).min(rest.len());
+            // A message of names alone has one at least.
+            let fit = if messages > 0 { fit.max(1) } else { fit };
+            let (some, others) = rest.split_at(fit.min(rest.len()));
+            if !some.is_empty() {
+                let some = some.iter().map(|(index, name)| (**index, name.as_bytes()));
+                netflow9::put_interfaces(&mut message, some);
+                count += u16::try_from(fit).unwrap_or(u16::MAX);
+            }
+            let header = Header::NetFlow9 {
+                source,
+                count,
+                clock: Clock::at(now.uptime.secs()),
+            };
+            to.push(header, now, 0, &message);
+            messages += 1;
+            rest = others;
+            if rest.is_empty() {
+                return messages;
+            }
+            message.truncate(netflow9::HEADER_LEN);
+            count = 0;
+        }
+    }
 }
 
-/// The templates, with room for the header.
-fn template_message(settings: &Settings) -> Vec<u8> {
-    let mut message = vec![0; ipfix::HEADER_LEN];
-    message.extend(ipfix::template_set(settings.templates.templates()));
-    message
+/// The number of `of` in a list that is in order; 0 if it had none yet.
+fn number_of(numbers: &mut Vec<(u32, u32)>, of: u32) -> &mut u32 {
+    let place = numbers.binary_search_by_key(&of, |(of, _)| *of);
+    let place = place.unwrap_or_else(|place| {
+        numbers.insert(place, (of, 0));
+        place
+    });
+    #[expect(clippy::indexing_slicing, reason = "found there, or just put there")]
+    &mut numbers[place].1
 }
 
 fn netflow5_header(at: Now, count: u16, flow_sequence: u32, engine: [u8; 2]) -> netflow5::Header {

@@ -215,6 +215,8 @@ pub struct Settings {
     pub hold: u32,
     /// `refresh`, seconds.
     pub refresh: u32,
+    /// `refreshpackets`: data messages of NetFlow v9 after which templates are sent again.
+    pub refresh_packets: u32,
     /// `active`, seconds; 0: flows are exported when they end.
     pub active: u32,
     /// `direction`; `None`: any.
@@ -277,6 +279,7 @@ impl Default for Settings {
             engine: Engine([ENGINE; 2]),
             hold: MAX_HOLD,
             refresh: 30,
+            refresh_packets: 500,
             active: 0,
             direction: None,
             rate: Rate::Usual,

@@ -10,8 +10,9 @@
 use std::io::Write;
 
 use super::json::Object;
-use super::words::{Endpoint, ICMP, ICMPV6, Icmp, Protocol};
+use super::words::{Endpoint, Protocol};
 use crate::flow::{Flow, Quality, Record, Tuple};
+use crate::icmp::{ICMP, ICMPV6, Icmp};
 use crate::state::Af;
 use crate::time::Wall;
 use crate::wire::elements as ie;

@@ -1,14 +1,13 @@
-//! Words that several outputs share: protocols, ends of a connection, ICMP's.
+//! Words that several outputs share: protocols, ends of a connection.
 
 use std::fmt::{self, Display};
 use std::net::IpAddr;
 
+use crate::icmp::{ICMP, ICMPV6};
 use crate::state::{Address, Af};
 
-pub(crate) const ICMP: u8 = 1;
 pub(crate) const TCP: u8 = 6;
 pub(crate) const UDP: u8 = 17;
-pub(crate) const ICMPV6: u8 = 58;
 pub(crate) const SCTP: u8 = 132;
 
 /// Names of /etc/protocols, which pfctl prints, of what pf is likely to keep states of.
@@ -76,94 +75,5 @@ impl Display for Endpoint {
             IpAddr::V4(ip) => write!(f, "{ip}:{}", self.port),
             IpAddr::V6(ip) => write!(f, "{ip}[{}]", self.port),
         }
-    }
-}
-
-/// ICMP types of queries that pf maps answers to (pf.c, `pf_icmp_mapping`): echo, router
-/// solicitation, time stamp, information, address mask, where are you, mobile registration.
-const QUERIES: &[u8] = &[8, 10, 13, 15, 17, 33, 35];
-/// The same of ICMPv6: echo, listener query, router and neighbour solicitation, node information.
-const QUERIES6: &[u8] = &[128, 130, 133, 135, 139];
-
-/// What the ports of an ICMP state hold (pfsync.md 3.3).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Icmp {
-    /// Identifier of the query.
-    pub(crate) id: u16,
-    /// Type of the request, where it was kept.
-    pub(crate) kind: Option<u8>,
-}
-
-impl Icmp {
-    /// Of a dialect that keeps nothing but the id.
-    pub(crate) fn of_id(id: u16) -> Self {
-        Self { id, kind: None }
-    }
-
-    /// From the initiator's and the responder's port, where the one keeps the id and the other the
-    /// type of the request: the responder's, or the initiator's if a reply made the state (pf.c,
-    /// `pf_icmp_mapping`). A query's type is taken for one wherever it stands, and 0 never is.
-    pub(crate) fn of_query(proto: u8, src: u16, dst: u16) -> Option<Self> {
-        let queries = if proto == ICMPV6 { QUERIES6 } else { QUERIES };
-        let is_query = |port: u16| queries.iter().any(|kind| u16::from(*kind) == port);
-        let is_type = |port: u16| (1..=0xff).contains(&port);
-        let (id, kind) = match (is_query(dst), is_query(src)) {
-            (true, _) => (src, dst),
-            (false, true) => (dst, src),
-            _ if is_type(dst) => (src, dst),
-            _ if is_type(src) => (dst, src),
-            // OpenBSD 3.8 to 4.3 have the id on one side only.
-            _ if src == 0 || dst == 0 => return Some(Self::of_id(src.max(dst))),
-            _ => return None,
-        };
-        Some(Self {
-            id,
-            kind: u8::try_from(kind).ok(),
-        })
-    }
-
-    /// The same of a state whose sender may be older than that: OpenBSD 4.4, 4.5 and FreeBSD to
-    /// 13 have the id in both ports.
-    pub(crate) fn of_ports(proto: u8, src: u16, dst: u16) -> Option<Self> {
-        if src == dst {
-            Some(Self::of_id(src))
-        } else {
-            Self::of_query(proto, src, dst)
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_type_of_a_query_is_told_from_its_id_on_either_side() {
-        let told = |proto, src, dst| {
-            Icmp::of_query(proto, src, dst).map(|icmp| (icmp.kind.unwrap_or(0), icmp.id))
-        };
-        for (proto, src, dst, expected) in [
-            (ICMP, 4660, 8, (8, 4660)),
-            (ICMP, 8, 4660, (8, 4660)),
-            // Ids below 256 look like types: a query's type is one, and 0 is not.
-            (ICMP, 5, 8, (8, 5)),
-            (ICMP, 8, 5, (8, 5)),
-            (ICMP, 0, 8, (8, 0)),
-            (ICMP, 8, 0, (8, 0)),
-            (ICMP, 17, 0, (17, 0)),
-            // Neighbour discovery has id 0; who answered made the state.
-            (ICMPV6, 135, 0, (135, 0)),
-            (ICMPV6, 0, 135, (135, 0)),
-            (ICMPV6, 128, 8, (128, 8)),
-            (ICMPV6, 8, 128, (128, 8)),
-            // Others keep the type in the responder's place.
-            (ICMPV6, 0, 143, (143, 0)),
-            (ICMPV6, 143, 0, (143, 0)),
-        ] {
-            assert_eq!(told(proto, src, dst), Some(expected), "{proto} {src} {dst}");
-        }
-        assert_eq!(told(ICMP, 4660, 4661), None);
-        assert_eq!(told(ICMP, 0, 0), Some((0, 0)));
-        assert_eq!(Icmp::of_query(ICMP, 0, 4660), Some(Icmp::of_id(4660)));
     }
 }

@@ -312,7 +312,9 @@ impl Table {
                 creatorid,
                 is_told_apart,
             } => self.restore_host_id(*creatorid, *is_told_apart, restore.now.uptime),
-            wire::Record::Interface { .. } | wire::Record::Domain { .. } => {}
+            wire::Record::Interface { .. }
+            | wire::Record::Domain { .. }
+            | wire::Record::Source { .. } => {}
         }
     }
 

@@ -34,9 +34,17 @@ elements! {
     DESTINATION_PORT = 11, 2, "destinationTransportPort";
     DESTINATION_IPV4 = 12, 4, "destinationIPv4Address";
     EGRESS_INTERFACE = 14, 4, "egressInterface";
+    FLOW_END_UPTIME = 21, 4, "flowEndSysUpTime";
+    FLOW_START_UPTIME = 22, 4, "flowStartSysUpTime";
     SOURCE_IPV6 = 27, 16, "sourceIPv6Address";
     DESTINATION_IPV6 = 28, 16, "destinationIPv6Address";
+    ICMP_TYPE_CODE_IPV4 = 32, 2, "icmpTypeCodeIPv4";
+    SAMPLING_INTERVAL = 34, 4, "samplingInterval";
+    SAMPLING_ALGORITHM = 35, 1, "samplingAlgorithm";
+    FLOW_DIRECTION = 61, 1, "flowDirection";
     INTERFACE_NAME = 82, VARIABLE, "interfaceName";
+    FLOW_END_REASON = 136, 1, "flowEndReason";
+    FLOW_ID = 148, 8, "flowId";
     FLOW_START = 152, 8, "flowStartMilliseconds";
     FLOW_END = 153, 8, "flowEndMilliseconds";
     ICMP_TYPE_IPV4 = 176, 1, "icmpTypeIPv4";
@@ -50,6 +58,24 @@ elements! {
     POST_NAT_DESTINATION_IPV6 = 282, 16, "postNATDestinationIPv6Address";
     OBSERVATION_TIME = 323, 8, "observationTimeMilliseconds";
 }
+
+/// NetFlow v9's scope of an exporter as a whole (RFC 3954 6.1); scopes have numbers of their own.
+pub const SCOPE_SYSTEM: Element = Element {
+    id: 1,
+    len: 4,
+    name: "system",
+};
+/// NetFlow v9's scope of an interface.
+pub const SCOPE_INTERFACE: Element = Element {
+    id: 2,
+    len: 4,
+    name: "interface",
+};
+/// [`INTERFACE_NAME`] where no length varies: that of an interface's name.
+pub const NETFLOW9_INTERFACE_NAME: Element = Element {
+    len: 16,
+    ..INTERFACE_NAME
+};
 
 #[cfg(test)]
 mod tests {

@@ -34,7 +34,8 @@ use std::net::IpAddr;
 pub use json::json;
 pub use text::text;
 
-use super::words::{Endpoint, ICMP, ICMPV6, Icmp, SCTP, TCP, UDP};
+use super::words::{Endpoint, SCTP, TCP, UDP};
+use crate::icmp::{ICMP, ICMPV6, Icmp};
 use crate::state::{Address, Direction, PFTM, StateId, StateKey};
 use crate::time::Wall;
 use crate::wire::pfsync::{Dialect, Peer, State};

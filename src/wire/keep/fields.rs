@@ -144,6 +144,11 @@ impl Put<'_> {
                 domain,
                 sequence,
             } => self.u32s([*unit, *domain, *sequence]),
+            Record::Source {
+                unit,
+                source,
+                messages,
+            } => self.u32s([*unit, *source, *messages]),
             Record::HostId {
                 creatorid,
                 is_told_apart,
@@ -369,6 +374,11 @@ impl Get<'_> {
                 unit: self.u32()?,
                 domain: self.u32()?,
                 sequence: self.u32()?,
+            },
+            10 => Record::Source {
+                unit: self.u32()?,
+                source: self.u32()?,
+                messages: self.u32()?,
             },
             _ => return None,
         })

@@ -17,6 +17,7 @@
 //! 7 interface   N of pflowN | records packed | IPFIX sequence
 //! 8 host id     before its states: a host id that two firewalls use, or seem to
 //! 9 domain      N of pflowN | observation domain | its sequence, where an interface has many
+//! 10 source     N of pflowN | source id of NetFlow v9 | its messages
 //! ```
 //! All numbers are big-endian, all times nanoseconds since 1970 as a signed number, CRC-32 is IEEE
 //! 802.3's. Each record has the one length that its kind says; a state has one of two. The flag,
@@ -285,6 +286,11 @@ pub enum Record {
         domain: u32,
         sequence: u32,
     },
+    Source {
+        unit: u32,
+        source: u32,
+        messages: u32,
+    },
     HostId {
         creatorid: u32,
         is_told_apart: bool,
@@ -306,6 +312,7 @@ impl Record {
             Self::Interface { .. } => 7,
             Self::HostId { .. } => 8,
             Self::Domain { .. } => 9,
+            Self::Source { .. } => 10,
         }
     }
 
