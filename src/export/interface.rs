@@ -202,27 +202,8 @@ impl Interface {
                 note_packed(counters, packed);
                 return;
             }
-            Encoder::NetFlow9(netflow9) => {
-                session.note_interface(ifindex, flow.ifname);
-                let packed = netflow9.push(now, (&*settings, &*session), flow, ifindex, to);
-                counters.clamped += u64::from(NetFlow9::is_cut(now, flow));
-                counters.templates += to.templates();
-                note_packed(counters, packed);
-                return;
-            }
-            Encoder::NetFlow9ByCreator(all) => {
-                session.note_interface(ifindex, flow.ifname);
-                let chosen = all.choose(flow.id.creatorid);
-                if chosen.is_new && *is_told {
-                    session.tell(now, settings, chosen.domain, to);
-                }
-                counters.crowded += u64::from(chosen.is_crowded);
-                let of_interface = (&*settings, &*session);
-                let packed = chosen.encoder.push(now, of_interface, flow, ifindex, to);
-                counters.clamped += u64::from(NetFlow9::is_cut(now, flow));
-                counters.templates += to.templates();
-                note_packed(counters, packed);
-                return;
+            Encoder::NetFlow9(_) | Encoder::NetFlow9ByCreator(_) => {
+                return self.offer_netflow9(now, flow, ifindex, outbox);
             }
             Encoder::Ipfix(ipfix) => ipfix,
             Encoder::ByCreator(all) => {
@@ -235,6 +216,40 @@ impl Interface {
             }
         };
         let packed = ipfix.push(now, settings, flow, ifindex, to);
+        note_packed(counters, packed);
+    }
+
+    /// Packs a flow's records for NetFlow v9.
+    #[cold]
+    #[inline(never)]
+    fn offer_netflow9(&mut self, now: Now, flow: &Flow, ifindex: u16, outbox: &mut Outbox) {
+        let Self {
+            unit,
+            settings,
+            encoder,
+            session,
+            counters,
+            is_told,
+            ..
+        } = self;
+        let first = outbox.messages();
+        let to = &mut To::new(*unit, outbox);
+        session.note_interface(ifindex, flow.ifname);
+        let netflow9 = match encoder {
+            Encoder::NetFlow9(netflow9) => netflow9,
+            Encoder::NetFlow9ByCreator(all) => {
+                let chosen = all.choose(flow.id.creatorid);
+                if chosen.is_new && *is_told {
+                    session.tell(now, settings, chosen.domain, to);
+                }
+                counters.crowded += u64::from(chosen.is_crowded);
+                chosen.encoder
+            }
+            Encoder::NetFlow5(_) | Encoder::Ipfix(_) | Encoder::ByCreator(_) => return,
+        };
+        let packed = netflow9.push(now, (&*settings, &*session), flow, ifindex, to);
+        counters.clamped += u64::from(NetFlow9::is_cut(now, flow));
+        counters.templates += outbox.templates_behind(first);
         note_packed(counters, packed);
     }
 
@@ -252,13 +267,14 @@ impl Interface {
 
     /// Sends what is due: records held long enough, then templates.
     pub fn handle_timeout(&mut self, now: Now, outbox: &mut Outbox) {
+        let first = outbox.messages();
         let to = &mut To::new(self.unit, outbox);
         let of_interface = (&self.settings, &self.session);
         self.encoder.handle_timeout(now, of_interface, to);
         if self.session.handle_timeout(now, &self.settings, to) > 0 {
             self.encoder.note_told();
         }
-        self.counters.templates += to.templates();
+        self.counters.templates += outbox.templates_behind(first);
     }
 
     /// Moves templates that are due before `until` behind it: after a long silence they go once.
@@ -281,9 +297,10 @@ impl Interface {
 
     /// Sends what is held.
     pub fn flush(&mut self, now: Now, outbox: &mut Outbox) {
+        let first = outbox.messages();
         let to = &mut To::new(self.unit, outbox);
         self.encoder.flush(now, (&self.settings, &self.session), to);
-        self.counters.templates += to.templates();
+        self.counters.templates += outbox.templates_behind(first);
     }
 }
 

@@ -108,34 +108,18 @@ pub struct Outbox {
 pub(super) struct To<'a> {
     unit: u32,
     outbox: &'a mut Outbox,
-    /// Messages without data records so far.
-    templates: u64,
 }
 
 impl<'a> To<'a> {
     /// Those of interface `unit` go to `outbox`.
     pub(super) fn new(unit: u32, outbox: &'a mut Outbox) -> Self {
-        Self {
-            unit,
-            outbox,
-            templates: 0,
-        }
-    }
-
-    /// Messages without data records that were appended.
-    pub(super) fn templates(&self) -> u64 {
-        self.templates
+        Self { unit, outbox }
     }
 
     /// Appends a message with so many data records, made at `at`. Its first octets are room for
     /// its header.
     pub(super) fn push(&mut self, header: Header, at: Now, records: u16, octets: &[u8]) {
-        let Self {
-            unit,
-            outbox,
-            templates,
-        } = self;
-        *templates += u64::from(records == 0);
+        let Self { unit, outbox } = self;
         let start = outbox.octets.len();
         outbox.octets.extend_from_slice(octets);
         outbox.messages.push(Message {
@@ -149,6 +133,18 @@ impl<'a> To<'a> {
 }
 
 impl Outbox {
+    /// Messages in it.
+    pub(super) fn messages(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Messages without data records behind the first so many.
+    pub(super) fn templates_behind(&self, messages: usize) -> u64 {
+        let new = self.messages.get(messages..).unwrap_or_default();
+        let templates = new.iter().filter(|message| message.records == 0);
+        templates.count() as u64
+    }
+
     /// Puts messages by interface and in `order`, and has `stamp` fill in the headers of those
     /// that have none. A message for which it says false is dropped.
     pub(super) fn stamp(
