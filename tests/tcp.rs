@@ -254,28 +254,23 @@ fn sigterm_ends_a_replay_that_waits_for_a_connection() {
     socket.listen(0).unwrap();
     let to = socket.local_addr().unwrap().as_socket().unwrap();
     let _first = TcpStream::connect(to).unwrap();
-    let child = replay(&[tcp(0, to)])
+    let mut child = replay(&[tcp(0, to)])
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let pid = nix_pid(&child);
-    let mut child = child;
     // It must have begun to listen for signals: try until it ends.
     let begun = Instant::now();
     std::thread::sleep(Duration::from_millis(300));
-    kill(pid);
+    terminate(&child);
     let status = child.wait().unwrap();
     assert!(begun.elapsed() < Duration::from_secs(8), "it waited on");
     assert_eq!(status.code(), Some(0));
 }
 
-fn nix_pid(child: &std::process::Child) -> String {
-    child.id().to_string()
-}
-
-fn kill(pid: String) {
-    let status = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
-    assert!(status.success());
+/// Without kill(1), which not every machine has.
+fn terminate(child: &std::process::Child) {
+    let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
 }
 
 #[test]
