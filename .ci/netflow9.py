@@ -36,8 +36,8 @@ def run(*words, **more):
     return subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60, **more)
 
 
-def replay(capture, *words):
-    r = run(PFLOW, '-a', '-b', BOOT, '-r', os.path.join(DATA, capture), 'pflow0', 'pflowproto', '9', *words)
+def replay(capture, *words, flags=()):
+    r = run(PFLOW, '-a', '-b', BOOT, *flags, '-r', os.path.join(DATA, capture), 'pflow0', 'pflowproto', '9', *words)
     assert r.returncode == 0, r.stderr
     return r.stderr
 
@@ -86,13 +86,13 @@ def difference(want, got):
         sum(got.values()), sum((got - want).values()), sum((want - got).values()), list(got - want)[:2], list(want - got)[:2])
 
 
-def messages(capture, *words, v6=False):
+def messages(capture, *words, v6=False, flags=()):
     """The datagrams of a replay."""
     with socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM) as s:
         s.setsockopt(socket.SOL_SOCKET, 33, 8 << 20)  # SO_RCVBUFFORCE
         s.bind(('::1' if v6 else '127.0.0.1', 0))
         at = ('[::1]:%d' if v6 else '127.0.0.1:%d') % s.getsockname()[1]
-        replay(capture, 'flowdst', at, *words)
+        replay(capture, 'flowdst', at, *words, flags=flags)
         s.setblocking(False)
         got = []
         try:
@@ -183,18 +183,7 @@ def indexes():
     conf = os.path.join(TMP.name, 'ifindex')
     with open(conf, 'w') as f:
         f.write('ifindex em0 7\n')
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        s.bind(('127.0.0.1', 0))
-        r = run(PFLOW, '-a', '-b', BOOT, '-f', conf, '-r', os.path.join(DATA, CAPTURES[0]), 'pflow0', 'flowdst', '127.0.0.1:%d' % s.getsockname()[1],
-                'pflowproto', '9', 'refreshpackets', '1')
-        assert r.returncode == 0, r.stderr
-        s.setblocking(False)
-        got = []
-        try:
-            while True:
-                got.append(s.recv(65536))
-        except BlockingIOError:
-            pass
+    got = messages(CAPTURES[0], 'refreshpackets', '1', flags=('-f', conf))
     records, options, _ = decode(got)
     names = {fields[0]: fields[1] for n, fields in options if n == 401}
     of = lambda record: (shown(record), record[10], record[14])
