@@ -42,7 +42,7 @@ const BUSY: Duration = Duration::from_millis(50);
 const BATCH: usize = 1 << 16;
 /// Most octets that one turn sends.
 const BUDGET: usize = 1 << 20;
-/// Most messages in doubt; until some of them are acknowledged no more are sent.
+/// Most messages in doubt; until some of them are acknowledged no more are sent, if anybody tells.
 const DOUBTFUL: usize = 1 << 16;
 
 /// What a connection is opened for.
@@ -627,9 +627,10 @@ fn send(
         is_full: false,
         is_acknowledged: unacknowledged.is_some_and(|some| doubt.acknowledge(some, now.uptime)),
     };
+    let is_told = matches!(unacknowledged, Some(Some(_)));
     let mut octets = 0;
     while octets < BUDGET {
-        if doubt.len() >= DOUBTFUL {
+        if is_told && doubt.len() >= DOUBTFUL {
             sent.is_full = true;
             break;
         }

@@ -22,6 +22,8 @@ struct Peer {
     room: usize,
     /// Octets not acknowledged.
     unacknowledged: usize,
+    /// Whether nobody tells that.
+    is_silent: bool,
     records: usize,
     sequences: Vec<u32>,
     tries: Vec<i64>,
@@ -62,7 +64,8 @@ impl Transport for Line {
     }
 
     fn unacknowledged(&self) -> Option<usize> {
-        Some(self.peer.borrow().unacknowledged)
+        let peer = self.peer.borrow();
+        (!peer.is_silent).then_some(peer.unacknowledged)
     }
 
     fn ends(&self) -> (SocketAddr, SocketAddr) {
@@ -379,5 +382,25 @@ fn over_datagrams_templates_are_told_again_and_over_a_connection_never() {
         }
         let messages = world.peer(0).sequences.len();
         assert_eq!(messages - world.peer(0).records, told, "{carrier:?}");
+    }
+}
+
+/// A replay by DTLS spun for a second after each 65 536 messages.
+#[test]
+fn where_nobody_acknowledges_any_number_of_messages_goes_at_once() {
+    const MANY: usize = 70_000;
+    for is_silent in [true, false] {
+        let mut world = World::by(Carrier::Dtls, 1, 60, WhenFull::Wait);
+        {
+            let mut peer = world.peer(0);
+            (peer.answers, peer.room) = (Some(true), 2 * MANY);
+            (peer.is_silent, peer.unacknowledged) = (is_silent, MANY * SIZE);
+        }
+        world.push(MANY);
+        for _ in 0..10 {
+            world.step();
+        }
+        let is_all = world.peer(0).records == MANY;
+        assert_eq!(is_all, is_silent, "{}", world.peer(0).records);
     }
 }
