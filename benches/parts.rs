@@ -389,6 +389,7 @@ fn flows() -> [Flow; 4] {
         ),
         end: End::Deleted,
         quality: Quality::Exact,
+        detail: None,
         only: None,
     };
     let src = Address::from_v4([198, 51, 100, 1]);

@@ -56,6 +56,9 @@ counters! {
     /// The state table.
     TableCounters {
         inserted: "states learned",
+        joined: "connections whose two states were exported as one flow",
+        unjoined: "states exported by themselves where connections are",
+        waited_out: "states that ended a minute before the other of their connection",
         deleted: "states ended by DEL or DEL_C",
         cleared: "states ended by CLR",
         expired: "states ended by their timeout, their delete was missed",
@@ -70,6 +73,7 @@ counters! {
         steps: "steps that senders' clocks made",
         ended_too_early: "overdue states heard of again",
         shares_refused: "counters of further senders of a state and estimates, left out for a bound",
+        routes_refused: "addresses that states are routed to, beyond the bound, not told",
         senders_refused: "senders beyond the bound, counted as one",
         names_refused: "interface names beyond the bound, forgotten",
         host_ids_shared: "host ids that two firewalls use, their states told apart by sender",
@@ -291,7 +295,7 @@ counters! {
         records_sent: "records in datagrams sent",
         records_refused: "records in datagrams that could not be sent",
         datagrams: "datagrams sent, templates included",
-        templates: "template messages made",
+        templates: "messages of templates and options made",
         octets: "octets of UDP payload sent",
         send_errors: "datagrams that could not be sent",
         no_memory: "datagrams that could not be sent for want of buffers",

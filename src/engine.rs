@@ -21,12 +21,13 @@ use crate::counters::{
 use crate::export::spool::SpoolTally;
 use crate::export::{
     self, Amount, Connection, Connections, Domain, FileState, Interface, Order, Outbox, SpoolState,
-    Transmit,
+    TemplateSet, Transmit,
 };
-use crate::flow::{Boot, End, Flow};
+use crate::flow::{Boot, End, Flow, Passage, Records};
+use crate::ifindexes::IfIndexes;
 use crate::output::{Output, Printer};
 use crate::solicit::{self, Solicitor};
-use crate::state::{Direction, StateId};
+use crate::state::{Direction, IfName, StateId};
 use crate::table::{self, Arrival, Bound, KeepCursor, Restore, Sender, SenderId, Table};
 use crate::time::{Now, Uptime, Wall};
 use crate::wire::keep as kept;
@@ -99,6 +100,7 @@ pub struct Engine {
 /// What a flow goes through once it is made.
 struct Exporter {
     config: Config,
+    ifindexes: IfIndexes,
     is_all: bool,
     direction: Option<Direction>,
     interfaces: Vec<Interface>,
@@ -132,6 +134,18 @@ const PIECES: u32 = 16;
 
 /// So many octets to send and to print are much.
 const MUCH: usize = 1 << 20;
+
+/// The numbers that `config` sets.
+fn set_in(config: &Config) -> impl Iterator<Item = (IfName, u16)> {
+    let set = config.ifindexes.iter();
+    set.map(|(name, index)| (IfName::from_bytes(name), *index))
+}
+
+fn ifindexes_of(config: &Config) -> IfIndexes {
+    let mut ifindexes = IfIndexes::default();
+    ifindexes.configure(set_in(config), config.is_ifindex_auto);
+    ifindexes
+}
 
 impl Exporter {
     /// Whether it is time to send and to print.
@@ -224,9 +238,50 @@ impl Exporter {
         true
     }
 
+    /// Takes a connection, or a part of one, to the interfaces that export those: it counts for what
+    /// both its states say.
+    fn connection(&mut self, connection: &table::Connection) {
+        let table::Connection { now, flow, egress } = connection;
+        match flow.only {
+            Some(unit) if flow.end != End::Active => self.served.push(unit),
+            _ => {}
+        }
+        let is_other = self.direction.is_some_and(|d| d != flow.direction);
+        let is_left_out =
+            !flow.pflow && !self.is_all || is_other && egress.is_none() || flow.is_empty();
+        if !is_left_out {
+            if let Some(unit) = flow.only
+                && let Some(counters) = self.counters_of(unit)
+            {
+                counters.parts += 1;
+            }
+            let ifindexes = &mut self.ifindexes;
+            let passage = &Passage {
+                ifindex: ifindexes.number(flow.ifname),
+                egress: egress.map(|egress| (egress, ifindexes.number(egress))),
+            };
+            for interface in &mut self.interfaces {
+                let unit = interface.unit();
+                let is_for = match flow.only {
+                    Some(only) => only == unit,
+                    None => !self.served.contains(&unit),
+                };
+                if is_for {
+                    interface.offer_connection(*now, flow, passage, &mut self.outbox);
+                }
+            }
+            if flow.only.is_none() && self.config.records == Records::Connection {
+                self.printer.flow(flow, passage);
+            }
+        }
+        if flow.only.is_none() {
+            self.served.clear();
+        }
+    }
+
     #[inline(always)]
     fn offer(&mut self, now: &Now, flow: &Flow) {
-        let ifindex = self.config.ifindex(flow.ifname);
+        let ifindex = self.ifindexes.number(flow.ifname);
         let served = &self.served;
         // Mostly it is for all, and nothing is searched.
         let is_for_all = flow.only.is_none() && served.is_empty();
@@ -239,8 +294,23 @@ impl Exporter {
                 interface.offer(*now, flow, ifindex, &mut self.outbox);
             }
         }
-        if flow.only.is_none() {
-            self.printer.flow(flow, ifindex);
+        if flow.only.is_none() && self.config.records == Records::State {
+            self.printer.flow(flow, &Passage::of_state(ifindex));
+        }
+    }
+
+    /// Takes the connections that are ready out of `table`.
+    #[inline(always)]
+    fn take_connections(&mut self, table: &mut Table) {
+        if table.has_connections() {
+            self.take_some_connections(table);
+        }
+    }
+
+    #[cold]
+    fn take_some_connections(&mut self, table: &mut Table) {
+        for connection in table.take_connections() {
+            self.connection(&connection);
         }
     }
 }
@@ -402,6 +472,7 @@ impl Engine {
                     .iter()
                     .map(|(unit, settings)| Interface::new(*unit, settings.clone()))
                     .collect(),
+                ifindexes: ifindexes_of(&config),
                 config,
                 is_all: settings.is_all,
                 direction: settings.direction,
@@ -440,21 +511,43 @@ impl Engine {
                 interface.configure(now, settings.clone(), outbox);
             }
         }
-        self.sync_active(now);
+        self.sync_table(now);
     }
 
-    /// Tells the table which interfaces export flows before they end.
-    fn sync_active(&mut self, now: Now) {
+    /// Tells the table which interfaces export flows before they end, and whether anybody wants all
+    /// that full states tell.
+    fn sync_table(&mut self, now: Now) {
+        let Exporter {
+            config, printer, ..
+        } = &self.exporter;
+        let mut interfaces = config.interfaces.values();
+        let is_full = interfaces.any(|settings| settings.templates == TemplateSet::Full);
+        self.table.set_details(is_full || printer.shows_details());
         let interfaces = self.exporter.config.interfaces.iter();
         let active: Vec<_> = interfaces
             .map(|(unit, settings)| (*unit, settings.active))
             .collect();
         self.table.set_active(now.uptime, &active);
+        let Exporter {
+            interfaces,
+            config,
+            printer,
+            ..
+        } = &mut self.exporter;
+        let default = config.records;
+        let units = interfaces.iter_mut().filter_map(|interface| {
+            interface.set_records(default);
+            interface.has_connections(default).then(|| interface.unit())
+        });
+        let units = units.collect();
+        let is_printed = default == Records::Connection && printer.prints_flows();
+        self.table.set_connections(is_printed, units);
+        self.exporter.take_some_connections(&mut self.table);
     }
 
     /// Takes back what a keep file holds, before [`Self::start`].
     pub fn restore(&mut self, now: Now, is_clean: bool, records: kept::Records<'_>) {
-        self.sync_active(now);
+        self.sync_table(now);
         let mut restore = Restore::new(now, is_clean);
         for record in records {
             self.table.restore(&mut restore, &record);
@@ -493,6 +586,11 @@ impl Engine {
             {
                 interface.session_mut().set_messages(source, messages);
             }
+            if let kept::Record::IfIndex { name, index } = record
+                && self.exporter.config.is_ifindex_auto
+            {
+                self.exporter.ifindexes.restore(name, index);
+            }
         }
         self.table.end_restore(restore);
     }
@@ -502,6 +600,9 @@ impl Engine {
     pub fn keep_step(&mut self, now: Now, cursor: &mut KeepCursor, out: &mut Vec<u8>) -> bool {
         if !self.table.keep_step(cursor, now, out) {
             return false;
+        }
+        for (name, index) in self.exporter.ifindexes.given() {
+            kept::Record::IfIndex { name, index }.encode(out);
         }
         let Exporter {
             interfaces, outbox, ..
@@ -614,6 +715,7 @@ impl Engine {
             table.handle_timeout(then, horizon, &mut |now, flow| {
                 exporter.flow(&later(now), flow);
             });
+            exporter.take_connections(table);
             // What is due at one time goes before the timers of the interfaces at that time.
             while table.poll_timeout().is_some_and(|next| next <= due) {
                 if exporter.has_much() || pieces >= PIECES {
@@ -624,6 +726,7 @@ impl Engine {
                 table.handle_timeout(then, horizon, &mut |now, flow| {
                     exporter.flow(&later(now), flow);
                 });
+                exporter.take_connections(table);
             }
             let Exporter {
                 interfaces, outbox, ..
@@ -733,6 +836,7 @@ impl Engine {
         table.continue_clear(paused.reading.now, &mut |now, flow| {
             exporter.flow(now, flow)
         });
+        exporter.take_connections(table);
         if table.is_clearing() {
             self.take_events(paused.reading.now);
             self.paused = Some(paused);
@@ -786,6 +890,7 @@ impl Engine {
 
     #[cold]
     fn pause(&mut self, reading: Reading, payload: &[u8]) {
+        self.exporter.take_connections(&mut self.table);
         let payload = payload.to_vec();
         self.paused = Some(Box::new(Paused { reading, payload }));
     }
@@ -793,8 +898,14 @@ impl Engine {
     /// Notes how a packet was read, whose messages are all taken in.
     #[inline(always)]
     fn note_outcome(&mut self, now: Now, stamp: Wall, id: SenderId, outcome: pfsync::Outcome) {
-        let Self { table, packets, .. } = self;
+        let Self {
+            table,
+            packets,
+            exporter,
+            ..
+        } = self;
         table.end_packet(now.uptime);
+        exporter.take_connections(table);
         let record = table.sender_record(id);
         for counters in [packets, &mut record.packets] {
             match outcome.result {
@@ -940,9 +1051,11 @@ impl Engine {
             interfaces,
             outbox,
             config: old,
+            ifindexes,
             gone,
             ..
         } = &mut self.exporter;
+        ifindexes.configure(set_in(&config), config.is_ifindex_auto);
         interfaces.retain(|interface| {
             let stays = config.interfaces.contains_key(&interface.unit());
             if !stays {
@@ -975,7 +1088,7 @@ impl Engine {
         self.is_flush_active = config.is_flush_active;
         let soliciting = config.soliciting();
         *old = config;
-        self.sync_active(now);
+        self.sync_table(now);
         if self.solicitor.is_some() {
             self.set_soliciting(now, soliciting);
         }
@@ -1006,7 +1119,14 @@ impl Engine {
         exporter.begin_turn();
         let is_active = self.is_flush_active;
         let done = &mut |now: &Now, flow: &Flow| exporter.flow(now, flow);
-        if table.flush(now, is_active, &mut self.flushed, done) {
+        let is_more = table.flush(now, is_active, &mut self.flushed, done);
+        exporter.take_connections(table);
+        if is_more {
+            return true;
+        }
+        let is_more = table.give_up_connections();
+        exporter.take_connections(table);
+        if is_more {
             return true;
         }
         self.flushed = 0;
@@ -1027,6 +1147,16 @@ impl Engine {
     /// What comes from this host is of a machine whose boot is known so.
     pub fn set_local_boot(&mut self, boot: Boot) {
         self.table.set_local_boot(boot);
+    }
+
+    /// Changes which interfaces this host has, and their numbers.
+    pub fn set_local_interfaces(&mut self, interfaces: impl Iterator<Item = (IfName, u16)>) {
+        self.exporter.ifindexes.set_system(interfaces);
+    }
+
+    /// Whether names of interfaces get numbers as they are heard.
+    pub fn is_ifindex_auto(&self) -> bool {
+        self.exporter.config.is_ifindex_auto
     }
 
     /// Changes which addresses are this host's.

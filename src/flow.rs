@@ -10,6 +10,10 @@
 //!
 //! Encoders are left the layout of records; what a flow's counters are worth is `accounting`'s.
 
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::icmp::{Icmp, is_icmp};
 use crate::state::{Address, Af, Direction, IfName, StateId, StateKey};
 use crate::time::{Now, Seconds};
 
@@ -113,6 +117,30 @@ impl From<Boot> for Floor {
     }
 }
 
+/// What a flow is of.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Records {
+    /// A state.
+    #[default]
+    State,
+    /// A connection: where a firewall forwards it, both its states.
+    Connection,
+}
+
+impl Records {
+    /// Each with its name.
+    pub const VALUES: &[(&str, Self)] = &[("state", Self::State), ("connection", Self::Connection)];
+}
+
+impl fmt::Display for Records {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::State => "state",
+            Self::Connection => "connection",
+        })
+    }
+}
+
 /// Why a state ended.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum End {
@@ -197,6 +225,29 @@ impl Times {
         times
     }
 
+    /// The times of what had these of both: from the earlier first packet to the later last.
+    fn joined(mut self, other: &Self) -> Self {
+        self.start = self.start.min(other.start);
+        self.end = self.end.max(other.end);
+        if other.now.uptime > self.now.uptime {
+            self.now = other.now;
+        }
+        self.is_clamped |= other.is_clamped;
+        self
+    }
+
+    /// The times of what is left since the last packet of an earlier part, told as at `now`.
+    pub(crate) fn since(mut self, last: i64, now: Now) -> Self {
+        self.start = last.min(self.end);
+        self.now = now.seconds();
+        self
+    }
+
+    /// Uptime in whole seconds of the last packet.
+    pub(crate) fn last_second(&self) -> i64 {
+        self.end
+    }
+
     #[cold]
     fn clamp(&mut self, boot: i64) {
         self.is_clamped = true;
@@ -259,6 +310,57 @@ impl Times {
     }
 }
 
+/// What else full states tell. Rules have pf's numbers, of which 0xffffffff is none.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Detail {
+    /// Who spoke of the state last; `None`: this host, or a capture without addresses.
+    pub sender: Option<IpAddr>,
+    /// Number of the dialect that told it; 0: it was not told whole.
+    pub dialect: u8,
+    /// Rule that made it.
+    pub rule: u32,
+    /// Anchor of that; none is the main ruleset.
+    pub anchor: u32,
+    /// NAT rule.
+    pub nat_rule: u32,
+    /// pf's flags of the state.
+    pub state_flags: u16,
+    /// Protocol states of the initiator and the responder.
+    pub peers: [u8; 2],
+    /// Type of service that pf sets; 0: it does not.
+    pub tos: u8,
+    /// Where pf sends its packets.
+    pub route: Option<Route>,
+    /// Routing domains before and after.
+    pub rdomains: [u16; 2],
+    /// 0: the whole flow; else which part of one that went on.
+    pub part: u32,
+}
+
+impl Detail {
+    /// What is known of a connection whose IN state told this and whose OUT state `out`.
+    fn joined(&self, out: &Self) -> Self {
+        let ([before, _], [_, after]) = (self.rdomains, out.rdomains);
+        Self {
+            tos: if self.tos == 0 { out.tos } else { self.tos },
+            route: self.route.or(out.route),
+            rdomains: [before, after],
+            ..*self
+        }
+    }
+}
+
+/// Where route-to or reply-to send packets.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Route {
+    /// To whom.
+    pub address: Address,
+    /// Family of that.
+    pub af: Af,
+    /// Whether it is for the way back: reply-to.
+    pub is_reply: bool,
+}
+
 /// A flow: a state that ended, or will have, as it is exported.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Flow {
@@ -284,9 +386,30 @@ pub struct Flow {
     pub end: End,
     /// What its counters are worth.
     pub quality: Quality,
+    /// What else is known, where somebody asks.
+    pub detail: Option<Detail>,
     /// The one pflowN that this part of a flow is for: it exports flows before they end, and this
     /// is what it did not export yet. `None`: the whole flow, for all the others.
     pub only: Option<u32>,
+}
+
+/// The interfaces that a flow passed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Passage {
+    /// Number of its state's; 0: it has none. Of a connection: of the one that it came in on.
+    pub ifindex: u16,
+    /// The one that a connection left through, with its number. `None`: it is a state's flow.
+    pub egress: Option<(IfName, u16)>,
+}
+
+impl Passage {
+    /// That of a state's flow.
+    pub const fn of_state(ifindex: u16) -> Self {
+        Self {
+            ifindex,
+            egress: None,
+        }
+    }
 }
 
 /// One direction of a flow.
@@ -305,6 +428,28 @@ pub struct Record {
 }
 
 impl Flow {
+    /// The connection whose IN state made this flow and whose OUT state made `out`: the addresses
+    /// before translation are those that came in, the ones after it those that went out. Its
+    /// counters are the better of the two.
+    pub fn joined(&self, out: &Self) -> Self {
+        let is_better = (out.quality as u8) < self.quality as u8;
+        let better = if is_better { out } else { self };
+        let after = out.translated.unwrap_or(out.tuple);
+        Self {
+            pflow: self.pflow || out.pflow,
+            translated: (after != self.tuple).then_some(after),
+            packets: better.packets,
+            octets: better.octets,
+            quality: better.quality,
+            times: self.times.joined(&out.times),
+            detail: match (self.detail, out.detail) {
+                (Some(one), Some(out)) => Some(one.joined(&out)),
+                (one, out) => one.or(out),
+            },
+            ..*self
+        }
+    }
+
     /// Its records: forward if octets went forward, then reverse if any came back.
     pub fn records(&self) -> impl Iterator<Item = Record> {
         [false, true]
@@ -337,12 +482,19 @@ impl Flow {
         (record.octets > 0).then_some(record)
     }
 
-    /// Numbers of the interfaces that the record of one direction came in on and left through, where
-    /// the state's has `ifindex`. pf notes each when the first packet passes that way, so that of a
-    /// state whose packets went one way only the other is 0 (pf.c, `pf_test`: `if_index_in`,
-    /// `if_index_out`).
+    /// Numbers of the interfaces that the record of one direction came in on and left through. A
+    /// connection has those of its two states. pf notes a state's when the first packet passes that
+    /// way, so that of a state whose packets went one way only the other is 0 (pf.c, `pf_test`:
+    /// `if_index_in`, `if_index_out`).
     #[inline]
-    pub fn interfaces(&self, ifindex: u16, reverse: bool) -> [u16; 2] {
+    pub fn interfaces(&self, passage: &Passage, reverse: bool) -> [u16; 2] {
+        let ifindex = passage.ifindex;
+        if let Some((_, egress)) = passage.egress {
+            return match reverse {
+                true => [egress, ifindex],
+                false => [ifindex, egress],
+            };
+        }
         // Mostly none is known.
         if ifindex == 0 {
             return [0, 0];
@@ -358,6 +510,37 @@ impl Flow {
         } else {
             [input, output]
         }
+    }
+
+    /// A flow of ICMP as each direction's record tells it to who wants the port of its destination to
+    /// be type times 256 and code, and that of its source 0.
+    pub fn with_icmp_ports(&self) -> [Self; 2] {
+        [false, true].map(|reverse| {
+            let code = self.icmp_type_code(reverse);
+            let (sport, dport) = if reverse { (code, 0) } else { (0, code) };
+            let with = |tuple: Tuple| Tuple {
+                sport,
+                dport,
+                ..tuple
+            };
+            Self {
+                tuple: with(self.tuple),
+                translated: self.translated.map(with),
+                ..*self
+            }
+        })
+    }
+
+    /// Type times 256 and code of what went in one direction; 0: not known, or not ICMP.
+    pub fn icmp_type_code(&self, reverse: bool) -> u16 {
+        let Tuple {
+            proto,
+            sport,
+            dport,
+            ..
+        } = self.tuple;
+        let icmp = Icmp::of_ports(proto, sport, dport).filter(|_| is_icmp(proto));
+        icmp.map_or(0, |icmp| icmp.type_code(proto, reverse))
     }
 
     /// flowEndReason (IANA): 1 idle timeout, 2 active timeout, 3 end detected, 4 forced end, 5 lack of
@@ -398,6 +581,11 @@ impl Flow {
             add(&port.to_be_bytes());
         }
         hash
+    }
+
+    /// The interfaces that it passed, by name and number.
+    pub fn interface_names(&self, passage: &Passage) -> impl Iterator<Item = (IfName, u16)> {
+        std::iter::once((self.ifname, passage.ifindex)).chain(passage.egress)
     }
 
     /// Whether it makes no record.
@@ -446,18 +634,22 @@ mod tests {
             times: Times::new(1, 2, at(3), Boot::Known),
             end: End::Deleted,
             quality: Quality::Exact,
+            detail: None,
             only: None,
         };
         let both = |direction, octets| {
             let flow = flow(direction, octets);
-            [false, true].map(|reverse| flow.interfaces(7, reverse))
+            [false, true].map(|reverse| flow.interfaces(&Passage::of_state(7), reverse))
         };
         assert_eq!(both(Direction::In, [60, 60]), [[7, 7], [7, 7]]);
         assert_eq!(both(Direction::In, [60, 0])[0], [7, 0]);
         assert_eq!(both(Direction::In, [0, 60])[1], [7, 0]);
         assert_eq!(both(Direction::Out, [60, 0])[0], [0, 7]);
         assert_eq!(both(Direction::Out, [0, 60])[1], [0, 7]);
-        assert_eq!(flow(Direction::In, [60, 60]).interfaces(0, false), [0, 0]);
+        assert_eq!(
+            flow(Direction::In, [60, 60]).interfaces(&Passage::of_state(0), false),
+            [0, 0]
+        );
     }
 
     #[test]

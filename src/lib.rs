@@ -46,6 +46,7 @@ pub mod flow;
 #[doc(hidden)]
 pub mod fuzzing;
 mod icmp;
+mod ifindexes;
 pub mod io;
 pub mod options;
 pub mod output;

@@ -83,7 +83,7 @@ pub const FLAGS: &[Flag] = &[
     option(
         "o",
         "output",
-        "print text, json, messages, messages-json or none",
+        "print text, json, csv, messages, messages-json or none",
     ),
     option("p", "pidfile", "file to put the process number in"),
     repeatable(option("r", "file", "read a savefile, - for standard input")),
@@ -428,7 +428,7 @@ mod tests {
         let expected = [
             (
                 "-o yaml",
-                "-o: yaml is not one of: text json messages messages-json none",
+                "-o: yaml is not one of: text json csv messages messages-json none",
             ),
             ("-S up", "-S: up is not one of: in out any"),
             ("-x 2", "-x needs -r"),

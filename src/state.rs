@@ -152,7 +152,7 @@ impl From<IfName> for WireName {
 }
 
 /// An interface name: up to 16 octets, ended by NUL unless all are used.
-#[derive(Clone, Copy, Default, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct IfName([u8; 16]);
 
 impl IfName {
@@ -193,14 +193,21 @@ impl IfName {
     }
 }
 
+impl IfName {
+    /// The first 16 octets of `name`.
+    pub fn from_bytes(name: &[u8]) -> Self {
+        let mut octets = [0; 16];
+        for (to, from) in octets.iter_mut().zip(name) {
+            *to = *from;
+        }
+        Self::new(octets)
+    }
+}
+
 impl From<&str> for IfName {
     /// The first 16 octets of `name`.
     fn from(name: &str) -> Self {
-        let mut octets = [0; 16];
-        for (to, from) in octets.iter_mut().zip(name.bytes()) {
-            *to = from;
-        }
-        Self::new(octets)
+        Self::from_bytes(name.as_bytes())
     }
 }
 

@@ -69,6 +69,7 @@ fn flow_of(forward: &[u8], reverse: &[u8]) -> (Flow, u16) {
         times,
         end: End::Deleted,
         quality: Quality::Exact,
+        detail: None,
         only: None,
     };
     (flow, u16::try_from(u32_at(forward, 8)).unwrap())
@@ -328,10 +329,15 @@ fn flows(capture: &std::path::Path) -> Vec<String> {
         .unwrap();
     assert!(output.status.success(), "{capture:?}: {output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
-    let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+    // Without a source address, who sent a state is not known.
+    let lines = text.lines();
+    let mut lines: Vec<_> = lines.map(|line| line.replace(SENDER, LOCAL)).collect();
     lines.sort();
     lines
 }
+
+const SENDER: &str = r#""originalExporterIPv4Address":"192.0.2.1""#;
+const LOCAL: &str = r#""originalExporterIPv4Address":"0.0.0.0""#;
 
 /// A copy of an Ethernet capture (nanoseconds, little-endian) under another link type, big-endian,
 /// each frame's first `cut` octets replaced by `front`.

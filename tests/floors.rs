@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &["time", "state", "slab", "icmp"],
     &["wire"],
-    &["accounting", "counters", "flow"],
+    &["accounting", "counters", "flow", "ifindexes"],
     &["table", "export"],
     &["solicit"],
     &["config", "output"],

@@ -22,7 +22,8 @@ use pflow::control::request::{self, FILTERS, REQUESTS, Request, SHOWN};
 use pflow::control::{Access, Listing, Progress, Source, View};
 use pflow::counters::{ControlCounters, Reports, SourceCounters};
 use pflow::ctl;
-use pflow::export::{Carrier, Compression, FileState, Format, SpoolState, TemplateSet};
+use pflow::export::{Carrier, Compression, FileState, Format, IcmpPorts, SpoolState, TemplateSet};
+use pflow::flow::Records;
 use pflow::options::{FLAGS, Flag};
 use pflow::output::Form;
 use pflow::state::Timeouts;
@@ -187,10 +188,12 @@ fn every_value_of_a_word_is_described_and_no_other() {
     known.extend(words(Counting::VALUES.iter().map(|(name, _)| *name)));
     known.extend(words(["in", "out", "any", "active", "none", "on", "off"]));
     known.extend(words(["rate", "peer", "ro", "file", "interval"]));
-    known.extend(words(["creatorid"]));
+    known.extend(words(IcmpPorts::VALUES.iter().map(|(name, _)| *name)));
+    known.extend(words(["creatorid", "auto"]));
+    known.extend(words(Records::VALUES.iter().map(|(name, _)| *name)));
     // `.Ic flush Cm active | none`: the macro is called once for both.
     let mut both = mentioned;
-    both.extend(words(["none", "off", "estimate"]));
+    both.extend(words(["none", "off", "estimate", "connection"]));
     assert_eq!(both, known);
 }
 
@@ -380,7 +383,7 @@ fn answered(line: &str) -> Words {
     let place = || Place::CommandLine;
     let interface = "pflow0 flowsrc 127.0.0.1 flowdst 127.0.0.1:4739 backup 127.0.0.1:4740 \
                      spool /tmp/s 1M rdomain 3 rate 9 tap /tmp/x ca /a cert /b key /c \
-                     servername x";
+                     servername x enterprise 32473";
     apply_line(&mut config, interface, place).unwrap();
     let pin = format!("pflow0 pin {:064}", 0);
     apply_line(&mut config, &pin, place).unwrap();

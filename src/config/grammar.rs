@@ -8,7 +8,10 @@
 //!            | ( "pflowproto" | "proto" ) ( "5" | "9" | "10" ) | "mtu" n | "template" name
 //!            | "domain" ( n | "creatorid" ) | "engine" n n | "hold" n | "refresh" n
 //!            | "refreshpackets" n | "active" n
-//!            | "direction" ( "in" | "out" | "any" ) | "tap" file | "-tap"
+//!            | "enterprise" n | "-enterprise" | "statistics" n | "biflow" ( "on" | "off" )
+//!            | "icmp" ( "kernel" | "iana" )
+//!            | "direction" ( "in" | "out" | "any" ) | "records" ( "state" | "connection" ) | "-records"
+//!            | "tap" file | "-tap"
 //!            | "rate" ( n | "none" ) | "-rate"
 //!            | "transport" ( "udp" | "tcp" | "tls" | "dtls" | "sctp" ) | ( "ca" | "cert" | "key" ) file
 //!            | "servername" name | "pin" sha256 | "renew" n | "-ca" | "-cert" | "-key" | "-servername"
@@ -16,7 +19,8 @@
 //!            | "queue" ( n | amount ) | "spool" directory ( n | amount ) | "-spool" | "rdomain" ( n | name ) | "-rdomain"
 //!            | "file" pattern | "-file" | "rotate" n | "compress" ( "none" | "gzip" ) | "retain" n
 //! program-word = "interface" name | "states" ( n | amount ) | "boottime" time | "timeout" name n
-//!            | "ifindex" name n | "counters" ( "exact" | "estimate" )
+//!            | "ifindex" ( name n | "auto" ) | "counters" ( "exact" | "estimate" )
+//!            | "records" ( "state" | "connection" )
 //!            | "flush" ( "active" | "none" ) | "join" ( "on" | "off" )
 //!            | "socket" [ "ro" ] file
 //!            | "keep" ( "file" file | "interval" n )
@@ -32,9 +36,11 @@ use super::words::{self, Setting};
 use super::{Error, Pattern};
 use crate::accounting::Counting;
 use crate::export::{Pin, Rdomain, Settings, Source};
+use crate::flow::Records;
 use crate::solicit;
 use crate::table::{Bound, MIN_OCTETS};
 use crate::time::Wall;
+use crate::wire::full::REVERSE_ENTERPRISE;
 
 /// Largest N of pflowN.
 pub(crate) const MAX_UNIT: u32 = 65535;
@@ -44,6 +50,8 @@ pub(crate) const MAX_REFRESH: u32 = 86400;
 pub(crate) const MAX_REFRESH_PACKETS: u32 = 1_000_000;
 /// Largest `active`, seconds: a day.
 pub(crate) const MAX_ACTIVE: u32 = 86400;
+/// Largest `statistics`, seconds: a day.
+pub(crate) const MAX_STATISTICS: u32 = 86400;
 /// Largest `reconnect`, seconds: a day.
 pub(crate) const MAX_RECONNECT: u32 = 86400;
 /// Least `renew`, seconds.
@@ -111,12 +119,24 @@ pub enum ProgramWord {
     Interface(String),
     States(Bound),
     BootTime(Wall),
-    Timeout { name: String, seconds: u32 },
-    IfIndex { name: String, index: u16 },
+    Timeout {
+        name: String,
+        seconds: u32,
+    },
+    IfIndex {
+        name: String,
+        index: u16,
+    },
+    IfIndexAuto,
     Counters(Counting),
+    /// `records`.
+    Records(Records),
     FlushActive(bool),
     Join(bool),
-    Socket { file: String, is_readonly: bool },
+    Socket {
+        file: String,
+        is_readonly: bool,
+    },
     Solicit(SolicitWord),
     User(String),
     KeepFile(String),
@@ -190,6 +210,7 @@ const PROGRAM_WORDS: &[&str] = &[
     "timeout",
     "ifindex",
     "counters",
+    "records",
     "flush",
     "join",
     "socket",
@@ -301,14 +322,15 @@ fn program_word<'a>(
             let seconds = number(value()?, 0, MAX_TIMEOUT).map_err(wrong)?;
             ProgramWord::Timeout { name, seconds }
         }
-        "ifindex" => {
-            let name = interface_name(value()?).map_err(wrong)?;
-            ProgramWord::IfIndex {
-                name,
+        "ifindex" => match value()? {
+            "auto" => ProgramWord::IfIndexAuto,
+            name => ProgramWord::IfIndex {
+                name: interface_name(name).map_err(wrong)?,
                 index: number(value()?, 0, u16::MAX).map_err(wrong)?,
-            }
-        }
+            },
+        },
         "counters" => ProgramWord::Counters(one_of(Counting::VALUES, value()?).map_err(wrong)?),
+        "records" => ProgramWord::Records(one_of(Records::VALUES, value()?).map_err(wrong)?),
         "flush" => {
             let active = one_of(&[("active", true), ("none", false)], value()?);
             ProgramWord::FlushActive(active.map_err(wrong)?)
@@ -451,6 +473,14 @@ const MAX_TABLE: u32 = if cfg!(target_os = "openbsd") {
 };
 /// Longest name of an interface of Linux (IFNAMSIZ without its NUL).
 const MAX_DEVICE_NAME: usize = 15;
+
+/// A private enterprise number that can be somebody's: not the one that RFC 5103 uses up.
+pub(super) fn enterprise(text: &str) -> Result<u32, String> {
+    match number(text, 1, u32::MAX)? {
+        REVERSE_ENTERPRISE => Err(format!("{text} stands for the way back (RFC 5103)")),
+        number => Ok(number),
+    }
+}
 
 /// What this system calls a routing domain.
 pub(super) fn rdomain(text: &str) -> Result<Rdomain, String> {
@@ -647,7 +677,7 @@ mod tests {
             ("pflow0 mtu 71", "mtu: 71 is not a number from 72 to 2048"),
             (
                 "pflow0 template cisco",
-                "template: cisco is not one of: openbsd openbsd78 freebsd",
+                "template: cisco is not one of: openbsd openbsd78 freebsd full",
             ),
             ("pflow00 up", "pflow00: interfaces are pflow0 to pflow65535"),
             ("pflowx up", "pflowx: interfaces are pflow0 to pflow65535"),

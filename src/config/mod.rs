@@ -24,7 +24,10 @@ pub(crate) use grammar::{lookup, parse_interface, unit_number};
 pub use pattern::{MAX_NUMBER, Pattern, Rank, numbered};
 
 use crate::accounting::Counting;
-use crate::export::{Carrier, Format, MAX_BACKUPS, MAX_PINS, MIN_DTLS_MTU, Settings, is_whole};
+use crate::export::{
+    Carrier, Format, MAX_BACKUPS, MAX_PINS, MIN_DTLS_MTU, Settings, TemplateSet, is_whole,
+};
+use crate::flow::Records;
 use crate::solicit;
 use crate::state::{IfName, Timeouts};
 use crate::table::Bound;
@@ -79,8 +82,12 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Which counters flows get that are not exact.
     pub counting: Counting,
+    /// `records`: what is printed, and the default of interfaces.
+    pub records: Records,
     /// Indexes to export for interface names.
     pub ifindexes: BTreeMap<Vec<u8>, u16>,
+    /// Whether other names get numbers as they are heard.
+    pub is_ifindex_auto: bool,
     /// Whether states alive at the end are exported.
     pub is_flush_active: bool,
     /// Whether to stay out of the multicast group.
@@ -191,15 +198,6 @@ impl Config {
             }
         }
         warnings
-    }
-
-    /// The index to export for `name`; 0 if none is set.
-    #[inline(always)]
-    pub fn ifindex(&self, name: IfName) -> u16 {
-        if self.ifindexes.is_empty() {
-            return 0;
-        }
-        self.ifindexes.get(name.as_bytes()).copied().unwrap_or(0)
     }
 
     /// Does what a command says.
@@ -325,7 +323,9 @@ impl Config {
                 self.ifindexes
                     .insert(IfName::from(&**name).as_bytes().to_vec(), *index);
             }
+            ProgramWord::IfIndexAuto => self.is_ifindex_auto = true,
             ProgramWord::Counters(counting) => self.counting = *counting,
+            ProgramWord::Records(records) => self.records = *records,
             ProgramWord::FlushActive(on) => self.is_flush_active = *on,
             ProgramWord::Join(on) => self.is_join_off = !on,
             ProgramWord::Socket { file, is_readonly } => {
@@ -477,6 +477,8 @@ fn idle_words(settings: &Settings) -> impl Iterator<Item = (&'static str, &'stat
         None => ("without file", ""),
         Some(_) => ("", "with file"),
     };
+    let is_full = settings.format == Format::Ipfix && settings.templates == TemplateSet::Full;
+    let of_full = if is_full { "" } else { "without template full" };
     let has_time = |file: &String| Pattern::new(file).is_ok_and(|pattern| pattern.has_time());
     let is_timeless = settings.file.as_ref().is_some_and(|file| !has_time(file));
     let words = [
@@ -487,6 +489,9 @@ fn idle_words(settings: &Settings) -> impl Iterator<Item = (&'static str, &'stat
             of_files,
         ),
         ("retain", settings.retain != usual.retain, of_files),
+        ("enterprise", settings.enterprise.is_some(), of_full),
+        ("statistics", settings.statistics > 0, of_full),
+        ("biflow", settings.is_biflow, of_full),
         ("flowsrc", settings.flowsrc.is_some(), of_collectors),
         (
             "transport",

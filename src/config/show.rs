@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::{Config, DEFAULT_KEEP_INTERVAL};
 use crate::accounting::Counting;
+use crate::flow::Records;
 use crate::solicit;
 use crate::state::Timeouts;
 
@@ -73,8 +74,14 @@ impl fmt::Display for Config {
                 Word(&String::from_utf8_lossy(name))
             )?;
         }
+        if self.is_ifindex_auto {
+            writeln!(f, "ifindex auto")?;
+        }
         if self.counting != Counting::default() {
             writeln!(f, "counters {}", name_of(Counting::VALUES, &self.counting))?;
+        }
+        if self.records != Records::default() {
+            writeln!(f, "records {}", self.records)?;
         }
         if self.is_flush_active {
             writeln!(f, "flush active")?;
@@ -139,6 +146,7 @@ states 5000
 boottime 1699900000.000000250
 timeout tcp.established 3600
 ifindex em0 3
+ifindex auto
 counters exact
 flush active
 join off
@@ -150,11 +158,12 @@ user _pflow
 keep file /var/db/pflow/keep
 keep interval 5
 pflow0 create flowsrc 10.0.0.1:7 flowdst 10.0.0.2:1234 pflowproto 10 mtu 1400 template freebsd \
-domain 7 engine 1 255 hold 5 refresh 600 active 1800 direction out rate 900 down
+domain 7 engine 1 255 icmp iana hold 5 refresh 600 active 1800 direction out rate 900 down
 pflow1 create flowdst 10.0.0.2:4739 pflowproto 10 transport tcp backup 10.0.0.3:4739 \
 backup 10.0.0.4:4739 reconnect 5 queue 64k spool \"/var/spool/a b\" 64M
 pflow3 create flowsrc [::1] pflowproto 10 domain creatorid rate none
-pflow4 create pflowproto 10 file /var/flows/%Y%m%d%H%M%z.ipfix rotate 300 compress gzip retain 288
+pflow4 create pflowproto 10 template full enterprise 32473 statistics 60 biflow on \
+file /var/flows/%Y%m%d%H%M%z.ipfix rotate 300 compress gzip retain 288
 ";
         assert_eq!(config(text).to_string(), text);
     }
@@ -188,11 +197,14 @@ pflow4 create pflowproto 10 file /var/flows/%Y%m%d%H%M%z.ipfix rotate 300 compre
             Just("-flowsrc".to_owned()),
             Just("down".to_owned()),
             prop::sample::select(vec!["5", "10"]).prop_map(|p| format!("pflowproto {p}")),
-            prop::sample::select(vec!["openbsd", "openbsd78", "freebsd"])
+            prop::sample::select(vec!["openbsd", "openbsd78", "freebsd", "full"])
                 .prop_map(|t| format!("template {t}")),
             (72u16..=2048).prop_map(|n| format!("mtu {n}")),
             (1u32..).prop_map(|n| format!("domain {n}")),
             Just("domain creatorid".to_owned()),
+            (1u32..29305, 0u32..=86400).prop_map(|(e, s)| format!("enterprise {e} statistics {s}")),
+            prop::sample::select(vec!["-enterprise", "biflow on", "biflow off", "icmp iana"])
+                .prop_map(str::to_owned),
             any::<[u8; 2]>().prop_map(|[kind, id]| format!("engine {kind} {id}")),
             (1u32..=30).prop_map(|n| format!("hold {n}")),
             (0u32..=86400).prop_map(|n| format!("active {n}")),

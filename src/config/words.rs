@@ -7,16 +7,17 @@ use std::str::FromStr;
 
 use super::grammar::{
     MAX_ACTIVE, MAX_QUEUE, MAX_RATE, MAX_RECONNECT, MAX_REFRESH, MAX_REFRESH_PACKETS, MAX_RENEW,
-    MIN_QUEUE, MIN_RENEW, destination, file_name, file_pattern, number, octets, one_of, pin,
-    rdomain, server_name, source,
+    MAX_STATISTICS, MIN_QUEUE, MIN_RENEW, destination, enterprise, file_name, file_pattern, number,
+    octets, one_of, pin, rdomain, server_name, source,
 };
 use super::show::{Amount, Word};
 use crate::export::SpoolSettings;
 use crate::export::spool::{MAX_SPOOL, MIN_SPOOL};
 use crate::export::{
-    Carrier, Compression, Domain, Engine, Format, MAX_HOLD, MAX_MTU, MAX_RETAIN, MAX_ROTATE,
-    MIN_MTU, Pin, Rate, Rdomain, Settings, Source, TemplateSet,
+    Carrier, Compression, Domain, Engine, Format, IcmpPorts, MAX_HOLD, MAX_MTU, MAX_RETAIN,
+    MAX_ROTATE, MIN_MTU, Pin, Rate, Rdomain, Settings, Source, TemplateSet,
 };
+use crate::flow::Records;
 use crate::state::Direction;
 
 /// What values of a type look like.
@@ -353,11 +354,16 @@ settings! {
     "template" => Template, templates: TemplateSet, OneOf(TemplateSet::VALUES);
     "domain" => Domain, domain: Domain, DomainKind;
     "engine" => Engine, engine: Engine, EngineKind;
+    "enterprise", unset "-enterprise" => Enterprise, enterprise: Option<u32>, Optional(enterprise);
+    "statistics" => Statistics, statistics: u32, Number { least: 0, most: MAX_STATISTICS };
+    "biflow" => Biflow, is_biflow: bool, OneOf(ON_OFF);
+    "icmp" => Icmp, icmp: IcmpPorts, OneOf(IcmpPorts::VALUES);
     "hold" => Hold, hold: u32, Number { least: 1, most: MAX_HOLD };
     "refresh" => Refresh, refresh: u32, Number { least: 1, most: MAX_REFRESH };
     "refreshpackets" => RefreshPackets, refresh_packets: u32, Number { least: 1, most: MAX_REFRESH_PACKETS };
     "active" => Active, active: u32, Number { least: 0, most: MAX_ACTIVE };
     "direction" => Direction, direction: Option<Direction>, OneOf(DIRECTIONS);
+    "records", unset "-records" => Records, records: Option<Records>, Optional(records);
     "transport" => Transport, carrier: Carrier, OneOf(Carrier::VALUES);
     "backup", unset "-backup" => Backup, backups: Vec<SocketAddr>, List(destination);
     "reconnect" => Reconnect, reconnect: u32, Number { least: 1, most: MAX_RECONNECT };
@@ -377,6 +383,13 @@ settings! {
     "rate", unset "-rate" => Rate, rate: Rate, RateKind;
     "tap", unset "-tap" => Tap, tap: Option<String>, Optional(file_name);
 }
+
+fn records(word: &str) -> Result<Records, String> {
+    one_of(Records::VALUES, word)
+}
+
+/// What a setting is that is on or off.
+const ON_OFF: &[(&str, bool)] = &[("on", true), ("off", false)];
 
 /// Names of directions.
 const DIRECTIONS: &[(&str, Option<Direction>)] = &[

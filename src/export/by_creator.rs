@@ -10,7 +10,7 @@
 pub(super) const MAX_DOMAINS: usize = 64;
 
 /// The domain of those that have none of their own.
-const COMMON: u32 = 0;
+pub(super) const COMMON: u32 = 0;
 
 /// An encoder a domain.
 #[derive(Debug)]

@@ -1,11 +1,12 @@
 //! The encoder of an interface: flows in, messages without numbers out.
 
 use super::by_creator::ByCreator;
+use super::full::Full;
 use super::netflow5::NetFlow5;
 use super::netflow9::NetFlow9;
 use super::outbox::To;
 use super::session::Session;
-use super::{Domain, Format, Ipfix, Settings};
+use super::{Domain, Format, Ipfix, Settings, TemplateSet};
 use crate::time::{Now, Uptime};
 
 /// What packing a flow came to.
@@ -32,6 +33,10 @@ pub(super) enum Encoder {
     Ipfix(Ipfix),
     /// IPFIX, with a domain for each firewall.
     ByCreator(ByCreator<Ipfix>),
+    /// IPFIX with all that is known.
+    Full(Full),
+    /// The same, with a domain for each firewall.
+    FullByCreator(ByCreator<Full>),
 }
 
 impl Encoder {
@@ -43,6 +48,10 @@ impl Encoder {
             (Format::NetFlow9, Domain::Creatorid) => {
                 Self::NetFlow9ByCreator(ByCreator::new(NetFlow9::new))
             }
+            (Format::Ipfix, domain) if settings.templates == TemplateSet::Full => match domain {
+                Domain::Number(domain) => Self::Full(Full::new(domain)),
+                Domain::Creatorid => Self::FullByCreator(ByCreator::new(Full::new)),
+            },
             (Format::Ipfix, Domain::Number(domain)) => Self::Ipfix(Ipfix::new(domain)),
             (Format::Ipfix, Domain::Creatorid) => Self::ByCreator(ByCreator::new(Ipfix::new)),
         }
@@ -62,6 +71,8 @@ impl Encoder {
             Self::NetFlow5(netflow5) => now.is_past(netflow5.poll_timeout()),
             Self::NetFlow9(netflow9) => now.is_past(netflow9.poll_timeout()),
             Self::NetFlow9ByCreator(all) => all.iter().any(|one| now.is_past(one.poll_timeout())),
+            Self::Full(full) => now.is_past(full.poll_timeout()),
+            Self::FullByCreator(all) => all.iter().any(|one| now.is_past(one.poll_timeout())),
             Self::Ipfix(ipfix) => ipfix.is_due(now),
             Self::ByCreator(all) => all.iter().any(|ipfix| ipfix.is_due(now)),
         }
@@ -74,6 +85,11 @@ impl Encoder {
             Self::NetFlow9(netflow9) => netflow9.poll_timeout(),
             Self::NetFlow9ByCreator(all) => {
                 let due = all.iter().map(NetFlow9::poll_timeout);
+                due.fold(None, Uptime::earliest)
+            }
+            Self::Full(full) => full.poll_timeout(),
+            Self::FullByCreator(all) => {
+                let due = all.iter().map(Full::poll_timeout);
                 due.fold(None, Uptime::earliest)
             }
             Self::Ipfix(ipfix) => ipfix.poll_timeout(),
@@ -97,6 +113,12 @@ impl Encoder {
             Self::NetFlow9ByCreator(all) => {
                 for netflow9 in all.iter_mut() {
                     netflow9.handle_timeout(now, settings, session, to);
+                }
+            }
+            Self::Full(full) => full.handle_timeout(now, to),
+            Self::FullByCreator(all) => {
+                for full in all.iter_mut() {
+                    full.handle_timeout(now, to);
                 }
             }
             Self::Ipfix(ipfix) => ipfix.handle_timeout(now, settings, to),
@@ -123,6 +145,12 @@ impl Encoder {
                     netflow9.flush(now, settings, session, to);
                 }
             }
+            Self::Full(full) => full.flush(now, to),
+            Self::FullByCreator(all) => {
+                for full in all.iter_mut() {
+                    full.flush(now, to);
+                }
+            }
             Self::Ipfix(ipfix) => ipfix.flush(now, settings, to),
             Self::ByCreator(all) => {
                 for ipfix in all.iter_mut() {
@@ -137,7 +165,11 @@ impl Encoder {
         match self {
             Self::NetFlow9(netflow9) => netflow9.note_told(),
             Self::NetFlow9ByCreator(all) => all.iter_mut().for_each(NetFlow9::note_told),
-            Self::NetFlow5(_) | Self::Ipfix(_) | Self::ByCreator(_) => {}
+            Self::NetFlow5(_)
+            | Self::Ipfix(_)
+            | Self::ByCreator(_)
+            | Self::Full(_)
+            | Self::FullByCreator(_) => {}
         }
     }
 
@@ -147,6 +179,8 @@ impl Encoder {
             Self::NetFlow5(netflow5) => netflow5.held(),
             Self::NetFlow9(netflow9) => netflow9.held(),
             Self::NetFlow9ByCreator(all) => all.iter().map(NetFlow9::held).sum(),
+            Self::Full(full) => full.held(),
+            Self::FullByCreator(all) => all.iter().map(Full::held).sum(),
             Self::Ipfix(ipfix) => ipfix.held(),
             Self::ByCreator(all) => all.iter().map(Ipfix::held).sum(),
         }

@@ -10,16 +10,22 @@
 //! The flags, and what makes an interface RUNNING, are pflow(4)'s (if_pflow.c, `pflow_set`,
 //! `pflowioctl`). Sequence numbers live as long as the interface.
 
+use super::by_creator::COMMON;
 use super::encoder::{Encoder, Packed};
 use super::netflow9::NetFlow9;
-use super::outbox::To;
+use super::outbox::{Header, To};
 use super::session::{Session, State};
-use super::{Connection, Format, Order, Outbox, Settings, SpoolState, Transmit, Way};
+use super::{
+    Connection, Domain, Format, IcmpPorts, Order, Outbox, Settings, SpoolState, Templates,
+    Transmit, Way,
+};
 use crate::counters::{InterfaceCounters, Reports, count};
-use crate::flow::Flow;
+use crate::flow::{Flow, Passage, Records};
+use crate::icmp::is_icmp;
 use crate::state::Af;
 use crate::time::{Now, Uptime};
 use crate::wire;
+use crate::wire::options::Options;
 
 /// How it stands with an interface's files.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -30,14 +36,55 @@ pub struct FileState {
     pub problem: Option<String>,
 }
 
+/// Which flows an interface packs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Takes {
+    /// It does not run.
+    Nothing,
+    States,
+    Connections,
+}
+
+/// What was told of what was sent.
+#[derive(Debug, Default)]
+struct Statistics {
+    /// Records of it.
+    records: u64,
+    /// Data records that could not be sent.
+    lost: u64,
+    /// When the first and the last of them were noticed, milliseconds since the epoch.
+    times: Option<[u64; 2]>,
+}
+
+impl Statistics {
+    /// So many could not be sent by now.
+    fn note_lost(&mut self, lost: u64, at_ms: u64) {
+        if lost > self.lost {
+            let [first, _] = self.times.unwrap_or([at_ms; 2]);
+            (self.lost, self.times) = (lost, Some([first, at_ms]));
+        }
+    }
+
+    /// What there is to tell of that (RFC 7011 4.3).
+    fn exporting(&self, unit: u32) -> Option<Options> {
+        let times = self.times?;
+        Some(Options::exporting(unit, self.lost, times))
+    }
+}
+
 /// One pflowN.
 #[derive(Debug)]
 pub struct Interface {
     unit: u32,
     settings: Settings,
-    is_running: bool,
+    /// Which flows are packed.
+    takes: Takes,
     /// Whether templates are sent from here.
     is_told: bool,
+    /// Whether some flows are left out, or have ports of their own.
+    is_choosy: bool,
+    /// Records of statistics made, and when records were lost as those were made.
+    statistics: Statistics,
     encoder: Encoder,
     /// What its collector knows.
     session: Session,
@@ -62,8 +109,10 @@ impl Interface {
             unit,
             encoder: Encoder::new(&settings),
             settings,
-            is_running: false,
+            takes: Takes::Nothing,
             is_told: false,
+            is_choosy: false,
+            statistics: Statistics::default(),
             session: Session::default(),
             delayed: 0,
             octets_waiting: 0,
@@ -86,7 +135,12 @@ impl Interface {
 
     /// Whether flows are packed.
     pub fn is_running(&self) -> bool {
-        self.is_running
+        self.takes != Takes::Nothing
+    }
+
+    /// Whether it exports connections, where `default` says what an interface does that is not told.
+    pub fn has_connections(&self, default: Records) -> bool {
+        self.settings.records.unwrap_or(default) == Records::Connection
     }
 
     /// Whether what it sends is datagrams, which are numbered at once.
@@ -129,7 +183,7 @@ impl Interface {
         match self.settings.format {
             Format::NetFlow5 => wire::netflow5::records_in(datagram),
             Format::NetFlow9 => wire::netflow9::records_in(datagram),
-            Format::Ipfix => wire::ipfix::records_in(datagram, self.settings.templates.templates()),
+            Format::Ipfix => Templates::from(&self.settings).records_in(datagram),
         }
     }
 
@@ -143,20 +197,46 @@ impl Interface {
     pub fn configure(&mut self, now: Now, settings: Settings, outbox: &mut Outbox) {
         self.flush(now, outbox);
         self.encoder = Encoder::new(&settings);
-        self.is_running = settings.way().is_some();
+        self.takes = match settings.way() {
+            Some(_) => Takes::States,
+            None => Takes::Nothing,
+        };
         self.settings = settings;
         if !matches!(self.settings.way(), Some(Way::Connection(_))) {
             self.connection = None;
             self.spool = None;
         }
         self.session.stop_templates();
+        self.session.clear_announcements();
         self.session.set_state(State::Up);
+        self.is_choosy =
+            self.settings.direction.is_some() || self.settings.icmp != IcmpPorts::Kernel;
+        if self.is_running() {
+            self.session.begin_statistics(now, &self.settings);
+        }
         // Whoever has a stream or a file tells it templates when it begins.
         self.is_told = self.settings.format != Format::NetFlow5 && self.has_datagrams();
         if self.is_told {
             let to = &mut To::new(self.unit, outbox);
             self.counters.templates += self.session.begin_templates(now, &self.settings, to);
+            if let (Format::Ipfix, Domain::Number(domain)) =
+                (self.settings.format, self.settings.domain)
+            {
+                let told = self
+                    .session
+                    .announce_domain(now, &self.settings, domain, to);
+                self.counters.templates += told;
+            }
         }
+    }
+
+    /// Has it take connections in place of states, if it is to.
+    pub(crate) fn set_records(&mut self, default: Records) {
+        self.takes = match self.takes {
+            Takes::Nothing => Takes::Nothing,
+            _ if self.has_connections(default) => Takes::Connections,
+            _ => Takes::States,
+        };
     }
 
     /// Begins a turn: what one packet or one timer may make is bounded.
@@ -167,19 +247,46 @@ impl Interface {
     /// Packs a flow's records, if it is one for this interface.
     #[inline(never)]
     pub fn offer(&mut self, now: Now, flow: &Flow, ifindex: u16, outbox: &mut Outbox) {
+        if self.takes != Takes::States {
+            return self.note_idle();
+        }
         count(&mut self.counters.flows, 1);
-        if !self.is_running {
+        let passage = &Passage::of_state(ifindex);
+        if self.is_choosy && !self.chooses(now, flow, passage, outbox) {
+            return;
+        }
+        self.pack(now, flow, passage, outbox);
+    }
+
+    /// Packs a connection's records, if it is one for this interface. One of two states has both
+    /// directions.
+    pub fn offer_connection(
+        &mut self,
+        now: Now,
+        flow: &Flow,
+        passage: &Passage,
+        outbox: &mut Outbox,
+    ) {
+        if self.takes != Takes::Connections {
+            return;
+        }
+        count(&mut self.counters.flows, 1);
+        if self.is_choosy && !self.chooses(now, flow, passage, outbox) {
+            return;
+        }
+        self.pack(now, flow, passage, outbox);
+    }
+
+    #[cold]
+    fn note_idle(&mut self) {
+        if self.takes == Takes::Nothing {
+            self.counters.flows += 1;
             self.counters.idle += 1;
-            return;
         }
-        if self
-            .settings
-            .direction
-            .is_some_and(|direction| direction != flow.direction)
-        {
-            self.counters.direction += 1;
-            return;
-        }
+    }
+
+    #[inline(always)]
+    fn pack(&mut self, now: Now, flow: &Flow, passage: &Passage, outbox: &mut Outbox) {
         let Self {
             unit,
             settings,
@@ -198,12 +305,15 @@ impl Interface {
             }
             Encoder::NetFlow5(netflow5) => {
                 counters.clamped += u64::from(flow.times.is_cut());
-                let packed = netflow5.push(now, settings, flow, ifindex, to);
+                let packed = netflow5.push(now, settings, flow, passage, to);
                 note_packed(counters, packed);
                 return;
             }
             Encoder::NetFlow9(_) | Encoder::NetFlow9ByCreator(_) => {
-                return self.offer_netflow9(now, flow, ifindex, outbox);
+                return self.offer_netflow9(now, flow, passage, outbox);
+            }
+            Encoder::Full(_) | Encoder::FullByCreator(_) => {
+                return self.offer_full(now, flow, passage, outbox);
             }
             Encoder::Ipfix(ipfix) => ipfix,
             Encoder::ByCreator(all) => {
@@ -215,14 +325,124 @@ impl Interface {
                 chosen.encoder
             }
         };
-        let packed = ipfix.push(now, settings, flow, ifindex, to);
+        let packed = ipfix.push(now, settings, flow, passage, to);
+        note_packed(counters, packed);
+    }
+
+    /// Whether a flow is packed as any other: it may be left out, or be packed here.
+    #[cold]
+    #[inline(never)]
+    fn chooses(&mut self, now: Now, flow: &Flow, passage: &Passage, outbox: &mut Outbox) -> bool {
+        let direction = self.settings.direction;
+        // A connection of two states has both.
+        if passage.egress.is_none()
+            && direction.is_some_and(|direction| direction != flow.direction)
+        {
+            self.counters.direction += 1;
+            return false;
+        }
+        if self.settings.icmp == IcmpPorts::Kernel || !is_icmp(flow.tuple.proto) {
+            return true;
+        }
+        let to = &mut To::new(self.unit, outbox);
+        let [forward, back] = flow.with_icmp_ports();
+        let settings = &self.settings;
+        let packed = match &mut self.encoder {
+            Encoder::NetFlow5(netflow5) if flow.tuple.af == Af::Inet => {
+                self.counters.clamped += u64::from(flow.times.is_cut());
+                netflow5.push_each(now, settings, [&forward, &back], passage, to)
+            }
+            Encoder::Ipfix(ipfix) => ipfix.push_each(now, settings, [&forward, &back], passage, to),
+            Encoder::ByCreator(all) => {
+                let chosen = all.choose(flow.id.creatorid);
+                if chosen.is_new && self.is_told {
+                    let told = self.session.tell(now, settings, chosen.domain, to);
+                    self.counters.templates += told;
+                }
+                self.counters.crowded += u64::from(chosen.is_crowded);
+                let flows = [&forward, &back];
+                chosen.encoder.push_each(now, settings, flows, passage, to)
+            }
+            // The others have an element for it, and no IPv6.
+            _ => return true,
+        };
+        note_packed(&mut self.counters, packed);
+        false
+    }
+
+    /// Sends what there is of statistics.
+    fn send_statistics(&mut self, now: Now, outbox: &mut Outbox) {
+        let to = &mut To::new(self.unit, outbox);
+        let domain = match self.settings.domain {
+            Domain::Number(domain) => domain,
+            Domain::Creatorid => COMMON,
+        };
+        if self.is_told {
+            self.counters.templates += self.session.tell_new(now, &self.settings, domain, to);
+        }
+        let told = self
+            .session
+            .announce_domain(now, &self.settings, domain, to);
+        self.counters.templates += if self.is_told { told } else { 0 };
+        let counters = &mut self.counters;
+        let at_ms = u64::try_from(now.wall.nanos().div_euclid(1_000_000)).unwrap_or(0);
+        self.statistics.note_lost(counters.records_refused, at_ms);
+        let records = counters
+            .records_sent
+            .saturating_sub(self.statistics.records);
+        let (messages, octets) = (counters.datagrams, counters.octets);
+        let mut all = vec![Options::metering(domain, messages, records, octets)];
+        all.extend(self.statistics.exporting(self.unit));
+        for options in &all {
+            let mut message = vec![0; wire::ipfix::HEADER_LEN];
+            message.extend(options.set());
+            to.push(Header::Ipfix { domain }, now, 1, &message);
+            counters.records += 1;
+            self.statistics.records += 1;
+        }
+    }
+
+    /// Packs a flow's records with all that is known.
+    #[inline(never)]
+    fn offer_full(&mut self, now: Now, flow: &Flow, passage: &Passage, outbox: &mut Outbox) {
+        let Self {
+            unit,
+            settings,
+            encoder,
+            session,
+            counters,
+            is_told,
+            ..
+        } = self;
+        let to = &mut To::new(*unit, outbox);
+        let full = match encoder {
+            Encoder::Full(full) => full,
+            Encoder::FullByCreator(all) => {
+                let chosen = all.choose(flow.id.creatorid);
+                if chosen.is_new && *is_told {
+                    counters.templates += session.tell(now, settings, chosen.domain, to);
+                }
+                counters.crowded += u64::from(chosen.is_crowded);
+                chosen.encoder
+            }
+            _ => return,
+        };
+        let domain = full.domain();
+        let mut told = 0;
+        for (ifname, ifindex) in flow.interface_names(passage) {
+            let news = (flow, ifname, ifindex);
+            told += session.announce(now, settings, domain, news, to);
+        }
+        // What a stream or a file is told it counts itself.
+        counters.templates += if *is_told { told } else { 0 };
+        let packed = full.push(now, settings, flow, passage, to);
         note_packed(counters, packed);
     }
 
     /// Packs a flow's records for NetFlow v9.
     #[cold]
     #[inline(never)]
-    fn offer_netflow9(&mut self, now: Now, flow: &Flow, ifindex: u16, outbox: &mut Outbox) {
+    fn offer_netflow9(&mut self, now: Now, flow: &Flow, passage: &Passage, outbox: &mut Outbox) {
         let Self {
             unit,
             settings,
@@ -234,7 +454,9 @@ impl Interface {
         } = self;
         let first = outbox.messages();
         let to = &mut To::new(*unit, outbox);
-        session.note_interface(ifindex, flow.ifname);
+        for (ifname, ifindex) in flow.interface_names(passage) {
+            session.note_interface(ifindex, ifname);
+        }
         let netflow9 = match encoder {
             Encoder::NetFlow9(netflow9) => netflow9,
             Encoder::NetFlow9ByCreator(all) => {
@@ -245,9 +467,9 @@ impl Interface {
                 counters.crowded += u64::from(chosen.is_crowded);
                 chosen.encoder
             }
-            Encoder::NetFlow5(_) | Encoder::Ipfix(_) | Encoder::ByCreator(_) => return,
+            _ => return,
         };
-        let packed = netflow9.push(now, (&*settings, &*session), flow, ifindex, to);
+        let packed = netflow9.push(now, (&*settings, &*session), flow, passage, to);
         counters.clamped += u64::from(NetFlow9::is_cut(now, flow));
         counters.templates += outbox.templates_behind(first);
         note_packed(counters, packed);
@@ -275,6 +497,9 @@ impl Interface {
             self.encoder.note_told();
         }
         self.counters.templates += outbox.templates_behind(first);
+        if self.session.take_statistics(now, &self.settings) {
+            self.send_statistics(now, outbox);
+        }
     }
 
     /// Moves templates that are due before `until` behind it: after a long silence they go once.
@@ -366,6 +591,7 @@ mod tests {
             times: Times::new(1, 2, now(2), Boot::Known),
             end: End::Deleted,
             quality: Quality::Exact,
+            detail: None,
             only: None,
         }
     }

@@ -4,13 +4,13 @@
 use super::encoder::Packed;
 use super::outbox::{Header, To};
 use super::{Capacity, MAX_RECORDS, Settings, records_that_fit};
-use crate::flow::{Flow, Tuple};
+use crate::flow::{Flow, Passage, Tuple};
 use crate::state::{Address, Af};
 use crate::time::{Now, Uptime};
 use crate::wire::ipfix as wire;
 use crate::wire::layout::{Ends, EventRecord, FlowRecord, Layout, NatRecord};
 
-/// Which kernel's templates.
+/// Which templates: a kernel's, or those that tell all.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum TemplateSet {
     /// OpenBSD 7.9 and later: 256 IPv4, 257 IPv4 with NAT, 258 IPv6.
@@ -19,6 +19,8 @@ pub enum TemplateSet {
     OpenBsd78,
     /// FreeBSD: 256 IPv4, 257 IPv6, 258 NAT44 events of RFC 8158.
     FreeBsd,
+    /// Everything that is known, see `wire::full`.
+    Full,
 }
 
 impl TemplateSet {
@@ -27,9 +29,10 @@ impl TemplateSet {
         ("openbsd", Self::OpenBsd),
         ("openbsd78", Self::OpenBsd78),
         ("freebsd", Self::FreeBsd),
+        ("full", Self::Full),
     ];
 
-    /// Template ids and layouts, in the order they are announced in.
+    /// Template ids and layouts of a kernel's, in the order they are announced in.
     pub const fn templates(self) -> &'static [(u16, Layout)] {
         match self {
             Self::OpenBsd => &[
@@ -43,6 +46,7 @@ impl TemplateSet {
                 (257, Layout::Ipv6),
                 (258, Layout::Nat44Event),
             ],
+            Self::Full => &[],
         }
     }
 
@@ -160,12 +164,33 @@ impl Ipfix {
         now: Now,
         settings: &Settings,
         flow: &Flow,
-        ifindex: u16,
+        passage: &Passage,
         to: &mut To<'_>,
     ) -> Packed {
         let times = [flow.times.start_ms(), flow.times.end_ms()];
-        let forward = self.direction::<false>(now, settings, flow, ifindex, times, to);
-        let back = self.direction::<true>(now, settings, flow, ifindex, times, to);
+        let forward = self.direction::<false>(now, settings, flow, passage, times, to);
+        let back = self.direction::<true>(now, settings, flow, passage, times, to);
+        Packed {
+            records: forward + back,
+            is_clipped: false,
+        }
+    }
+
+    /// [`Self::push`] of a flow that is told in two ways: the one is told of its way forth, the
+    /// other of its way back.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn push_each(
+        &mut self,
+        now: Now,
+        settings: &Settings,
+        [flow, back]: [&Flow; 2],
+        passage: &Passage,
+        to: &mut To<'_>,
+    ) -> Packed {
+        let times = [flow.times.start_ms(), flow.times.end_ms()];
+        let forward = self.direction::<false>(now, settings, flow, passage, times, to);
+        let back = self.direction::<true>(now, settings, back, passage, times, to);
         Packed {
             records: forward + back,
             is_clipped: false,
@@ -180,7 +205,7 @@ impl Ipfix {
         now: Now,
         settings: &Settings,
         flow: &Flow,
-        ifindex: u16,
+        passage: &Passage,
         times: [u64; 2],
         to: &mut To<'_>,
     ) -> u32 {
@@ -190,7 +215,7 @@ impl Ipfix {
         // All but the ends.
         let counts = FlowRecord::<0> {
             ends: ends::<0, false>(tuple, |_| []),
-            ifindexes: flow.interfaces(ifindex, REVERSE).map(u32::from),
+            ifindexes: flow.interfaces(passage, REVERSE).map(u32::from),
             packets: if REVERSE { packets_back } else { packets },
             octets: if REVERSE { octets_back } else { octets },
             start_ms,

@@ -12,9 +12,11 @@
 //! Nothing here reads a clock or touches a socket. Whether sending works is not an encoder's
 //! business.
 
+mod announcements;
 mod by_creator;
 mod connection;
 mod encoder;
+pub(crate) mod full;
 mod interface;
 mod ipfix;
 mod netflow5;
@@ -24,6 +26,7 @@ mod session;
 mod settings;
 pub mod spool;
 mod stream;
+mod templates;
 
 pub use connection::{Connection, Connections, SpoolState};
 pub use interface::{FileState, Interface, stamp, transmit};
@@ -32,11 +35,12 @@ pub use ipfix::TemplateSet;
 pub use outbox::{Order, Outbox, Outgoing, Transmit};
 pub use session::{Session, State};
 pub use settings::{
-    Carrier, Compression, DTLS_OVERHEAD, Domain, Engine, MAX_BACKUPS, MAX_HOLD, MAX_MTU, MAX_PINS,
-    MAX_RETAIN, MAX_ROTATE, MIN_DTLS_MTU, MIN_MTU, Pin, Rate, Rdomain, Settings, Source,
+    Carrier, Compression, DTLS_OVERHEAD, Domain, Engine, IcmpPorts, MAX_BACKUPS, MAX_HOLD, MAX_MTU,
+    MAX_PINS, MAX_RETAIN, MAX_ROTATE, MIN_DTLS_MTU, MIN_MTU, Pin, Rate, Rdomain, Settings, Source,
     SpoolSettings, Way, is_whole,
 };
 pub use stream::{Amount, Stream};
+pub use templates::Templates;
 
 use crate::wire;
 
@@ -107,6 +111,7 @@ pub fn shown_mtu(settings: &Settings) -> usize {
             header + IPV4_UDP + kernel(header, record) * record
         }
         Format::NetFlow9 => mtu,
+        Format::Ipfix if settings.templates == TemplateSet::Full => mtu,
         Format::Ipfix => {
             let header = wire::ipfix::HEADER_LEN;
             let sizes = settings.templates.sizes_for_mtu();

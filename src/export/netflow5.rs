@@ -3,7 +3,7 @@
 use super::encoder::Packed;
 use super::outbox::{Header, To};
 use super::{Capacity, Settings, records_that_fit};
-use crate::flow::{Flow, Record, Tuple};
+use crate::flow::{Flow, Passage, Record, Tuple};
 use crate::time::{Now, Uptime};
 use crate::wire::netflow5::{self as wire, millis_mod_32};
 
@@ -98,15 +98,15 @@ impl NetFlow5 {
         now: Now,
         settings: &Settings,
         flow: &Flow,
-        ifindex: u16,
+        passage: &Passage,
         to: &mut To<'_>,
     ) -> Packed {
         let ([packets, packets_back], [octets, octets_back]) = (flow.packets, flow.octets);
         let (Ok(octets), Ok(octets_back)) = (u32::try_from(octets), u32::try_from(octets_back))
         else {
-            return self.push_large(now, settings, flow, ifindex, to);
+            return self.push_each(now, settings, [flow, flow], passage, to);
         };
-        let ifindexes = flow.interfaces(ifindex, false);
+        let ifindexes = flow.interfaces(passage, false);
         let forward = wire_record(flow, &flow.tuple, ifindexes, (packets, octets));
         if octets > 0 {
             self.pack(now, settings, &forward, to);
@@ -121,14 +121,15 @@ impl NetFlow5 {
         }
     }
 
-    /// [`Self::push`] for what 32 bits cannot count.
+    /// [`Self::push`] of a flow that is told in two ways, or that 32 bits cannot count: the one is
+    /// told of its way forth, the other of its way back.
     #[cold]
-    fn push_large(
+    pub(super) fn push_each(
         &mut self,
         now: Now,
         settings: &Settings,
-        flow: &Flow,
-        ifindex: u16,
+        [flow, back]: [&Flow; 2],
+        passage: &Passage,
         to: &mut To<'_>,
     ) -> Packed {
         let mut packed = Packed {
@@ -137,8 +138,9 @@ impl NetFlow5 {
         };
         let mut last = [None, None];
         // The kernel's order: full pieces forward, full pieces back, then what is left of both.
-        for (record, last) in flow.records().zip(&mut last) {
-            let ifindexes = flow.interfaces(ifindex, record.reverse);
+        let records = flow.record(false).into_iter().chain(back.record(true));
+        for (record, last) in records.zip(&mut last) {
+            let ifindexes = flow.interfaces(passage, record.reverse);
             let pieces = Pieces::new(&record, &mut self.pieces);
             packed.is_clipped |= pieces.octets < record.octets;
             let each = pieces.packets_of_full();
@@ -278,6 +280,7 @@ mod tests {
             ),
             end: End::Deleted,
             quality: Quality::Exact,
+            detail: None,
             only: None,
         }
     }
@@ -289,7 +292,7 @@ mod tests {
         let mut encoder = NetFlow5::new(&settings);
         let now = Now::with_boot(Wall::new(100, 0), Wall::new(0, 0));
         let to = &mut To::new(0, &mut outbox);
-        let packed = encoder.push(now, &settings, flow, 0, to);
+        let packed = encoder.push(now, &settings, flow, &Passage::of_state(0), to);
         encoder.flush(now, to);
         let transmit = Transmit::from(outbox);
         let u32_at = |b: &[u8], at: usize| {

@@ -4,7 +4,7 @@ use super::encoder::Packed;
 use super::outbox::{Header, To};
 use super::session::Session;
 use super::{Capacity, Settings, records_that_fit};
-use crate::flow::{Flow, Record, Tuple};
+use crate::flow::{Flow, Passage, Record, Tuple};
 use crate::icmp::{self, Icmp};
 use crate::state::Direction;
 use crate::time::{Now, Uptime};
@@ -118,7 +118,7 @@ impl NetFlow9 {
         now: Now,
         (settings, session): (&Settings, &Session),
         flow: &Flow,
-        ifindex: u16,
+        passage: &Passage,
         to: &mut To<'_>,
     ) -> Packed {
         let shape = Shape {
@@ -132,7 +132,7 @@ impl NetFlow9 {
         };
         let of_flow = values(now, flow);
         for one in flow.records() {
-            let record = of_direction(of_flow, flow, &one, ifindex);
+            let record = of_direction(of_flow, flow, &one, passage);
             self.pack(now, settings, shape, &record, to);
             self.tell_if_due(now, settings, session, to);
             packed.records += 1;
@@ -264,7 +264,12 @@ fn values(now: Now, flow: &Flow) -> record::Record {
 }
 
 /// The record of one direction.
-fn of_direction(values: record::Record, flow: &Flow, one: &Record, ifindex: u16) -> record::Record {
+fn of_direction(
+    values: record::Record,
+    flow: &Flow,
+    one: &Record,
+    passage: &Passage,
+) -> record::Record {
     let Tuple {
         src,
         dst,
@@ -285,7 +290,7 @@ fn of_direction(values: record::Record, flow: &Flow, one: &Record, ifindex: u16)
         post_dst: post.dst,
         post_sport: post.sport,
         post_dport: post.dport,
-        ifindexes: flow.interfaces(ifindex, one.reverse).map(u32::from),
+        ifindexes: flow.interfaces(passage, one.reverse).map(u32::from),
         packets: one.packets,
         octets: one.octets,
         icmp: icmp.map_or(0, |icmp| icmp.type_code(flow.tuple.proto, one.reverse)),
@@ -339,6 +344,7 @@ mod tests {
             times: Times::new(at - 5, at, now(at), Boot::Known),
             end: End::Deleted,
             quality: Quality::Exact,
+            detail: None,
             only: None,
         }
     }

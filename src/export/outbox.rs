@@ -38,6 +38,13 @@ pub(super) enum Header {
         /// Observation domain.
         domain: u32,
     },
+    /// IPFIX, of templates and options that are told again and again.
+    Options {
+        /// Observation domain.
+        domain: u32,
+        /// Records of options.
+        count: u16,
+    },
 }
 
 /// A message in an [`Outbox`].
@@ -114,6 +121,11 @@ impl<'a> To<'a> {
     /// Those of interface `unit` go to `outbox`.
     pub(super) fn new(unit: u32, outbox: &'a mut Outbox) -> Self {
         Self { unit, outbox }
+    }
+
+    /// Number of the interface.
+    pub(super) fn unit(&self) -> u32 {
+        self.unit
     }
 
     /// Appends a message with so many data records, made at `at`. Its first octets are room for
@@ -219,6 +231,8 @@ pub struct Outgoing<'a> {
     pub domain: u32,
     /// Data records.
     pub records: u16,
+    /// Records of options that each session is told; then it has no others.
+    pub options: u16,
     /// When it was made.
     pub at: Now,
     /// All of it, with room for the header.
@@ -257,14 +271,19 @@ impl Transmit {
         let mut own: Vec<_> = own.collect();
         // Together by length is for the kernel's sake. Here the time must not go back.
         own.sort_by_key(|message| message.range.start);
-        own.into_iter().filter_map(|message| match message.header {
-            Header::Ipfix { domain } => Some(Outgoing {
+        own.into_iter().filter_map(|message| {
+            let (domain, options) = match message.header {
+                Header::Ipfix { domain } => (domain, 0),
+                Header::Options { domain, count } => (domain, count),
+                Header::NetFlow5 { .. } | Header::NetFlow9 { .. } => return None,
+            };
+            Some(Outgoing {
                 domain,
                 records: message.records,
+                options,
                 at: message.at,
                 octets: octets.get(message.range.clone())?,
-            }),
-            Header::NetFlow5 { .. } | Header::NetFlow9 { .. } => None,
+            })
         })
     }
 

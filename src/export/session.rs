@@ -14,9 +14,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::announcements::Announcements;
 use super::outbox::{Header, Message, To};
 use super::settings::{Domain, Settings};
-use super::{Format, IPV6_UDP};
+use super::{Format, IPV6_UDP, TemplateSet, Templates};
+use crate::flow::Flow;
 use crate::state::IfName;
 use crate::time::{Now, Uptime};
 use crate::wire::netflow9::Clock;
@@ -61,10 +63,16 @@ pub struct Session {
     sources: Vec<(u32, u32)>,
     /// Names of interfaces by the indexes that records had, for options of NetFlow v9.
     interfaces: BTreeMap<u16, IfName>,
+    /// What it is told in options.
+    announcements: Announcements,
     /// Domains whose templates it is told.
     told: Vec<u32>,
     /// When templates are due; `None` while nothing is to be sent.
     templates_due: Option<Uptime>,
+    /// Likewise statistics.
+    statistics_due: Option<Uptime>,
+    /// The earlier of the two.
+    due: Option<Uptime>,
     /// After which time NetFlow v9's templates are sent next, if not after `refresh`.
     pace: Duration,
     /// When the machine came up as NetFlow v9's last header has it, nanoseconds since 1970.
@@ -163,7 +171,11 @@ impl Session {
                     *front = header.octets();
                 }
             }
-            Header::Ipfix { domain } => {
+            Header::Ipfix { domain } | Header::Options { domain, .. } => {
+                let records = match message.header() {
+                    Header::Options { count, .. } => count,
+                    _ => records,
+                };
                 let sequence = self.sequence_mut(domain);
                 let header = ipfix::Header {
                     length: u16::try_from(octets.len()).unwrap_or(u16::MAX),
@@ -207,6 +219,20 @@ impl Session {
         self.tell_domain(now, settings, domain, to)
     }
 
+    /// Tells what options there are of a domain itself, where there are some; messages made.
+    pub(super) fn announce_domain(
+        &mut self,
+        now: Now,
+        settings: &Settings,
+        domain: u32,
+        to: &mut To<'_>,
+    ) -> u64 {
+        match settings.templates {
+            TemplateSet::Full => self.announcements.begin(now, settings, domain, to),
+            _ => 0,
+        }
+    }
+
     /// Sends the templates and takes the next time for them from now; messages made.
     fn send_templates(&mut self, now: Now, settings: &Settings, to: &mut To<'_>) -> u64 {
         let told = self.told.iter();
@@ -215,6 +241,7 @@ impl Session {
         let next = self.next_templates(settings);
         // At the end of the scale there is no later.
         self.templates_due = Some(now.uptime.after(next)).filter(|due| *due > now.uptime);
+        self.note_due();
         messages
     }
 
@@ -238,32 +265,75 @@ impl Session {
         {
             self.pace = FIRST_PACE;
             *due = at.uptime.min(*due);
+            self.note_due();
         }
     }
 
     /// No templates until [`Self::begin_templates`] is called again.
     pub(super) fn stop_templates(&mut self) {
-        self.templates_due = None;
+        (self.templates_due, self.statistics_due) = (None, None);
+        self.note_due();
+    }
+
+    fn note_due(&mut self) {
+        self.due = Uptime::earliest(self.templates_due, self.statistics_due);
+    }
+
+    /// Begins to tell statistics, if `settings` ask for them.
+    pub(super) fn begin_statistics(&mut self, now: Now, settings: &Settings) {
+        let is_full = settings.format == Format::Ipfix && settings.templates == TemplateSet::Full;
+        let is_asked = is_full && settings.statistics > 0;
+        let due = now.uptime.after(settings.statistics());
+        self.statistics_due = Some(due).filter(|due| is_asked && *due > now.uptime);
+        self.note_due();
+    }
+
+    /// Whether statistics are due; the next time for them is taken from now.
+    pub(super) fn take_statistics(&mut self, now: Now, settings: &Settings) -> bool {
+        let is_due = self.statistics_due.is_some_and(|due| due <= now.uptime);
+        if is_due {
+            self.begin_statistics(now, settings);
+        }
+        is_due
+    }
+
+    /// Sends the templates of a domain that was not told; messages made.
+    pub(super) fn tell_new(
+        &mut self,
+        now: Now,
+        settings: &Settings,
+        domain: u32,
+        to: &mut To<'_>,
+    ) -> u64 {
+        match self.told.contains(&domain) {
+            true => 0,
+            false => self.tell(now, settings, domain, to),
+        }
     }
 
     /// Moves templates that are due before `until` behind it, in their rhythm: after a long
     /// silence they need to go once only.
     pub(super) fn skip_templates(&mut self, until: Uptime, settings: &Settings) {
-        if let Some(due) = &mut self.templates_due
-            && *due < until
-        {
-            let refresh = settings.refresh().as_nanos().max(1);
-            let late = until.since(*due).as_nanos() % refresh;
-            let ahead = if late == 0 { 0 } else { refresh - late };
-            let ahead = u64::try_from(ahead).unwrap_or(u64::MAX);
-            *due = until.after(Duration::from_nanos(ahead));
-        }
+        let skip = |due: &mut Option<Uptime>, period: Duration| {
+            if let Some(due) = due
+                && *due < until
+            {
+                let period = period.as_nanos().max(1);
+                let late = until.since(*due).as_nanos() % period;
+                let ahead = if late == 0 { 0 } else { period - late };
+                let ahead = u64::try_from(ahead).unwrap_or(u64::MAX);
+                *due = until.after(Duration::from_nanos(ahead));
+            }
+        };
+        skip(&mut self.templates_due, settings.refresh());
+        skip(&mut self.statistics_due, settings.statistics());
+        self.note_due();
     }
 
-    /// When templates must go.
+    /// When templates or statistics must go.
     #[inline]
     pub(super) fn poll_timeout(&self) -> Option<Uptime> {
-        self.templates_due
+        self.due
     }
 
     /// Sends templates if they are due; messages made.
@@ -280,10 +350,32 @@ impl Session {
         if settings.format == Format::NetFlow9 {
             return self.tell_source(now, settings, domain, to);
         }
-        let mut message = vec![0; ipfix::HEADER_LEN];
-        message.extend(ipfix::template_set(settings.templates.templates()));
-        to.push(Header::Ipfix { domain }, now, 0, &message);
-        1
+        let mut messages = 0;
+        for (set, count) in Templates::from(settings).sets_in(settings.room_of_message()) {
+            let mut message = vec![0; ipfix::HEADER_LEN];
+            message.extend(set);
+            to.push(Header::Options { domain, count }, now, 0, &message);
+            messages += 1;
+        }
+        messages + self.announcements.tell(now, settings, domain, to)
+    }
+
+    /// Forgets what was told in options.
+    pub(super) fn clear_announcements(&mut self) {
+        self.announcements.clear();
+    }
+
+    /// Tells in options what is new with a flow of a domain; messages made.
+    #[inline]
+    pub(super) fn announce(
+        &mut self,
+        now: Now,
+        settings: &Settings,
+        domain: u32,
+        news: (&Flow, IfName, u16),
+        to: &mut To<'_>,
+    ) -> u64 {
+        self.announcements.note(now, settings, domain, news, to)
     }
 
     /// Tells the templates of a source id of NetFlow v9 once more, if they are told from here.

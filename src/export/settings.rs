@@ -4,8 +4,11 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::{Format, TemplateSet};
+use super::templates::USUAL_LEN;
+use super::{Format, IPV6_UDP, TemplateSet};
+use crate::flow::Records;
 use crate::state::Direction;
+use crate::wire::ipfix::HEADER_LEN;
 use crate::wire::netflow5::ENGINE;
 
 /// Least `mtu` (PFLOW_MINMTU): a v5 header and one record.
@@ -89,6 +92,22 @@ impl fmt::Display for Rdomain {
             Self::Device(name) => name.fmt(f),
         }
     }
+}
+
+/// What the ports of ICMP are: `icmp`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum IcmpPorts {
+    /// As pf keeps them: an id and a type.
+    #[default]
+    Kernel,
+    /// As NetFlow has them: 0, and type times 256 and code.
+    Iana,
+}
+
+impl IcmpPorts {
+    /// Each with its word.
+    pub const VALUES: &'static [(&'static str, Self)] =
+        &[("kernel", Self::Kernel), ("iana", Self::Iana)];
 }
 
 /// Type and id of a NetFlow v5 engine.
@@ -211,6 +230,14 @@ pub struct Settings {
     pub domain: Domain,
     /// `engine`.
     pub engine: Engine,
+    /// `enterprise`: the number that our own elements are under; `None`: there are none.
+    pub enterprise: Option<u32>,
+    /// `statistics`, seconds from one time that they are told to the next; 0: never.
+    pub statistics: u32,
+    /// `biflow`: whether a record is of both directions.
+    pub is_biflow: bool,
+    /// `icmp`.
+    pub icmp: IcmpPorts,
     /// `hold`, seconds.
     pub hold: u32,
     /// `refresh`, seconds.
@@ -221,6 +248,8 @@ pub struct Settings {
     pub active: u32,
     /// `direction`; `None`: any.
     pub direction: Option<Direction>,
+    /// `records`; `None`: what the program's are.
+    pub records: Option<Records>,
     /// `rate`.
     pub rate: Rate,
     /// `transport`.
@@ -277,11 +306,16 @@ impl Default for Settings {
             templates: TemplateSet::OpenBsd,
             domain: Domain::Number(42),
             engine: Engine([ENGINE; 2]),
+            enterprise: None,
+            statistics: 0,
+            is_biflow: false,
+            icmp: IcmpPorts::Kernel,
             hold: MAX_HOLD,
             refresh: 30,
             refresh_packets: 500,
             active: 0,
             direction: None,
+            records: None,
             rate: Rate::Usual,
             carrier: Carrier::Udp,
             backups: Vec::new(),
@@ -353,6 +387,21 @@ impl Settings {
     /// How long a record is held at most.
     pub(super) fn hold(&self) -> Duration {
         Duration::from_secs(self.hold.into())
+    }
+
+    /// Octets that a message of options may have behind its header: what a datagram takes, and any
+    /// path where it is not known which.
+    pub(super) fn room_of_message(&self) -> usize {
+        let longest = match self.datagrams_to() {
+            Some(_) => usize::from(self.mtu).saturating_sub(IPV6_UDP),
+            None => USUAL_LEN,
+        };
+        longest.saturating_sub(HEADER_LEN)
+    }
+
+    /// How often statistics are told.
+    pub(super) fn statistics(&self) -> Duration {
+        Duration::from_secs(self.statistics.into())
     }
 
     /// How often templates are sent.

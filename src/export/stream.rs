@@ -12,11 +12,14 @@
 //! templates before the first data, and never again (RFC 7011 8.1). It begins with sequence 0. Where
 //! too much waits the oldest messages go. Their records are added to the sequence, so that the
 //! collector sees a gap for each.
+//!
+//! What is told of options is kept, for each session is told it behind the templates.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::AddAssign;
 
-use super::{Outgoing, TemplateSet};
+use super::{Outgoing, Templates};
 use crate::counters::InterfaceCounters;
 use crate::time::{Now, Wall};
 use crate::wire::ipfix;
@@ -33,7 +36,64 @@ pub struct Stream {
     bound: usize,
     /// Records lost before the next message of each domain.
     gaps: BTreeMap<u32, u32>,
+    options: KeptOptions,
     session: Option<Session>,
+}
+
+/// Options of each observation domain, a set a message, in the order that they came in.
+#[derive(Debug, Default)]
+pub(super) struct KeptOptions(BTreeMap<u32, Vec<KeptOption>>);
+
+/// A set of options records.
+#[derive(Debug, Eq, PartialEq)]
+struct KeptOption {
+    templates: Templates,
+    records: u16,
+    set: Vec<u8>,
+}
+
+/// Takes a set of options: its domain, what they go with, its records, and itself.
+type TakeOption<'a> = dyn FnMut(u32, Templates, u16, &[u8]) + 'a;
+
+impl KeptOptions {
+    /// Keeps what a message tells, once.
+    pub(super) fn keep(&mut self, message: &Outgoing<'_>, templates: Templates) {
+        let kept = KeptOption {
+            templates,
+            records: message.options,
+            set: message
+                .octets
+                .get(ipfix::HEADER_LEN..)
+                .unwrap_or_default()
+                .to_vec(),
+        };
+        let all = self.0.entry(message.domain).or_default();
+        if !all.contains(&kept) {
+            all.push(kept);
+        }
+    }
+
+    /// The next set of `domain` behind the first `told`, with the number of its records and how many
+    /// are told then.
+    pub(super) fn next(
+        &self,
+        domain: u32,
+        templates: Templates,
+        told: usize,
+    ) -> Option<(&[u8], u16, usize)> {
+        let all = self.0.get(&domain)?.iter().enumerate().skip(told);
+        let mut own = all.filter(|(_, one)| one.templates == templates);
+        own.next().map(|(n, one)| (&*one.set, one.records, n + 1))
+    }
+
+    /// All of them, as they came in.
+    fn each(&self, take: &mut TakeOption<'_>) {
+        for (domain, all) in &self.0 {
+            for one in all {
+                take(*domain, one.templates, one.records, &one.set);
+            }
+        }
+    }
 }
 
 /// What the collector knows.
@@ -49,20 +109,26 @@ struct Session {
 /// What it knows of an observation domain.
 #[derive(Debug)]
 struct Told {
-    templates: TemplateSet,
+    templates: Templates,
     sequence: u32,
     /// Whether they are to be told again.
     is_due: bool,
+    /// Sets of them that are still to be told, with the records of types in each.
+    rest: VecDeque<(Vec<u8>, u16)>,
+    /// How many of the options kept are told.
+    options: usize,
 }
 
 /// A message in a [`Stream`].
 #[derive(Debug)]
 struct Queued {
     domain: u32,
-    /// Data records; 0: templates.
+    /// Data records; 0: templates or options.
     records: u16,
+    /// Records of options.
+    options: u16,
     /// What its records are described by.
-    templates: TemplateSet,
+    templates: Templates,
     octets: Vec<u8>,
     /// When it was made.
     at: Now,
@@ -75,7 +141,7 @@ struct Queued {
 pub struct Amount {
     /// Messages, templates included.
     pub messages: u64,
-    /// Those of them that are templates.
+    /// Those of them that are templates or options.
     pub templates: u64,
     /// Data records.
     pub records: u64,
@@ -126,6 +192,7 @@ impl Stream {
             octets: 0,
             bound,
             gaps: BTreeMap::new(),
+            options: KeptOptions::default(),
             session: None,
         }
     }
@@ -152,11 +219,17 @@ impl Stream {
 
     /// Appends a message of an interface that exports by `templates`. What had to go to make room
     /// is lost.
-    pub fn push(&mut self, message: &Outgoing<'_>, templates: TemplateSet) -> Amount {
+    pub fn push(&mut self, message: &Outgoing<'_>, templates: impl Into<Templates>) -> Amount {
+        let templates = templates.into();
+        if message.options > 0 {
+            self.options.keep(message, templates);
+            return Amount::default();
+        }
         self.octets += message.octets.len();
         self.messages.push_back(Queued {
             domain: message.domain,
             records: message.records,
+            options: 0,
             templates,
             octets: message.octets.to_vec(),
             at: message.at,
@@ -195,12 +268,25 @@ impl Stream {
     }
 
     /// Hands on what waits, without a session.
-    pub fn into_waiting(mut self, take: &mut dyn FnMut(&Outgoing<'_>, TemplateSet)) {
+    pub fn into_waiting(mut self, take: &mut dyn FnMut(&Outgoing<'_>, Templates)) {
         self.end();
+        self.options.each(&mut |domain, templates, options, set| {
+            let mut octets = vec![0; ipfix::HEADER_LEN];
+            octets.extend_from_slice(set);
+            let outgoing = Outgoing {
+                domain,
+                records: 0,
+                options,
+                at: Now::with_boot(Wall::default(), Wall::default()),
+                octets: &octets,
+            };
+            take(&outgoing, templates);
+        });
         for message in &self.messages {
             let outgoing = Outgoing {
                 domain: message.domain,
                 records: message.records,
+                options: 0,
                 at: message.at,
                 octets: &message.octets,
             };
@@ -275,9 +361,10 @@ impl Stream {
         {
             let secs = u32::try_from(now.wall.secs().rem_euclid(1 << 32)).unwrap_or(0);
             session.export_time = session.export_time.max(secs);
-            if let Some(templates) = session.tell(next.domain, next.templates, next.at) {
-                ready += templates.octets.len();
-                self.messages.insert(self.prepared, templates);
+            let told = session.tell(next.domain, next.templates, next.at, &self.options);
+            if let Some(told) = told {
+                ready += told.octets.len();
+                self.messages.insert(self.prepared, told);
                 self.prepared += 1;
                 continue;
             }
@@ -320,32 +407,45 @@ impl Stream {
 }
 
 impl Session {
-    /// The templates of `domain` if they are to be told before a message of it; where others were
-    /// told by a connection, they are withdrawn first.
-    fn tell(&mut self, domain: u32, templates: TemplateSet, at: Now) -> Option<Queued> {
+    /// What is to be told before a message of `domain`: its templates, then options. Where others
+    /// were told by a connection, they are withdrawn first.
+    fn tell(
+        &mut self,
+        domain: u32,
+        templates: Templates,
+        at: Now,
+        options: &KeptOptions,
+    ) -> Option<Queued> {
         let mut octets = vec![0; ipfix::HEADER_LEN];
-        match self.domains.get_mut(&domain) {
-            Some(told) if told.templates == templates && !told.is_due => return None,
-            Some(told) if told.templates == templates => told.is_due = false,
-            Some(told) => {
-                if !self.is_by_datagrams {
-                    octets.extend(ipfix::all_templates_withdrawn());
-                }
-                (told.templates, told.is_due) = (templates, false);
+        let told = self.domains.entry(domain);
+        let is_new = matches!(told, Entry::Vacant(_));
+        let told = told.or_insert_with(|| Told {
+            templates,
+            sequence: 0,
+            is_due: true,
+            rest: VecDeque::new(),
+            options: 0,
+        });
+        if told.is_due || told.templates != templates {
+            if !is_new && told.templates != templates && !self.is_by_datagrams {
+                octets.extend(told.templates.withdrawal());
             }
-            None => {
-                let told = Told {
-                    templates,
-                    sequence: 0,
-                    is_due: false,
-                };
-                self.domains.insert(domain, told);
-            }
+            (told.templates, told.is_due) = (templates, false);
+            (told.rest, told.options) = (templates.sets().into(), 0);
         }
-        octets.extend(ipfix::template_set(templates.templates()));
+        let records = if let Some((set, count)) = told.rest.pop_front() {
+            octets.extend(set);
+            count
+        } else {
+            let (set, count, behind) = options.next(domain, templates, told.options)?;
+            octets.extend_from_slice(set);
+            told.options = behind;
+            count
+        };
         let mut message = Queued {
             domain,
             records: 0,
+            options: records,
             templates,
             octets,
             at,
@@ -367,7 +467,8 @@ impl Session {
             sequence: told.sequence,
             domain: message.domain,
         };
-        told.sequence = told.sequence.wrapping_add(message.records.into());
+        let records = message.records + message.options;
+        told.sequence = told.sequence.wrapping_add(records.into());
         if let Some(front) = message.octets.first_chunk_mut() {
             *front = header.octets();
         }
@@ -379,6 +480,7 @@ pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::export::TemplateSet;
 
     fn now(secs: i64) -> Now {
         Now::with_boot(Wall::new(secs, 0), Wall::new(1, 0))
@@ -399,6 +501,7 @@ pub(super) mod tests {
         let outgoing = Outgoing {
             domain,
             records,
+            options: 0,
             at: now(7),
             octets: &octets,
         };

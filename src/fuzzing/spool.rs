@@ -117,6 +117,7 @@ pub fn spool(data: &[u8]) {
     let outgoing = Outgoing {
         domain: 7,
         records: 1,
+        options: 0,
         at: now,
         octets: &own,
     };

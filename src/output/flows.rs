@@ -1,4 +1,4 @@
-//! Exported flows, one line or one JSON object a record.
+//! Exported flows, one line, one JSON object or one line of CSV a record.
 //!
 //! ```text
 //! 2023-11-14 22:13:21.000      12 tcp   out >        10          1234 10.1.2.3:4000 > 192.0.2.1:443 nat 198.51.100.1:61952 > ...
@@ -7,25 +7,30 @@
 //! `>` behind the direction marks the record of the initiator, `<` the one of the way back. In
 //! JSON, what IANA has an information element for has its name, times are integer milliseconds.
 
+use std::fmt::Display;
 use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::json::Object;
 use super::words::{Endpoint, Protocol};
-use crate::flow::{Flow, Quality, Record, Tuple};
+use crate::export::full::record_of;
+use crate::flow::{Flow, Passage, Quality, Record, Tuple};
 use crate::icmp::{ICMP, ICMPV6, Icmp};
 use crate::state::Af;
 use crate::time::Wall;
 use crate::wire::elements as ie;
+use crate::wire::elements::{Element, Registry};
+use crate::wire::full::Kind;
 
 /// Appends the records of `flow`, a line each.
-pub fn text(out: &mut Vec<u8>, flow: &Flow) {
+pub fn text(out: &mut Vec<u8>, flow: &Flow, passage: &Passage) {
     for record in flow.records() {
         // Writing to a Vec does not fail.
-        let _ = line(out, flow, &record);
+        let _ = line(out, flow, &record, passage);
     }
 }
 
-fn line(out: &mut Vec<u8>, flow: &Flow, record: &Record) -> std::io::Result<()> {
+fn line(out: &mut Vec<u8>, flow: &Flow, record: &Record, passage: &Passage) -> std::io::Result<()> {
     let times = flow.times;
     let start = i64::try_from(times.start_ms()).unwrap_or(i64::MAX);
     let tuple = &record.tuple;
@@ -36,7 +41,10 @@ fn line(out: &mut Vec<u8>, flow: &Flow, record: &Record) -> std::io::Result<()> 
         Wall::from_nanos(start.saturating_mul(1_000_000)),
         times.end_ms().saturating_sub(times.start_ms()) / 1000,
         Protocol(tuple.proto),
-        flow.direction.name(),
+        match passage.egress {
+            Some(_) => "fwd",
+            None => flow.direction.name(),
+        },
         if record.reverse { '<' } else { '>' },
         record.packets,
         record.octets,
@@ -71,35 +79,141 @@ fn icmp(flow: &Flow) -> Option<Icmp> {
         .flatten()
 }
 
+/// A value of a record.
+enum Value<'a> {
+    Number(u64),
+    Text(&'a dyn Display),
+    Boolean(bool),
+}
+
+/// Takes a record's values by their names.
+type Take<'a> = dyn FnMut(&'static str, Value<'_>) + 'a;
+
 /// Appends the records of `flow`, a JSON object a line each.
-pub fn json(out: &mut Vec<u8>, flow: &Flow, ifindex: u16) {
+pub fn json(out: &mut Vec<u8>, flow: &Flow, passage: &Passage) {
     for record in flow.records() {
-        object(out, flow, &record, ifindex);
+        let mut object = Object::new(out);
+        members(flow, &record, passage, &mut |name, value| match value {
+            Value::Number(number) => object.number(name, number),
+            Value::Text(text) => object.string(name, text),
+            Value::Boolean(is_so) => object.boolean(name, is_so),
+        });
+        object.end();
         out.push(b'\n');
     }
 }
 
-fn object(out: &mut Vec<u8>, flow: &Flow, record: &Record, ifindex: u16) {
-    let mut object = Object::new(out);
+/// Names of the columns of CSV, in their order.
+const COLUMNS: &[&str] = &[
+    "flowStartMilliseconds",
+    "flowEndMilliseconds",
+    "sourceIPv4Address",
+    "destinationIPv4Address",
+    "sourceIPv6Address",
+    "destinationIPv6Address",
+    "sourceTransportPort",
+    "destinationTransportPort",
+    "protocolIdentifier",
+    "ipClassOfService",
+    "packetDeltaCount",
+    "octetDeltaCount",
+    "ingressInterface",
+    "egressInterface",
+    "icmpTypeIPv4",
+    "icmpTypeIPv6",
+    "icmpId",
+    "postNATSourceIPv4Address",
+    "postNATDestinationIPv4Address",
+    "postNATSourceIPv6Address",
+    "postNATDestinationIPv6Address",
+    "postNAPTSourceTransportPort",
+    "postNAPTDestinationTransportPort",
+    "interfaceName",
+    "egressInterfaceName",
+    "stateId",
+    "creatorId",
+    "direction",
+    "reverse",
+    "quality",
+    "flowId",
+    "originalObservationDomainId",
+    "originalExporterIPv4Address",
+    "originalExporterIPv6Address",
+    "flowDirection",
+    "flowEndReason",
+    "icmpTypeCodeIPv4",
+    "icmpTypeCodeIPv6",
+    "postIpClassOfService",
+    "ipNextHopIPv4Address",
+    "ipNextHopIPv6Address",
+    "ingressVRFID",
+    "egressVRFID",
+    "flowQuality",
+    "flowPart",
+    "pfRule",
+    "pfAnchor",
+    "pfNatRule",
+    "pfStateFlags",
+    "pfInitiatorState",
+    "pfResponderState",
+    "pfsyncDialect",
+];
+
+/// Appends the line with the names of the columns (RFC 4180).
+pub fn csv_header(out: &mut Vec<u8>) {
+    out.extend(COLUMNS.join(",").bytes());
+    out.extend(b"\r\n");
+}
+
+/// Appends the records of `flow`, a line of CSV each. What a record has not is empty.
+pub fn csv(out: &mut Vec<u8>, flow: &Flow, passage: &Passage) {
+    for record in flow.records() {
+        let mut columns = vec![String::new(); COLUMNS.len()];
+        members(flow, &record, passage, &mut |name, value| {
+            let place = COLUMNS.iter().position(|column| *column == name);
+            if let Some(column) = place.and_then(|place| columns.get_mut(place)) {
+                *column = match value {
+                    Value::Number(number) => number.to_string(),
+                    Value::Text(text) => quoted(&text.to_string()),
+                    Value::Boolean(is_so) => is_so.to_string(),
+                };
+            }
+        });
+        out.extend(columns.join(",").bytes());
+        out.extend(b"\r\n");
+    }
+}
+
+/// A text in quotes if it needs them.
+fn quoted(text: &str) -> String {
+    match text.contains([',', '"']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text.to_owned(),
+    }
+}
+
+fn members(flow: &Flow, record: &Record, passage: &Passage, take: &mut Take<'_>) {
     let tuple = &record.tuple;
-    object.number(ie::FLOW_START.name, flow.times.start_ms());
-    object.number(ie::FLOW_END.name, flow.times.end_ms());
+    let mut number = |name, number| take(name, Value::Number(number));
+    number(ie::FLOW_START.name, flow.times.start_ms());
+    number(ie::FLOW_END.name, flow.times.end_ms());
     let (src, dst) = ends(tuple);
     let (source, destination) = match tuple.af {
         Af::Inet => (ie::SOURCE_IPV4.name, ie::DESTINATION_IPV4.name),
         Af::Inet6 => (ie::SOURCE_IPV6.name, ie::DESTINATION_IPV6.name),
     };
-    object.string(source, src.ip);
-    object.string(destination, dst.ip);
-    let [input, output] = flow.interfaces(ifindex, record.reverse);
-    object.number(ie::SOURCE_PORT.name, src.port);
-    object.number(ie::DESTINATION_PORT.name, dst.port);
-    object.number(ie::PROTOCOL.name, tuple.proto);
-    object.number(ie::CLASS_OF_SERVICE.name, 0u8);
-    object.number(ie::PACKET_DELTA_COUNT.name, record.packets);
-    object.number(ie::OCTET_DELTA_COUNT.name, record.octets);
-    object.number(ie::INGRESS_INTERFACE.name, input);
-    object.number(ie::EGRESS_INTERFACE.name, output);
+    take(source, Value::Text(&src.ip));
+    take(destination, Value::Text(&dst.ip));
+    let [input, output] = flow.interfaces(passage, record.reverse);
+    let mut number = |name, number| take(name, Value::Number(number));
+    number(ie::SOURCE_PORT.name, src.port.into());
+    number(ie::DESTINATION_PORT.name, dst.port.into());
+    number(ie::PROTOCOL.name, tuple.proto.into());
+    number(ie::CLASS_OF_SERVICE.name, 0);
+    number(ie::PACKET_DELTA_COUNT.name, record.packets);
+    number(ie::OCTET_DELTA_COUNT.name, record.octets);
+    number(ie::INGRESS_INTERFACE.name, input.into());
+    number(ie::EGRESS_INTERFACE.name, output.into());
     if let Some(icmp) = icmp(flow) {
         if let Some(kind) = icmp.kind {
             let name = if tuple.proto == ICMP {
@@ -107,44 +221,107 @@ fn object(out: &mut Vec<u8>, flow: &Flow, record: &Record, ifindex: u16) {
             } else {
                 ie::ICMP_TYPE_IPV6.name
             };
-            object.number(name, kind);
+            number(name, kind.into());
         }
-        object.number("icmpId", icmp.id);
+        number("icmpId", icmp.id.into());
     }
     if let Some(translated) = &record.translated {
-        let (src, dst) = ends(translated);
-        let (source, destination) = match translated.af {
-            Af::Inet => (
-                ie::POST_NAT_SOURCE_IPV4.name,
-                ie::POST_NAT_DESTINATION_IPV4.name,
-            ),
-            Af::Inet6 => (
-                ie::POST_NAT_SOURCE_IPV6.name,
-                ie::POST_NAT_DESTINATION_IPV6.name,
-            ),
-        };
-        object.string(source, src.ip);
-        object.string(destination, dst.ip);
-        object.number(ie::POST_NAPT_SOURCE_PORT.name, src.port);
-        object.number(ie::POST_NAPT_DESTINATION_PORT.name, dst.port);
+        translated_members(translated, take);
     }
-    object.string(ie::INTERFACE_NAME.name, flow.ifname);
-    object.string("stateId", format_args!("{:016x}", flow.id.id));
-    object.string("creatorId", format_args!("{:08x}", flow.id.creatorid));
-    object.string("direction", flow.direction.name());
-    object.boolean("reverse", record.reverse);
-    object.string("quality", flow.quality.name());
+    take(ie::INTERFACE_NAME.name, Value::Text(&flow.ifname));
+    if let Some((ifname, _)) = &passage.egress {
+        take("egressInterfaceName", Value::Text(ifname));
+    }
+    let id = format_args!("{:016x}", flow.id.id);
+    take("stateId", Value::Text(&id));
+    let creatorid = format_args!("{:08x}", flow.id.creatorid);
+    take("creatorId", Value::Text(&creatorid));
+    if passage.egress.is_none() {
+        take("direction", Value::Text(&flow.direction.name()));
+    }
+    take("reverse", Value::Boolean(record.reverse));
+    take("quality", Value::Text(&flow.quality.name()));
+    further_members(flow, record, passage, take);
+}
+
+fn translated_members(translated: &Tuple, take: &mut Take<'_>) {
+    let (src, dst) = ends(translated);
+    let (source, destination) = match translated.af {
+        Af::Inet => (
+            ie::POST_NAT_SOURCE_IPV4.name,
+            ie::POST_NAT_DESTINATION_IPV4.name,
+        ),
+        Af::Inet6 => (
+            ie::POST_NAT_SOURCE_IPV6.name,
+            ie::POST_NAT_DESTINATION_IPV6.name,
+        ),
+    };
+    take(source, Value::Text(&src.ip));
+    take(destination, Value::Text(&dst.ip));
+    let mut number = |name, number| take(name, Value::Number(number));
+    number(ie::POST_NAPT_SOURCE_PORT.name, src.port.into());
+    number(ie::POST_NAPT_DESTINATION_PORT.name, dst.port.into());
+}
+
+/// What `template full` has beside those, as it has it.
+const FURTHER: &[Element] = &[
+    ie::FLOW_ID,
+    ie::ORIGINAL_DOMAIN,
+    ie::ORIGINAL_EXPORTER_IPV4,
+    ie::ORIGINAL_EXPORTER_IPV6,
+    ie::FLOW_DIRECTION,
+    ie::FLOW_END_REASON,
+    ie::ICMP_TYPE_CODE_IPV4,
+    ie::ICMP_TYPE_CODE_IPV6,
+    ie::POST_CLASS_OF_SERVICE,
+    ie::NEXT_HOP_IPV4,
+    ie::NEXT_HOP_IPV6,
+    ie::INGRESS_VRF,
+    ie::EGRESS_VRF,
+];
+
+fn further_members(flow: &Flow, record: &Record, passage: &Passage, take: &mut Take<'_>) {
+    let (shape, values) = record_of(flow, record, passage);
+    let kind = Kind {
+        enterprise: Some(0),
+        is_biflow: false,
+    };
+    let mut octets = Vec::new();
+    for element in shape.elements(kind) {
+        if element.registry == Registry::Iana && !FURTHER.contains(&element) {
+            continue;
+        }
+        octets.clear();
+        values.write(&[element], &mut octets);
+        match element {
+            ie::ORIGINAL_EXPORTER_IPV4
+            | ie::ORIGINAL_EXPORTER_IPV6
+            | ie::NEXT_HOP_IPV4
+            | ie::NEXT_HOP_IPV6 => {
+                let address: IpAddr = match (octets.first_chunk(), octets.first_chunk()) {
+                    (_, Some(octets)) => Ipv6Addr::from(*octets).into(),
+                    (Some(octets), None) => Ipv4Addr::from(*octets).into(),
+                    (None, None) => continue,
+                };
+                take(element.name, Value::Text(&address));
+            }
+            _ => {
+                let number = octets.iter().fold(0, |n, octet| n << 8 | u64::from(*octet));
+                take(element.name, Value::Number(number));
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::{Boot, End, Quality, Times};
+    use crate::flow::{Boot, Detail, End, Quality, Route, Times};
     use crate::state::{Address, Direction, IfName, StateId};
     use crate::time::Now;
 
     fn flow() -> Flow {
-        let v4 = |a: [u8; 4]| Address::from(std::net::IpAddr::from(a));
+        let v4 = |a: [u8; 4]| Address::from(IpAddr::from(a));
         let tuple = Tuple {
             af: Af::Inet,
             proto: 6,
@@ -174,6 +351,19 @@ mod tests {
             times: Times::new(1, 13, now, Boot::Known),
             end: End::Deleted,
             quality: Quality::Exact,
+            detail: Some(Detail {
+                sender: Some([192, 0, 2, 7].into()),
+                dialect: 9,
+                rule: 12,
+                anchor: u32::MAX,
+                nat_rule: 7,
+                state_flags: 4,
+                peers: [10, 9],
+                tos: 0,
+                route: None,
+                rdomains: [0, 0],
+                part: 0,
+            }),
             only: None,
         }
     }
@@ -181,7 +371,7 @@ mod tests {
     #[test]
     fn a_record_is_one_aligned_line() {
         let mut out = Vec::new();
-        text(&mut out, &flow());
+        text(&mut out, &flow(), &Passage::of_state(3));
         let expected = "\
 2023-11-14 22:13:21.000      12 tcp       out >        10          1234 10.1.2.3:4000 > \
 192.0.2.1:443 nat 198.51.100.1:61952 > 192.0.2.1:443
@@ -194,7 +384,7 @@ mod tests {
     #[test]
     fn a_record_is_one_json_object_with_ianas_names() {
         let mut out = Vec::new();
-        json(&mut out, &flow(), 3);
+        json(&mut out, &flow(), &Passage::of_state(3));
         let lines: Vec<serde_json::Value> = out
             .split(|b| *b == b'\n')
             .filter(|line| !line.is_empty())
@@ -212,9 +402,67 @@ mod tests {
             "postNAPTSourceTransportPort": 443, "postNAPTDestinationTransportPort": 61952,
             "interfaceName": "all", "stateId": "6553f10000000001", "creatorId": "5f3a9c01",
             "direction": "out", "reverse": true, "quality": "exact",
+            "flowId": flow().flow_id(), "originalObservationDomainId": 0x5f3a_9c01,
+            "originalExporterIPv4Address": "192.0.2.7", "flowDirection": 0, "flowEndReason": 3,
+            "flowQuality": 1, "flowPart": 0, "pfRule": 12, "pfAnchor": 0xffff_ffff_u32,
+            "pfNatRule": 7, "pfStateFlags": 4, "pfInitiatorState": 10, "pfResponderState": 9,
+            "pfsyncDialect": 9,
         });
         assert_eq!((lines.len(), &lines[1]), (2, &expected));
         assert_eq!(lines[0]["reverse"], false);
+    }
+
+    #[test]
+    fn csv_has_each_member_of_json_in_a_column_of_its_name() {
+        let mut flows = vec![flow(), flow(), flow()];
+        for (flow, proto) in flows.iter_mut().skip(1).zip([1, 58]) {
+            flow.tuple.proto = proto;
+            flow.tuple.af = if proto == 58 { Af::Inet6 } else { Af::Inet };
+            (flow.tuple.sport, flow.tuple.dport) = (9, if proto == 58 { 128 } else { 8 });
+            flow.translated = Some(flow.tuple.reversed());
+            flow.ifname = IfName::from("a,b");
+            let af = flow.tuple.af;
+            flow.detail = flow.detail.map(|detail| Detail {
+                sender: Some("2001:db8::7".parse().unwrap()),
+                route: Some(Route {
+                    address: Address([7; 16]).of(af),
+                    af,
+                    is_reply: false,
+                }),
+                ..detail
+            });
+        }
+        let passage = Passage::of_state(3);
+        let mut flows: Vec<_> = flows.into_iter().map(|flow| (flow, passage)).collect();
+        let egress = Some((IfName::default(), 0));
+        flows.push((flow(), Passage { egress, ..passage }));
+        let mut names = std::collections::BTreeSet::new();
+        for (flow, passage) in &flows {
+            let (mut header, mut lines, mut objects) = (Vec::new(), Vec::new(), Vec::new());
+            csv_header(&mut header);
+            csv(&mut lines, flow, passage);
+            json(&mut objects, flow, passage);
+            let header = String::from_utf8(header).unwrap();
+            let header: Vec<_> = header.trim_end().split(',').collect();
+            let lines = String::from_utf8(lines).unwrap().replace("\"a,b\"", "a;b");
+            let objects = String::from_utf8(objects).unwrap().replace("a,b", "a;b");
+            assert_eq!(lines.matches("\r\n").count(), 2);
+            for (line, object) in lines.lines().zip(objects.lines()) {
+                let mut object: serde_json::Map<String, serde_json::Value> =
+                    serde_json::from_str(object).unwrap();
+                for (name, value) in header.iter().zip(line.split(',')) {
+                    let member = object.remove(*name);
+                    names.extend(member.is_some().then(|| (*name).to_owned()));
+                    let member = member.map_or(String::new(), |member| match member {
+                        serde_json::Value::String(text) => text,
+                        other => other.to_string(),
+                    });
+                    assert_eq!(value, member, "{name}");
+                }
+                assert!(object.is_empty(), "no column for {object:?}");
+            }
+        }
+        assert_eq!(names.len(), COLUMNS.len(), "{names:?}");
     }
 
     #[test]
@@ -228,7 +476,7 @@ mod tests {
         };
         icmp.translated = None;
         let mut out = Vec::new();
-        text(&mut out, &icmp);
+        text(&mut out, &icmp, &Passage::of_state(3));
         let out = String::from_utf8(out).unwrap();
         assert!(
             out.lines()

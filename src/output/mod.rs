@@ -9,7 +9,7 @@ pub(crate) mod words;
 
 use std::net::IpAddr;
 
-use crate::flow::Flow;
+use crate::flow::{Flow, Passage};
 use crate::time::Wall;
 use crate::wire::pfsync::{Dialect, Message};
 use messages::{Context, Detail};
@@ -23,6 +23,8 @@ pub enum Form {
     Text,
     /// One JSON object a record.
     Json,
+    /// One line of CSV a record.
+    Csv,
     /// One line a pfsync message.
     Messages,
     /// One JSON object a pfsync message.
@@ -34,6 +36,7 @@ impl Form {
     pub const VALUES: &'static [(&'static str, Self)] = &[
         ("text", Self::Text),
         ("json", Self::Json),
+        ("csv", Self::Csv),
         ("messages", Self::Messages),
         ("messages-json", Self::MessagesJson),
         ("none", Self::None),
@@ -56,6 +59,8 @@ pub struct Printer {
     buffer: Vec<u8>,
     /// Whether the dialect of the messages that come is one of several.
     is_any_v5: bool,
+    /// Whether the columns of CSV were named.
+    is_headed: bool,
 }
 
 impl Printer {
@@ -65,6 +70,7 @@ impl Printer {
             output,
             buffer: Vec::new(),
             is_any_v5: false,
+            is_headed: false,
         }
     }
 
@@ -80,19 +86,35 @@ impl Printer {
 
     /// Prints the records of a flow, if flows are asked for.
     #[inline(always)]
-    pub fn flow(&mut self, flow: &Flow, ifindex: u16) {
-        if matches!(self.output.form, Form::Text | Form::Json) {
-            self.print_flow(flow, ifindex);
+    pub fn flow(&mut self, flow: &Flow, passage: &Passage) {
+        if matches!(self.output.form, Form::Text | Form::Json | Form::Csv) {
+            self.print_flow(flow, passage);
         }
     }
 
     #[inline(never)]
-    fn print_flow(&mut self, flow: &Flow, ifindex: u16) {
+    fn print_flow(&mut self, flow: &Flow, passage: &Passage) {
         match self.output.form {
-            Form::Text => flows::text(&mut self.buffer, flow),
-            Form::Json => flows::json(&mut self.buffer, flow, ifindex),
+            Form::Text => flows::text(&mut self.buffer, flow, passage),
+            Form::Json => flows::json(&mut self.buffer, flow, passage),
+            Form::Csv => {
+                if !std::mem::replace(&mut self.is_headed, true) {
+                    flows::csv_header(&mut self.buffer);
+                }
+                flows::csv(&mut self.buffer, flow, passage);
+            }
             Form::None | Form::Messages | Form::MessagesJson => {}
         }
+    }
+
+    /// Whether flows are.
+    pub fn prints_flows(&self) -> bool {
+        matches!(self.output.form, Form::Text | Form::Json)
+    }
+
+    /// Whether it shows what only full states tell.
+    pub fn shows_details(&self) -> bool {
+        matches!(self.output.form, Form::Json | Form::Csv)
     }
 
     /// Whether messages are asked for.
@@ -125,7 +147,7 @@ impl Printer {
             Form::MessagesJson => {
                 messages::json(&mut self.buffer, &context(), message, self.output.detail);
             }
-            Form::None | Form::Text | Form::Json => {}
+            Form::None | Form::Text | Form::Json | Form::Csv => {}
         }
     }
 }

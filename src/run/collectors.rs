@@ -23,7 +23,7 @@ use super::parent::Parent;
 use super::spools;
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::export::{Amount, Carrier, Connection, Rdomain, Settings, Transmit, Way};
+use crate::export::{Amount, Carrier, Connection, Rdomain, Settings, Templates, Transmit, Way};
 use crate::io::log::Level;
 use crate::io::transport::dtls::Dtls;
 #[cfg(any(target_os = "linux", target_os = "freebsd"))]
@@ -326,7 +326,7 @@ impl Outside {
         let Some(interface) = interfaces.find(|interface| interface.unit() == unit) else {
             return;
         };
-        let templates = interface.settings().templates;
+        let templates = Templates::from(interface.settings());
         let bound = usize::try_from(interface.settings().queue).unwrap_or(usize::MAX);
         let mut lost = 0;
         let now = self.header_time(engine);

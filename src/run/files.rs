@@ -13,7 +13,7 @@ use super::Outside;
 use super::parent::Parent;
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::export::{Amount, Settings, Transmit, Way};
+use crate::export::{Amount, Settings, Templates, Transmit, Way};
 use crate::io::flow_files::{Directory, FlowFiles, Place, Plan};
 use crate::io::transport::WhenFull;
 
@@ -148,7 +148,7 @@ impl Outside {
             let Some(interface) = interfaces.find(|interface| interface.unit() == *unit) else {
                 continue;
             };
-            let templates = interface.settings().templates;
+            let templates = Templates::from(interface.settings());
             let (records, lost) = way.files.push(transmit.messages_of(*unit), templates);
             engine.handle_queued(*unit, records);
             engine.handle_lost(*unit, lost);

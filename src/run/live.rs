@@ -89,6 +89,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, String> {
         pump_due: None,
         is_stopping: false,
     };
+    live.read_interfaces();
     live.outside
         .keeper
         .restore(&mut live.engine, now, Some(&parent), &mut live.outside.log);
@@ -374,6 +375,19 @@ impl LiveRun {
             if let Ok(addresses) = self.parent.addresses() {
                 self.engine.set_local_addresses(addresses);
             }
+            self.read_interfaces();
+        }
+    }
+
+    /// Reads the numbers of this host's interfaces, if it is the firewall that is listened to.
+    fn read_interfaces(&mut self) {
+        let mut sources = self.sources.iter();
+        let is_firewall = sources.any(|source| source.name.starts_with("pfsync"));
+        if self.engine.is_ifindex_auto()
+            && is_firewall
+            && let Ok(interfaces) = self.parent.interfaces()
+        {
+            self.engine.set_local_interfaces(interfaces.into_iter());
         }
     }
 

@@ -54,7 +54,7 @@ use super::collectors::{self, security};
 use super::{live_config, start, taps};
 use crate::config::{Config, apply_text};
 use crate::export::{Carrier, Rdomain, Settings};
-use crate::io::capture::{self, Relay, Relayed, local_addresses};
+use crate::io::capture::{self, Relay, Relayed, local_addresses, local_interfaces};
 use crate::io::clock::Clock;
 use crate::io::daemon::{self, Ended, Null, Waiting, status_of};
 use crate::io::keep::{Files, Place};
@@ -65,6 +65,7 @@ use crate::io::raw::{self, Raw};
 use crate::io::signals::{LONGEST, Waiter};
 use crate::io::transport::{self, WhenFull, source_address};
 use crate::options::Options;
+use crate::state::IfName;
 use crate::time::Uptime;
 pub(super) use files::Directories;
 use files::FILES;
@@ -79,6 +80,7 @@ const CONNECT: &str = "connect ";
 const REACH: &str = "reach ";
 const PEM: &str = "pem ";
 const ADDRESSES: &str = "addresses";
+const INTERFACES: &str = "interfaces";
 const TROUBLE: &str = "trouble ";
 const RAW4: &str = "raw4 ";
 const RAW6: &str = "raw6 ";
@@ -192,6 +194,19 @@ impl Parent {
         addresses
             .collect::<Result<_, _>>()
             .map_err(|error| format!("parent process: {error}"))
+    }
+
+    /// This host's interfaces with their numbers, as far as those have 16 bits.
+    pub(super) fn interfaces(&self) -> Result<Vec<(IfName, u16)>, String> {
+        let (text, _) = self.asking_now()?.ask(INTERFACES)?;
+        let mut words = text.split_whitespace();
+        let mut interfaces = Vec::new();
+        while let (Some(name), Some(index)) = (words.next(), words.next()) {
+            let index = index.parse::<u32>();
+            let index = index.map_err(|error| format!("parent process: {error}"))?;
+            interfaces.extend(u16::try_from(index).map(|index| (IfName::from(name), index)));
+        }
+        Ok(interfaces)
     }
 
     /// What is wrong with the interface `name`, if something is and can be learned now.
@@ -720,6 +735,10 @@ impl Guardian<'_> {
             let addresses = local_addresses().map_err(|error| error.to_string())?;
             let texts: Vec<_> = addresses.iter().map(ToString::to_string).collect();
             return Ok(Opened::Text(texts.join(" ")));
+        }
+        if request == INTERFACES {
+            let interfaces = local_interfaces().map_err(|error| error.to_string())?;
+            return Ok(Opened::Text(interfaces));
         }
         if let Some(name) = request.strip_prefix(TROUBLE) {
             self.captures.check(name)?;

@@ -181,6 +181,7 @@ mod tests {
         let outgoing = Outgoing {
             domain: 42,
             records: 1,
+            options: 0,
             at: now,
             octets: &octets,
         };

@@ -15,8 +15,8 @@
 use std::time::Duration;
 
 use super::slot::{Counts, Second};
-use super::{Now, PIECE, Table};
-use crate::flow::{End, Flow, Times};
+use super::{Connection, Now, PIECE, Table};
+use crate::flow::{Detail, End, Flow, Times};
 use crate::slab::{NONE, Slab};
 use crate::time::Uptime;
 
@@ -29,6 +29,8 @@ struct Shown {
     counts: Counts,
     /// Where the last part ended.
     last: Second,
+    /// How many parts that was; not kept either.
+    parts: u32,
     /// [`Now::rounds_up`] at the first, by which all are told; it is not kept.
     rounds_up: Option<bool>,
 }
@@ -191,6 +193,49 @@ impl Lane {
     }
 }
 
+/// What went out of a connection to one interface.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told {
+    /// N of pflowN.
+    pub(super) unit: u32,
+    pub(super) counts: Counts,
+    /// Uptime in whole seconds at which the last part ended.
+    last: i64,
+    parts: u32,
+    /// As in [`Shown`].
+    rounds_up: Option<bool>,
+}
+
+impl Told {
+    /// What was told of either half, for each interface the most.
+    pub(super) fn merged(mut one: Vec<Self>, other: Vec<Self>) -> Vec<Self> {
+        for told in other {
+            match one.iter_mut().find(|one| one.unit == told.unit) {
+                Some(one) if one.counts.octets < told.counts.octets => *one = told,
+                Some(_) => {}
+                None => one.push(told),
+            }
+        }
+        one
+    }
+
+    fn shown(&self) -> Shown {
+        Shown {
+            counts: self.counts,
+            last: Second::NEVER,
+            parts: self.parts,
+            rounds_up: self.rounds_up,
+        }
+    }
+
+    /// What is left of a connection's flow that is told at `now`.
+    pub(super) fn rest_of(&self, flow: &Flow, now: Now) -> Flow {
+        let now = now.rounded(rounds_up(Some(self.shown()), now));
+        let times = |_| flow.times.since(self.last, now);
+        part(flow, self.unit, Some(self.shown()), times)
+    }
+}
+
 /// What a lane knows of a state, to be kept.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kept {
@@ -245,6 +290,7 @@ impl Active {
                 Shown {
                     counts,
                     last,
+                    parts: 0,
                     rounds_up: None,
                 },
             );
@@ -300,6 +346,13 @@ impl Active {
     pub(super) fn enlist(&mut self, place: u32, now: Uptime) {
         for lane in &mut self.lanes {
             lane.enlist(place, now);
+        }
+    }
+
+    /// Puts a state into the list of one interface.
+    pub(super) fn enlist_in(&mut self, unit: u32, place: u32, since: Uptime) {
+        if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.unit == unit) {
+            lane.enlist(place, since);
         }
     }
 
@@ -366,7 +419,115 @@ impl Table {
             self.active.lanes.push(lane);
         }
         self.measure();
+        self.note_asides();
         self.sweep();
+    }
+
+    /// What went out of a state to interfaces that export connections.
+    pub(super) fn told_of(&self, place: u32) -> Vec<Told> {
+        let epoch = self.epoch_of(self.slots[place].sender);
+        let lanes = self.active.lanes.iter();
+        let lanes = lanes.filter(|lane| self.has_connection_parts(lane.unit));
+        let told = lanes.filter_map(|lane| {
+            let shown = lane.shown(place)?;
+            Some(Told {
+                unit: lane.unit,
+                counts: shown.counts,
+                last: shown.last.uptime(epoch),
+                parts: shown.parts,
+                rounds_up: shown.rounds_up,
+            })
+        });
+        told.collect()
+    }
+
+    /// So much of the connection of the state at `place` went out to all that export connections.
+    pub(super) fn note_all_told(&mut self, place: u32, counts: Counts, last: i64) {
+        let last = Second::new(last, self.epoch_of(self.slots[place].sender));
+        let mut lanes = std::mem::take(&mut self.active.lanes);
+        for lane in &mut lanes {
+            if self.has_connection_parts(lane.unit) {
+                let shown = lane.shown(place);
+                let rounds_up = shown.and_then(|shown| shown.rounds_up);
+                let before = shown.map_or(counts, |shown| shown.counts);
+                let parts = shown.map_or(0, |shown| shown.parts);
+                lane.reach(place);
+                lane.set_shown(
+                    place,
+                    Shown {
+                        counts: counts.at_least(&before),
+                        last,
+                        parts,
+                        rounds_up,
+                    },
+                );
+            }
+        }
+        self.active.lanes = lanes;
+    }
+
+    /// The state at `place` is due in the lane of an interface that exports connections: the part of
+    /// its connection that goes out, if there is something new. It is noted with both halves.
+    fn part_of_connection(
+        &mut self,
+        n: usize,
+        place: u32,
+        due: Uptime,
+        now: Now,
+    ) -> Option<Connection> {
+        let unit = self.active.lanes.get(n)?.unit;
+        if self.is_waited_for(place) {
+            // Its end is a minute away at most.
+            self.active.enlist_in(unit, place, due);
+            return None;
+        }
+        let other = self.other_of(place);
+        let told = match other {
+            Some(other) => Told::merged(self.told_of(place), self.told_of(other)),
+            None => self.told_of(place),
+        };
+        let told = told.into_iter().find(|told| told.unit == unit);
+        let shown = told.map(|told| told.shown());
+        let rounds_up = rounds_up(shown, now.at(due));
+        let then = now.at(due).rounded(rounds_up);
+        let (flow, egress) = self.connection_so_far(place, other, &then);
+        let times = |_| match told {
+            Some(told) => flow.times.since(told.last, then),
+            None => flow.times,
+        };
+        let part = part(&flow, unit, shown, times);
+        if part.is_empty() {
+            return None;
+        }
+        let news = Counts {
+            packets: part.packets,
+            octets: part.octets,
+        };
+        let counts = shown.map_or(news, |shown| shown.counts.plus(&news));
+        for half in std::iter::once(place).chain(other) {
+            let last = Second::new(
+                flow.times.last_second(),
+                self.epoch_of(self.slots[half].sender),
+            );
+            let lane = self.active.lanes.get_mut(n)?;
+            lane.reach(half);
+            lane.set_shown(
+                half,
+                Shown {
+                    counts,
+                    last,
+                    parts: parts_with(shown),
+                    rounds_up: Some(rounds_up),
+                },
+            );
+            lane.unlist(half);
+            lane.enlist(half, due);
+        }
+        Some(Connection {
+            now: now.at(due),
+            flow: part,
+            egress,
+        })
     }
 
     /// Puts the states of the next places into the lanes that were switched on, and takes them out of
@@ -402,6 +563,12 @@ impl Table {
             let Some((n, place, due)) = self.active.pop_due(now.uptime) else {
                 return true;
             };
+            if self.is_connection_lane(n) {
+                if let Some(part) = self.part_of_connection(n, place, due, now) {
+                    self.hand_over_part(part);
+                }
+                continue;
+            }
             let (total, exported) = self.total(&self.slots[place]);
             let counts = total.minus(&exported);
             let slot = &self.slots[place];
@@ -412,6 +579,7 @@ impl Table {
             let offset = self.offset(slot.sender);
             let mut flow = self.bare_flow(slot, sent, &told, End::Active, offset);
             slot.write_keys(&self.keys, &mut flow);
+            flow.detail = self.detail_of(place);
             (flow.packets, flow.octets) = (counts.packets, counts.octets);
             let (last, epoch, boot) = (
                 self.slots[place].last_packet(),
@@ -426,6 +594,7 @@ impl Table {
                 Times::new(start, end, told, boot)
             };
             let part = part(&flow, lane.unit, shown, times);
+            let parts = parts_with(shown);
             if part.is_empty() {
                 continue;
             }
@@ -440,6 +609,7 @@ impl Table {
                 Shown {
                     counts,
                     last,
+                    parts,
                     rounds_up,
                 },
             );
@@ -447,6 +617,11 @@ impl Table {
             done(&now.at(due), &part);
         }
         false
+    }
+
+    fn is_connection_lane(&self, n: usize) -> bool {
+        let lane = self.active.lanes.get(n);
+        lane.is_some_and(|lane| self.has_connection_parts(lane.unit))
     }
 
     /// Hands over what interfaces that exported parts of a flow that ends did not export yet.
@@ -464,7 +639,9 @@ impl Table {
             self.boot_of(self.slots[place].sender),
         );
         for lane in &self.active.lanes {
-            if let Some(shown) = lane.shown(place) {
+            if let Some(shown) = lane.shown(place)
+                && !self.has_connection_parts(lane.unit)
+            {
                 let times = |shown: Shown| {
                     let (start, end) = (shown.last.uptime(epoch), last.uptime(epoch));
                     Times::new(start, end, now.rounded(rounds_up(Some(shown), now)), boot)
@@ -483,6 +660,11 @@ fn rounds_up(shown: Option<Shown>, now: Now) -> bool {
         .unwrap_or(now.rounds_up())
 }
 
+/// How many parts there are with the one that comes next.
+fn parts_with(shown: Option<Shown>) -> u32 {
+    shown.map_or(0, |shown| shown.parts).saturating_add(1)
+}
+
 /// The part of a flow that one interface has not had. It begins where the one before ended: in the
 /// kernel's arithmetic one time may be told a second apart, by when it is told, so that `times` are
 /// [`Now::rounded`] as those of the first part are.
@@ -493,7 +675,9 @@ fn part(flow: &Flow, unit: u32, shown: Option<Shown>, times: impl Fn(Shown) -> T
     };
     let Counts { packets, octets } = rest(&total, shown, flow.end);
     let times = shown.map_or(flow.times, times);
+    let part = parts_with(shown);
     Flow {
+        detail: flow.detail.map(|detail| Detail { part, ..detail }),
         packets,
         octets,
         times,
@@ -518,6 +702,7 @@ mod tests {
                 octets: [500, 400],
             },
             last: Second::NEVER,
+            parts: 1,
             rounds_up: None,
         };
         let left = Counts {
@@ -537,6 +722,7 @@ mod tests {
         let shown = Some(Shown {
             counts: counts(500),
             last: Second::NEVER,
+            parts: 1,
             rounds_up: None,
         });
         let nothing = Counts::default();

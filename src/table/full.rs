@@ -155,8 +155,8 @@ impl Table {
         done: &mut impl FnMut(&Now, &Flow),
     ) {
         let Some(place) = place else { return };
-        if self.events.is_some() {
-            self.tell_full(place, arrival, state, kind);
+        if self.is_observed {
+            self.observe_full(place, arrival, state, kind);
         }
         if kind == Kind::Delete {
             self.end(place, arrival.clock, End::Deleted, done);
@@ -457,7 +457,9 @@ impl Table {
         let place = self.place(slot);
         self.index.insert(id, ifname, place);
         self.newest.note(id);
-        self.active.enlist(place, arrival.clock.uptime);
+        if self.has_asides {
+            self.begin_asides(place, arrival.clock.uptime);
+        }
         count(&mut self.counters.inserted, 1);
         if kind != Kind::Insert {
             self.note_activity(place, arrival, state, kind);

@@ -42,7 +42,7 @@ use crate::slab::{CHUNK, NONE, Slab};
 use crate::state::StateId;
 
 /// Hash tables. Their heads, 32 octets each, should stay in the cache.
-const PARTS: usize = 256;
+pub(super) const PARTS: usize = 256;
 
 /// Ids in a block. With 8 the million alive takes a tenth more time, with 32 a page for one state
 /// takes too much memory.
@@ -52,6 +52,21 @@ const IDS: usize = 16;
 /// left out between.
 fn octets_of_part(buckets: usize) -> usize {
     buckets * (size_of::<u32>() + 1) + 32
+}
+
+/// What the parts never take with so many entries, the one that just grew counted twice. Part n has
+/// those of a share of (2n + 1) / 2^16 and, by chance, five standard deviations more.
+pub(super) fn octets_of_parts(entries: usize) -> usize {
+    let (mut all, mut largest) = (size_of::<[HashTable<u32>; PARTS]>(), 0);
+    for n in 0..PARTS {
+        let share = (entries * (2 * n + 1)) >> 16;
+        let most = share + 5 * share.isqrt() + 2;
+        // Seven of eight buckets are used, and half of those are enough.
+        let part = octets_of_part((most * 16).div_ceil(7).next_power_of_two());
+        all += part;
+        largest = part.max(largest);
+    }
+    all + largest
 }
 
 /// Ids of one creator that follow each other.
@@ -175,7 +190,7 @@ fn hash(hasher: &SeedableRandomState, block: Block) -> u64 {
 /// The part that a hash is in: part n has n shares of the whole, as the greater of two octets is n
 /// that often. They are octets that a hash table makes no use of itself.
 #[inline(always)]
-fn part(hash: u64) -> usize {
+pub(super) fn part(hash: u64) -> usize {
     let [.., one, other, _, _] = hash.to_le_bytes();
     one.max(other).into()
 }
@@ -197,21 +212,9 @@ impl Index {
         size_of::<[HashTable<u32>; PARTS]>() + parts.sum::<usize>() + self.pages.octets()
     }
 
-    /// What [`Self::octets`] never exceed with at most so many chunks of pages, the one part that
-    /// just grew counted twice. Part n has the pages of a share of (2n + 1) / 2^16 and, by chance, five
-    /// standard deviations more.
+    /// What [`Self::octets`] never exceed with at most so many chunks of pages.
     pub(super) fn octets_of(chunks: usize) -> usize {
-        let pages = chunks * CHUNK;
-        let (mut all, mut largest) = (size_of::<[HashTable<u32>; PARTS]>(), 0);
-        for n in 0..PARTS {
-            let share = (pages * (2 * n + 1)) >> 16;
-            let most = share + 5 * share.isqrt() + 2;
-            // Seven of eight buckets are used, and half of those are enough.
-            let part = octets_of_part((most * 16).div_ceil(7).next_power_of_two());
-            all += part;
-            largest = part.max(largest);
-        }
-        all + largest + Slab::<Page>::octets_of(chunks)
+        octets_of_parts(chunks * CHUNK) + Slab::<Page>::octets_of(chunks)
     }
 
     /// Chunks of pages taken.

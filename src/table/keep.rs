@@ -200,6 +200,10 @@ impl Table {
             })
             .encode(out);
         }
+        if let Some(exported) = self.exported_of_connection(place) {
+            let exported = exported.into();
+            wire::Record::Connection { exported }.encode(out);
+        }
         for kept in self.active.kept(place) {
             wire::Record::Part(wire::KeptPart {
                 unit: kept.unit,
@@ -269,19 +273,10 @@ impl Table {
                     );
                 }
             }
-            wire::Record::Part(part) => {
+            wire::Record::Part(part) => self.restore_part(restore, part),
+            wire::Record::Connection { exported } => {
                 if let Some(place) = restore.place {
-                    let is_doubtful = self.doubtful.has(place);
-                    let last = |wall| self.second(restore.secs(wall));
-                    let kept = Kept {
-                        unit: part.unit,
-                        due: part
-                            .due
-                            .filter(|_| !is_doubtful)
-                            .map(|due| restore.now.uptime_at(due)),
-                        shown: part.shown.map(|(counts, wall)| (counts.into(), last(wall))),
-                    };
-                    self.active.restore(place, kept);
+                    self.restore_exported(place, (*exported).into());
                 }
             }
             wire::Record::Deleted {
@@ -314,8 +309,25 @@ impl Table {
             } => self.restore_host_id(*creatorid, *is_told_apart, restore.now.uptime),
             wire::Record::Interface { .. }
             | wire::Record::Domain { .. }
-            | wire::Record::Source { .. } => {}
+            | wire::Record::Source { .. }
+            | wire::Record::IfIndex { .. } => {}
         }
+    }
+
+    fn restore_part(&mut self, restore: &Restore, part: &wire::KeptPart) {
+        let Some(place) = restore.place else { return };
+        let is_doubtful = self.doubtful.has(place);
+        let last = |wall| self.second(restore.secs(wall));
+        let kept = Kept {
+            unit: part.unit,
+            due: part
+                .due
+                .filter(|_| !is_doubtful)
+                .map(|due| restore.now.uptime_at(due)),
+            shown: part.shown.map(|(counts, wall)| (counts.into(), last(wall))),
+        };
+        self.active.restore(place, kept);
+        self.note_asides();
     }
 
     fn restore_sender(&mut self, restore: &mut Restore, kept: &wire::KeptSender) {
@@ -336,6 +348,7 @@ impl Table {
         // A state whose id came again while the file was written is there twice: the later one.
         if let Some(place) = self.find(id) {
             self.active.forget(place);
+            self.forget_connection(place);
             self.doubtful.take(place);
             self.index.take(id);
             self.remove_unlisted(place);
@@ -402,6 +415,7 @@ impl Table {
         if let Some(place) = restore.place.take() {
             restore.places.pop();
             self.active.forget(place);
+            self.forget_connection(place);
             self.doubtful.take(place);
             self.index.take(self.slots[place].state_id());
             self.remove_unlisted(place);
@@ -427,6 +441,7 @@ impl Table {
         for (seen, place) in restore.places {
             if self.slots[place].seen == seen && self.is_held(place) {
                 self.push(place);
+                self.enter_connection(place);
             }
         }
         self.active.end_restore(restore.now.uptime);

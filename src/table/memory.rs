@@ -27,6 +27,7 @@
 
 use std::fmt;
 
+use super::connections::Connections;
 use super::index::Index;
 use super::slot::{KeyPair, Share, Slot};
 use super::{Event, Table, WATCHER_OCTETS};
@@ -122,6 +123,8 @@ impl Table {
             + self.shares.octets()
             + self.index.octets()
             + self.active.octets()
+            + self.connections.as_ref().map_or(0, |all| all.octets())
+            + self.details.octets()
             + self.doubtful.octets()
             + self.told_by_another.octets();
         octets as u64
@@ -185,6 +188,10 @@ impl Table {
             }
             false => 0,
         };
+        let connections = match self.connections {
+            Some(_) => Connections::octets_of(places),
+            None => 0,
+        };
         // Two bits for each that may be doubtful, or told by another sender, in lists that double.
         let doubtful = places;
         let octets = Slab::<Slot>::octets_of(slots)
@@ -192,6 +199,8 @@ impl Table {
             + Slab::<Share>::octets_of(shares)
             + Index::octets_of(pages)
             + self.active.octets_of(slots)
+            + connections
+            + self.details.octets_of(slots)
             + watcher
             + doubtful;
         octets as u64

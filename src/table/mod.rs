@@ -22,8 +22,10 @@
 
 mod active;
 mod clocks;
+mod connections;
 mod counting;
 mod departed;
+mod details;
 mod ending;
 mod estimates;
 mod full;
@@ -45,6 +47,7 @@ mod watch;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub use connections::Connection;
 pub use ending::DELETED;
 pub use held::Held;
 pub use host_ids::SharedHostId;
@@ -62,7 +65,9 @@ use crate::time::{Now, Uptime};
 use crate::wire::pfsync::{Clear, Compressed, Dialect, Message};
 use active::Active;
 use clocks::Clock;
+use connections::Connections;
 use departed::Departed;
+use details::Details;
 use full::Kind;
 use host_ids::HostIds;
 use index::Index;
@@ -159,6 +164,15 @@ pub struct Table {
     departed: Departed,
     newest: Newest,
     active: Active,
+    /// The states of connections, for whoever exports those.
+    connections: Option<Box<Connections>>,
+    /// What was left of them when nobody did any more.
+    left_connections: Vec<Connection>,
+    details: Details,
+    /// Whether somebody wants to hear of each message about a state.
+    is_observed: bool,
+    /// Whether something is kept beside each state that its end has to do with.
+    has_asides: bool,
     /// States read back after a crash that nothing was heard of yet.
     doubtful: Places,
     /// States whose creation another sender told than their last.
@@ -208,6 +222,11 @@ impl Table {
             departed: Departed::default(),
             newest: Newest::default(),
             active: Active::default(),
+            connections: None,
+            left_connections: Vec::new(),
+            details: Details::default(),
+            is_observed: false,
+            has_asides: false,
             doubtful: Places::default(),
             told_by_another: Places::default(),
             stamps: Clock::default(),
@@ -306,14 +325,40 @@ impl Table {
     #[inline(always)]
     pub fn is_due(&self, now: Uptime) -> bool {
         now.is_past(self.queues.poll_timeout())
-            || self.active.is_any() && now.is_past(self.active.poll_timeout())
+            || self.has_asides && now.is_past(self.asides_due())
             || now.is_past(self.transfers.poll_timeout())
     }
 
     /// No state ends by its timeout, and none is exported in part, before this.
     pub fn poll_timeout(&self) -> Option<Uptime> {
-        let due = Uptime::earliest(self.queues.poll_timeout(), self.active.poll_timeout());
+        let due = Uptime::earliest(self.queues.poll_timeout(), self.asides_due());
         Uptime::earliest(due, self.transfers.poll_timeout())
+    }
+
+    fn asides_due(&self) -> Option<Uptime> {
+        Uptime::earliest(self.active.poll_timeout(), self.connections_due())
+    }
+
+    /// A state was learned.
+    #[cold]
+    fn begin_asides(&mut self, place: u32, now: Uptime) {
+        self.active.enlist(place, now);
+        self.enter_connection(place);
+    }
+
+    /// A state ends and makes `flow`.
+    #[cold]
+    fn end_asides(
+        &mut self,
+        place: u32,
+        now: Now,
+        flow: &Flow,
+        done: &mut impl FnMut(&Now, &Flow),
+    ) {
+        self.end_half(place, now, flow);
+        if self.active.is_any() {
+            self.end_parts(place, now, flow, done);
+        }
     }
 
     /// Exports parts of flows that are due at `now`.
@@ -328,7 +373,10 @@ impl Table {
         horizon: Uptime,
         done: &mut impl FnMut(&Now, &Flow),
     ) {
-        if !self.handle_active(now, done) || !self.handle_transfers(now, done) {
+        if !self.handle_connections(now.uptime)
+            || !self.handle_active(now, done)
+            || !self.handle_transfers(now, done)
+        {
             return;
         }
         for _ in 0..PIECE {
@@ -464,11 +512,14 @@ impl Table {
         let slot = &mut self.slots[place];
         slot.last = slot.last.max(arrival.second);
         self.refresh(place, arrival, update.timeout);
-        self.tell(Event::Activity {
-            place,
-            sender: arrival.sender,
-            pftm: update.timeout,
-        });
+        if self.is_observed {
+            self.note_peers(place, update);
+            self.tell(Event::Activity {
+                place,
+                sender: arrival.sender,
+                pftm: update.timeout,
+            });
+        }
     }
 
     /// CLR ends the states of its creator, bound to its interface if it names one
@@ -612,6 +663,7 @@ impl Table {
         if !self.doubtful.is_empty() && self.doubtful.take(place) {
             self.counters.unconfirmed += 1;
             self.active.forget(place);
+            self.forget_connection(place);
             self.remove(place);
             return;
         }
@@ -649,8 +701,9 @@ impl Table {
             let exported = total.at_least(&exported);
             self.departed.dropped(identity, creation, exported);
         }
-        if self.active.is_any() {
-            self.end_parts(place, *now, &flow, done);
+        if self.has_asides {
+            flow.detail = self.detail_of(place);
+            self.end_asides(place, *now, &flow, done);
         }
         self.remove(place);
         done(now, &flow);

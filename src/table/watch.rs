@@ -82,6 +82,7 @@ impl Table {
     pub fn watch(&mut self, is_watched: bool) {
         self.events = is_watched.then(Vec::new);
         self.measure();
+        self.note_asides();
     }
 
     /// Moves what happened since the last call to `events`, which is empty.

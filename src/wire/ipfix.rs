@@ -1,4 +1,4 @@
-//! IPFIX (RFC 7011) as pflow(4) writes it: one set a message, no padding, no options.
+//! IPFIX (RFC 7011) as pflow(4) writes it: one set a message, no padding.
 //!
 //! ```text
 //! message header, 16 octets: version 10 | length | export time, s | sequence | observation domain
@@ -18,7 +18,9 @@ pub const HEADER_LEN: usize = 16;
 /// Octets of a set header.
 pub const SET_HEADER_LEN: usize = 4;
 /// Set id of template sets.
-const TEMPLATE_SET: u16 = 2;
+pub const TEMPLATE_SET: u16 = 2;
+/// Set id of options template sets.
+pub const OPTIONS_TEMPLATE_SET: u16 = 3;
 
 /// The fields of a message header that vary.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -77,30 +79,11 @@ pub fn all_templates_withdrawn() -> [u8; 2 * SET_HEADER_LEN] {
     [a, b, c, d, e, f, g, h]
 }
 
-/// A message with templates and room for its header. Those told before are withdrawn first.
-pub fn template_message(templates: &[(u16, Layout)], withdraws: bool) -> Vec<u8> {
-    let mut octets = vec![0; HEADER_LEN];
-    if withdraws {
-        octets.extend(all_templates_withdrawn());
-    }
-    octets.extend(template_set(templates));
-    octets
-}
-
-/// Data records in a message of one set, whose template is one of `templates`; 0 if it has none.
-pub fn records_in(message: &[u8], templates: &[(u16, Layout)]) -> u64 {
-    let Some((set, records)) = message
-        .get(HEADER_LEN..)
-        .and_then(<[u8]>::split_first_chunk::<SET_HEADER_LEN>)
-    else {
-        return 0;
-    };
-    let [high, low, ..] = *set;
-    let id = u16::from_be_bytes([high, low]);
-    let layout = templates.iter().find(|(number, _)| *number == id);
-    layout.map_or(0, |(_, layout)| {
-        (records.len() / layout.record_len()) as u64
-    })
+/// The set that withdraws every template of options.
+pub fn all_options_withdrawn() -> [u8; 2 * SET_HEADER_LEN] {
+    let [a, b, c, d] = set_header(OPTIONS_TEMPLATE_SET, 8);
+    let [e, f, g, h] = set_header(OPTIONS_TEMPLATE_SET, 0);
+    [a, b, c, d, e, f, g, h]
 }
 
 #[cfg(test)]

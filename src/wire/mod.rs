@@ -1,12 +1,14 @@
 //! Floor 1: bytes to values and back. No clock, no I/O, no panic.
 pub mod bpf;
 pub mod elements;
+pub mod full;
 pub mod ipfix;
 pub mod keep;
 pub mod layout;
 pub mod link;
 pub mod netflow5;
 pub mod netflow9;
+pub mod options;
 pub mod pfsync;
 pub mod record;
 pub mod savefile;

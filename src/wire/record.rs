@@ -4,7 +4,7 @@
 //! are compiled. These are longer and have more shapes than is worth that.
 
 use super::elements as ie;
-use super::elements::Element;
+use super::elements::{Element, Registry};
 use crate::state::{Address, Af};
 
 /// Everything that a record of one direction of a flow may tell.
@@ -46,6 +46,54 @@ pub struct Record {
     pub end_reason: u8,
     /// flowId.
     pub flow_id: u64,
+    /// First packet, milliseconds since the epoch.
+    pub start_ms: u64,
+    /// Last packet.
+    pub end_ms: u64,
+    /// Creatorid: originalObservationDomainId.
+    pub creatorid: u32,
+    /// Who sent the state, if that is an IPv4 address.
+    pub exporter: [u8; 4],
+    /// The same of IPv6.
+    pub exporter6: [u8; 16],
+    /// Type of service that pf sets.
+    pub post_tos: u8,
+    /// Where pf's route-to sends it.
+    pub next_hop: Address,
+    /// Routing domains that it came in in and left in.
+    pub rdomains: [u16; 2],
+    /// Packets of the way back, in a record of both.
+    pub reverse_packets: u64,
+    /// IP octets of the way back.
+    pub reverse_octets: u64,
+    /// Type and code of the answer, as [`Self::icmp`].
+    pub reverse_icmp: u16,
+    /// biflowDirection.
+    pub biflow_direction: u8,
+    /// What the counters are worth: 1 exact, 2 estimated, 3 partial.
+    pub quality: u8,
+    /// Which part of a flow: 0 all of it.
+    pub part: u32,
+    /// Numbers of the rule, its anchor and the NAT rule.
+    pub rules: [u32; 3],
+    /// pf's flags of the state.
+    pub state_flags: u16,
+    /// Protocol states of the initiator and the responder.
+    pub peers: [u8; 2],
+    /// Number of the pfsync dialect.
+    pub dialect: u8,
+}
+
+/// Writes the value of the one of the elements named that `element` is; zeros of any other.
+macro_rules! write_one {
+    ($element:ident, $to:ident: $($constant:ident = $octets:expr;)*) => {{
+        // Told apart by number: names are not compared.
+        $(const $constant: (Registry, u16) = (ie::$constant.registry, ie::$constant.id);)*
+        match ($element.registry, $element.id) {
+            $($constant => $to.extend_from_slice(&$octets[..]),)*
+            _ => $to.resize($to.len() + usize::from($element.len), 0),
+        }
+    }};
 }
 
 impl Record {
@@ -57,31 +105,56 @@ impl Record {
     }
 
     fn write_field(&self, element: Element, to: &mut Vec<u8>) {
-        match element {
-            ie::SOURCE_IPV4 => to.extend(self.src.v4()),
-            ie::DESTINATION_IPV4 => to.extend(self.dst.v4()),
-            ie::SOURCE_IPV6 => to.extend(self.src.0),
-            ie::DESTINATION_IPV6 => to.extend(self.dst.0),
-            ie::SOURCE_PORT => to.extend(self.sport.to_be_bytes()),
-            ie::DESTINATION_PORT => to.extend(self.dport.to_be_bytes()),
-            ie::POST_NAT_SOURCE_IPV4 => to.extend(self.post_src.v4()),
-            ie::POST_NAT_DESTINATION_IPV4 => to.extend(self.post_dst.v4()),
-            ie::POST_NAT_SOURCE_IPV6 => to.extend(self.post_src.0),
-            ie::POST_NAT_DESTINATION_IPV6 => to.extend(self.post_dst.0),
-            ie::POST_NAPT_SOURCE_PORT => to.extend(self.post_sport.to_be_bytes()),
-            ie::POST_NAPT_DESTINATION_PORT => to.extend(self.post_dport.to_be_bytes()),
-            ie::INGRESS_INTERFACE => to.extend(self.ifindexes[0].to_be_bytes()),
-            ie::EGRESS_INTERFACE => to.extend(self.ifindexes[1].to_be_bytes()),
-            ie::PACKET_DELTA_COUNT => to.extend(self.packets.to_be_bytes()),
-            ie::OCTET_DELTA_COUNT => to.extend(self.octets.to_be_bytes()),
-            ie::FLOW_START_UPTIME => to.extend(self.first.to_be_bytes()),
-            ie::FLOW_END_UPTIME => to.extend(self.last.to_be_bytes()),
-            ie::PROTOCOL => to.push(self.proto),
-            ie::ICMP_TYPE_CODE_IPV4 => to.extend(self.icmp.to_be_bytes()),
-            ie::FLOW_DIRECTION => to.push(self.direction),
-            ie::FLOW_END_REASON => to.push(self.end_reason),
-            ie::FLOW_ID => to.extend(self.flow_id.to_be_bytes()),
-            other => to.resize(to.len() + usize::from(other.len), 0),
+        let [rule, anchor, nat_rule] = self.rules;
+        write_one! { element, to:
+            SOURCE_IPV4 = self.src.v4();
+            DESTINATION_IPV4 = self.dst.v4();
+            SOURCE_IPV6 = self.src.0;
+            DESTINATION_IPV6 = self.dst.0;
+            SOURCE_PORT = self.sport.to_be_bytes();
+            DESTINATION_PORT = self.dport.to_be_bytes();
+            POST_NAT_SOURCE_IPV4 = self.post_src.v4();
+            POST_NAT_DESTINATION_IPV4 = self.post_dst.v4();
+            POST_NAT_SOURCE_IPV6 = self.post_src.0;
+            POST_NAT_DESTINATION_IPV6 = self.post_dst.0;
+            POST_NAPT_SOURCE_PORT = self.post_sport.to_be_bytes();
+            POST_NAPT_DESTINATION_PORT = self.post_dport.to_be_bytes();
+            INGRESS_INTERFACE = self.ifindexes[0].to_be_bytes();
+            EGRESS_INTERFACE = self.ifindexes[1].to_be_bytes();
+            PACKET_DELTA_COUNT = self.packets.to_be_bytes();
+            OCTET_DELTA_COUNT = self.octets.to_be_bytes();
+            FLOW_START_UPTIME = self.first.to_be_bytes();
+            FLOW_END_UPTIME = self.last.to_be_bytes();
+            FLOW_START = self.start_ms.to_be_bytes();
+            FLOW_END = self.end_ms.to_be_bytes();
+            PROTOCOL = [self.proto];
+            ICMP_TYPE_CODE_IPV4 = self.icmp.to_be_bytes();
+            ICMP_TYPE_CODE_IPV6 = self.icmp.to_be_bytes();
+            FLOW_DIRECTION = [self.direction];
+            FLOW_END_REASON = [self.end_reason];
+            FLOW_ID = self.flow_id.to_be_bytes();
+            ORIGINAL_DOMAIN = self.creatorid.to_be_bytes();
+            ORIGINAL_EXPORTER_IPV4 = self.exporter;
+            ORIGINAL_EXPORTER_IPV6 = self.exporter6;
+            POST_CLASS_OF_SERVICE = [self.post_tos];
+            NEXT_HOP_IPV4 = self.next_hop.v4();
+            NEXT_HOP_IPV6 = self.next_hop.0;
+            INGRESS_VRF = u32::from(self.rdomains[0]).to_be_bytes();
+            EGRESS_VRF = u32::from(self.rdomains[1]).to_be_bytes();
+            BIFLOW_DIRECTION = [self.biflow_direction];
+            REVERSE_PACKETS = self.reverse_packets.to_be_bytes();
+            REVERSE_OCTETS = self.reverse_octets.to_be_bytes();
+            REVERSE_ICMP_IPV4 = self.reverse_icmp.to_be_bytes();
+            REVERSE_ICMP_IPV6 = self.reverse_icmp.to_be_bytes();
+            QUALITY = [self.quality];
+            PART = self.part.to_be_bytes();
+            RULE = rule.to_be_bytes();
+            ANCHOR = anchor.to_be_bytes();
+            NAT_RULE = nat_rule.to_be_bytes();
+            STATE_FLAGS = self.state_flags.to_be_bytes();
+            INITIATOR_STATE = [self.peers[0]];
+            RESPONDER_STATE = [self.peers[1]];
+            DIALECT = [self.dialect];
         }
     }
 }

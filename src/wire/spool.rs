@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! file     = *( message )                    each as over TCP: the length in its header frames it
-//! message  = header ( [ withdrawal ] template set | one data set )
+//! message  = header ( [ withdrawal ] template set | options template set | one data set )
 //! position = segment, 10 digits | " " | offset, 20 digits | " " | CRC-32 of both, 8 digits | "\n"
 //! ```
 //! The first message of each observation domain has its templates (RFC 5655 7.2), so that each file
@@ -13,13 +13,11 @@ use std::fmt;
 
 use byteorder::{BigEndian, ByteOrder};
 
-use super::ipfix::{self, HEADER_LEN, Header, SET_HEADER_LEN};
+use super::ipfix::{self, HEADER_LEN, Header, OPTIONS_TEMPLATE_SET, SET_HEADER_LEN, TEMPLATE_SET};
 
 /// Octets of a [`Position`] as it is noted.
 pub const POSITION_LEN: usize = 41;
 
-/// Set id of template sets.
-const TEMPLATE_SET: u16 = 2;
 /// Least id of data sets.
 const FIRST_DATA_SET: u16 = 256;
 
@@ -96,8 +94,8 @@ pub enum Content<'a> {
     Data {
         /// Their template.
         id: u16,
-        /// Octets of all of them.
-        len: usize,
+        /// All of them.
+        records: &'a [u8],
     },
 }
 
@@ -161,9 +159,10 @@ fn parse_header(front: &[u8; HEADER_LEN]) -> (Header, u16) {
 
 /// What the sets of a message are; `None`: none that pflow writes.
 fn content(sets: &[u8]) -> Option<Content<'_>> {
-    let withdrawal = ipfix::all_templates_withdrawn();
-    let sets = match sets.strip_prefix(&withdrawal) {
-        Some(rest) => rest,
+    let of_flows = ipfix::all_templates_withdrawn();
+    let of_options = ipfix::all_options_withdrawn();
+    let sets = match sets.strip_prefix(&of_flows) {
+        Some(rest) => rest.strip_prefix(&of_options).unwrap_or(rest),
         None => sets,
     };
     let (set, records) = sets.split_first_chunk::<SET_HEADER_LEN>()?;
@@ -173,11 +172,8 @@ fn content(sets: &[u8]) -> Option<Content<'_>> {
         return None;
     }
     match id {
-        TEMPLATE_SET => Some(Content::Templates(sets)),
-        FIRST_DATA_SET.. => Some(Content::Data {
-            id,
-            len: records.len(),
-        }),
+        TEMPLATE_SET | OPTIONS_TEMPLATE_SET => Some(Content::Templates(sets)),
+        FIRST_DATA_SET.. => Some(Content::Data { id, records }),
         _ => None,
     }
 }
@@ -240,7 +236,7 @@ mod tests {
         assert_eq!(problem(&message(10, 19, data)), "a message of 19 octets");
         let sets = "sets that pflow does not write";
         assert_eq!(problem(&message(10, 20, ipfix::set_header(256, 5))), sets);
-        assert_eq!(problem(&message(10, 20, ipfix::set_header(3, 4))), sets);
+        assert_eq!(problem(&message(10, 20, ipfix::set_header(4, 4))), sets);
     }
 
     proptest! {

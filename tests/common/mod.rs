@@ -768,6 +768,9 @@ pub struct Out {
     pub packets: [u64; 2],
     pub octets: [u64; 2],
     pub ifname: String,
+    /// Of a connection: where it leaves.
+    pub egress: Option<String>,
+    /// Of a state.
     pub direction: String,
     pub icmp: (Option<u64>, Option<u64>),
 }
@@ -833,7 +836,8 @@ fn out(record: &serde_json::Value) -> (bool, Out) {
         nat: nat_src.zip(nat_dst),
         proto: number("protocolIdentifier").unwrap(),
         ifname: record["interfaceName"].as_str().unwrap().to_owned(),
-        direction: record["direction"].as_str().unwrap().to_owned(),
+        egress: record["egressInterfaceName"].as_str().map(str::to_owned),
+        direction: record["direction"].as_str().unwrap_or_default().to_owned(),
         icmp: (
             number("icmpId"),
             number("icmpTypeIPv4").or_else(|| number("icmpTypeIPv6")),

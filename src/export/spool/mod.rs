@@ -31,7 +31,8 @@ use reader::{Reader, Step};
 pub use session::{SpoolTally, Spooled};
 use writer::Writer;
 
-use super::{Outgoing, TemplateSet};
+use super::stream::KeptOptions;
+use super::{Outgoing, Templates};
 use crate::time::Uptime;
 pub use crate::wire::spool::Position;
 
@@ -142,7 +143,7 @@ pub struct Unspooled<'a> {
     /// The message, without number.
     pub message: Outgoing<'a>,
     /// What its records are described by.
-    pub templates: TemplateSet,
+    pub templates: Templates,
     /// When it was written, seconds since the epoch.
     pub export_time: u32,
     /// Where it ends: acknowledged with it.
@@ -171,6 +172,8 @@ pub struct Spool<S> {
     octets: u64,
     /// What writes to the last of them.
     writer: Option<Writer>,
+    /// Options that each of them is told.
+    options: KeptOptions,
     /// A segment that is made and empty.
     spare: Option<u32>,
     /// The number of the next to be made.
@@ -224,6 +227,7 @@ impl<S: Store> Spool<S> {
             segments: VecDeque::new(),
             octets: 0,
             writer: None,
+            options: KeptOptions::default(),
             spare: None,
             next,
             acked,
@@ -282,7 +286,7 @@ impl<S: Store> Spool<S> {
         });
         let lost = loop {
             match self.reader.step(&mut self.store, last.len) {
-                Step::Data(_) => {}
+                Step::Data(_) | Step::Options(_) => {}
                 Step::Cut { lost } => break lost,
                 // What else is wrong is told when it is read to be sent.
                 Step::End | Step::Damaged(_) | Step::Failed(_) => return,
@@ -313,7 +317,7 @@ impl<S: Store> Spool<S> {
             offset: 0,
         }));
         let found = match self.reader.step(&mut self.store, first.len) {
-            Step::Data(found) => Some(found.export_time),
+            Step::Data(found) | Step::Options(found) => Some(found.export_time),
             _ => None,
         };
         self.reader.seek(acked);

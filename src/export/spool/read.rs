@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::reader::Step;
+use super::reader::{Found, Step};
 use super::{Position, READS, Segment, Spool, Store, Unspooled};
 use crate::export::Outgoing;
 use crate::time::{Now, Wall};
@@ -20,24 +20,17 @@ impl<S: Store> Spool<S> {
                 return;
             };
             let problem = match self.reader.step(&mut self.store, segment.len) {
+                Step::Options(found) => {
+                    take(unspooled(&found, self.reader.octets(&found), false));
+                    continue;
+                }
                 Step::Data(found) => {
                     let (end, records) = (found.end, found.records.into());
                     let is_found = self.note_found(end, records, false);
                     self.read_failures = 0;
                     let octets = self.reader.octets(&found);
                     handed += octets.len();
-                    take(Unspooled {
-                        message: Outgoing {
-                            domain: found.domain,
-                            records: found.records,
-                            at: written_at(found.export_time),
-                            octets,
-                        },
-                        templates: found.templates,
-                        export_time: found.export_time,
-                        end,
-                        is_found,
-                    });
+                    take(unspooled(&found, octets, is_found));
                     continue;
                 }
                 Step::End => return,
@@ -218,6 +211,23 @@ impl<S: Store> Spool<S> {
             self.retire_front(front);
             self.note();
         }
+    }
+}
+
+/// What was found, to be handed on.
+fn unspooled<'a>(found: &Found, octets: &'a [u8], is_found: bool) -> Unspooled<'a> {
+    Unspooled {
+        message: Outgoing {
+            domain: found.domain,
+            records: found.records,
+            options: found.options,
+            at: written_at(found.export_time),
+            octets,
+        },
+        templates: found.templates,
+        export_time: found.export_time,
+        end: found.end,
+        is_found,
     }
 }
 

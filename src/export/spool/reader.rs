@@ -6,8 +6,9 @@ use std::ops::Range;
 
 use super::Store;
 use super::writer::Told;
-use crate::export::TemplateSet;
+use crate::export::Templates;
 use crate::wire::ipfix;
+use crate::wire::options::{is_options, is_statistics, is_type};
 use crate::wire::spool::{self as wire, Content, Damage, Message, Next, Position};
 
 /// Octets read at a time.
@@ -18,6 +19,8 @@ const PIECE: usize = 1 << 16;
 pub(super) enum Step {
     /// A message of data records.
     Data(Found),
+    /// A message of options that each session is told.
+    Options(Found),
     /// No more in this segment.
     End,
     /// The segment ends within a message. So many data records of it are known to be lost.
@@ -33,7 +36,9 @@ pub(super) enum Step {
 pub(super) struct Found {
     pub(super) domain: u32,
     pub(super) records: u16,
-    pub(super) templates: TemplateSet,
+    /// Records of options.
+    pub(super) options: u16,
+    pub(super) templates: Templates,
     pub(super) export_time: u32,
     /// Where the next message begins.
     pub(super) end: Position,
@@ -107,6 +112,7 @@ impl Reader {
                 Err(damage) => return Step::Damaged(damage),
             };
             let size = message.octets.len();
+            let (message_domain, export_time) = (message.header.domain, message.header.export_time);
             let found = match understand(&mut self.domains, &message) {
                 Ok(found) => found,
                 Err(damage) => return Step::Damaged(damage),
@@ -114,17 +120,21 @@ impl Reader {
             let begin = self.used;
             self.used += size;
             self.at.offset += size as u64;
-            if let Some((domain, records, templates, export_time)) = found
-                && self.at.offset > self.from
-            {
-                return Step::Data(Found {
-                    domain,
-                    records,
-                    templates,
-                    export_time,
-                    end: self.at,
-                    range: begin..self.used,
-                });
+            let Some(told) = found else { continue };
+            let found = Found {
+                domain: message_domain,
+                records: told.records,
+                options: told.options,
+                templates: told.templates,
+                export_time,
+                end: self.at,
+                range: begin..self.used,
+            };
+            if found.options > 0 {
+                return Step::Options(found);
+            }
+            if self.at.offset > self.from {
+                return Step::Data(found);
             }
         }
     }
@@ -164,51 +174,71 @@ impl Reader {
             u16::from_be_bytes([*l0, *l1]),
         );
         let len = usize::from(len).saturating_sub(ipfix::SET_HEADER_LEN);
-        told.and_then(|told| records_of(told.templates, id, len))
+        told.and_then(|told| told.templates.records_of_len(id, len))
             .map_or(0, u64::from)
     }
 }
 
-/// Takes a message in: domain, data records, templates and export time of one with data.
+/// Counts records that go with the templates of a domain.
+fn told_types(domains: &mut BTreeMap<u32, Told>, domain: u32, records: u16) {
+    if let Some(told) = domains.get_mut(&domain) {
+        told.sequence = told.sequence.wrapping_add(records.into());
+    }
+}
+
+/// The records of a message.
+struct Records {
+    records: u16,
+    options: u16,
+    templates: Templates,
+}
+
+/// Takes a message in: the records of one that has some.
 fn understand(
     domains: &mut BTreeMap<u32, Told>,
     message: &Message<'_>,
-) -> Result<Option<(u32, u16, TemplateSet, u32)>, Damage> {
+) -> Result<Option<Records>, Damage> {
     let header = message.header;
     let domain = header.domain;
+    let unknown = Damage::Templates(domain);
     let told = domains.get(&domain).copied();
     let sequence = told.map_or(0, |told| told.sequence);
     if header.sequence != sequence {
         return Err(Damage::Sequence(header.sequence));
     }
-    let templates = match message.content {
-        Content::Templates(set) => known(set).ok_or(Damage::Templates(domain))?,
-        Content::Data { .. } => told.ok_or(Damage::Templates(domain))?.templates,
-    };
-    let records = match message.content {
-        Content::Templates(_) => 0,
-        Content::Data { id, len } => {
-            records_of(templates, id, len).ok_or(Damage::Templates(domain))?
+    let (templates, count, is_told_again) = match message.content {
+        Content::Templates(set) => {
+            let is_further = |told: &Told| told.templates.has(set);
+            let known = told.filter(is_further).map(|told| told.templates);
+            let known = known.or_else(|| Templates::recognise(set));
+            (known.ok_or(unknown)?, 0, false)
+        }
+        Content::Data { id, records } => {
+            let templates = told.ok_or(unknown)?.templates;
+            let count = templates.records_of(id, records).ok_or(unknown)?;
+            if is_type(id) {
+                // It goes with the templates, and is told with them.
+                told_types(domains, domain, count);
+                return Ok(None);
+            }
+            (templates, count, is_options(id) && !is_statistics(id))
         }
     };
     let told = Told {
         templates,
-        sequence: sequence.wrapping_add(records.into()),
+        sequence: sequence.wrapping_add(count.into()),
+        options: 0,
     };
     domains.insert(domain, told);
-    Ok((records > 0).then_some((domain, records, templates, header.export_time)))
-}
-
-/// The known templates that `set` tells.
-fn known(set: &[u8]) -> Option<TemplateSet> {
-    let mut all = TemplateSet::VALUES.iter().map(|(_, templates)| *templates);
-    all.find(|templates| ipfix::template_set(templates.templates()) == set)
-}
-
-/// Data records in `len` octets of template `id`, at least one and nothing else.
-fn records_of(templates: TemplateSet, id: u16, len: usize) -> Option<u16> {
-    let mut all = templates.templates().iter();
-    let (_, layout) = all.find(|(number, _)| *number == id)?;
-    let records = u16::try_from(len / layout.record_len()).ok()?;
-    (records > 0 && len.is_multiple_of(layout.record_len())).then_some(records)
+    let (records, options) = if is_told_again {
+        (0, count)
+    } else {
+        (count, 0)
+    };
+    let found = Records {
+        records,
+        options,
+        templates,
+    };
+    Ok((count > 0).then_some(found))
 }

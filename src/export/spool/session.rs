@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::{Lost, Position, Spool, Store};
-use crate::export::{Amount, Outgoing, Stream, TemplateSet};
+use crate::export::{Amount, Outgoing, Stream, Templates};
 use crate::time::{Now, Uptime, Wall};
 
 /// Octets that are read ahead of the socket.
@@ -75,7 +75,7 @@ impl SpoolTally {
 enum Origin {
     /// Here.
     Memory {
-        templates: TemplateSet,
+        templates: Templates,
         octets: Vec<u8>,
     },
     /// In the spool, up to there.
@@ -98,7 +98,7 @@ struct Entry {
 struct Fresh {
     domain: u32,
     records: u16,
-    templates: TemplateSet,
+    templates: Templates,
     octets: Vec<u8>,
 }
 
@@ -188,8 +188,14 @@ impl<S: Store> Spooled<S> {
     }
 
     /// Takes a message of an interface that exports by `templates`.
-    pub fn push(&mut self, now: Now, message: &Outgoing<'_>, templates: TemplateSet) {
+    pub fn push(&mut self, now: Now, message: &Outgoing<'_>, templates: impl Into<Templates>) {
+        let templates = templates.into();
         self.now = now;
+        if message.options > 0 {
+            self.spool.options.keep(message, templates);
+            self.stream.push(message, templates);
+            return;
+        }
         self.tally.queued += u64::from(message.records);
         let octets = message.octets.to_vec();
         let (domain, records) = (message.domain, message.records);
@@ -269,6 +275,10 @@ impl<S: Store> Spooled<S> {
             } = self;
             spool.read(missing, &mut |read| {
                 let records = u64::from(read.message.records);
+                if read.message.options > 0 {
+                    stream.push(&read.message, read.templates);
+                    return;
+                }
                 tally.found += if read.is_found { records } else { 0 };
                 stream.push(&read.message, read.templates);
                 entries.push_back(Entry {
@@ -485,6 +495,7 @@ fn outgoing(domain: u32, records: u16, octets: &[u8]) -> Outgoing<'_> {
     Outgoing {
         domain,
         records,
+        options: 0,
         at: Now::with_boot(Wall::default(), Wall::default()),
         octets,
     }

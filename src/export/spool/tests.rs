@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use super::session::{SpoolTally, Spooled};
 use super::*;
+use crate::export::TemplateSet;
 use crate::export::stream::tests::Collector;
 use crate::time::{Now, Wall};
 use crate::wire::ipfix;
@@ -246,6 +247,7 @@ impl Loop {
         let outgoing = Outgoing {
             domain,
             records,
+            options: 0,
             at: now(self.clock),
             octets: &octets,
         };

@@ -5,12 +5,12 @@ use std::io;
 use super::reader::Step;
 use super::writer::{Undo, Writer};
 use super::{PIECE, Position, Segment, Spool, Store};
-use crate::export::{Outgoing, TemplateSet};
+use crate::export::{Outgoing, Templates};
 
 impl<S: Store> Spool<S> {
     /// Writes the first of `messages` at the end: where each of them ends then. What is not
     /// written, the store refuses.
-    pub fn append(&mut self, secs: u32, messages: &[(Outgoing<'_>, TemplateSet)]) -> Vec<Position> {
+    pub fn append(&mut self, secs: u32, messages: &[(Outgoing<'_>, Templates)]) -> Vec<Position> {
         let mut ends = Vec::new();
         while let Some(rest) = messages.get(ends.len()..).filter(|rest| !rest.is_empty()) {
             let before = ends.len();
@@ -26,7 +26,7 @@ impl<S: Store> Spool<S> {
     pub(super) fn append_some(
         &mut self,
         secs: u32,
-        messages: &[(Outgoing<'_>, TemplateSet)],
+        messages: &[(Outgoing<'_>, Templates)],
         ends: &mut Vec<Position>,
     ) {
         let was_drained = self.is_drained();
@@ -47,7 +47,7 @@ impl<S: Store> Spool<S> {
             if !undos.is_empty() && octets.len() >= room.min(PIECE) {
                 break;
             }
-            let undo = writer.encode(secs, message, *templates, &mut octets);
+            let undo = writer.encode(secs, message, *templates, &self.options, &mut octets);
             undos.push((undo, octets.len()));
         }
         let whole = match self.make_room(octets.len() as u64) {
@@ -186,6 +186,7 @@ impl<S: Store> Spool<S> {
                     let lost = self.lost.domains.entry(found.domain).or_default();
                     *lost = lost.wrapping_add(found.records.into());
                 }
+                Step::Options(_) => {}
                 // What cannot be read cannot be counted.
                 _ => break,
             }

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use crate::export::{Outgoing, TemplateSet};
+use crate::export::stream::KeptOptions;
+use crate::export::{Outgoing, Templates};
 use crate::wire::ipfix;
 
 /// What the reader of a file knows of an observation domain.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Told {
-    pub(super) templates: TemplateSet,
+    pub(super) templates: Templates,
     pub(super) sequence: u32,
+    /// How many of the options kept it has been told; a reader does not ask.
+    pub(super) options: usize,
 }
 
 /// The session of one file (RFC 5655 7.2).
@@ -32,22 +35,36 @@ impl Writer {
         &mut self,
         secs: u32,
         message: &Outgoing<'_>,
-        templates: TemplateSet,
+        templates: Templates,
+        options: &KeptOptions,
         octets: &mut Vec<u8>,
     ) -> Undo {
         self.export_time = self.export_time.max(secs);
         let domain = message.domain;
         let before = self.domains.get(&domain).copied();
-        let sequence = before.map_or(0, |told| told.sequence);
-        if before.is_none_or(|told| told.templates != templates) {
-            let told = ipfix::template_message(templates.templates(), before.is_some());
-            self.put(domain, sequence, &told, octets);
+        let mut sequence = before.map_or(0, |told| told.sequence);
+        let mut told = before.filter(|told| told.templates == templates);
+        if told.is_none() {
+            let mut withdrawal = before.map(|told| told.templates.withdrawal());
+            for (set, records) in templates.sets() {
+                let mut sets = withdrawal.take().unwrap_or_default();
+                sets.extend(set);
+                self.put(domain, sequence, &sets, octets);
+                sequence = sequence.wrapping_add(records.into());
+            }
         }
-        self.put(domain, sequence, message.octets, octets);
-        let sequence = sequence.wrapping_add(message.records.into());
+        let mut behind = told.take().map_or(0, |told| told.options);
+        while let Some((set, records, next)) = options.next(domain, templates, behind) {
+            self.put(domain, sequence, set, octets);
+            sequence = sequence.wrapping_add(records.into());
+            behind = next;
+        }
+        let sets = message.octets.get(ipfix::HEADER_LEN..).unwrap_or_default();
+        self.put(domain, sequence, sets, octets);
         let told = Told {
             templates,
-            sequence,
+            sequence: sequence.wrapping_add(message.records.into()),
+            options: behind,
         };
         self.domains.insert(domain, told);
         Undo { domain, before }
@@ -61,14 +78,15 @@ impl Writer {
         }
     }
 
-    fn put(&self, domain: u32, sequence: u32, message: &[u8], octets: &mut Vec<u8>) {
+    /// Appends a message of `sets`.
+    fn put(&self, domain: u32, sequence: u32, sets: &[u8], octets: &mut Vec<u8>) {
         let header = ipfix::Header {
-            length: u16::try_from(message.len()).unwrap_or(u16::MAX),
+            length: u16::try_from(ipfix::HEADER_LEN + sets.len()).unwrap_or(u16::MAX),
             export_time: self.export_time,
             sequence,
             domain,
         };
         octets.extend(header.octets());
-        octets.extend(message.get(ipfix::HEADER_LEN..).unwrap_or_default());
+        octets.extend(sets);
     }
 }

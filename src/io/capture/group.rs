@@ -90,6 +90,18 @@ pub fn problem_of(name: &str) -> Option<io::Error> {
     }
 }
 
+/// Interfaces of this host: names and numbers, each behind a blank.
+///
+/// # Errors
+/// The system does not list them.
+pub fn local_interfaces() -> io::Result<String> {
+    let interfaces = nix::net::if_::if_nameindex()?;
+    let texts = interfaces
+        .iter()
+        .map(|one| format!("{} {}", one.name().to_string_lossy(), one.index()));
+    Ok(texts.collect::<Vec<_>>().join(" "))
+}
+
 /// Addresses of this host: what comes from them is its own. Not by libpcap, which looks for much
 /// more than that, and not always where a sandbox lets it.
 ///

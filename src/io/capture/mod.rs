@@ -34,7 +34,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 pub use file::File;
 pub(super) use group::{GROUP_V4, GROUP_V6, addresses_of};
-pub use group::{local_addresses, problem_of};
+pub use group::{local_addresses, local_interfaces, problem_of};
 pub use live::Live;
 pub use relay::{Relay, Relayed};
 

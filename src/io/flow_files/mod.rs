@@ -31,7 +31,7 @@ use super::clock::Clock;
 use super::ipfix_file::{IpfixFile, cut_to_whole};
 use super::transport::WhenFull;
 use crate::config::Pattern;
-use crate::export::{Amount, Compression, FileState, Outgoing, Settings, Stream, TemplateSet};
+use crate::export::{Amount, Compression, FileState, Outgoing, Settings, Stream, Templates};
 use crate::time::{Uptime, Wall};
 
 /// Most octets that wait to be written; more are dropped, or waited for.
@@ -194,7 +194,7 @@ impl FlowFiles {
     pub fn push<'a>(
         &self,
         messages: impl Iterator<Item = Outgoing<'a>>,
-        templates: TemplateSet,
+        templates: Templates,
     ) -> (u64, Amount) {
         let (mut records, mut lost) = (0, Amount::default());
         let mut state = self.shared.lock();

@@ -108,11 +108,12 @@ fn push(files: &FlowFiles, made: &[(i64, u16)]) -> (u64, Amount) {
         Outgoing {
             domain: 1,
             records: *records,
+            options: 0,
             at: Now::with_boot(Wall::new(*at, 0), boot),
             octets,
         }
     });
-    files.push(messages, TemplateSet::OpenBsd)
+    files.push(messages, crate::export::TemplateSet::OpenBsd.into())
 }
 
 struct Play {

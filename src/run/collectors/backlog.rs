@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::spools::Segments;
 use crate::export::spool::{SpoolTally, Spooled};
-use crate::export::{Amount, Outgoing, SpoolState, Stream, TemplateSet};
+use crate::export::{Amount, Outgoing, SpoolState, Stream, Templates};
 use crate::time::{Now, Uptime};
 
 /// How soon it is looked again at what is acknowledged, where there is a spool.
@@ -69,7 +69,7 @@ impl Backlog {
         &mut self,
         now: Now,
         message: &Outgoing<'_>,
-        templates: TemplateSet,
+        templates: Templates,
     ) -> Amount {
         match self {
             Self::Queue(stream) => stream.push(message, templates),

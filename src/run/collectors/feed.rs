@@ -18,9 +18,8 @@ use super::backlog::{ACKNOWLEDGED, Backlog};
 use super::in_doubt::InDoubt;
 use super::security::Security;
 use super::turn::{Turn, add};
-use crate::export::TemplateSet;
 use crate::export::{
-    Amount, Carrier, Connection, Outgoing, Rdomain, Settings, Source, SpoolState, Stream,
+    Amount, Carrier, Connection, Outgoing, Rdomain, Settings, Source, SpoolState, Stream, Templates,
 };
 use crate::io::log::Level;
 use crate::io::transport::{Transport, WhenFull, tcp};
@@ -230,7 +229,7 @@ impl Feed {
         &mut self,
         now: Now,
         message: &Outgoing<'_>,
-        templates: TemplateSet,
+        templates: Templates,
     ) -> Amount {
         let lost = self.stream.push(now, message, templates);
         match self.state {

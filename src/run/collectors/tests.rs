@@ -161,11 +161,12 @@ impl World {
             let message = Outgoing {
                 domain: 42,
                 records: 1,
+                options: 0,
                 at: at(self.seconds),
                 octets: &octets,
             };
             let now = at(self.seconds);
-            let lost = self.feed.push(now, &message, TemplateSet::OpenBsd);
+            let lost = self.feed.push(now, &message, TemplateSet::OpenBsd.into());
             self.lost += lost.records;
         }
     }

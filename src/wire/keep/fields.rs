@@ -149,6 +149,11 @@ impl Put<'_> {
                 source,
                 messages,
             } => self.u32s([*unit, *source, *messages]),
+            Record::IfIndex { name, index } => {
+                self.octets(name.octets());
+                self.octets(index.to_be_bytes());
+            }
+            Record::Connection { exported } => self.counts(exported),
             Record::HostId {
                 creatorid,
                 is_told_apart,
@@ -379,6 +384,15 @@ impl Get<'_> {
                 unit: self.u32()?,
                 source: self.u32()?,
                 messages: self.u32()?,
+            },
+            11 => {
+                let octets: [u8; 16] = self.take()?;
+                let name = IfName::new(octets);
+                let index = self.u16()?;
+                (name.octets() == octets).then_some(Record::IfIndex { name, index })?
+            }
+            12 => Record::Connection {
+                exported: self.counts()?,
             },
             _ => return None,
         })

@@ -18,6 +18,8 @@
 //! 8 host id     before its states: a host id that two firewalls use, or seem to
 //! 9 domain      N of pflowN | observation domain | its sequence, where an interface has many
 //! 10 source     N of pflowN | source id of NetFlow v9 | its messages
+//! 11 ifindex    the number that an interface's name was given
+//! 12 connection what was exported of the connection of the state before, whose other state ended
 //! ```
 //! All numbers are big-endian, all times nanoseconds since 1970 as a signed number, CRC-32 is IEEE
 //! 802.3's. Each record has the one length that its kind says; a state has one of two. The flag,
@@ -291,9 +293,16 @@ pub enum Record {
         source: u32,
         messages: u32,
     },
+    IfIndex {
+        name: IfName,
+        index: u16,
+    },
     HostId {
         creatorid: u32,
         is_told_apart: bool,
+    },
+    Connection {
+        exported: Counts,
     },
 }
 
@@ -313,6 +322,8 @@ impl Record {
             Self::HostId { .. } => 8,
             Self::Domain { .. } => 9,
             Self::Source { .. } => 10,
+            Self::IfIndex { .. } => 11,
+            Self::Connection { .. } => 12,
         }
     }
 
@@ -386,7 +397,7 @@ fn check(body: &[u8]) -> Result<(), usize> {
             Record::Share(share) => {
                 has_state && (share.sender >= OWN_SENDERS || is_known(share.sender))
             }
-            Record::Part(_) => has_state,
+            Record::Part(_) | Record::Connection { .. } => has_state,
             _ => true,
         };
         if !fits {
@@ -395,7 +406,7 @@ fn check(body: &[u8]) -> Result<(), usize> {
         senders += u32::from(matches!(record, Record::Sender(_)));
         has_state = match record {
             Record::State(_) => true,
-            Record::Share(_) | Record::Part(_) => has_state,
+            Record::Share(_) | Record::Part(_) | Record::Connection { .. } => has_state,
             _ => false,
         };
         rest = after;

@@ -85,6 +85,14 @@ pub enum Dialect {
 }
 
 impl Dialect {
+    /// Its number where dialects are numbered, from 1 up; 0 stands for none.
+    pub fn number(self) -> u8 {
+        let place = Self::ALL.iter().position(|other| *other == self);
+        place
+            .and_then(|place| u8::try_from(place + 1).ok())
+            .unwrap_or(0)
+    }
+
     /// Every dialect.
     pub const ALL: &'static [Self] = &[
         Self::V2,

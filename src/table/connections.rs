@@ -1,0 +1,529 @@
+//! Connections: the two states of what a firewall forwards, as one flow.
+//!
+//! ```text
+//! first packet --> IN state --> OUT state --> on its way
+//!                  ends as they are inside: its STACK key = the other's STACK key
+//!
+//! one ends   its other is not held             alone
+//!            its other is held                 waits
+//! waits      its other ends                    both as one flow
+//!            a minute passed, or no room       both as one flow, the other as it is then; what it
+//!                                              counts later is a flow by itself
+//! ```
+//! Each state has an entry by the hash of its inner ends, while anybody exports connections and at no
+//! other time. Of states with the same ends only [`MAX_ALIKE`] have one: a message must not cost more
+//! the more there are.
+//!
+//! Parts of a connection, for interfaces with an active timeout, go out when the half is due that was
+//! learned first. What went out is noted with both halves.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasher;
+use std::time::Duration;
+
+use foldhash::quality::SeedableRandomState;
+use hashbrown::HashTable;
+
+use super::active::Told;
+use super::index::{self, PARTS};
+use super::slot::{Counts, KeyPair, Slots};
+use super::{PIECE, Table};
+use crate::counters::count;
+use crate::flow::{End, Flow};
+use crate::slab::Slab;
+use crate::state::{Direction, IfName, StateKey};
+use crate::time::{Now, Uptime};
+
+/// How long a state that ended waits for the other of its connection.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Most that wait at a time: 25 MB at most.
+const MAX_WAITING: usize = 1 << 16;
+/// States with the same inner ends that can be found.
+const MAX_ALIKE: usize = 8;
+/// Places that are looked at in one step when connections are switched on.
+const SWEEP: u32 = 1 << 12;
+
+/// A flow of a connection, or a part of one.
+#[derive(Clone, Copy, Debug)]
+pub struct Connection {
+    /// The time that it ended at.
+    pub now: Now,
+    /// What is known of both its states.
+    pub flow: Flow,
+    /// The interface that its OUT state has; `None`: it is of one state.
+    pub egress: Option<IfName>,
+}
+
+/// A state that ended and waits for the other of its connection.
+#[derive(Debug)]
+struct Half {
+    flow: Flow,
+    /// What of it went out in parts.
+    told: Vec<Told>,
+    until: Uptime,
+    /// When it ended.
+    now: Now,
+}
+
+/// What is kept for whoever exports connections.
+pub(super) struct Connections {
+    /// The interfaces that do, in the order of their numbers.
+    units: Vec<u32>,
+    parts: Box<[HashTable<u32>; PARTS]>,
+    hasher: SeedableRandomState,
+    /// While states held before are entered: the next place.
+    sweep: Option<u32>,
+    /// By the place of the state that they wait for.
+    waiting: HashMap<u32, Half>,
+    /// When they have waited long enough, with the place. Some are not waiting any more.
+    order: VecDeque<(Uptime, u32)>,
+    /// What was exported of the connections of states whose other waited long enough, by place.
+    exported: HashMap<u32, Counts>,
+    /// Flows that are ready: what is left of those exported in parts, then the whole.
+    ready: Vec<Connection>,
+}
+
+/// The inner ends of a state, as its IN half has them.
+fn inner(direction: Direction, keys: &KeyPair) -> StateKey {
+    let stack = keys.stack;
+    let ([far, near], [far_port, near_port]) = (stack.addr, stack.port);
+    match direction {
+        Direction::In => stack,
+        // What is far from an IN state is near to an OUT state.
+        Direction::Out => StateKey {
+            addr: [near, far],
+            port: [near_port, far_port],
+            ..stack
+        },
+    }
+}
+
+fn hash(hasher: &SeedableRandomState, ends: &StateKey) -> u64 {
+    let StateKey {
+        proto,
+        rdomain,
+        addr: [far, near],
+        port,
+        ..
+    } = ends;
+    hasher.hash_one((far.0, near.0, port, proto, rdomain))
+}
+
+impl Connections {
+    fn new(units: Vec<u32>) -> Self {
+        Self {
+            units,
+            parts: Box::new([const { HashTable::new() }; PARTS]),
+            hasher: SeedableRandomState::random(),
+            sweep: Some(0),
+            waiting: HashMap::new(),
+            order: VecDeque::new(),
+            exported: HashMap::new(),
+            ready: Vec::new(),
+        }
+    }
+
+    fn hash(&self, ends: &StateKey) -> u64 {
+        hash(&self.hasher, ends)
+    }
+
+    /// Enters the state at `place`, unless it is there or too many are like it.
+    #[expect(clippy::indexing_slicing, reason = "there is a part for every octet")]
+    fn enter(&mut self, place: u32, slots: &Slots, keys: &Slab<KeyPair>) {
+        let Self { hasher, parts, .. } = self;
+        let hash_of = |place: &u32| {
+            let slot = &slots[*place];
+            hash(hasher, &inner(slot.direction, &slot.key_pair(keys)))
+        };
+        let hash = hash_of(&place);
+        let part = &mut parts[index::part(hash)];
+        let mut alike = part.iter_hash(hash);
+        if alike.clone().count() < MAX_ALIKE && alike.all(|other| *other != place) {
+            part.insert_unique(hash, place, hash_of);
+        }
+    }
+
+    /// Takes the state at `place` out.
+    #[expect(clippy::indexing_slicing, reason = "there is a part for every octet")]
+    fn leave(&mut self, place: u32, ends: &StateKey) {
+        let hash = self.hash(ends);
+        let part = &mut self.parts[index::part(hash)];
+        if let Ok(entry) = part.find_entry(hash, |other| *other == place) {
+            entry.remove();
+        }
+    }
+
+    /// Octets of memory taken by entries.
+    pub(super) fn octets(&self) -> usize {
+        let parts = self.parts.iter().map(HashTable::allocation_size);
+        size_of::<[HashTable<u32>; PARTS]>() + parts.sum::<usize>()
+    }
+
+    /// What [`Self::octets`] never exceed with so many states.
+    pub(super) fn octets_of(states: usize) -> usize {
+        index::octets_of_parts(states)
+    }
+
+    fn poll_timeout(&self) -> Option<Uptime> {
+        match self.sweep {
+            Some(_) => Some(Uptime::from_nanos(i64::MIN)),
+            None => self.order.front().map(|(until, _)| *until),
+        }
+    }
+
+    fn has_unit(&self, unit: u32) -> bool {
+        self.units.binary_search(&unit).is_ok()
+    }
+}
+
+impl Table {
+    /// Has the states of connections joined for the interfaces `units`, and for whoever else asks
+    /// if `is_wanted`; otherwise nothing is kept. What waited is given up where nobody asks any more.
+    pub fn set_connections(&mut self, is_wanted: bool, mut units: Vec<u32>) {
+        units.sort_unstable();
+        match &mut self.connections {
+            Some(connections) if is_wanted || !units.is_empty() => connections.units = units,
+            Some(_) => {
+                while self.give_up_connections() {}
+                let ready = self.take_connections();
+                self.connections = None;
+                self.left_connections = ready;
+            }
+            None if is_wanted || !units.is_empty() => {
+                self.connections = Some(Box::new(Connections::new(units)));
+            }
+            None => {}
+        }
+        self.note_asides();
+        self.measure();
+    }
+
+    /// Whether connections are exported by anybody.
+    pub fn has_connections(&self) -> bool {
+        self.connections.is_some()
+    }
+
+    /// Takes out the flows of connections that are ready. What interfaces have not had of one that
+    /// they exported in parts comes before the whole of it.
+    pub fn take_connections(&mut self) -> Vec<Connection> {
+        let mut ready = std::mem::take(&mut self.left_connections);
+        if let Some(connections) = &mut self.connections {
+            ready.append(&mut connections.ready);
+        }
+        ready
+    }
+
+    /// Exports some of what waits for the other half of its connection, which ends in its time: true
+    /// if there is more.
+    pub fn give_up_connections(&mut self) -> bool {
+        for _ in 0..PIECE {
+            let Some(place) = self.first_waiting() else {
+                return false;
+            };
+            self.give_up_waiting(place);
+        }
+        true
+    }
+
+    fn first_waiting(&mut self) -> Option<u32> {
+        let connections = self.connections.as_mut()?;
+        while let Some((until, place)) = connections.order.pop_front() {
+            let half = connections.waiting.get(&place);
+            if half.is_some_and(|half| half.until == until) {
+                return Some(place);
+            }
+        }
+        None
+    }
+
+    /// When there is something to do about connections.
+    pub(super) fn connections_due(&self) -> Option<Uptime> {
+        self.connections.as_ref()?.poll_timeout()
+    }
+
+    /// Does it, in pieces: whether that was all.
+    pub(super) fn handle_connections(&mut self, now: Uptime) -> bool {
+        let Self {
+            connections: Some(connections),
+            slots,
+            ..
+        } = self
+        else {
+            return true;
+        };
+        if let Some(begin) = connections.sweep {
+            let places = slots.places();
+            let end = begin.saturating_add(SWEEP).min(places);
+            for place in begin..end {
+                if self.is_held(place) {
+                    self.enter_connection(place);
+                }
+            }
+            let is_more = end < places;
+            if let Some(connections) = &mut self.connections {
+                connections.sweep = is_more.then_some(end);
+            }
+            return !is_more;
+        }
+        for _ in 0..PIECE {
+            match &self.connections {
+                Some(connections) if connections.poll_timeout().is_some_and(|due| due <= now) => {}
+                _ => return true,
+            }
+            match self.first_waiting_until(now) {
+                Some(place) => self.give_up_waiting(place),
+                None => return true,
+            }
+        }
+        false
+    }
+
+    /// [`Self::first_waiting`] of those that waited long enough.
+    fn first_waiting_until(&mut self, now: Uptime) -> Option<u32> {
+        let connections = self.connections.as_mut()?;
+        while let Some((until, place)) = connections.order.front().copied()
+            && until <= now
+        {
+            connections.order.pop_front();
+            let half = connections.waiting.get(&place);
+            if half.is_some_and(|half| half.until == until) {
+                return Some(place);
+            }
+        }
+        None
+    }
+
+    /// Enters a state that was learned, or read back.
+    pub(super) fn enter_connection(&mut self, place: u32) {
+        let Self {
+            connections,
+            slots,
+            keys,
+            ..
+        } = self;
+        if let Some(connections) = connections {
+            connections.enter(place, slots, keys);
+        }
+    }
+
+    /// What was exported of the connection of the state at `place`, though it did not end.
+    pub(super) fn exported_of_connection(&self, place: u32) -> Option<Counts> {
+        let connections = self.connections.as_ref()?;
+        connections.exported.get(&place).copied()
+    }
+
+    /// The same, read back.
+    pub(super) fn restore_exported(&mut self, place: u32, counts: Counts) {
+        if let Some(connections) = &mut self.connections {
+            connections.exported.insert(place, counts);
+        }
+    }
+
+    /// The state at `place` goes without a flow.
+    pub(super) fn forget_connection(&mut self, place: u32) {
+        let ends = self.ends_of(place);
+        let Some(connections) = &mut self.connections else {
+            return;
+        };
+        connections.leave(place, &ends);
+        connections.exported.remove(&place);
+        if let Some(half) = connections.waiting.remove(&place) {
+            self.counters.unjoined += 1;
+            self.hand_over(half.now, (&half.flow, None), &half.told, None);
+        }
+    }
+
+    fn ends_of(&self, place: u32) -> StateKey {
+        let slot = &self.slots[place];
+        inner(slot.direction, &slot.key_pair(&self.keys))
+    }
+
+    /// The other state of the connection of the one at `place`: of those that are held, the one
+    /// whose id is nearest, because pf makes both while it forwards one packet.
+    #[expect(clippy::indexing_slicing, reason = "there is a part for every octet")]
+    pub(super) fn other_of(&self, place: u32) -> Option<u32> {
+        let connections = self.connections.as_ref()?;
+        let slot = &self.slots[place];
+        let ends = self.ends_of(place);
+        let hash = connections.hash(&ends);
+        let alike = connections.parts[index::part(hash)].iter_hash(hash);
+        let others = alike.copied().filter(|other| {
+            let other_slot = &self.slots[*other];
+            other_slot.direction != slot.direction
+                && other_slot.creatorid == slot.creatorid
+                && self.ends_of(*other) == ends
+        });
+        others.min_by_key(|other| self.slots[*other].id.abs_diff(slot.id))
+    }
+
+    /// The state at `place` ends and makes `flow`: it is joined, or waits, or goes alone.
+    pub(super) fn end_half(&mut self, place: u32, now: Now, flow: &Flow) {
+        let told = self.told_of(place);
+        let ends = self.ends_of(place);
+        let Some(connections) = &mut self.connections else {
+            return;
+        };
+        connections.leave(place, &ends);
+        let exported = connections.exported.remove(&place);
+        if let Some(half) = connections.waiting.remove(&place) {
+            count(&mut self.counters.joined, 1);
+            let told = Told::merged(half.told, told);
+            let (joined, egress) = join(&half.flow, flow);
+            self.hand_over(now, (&joined, Some(egress)), &told, exported);
+            return;
+        }
+        match self.other_of(place) {
+            Some(other) if exported.is_none() => self.wait_for(other, now, flow, told),
+            _ => {
+                count(&mut self.counters.unjoined, 1);
+                self.hand_over(now, (flow, None), &told, exported);
+            }
+        }
+    }
+
+    /// Has a half wait for the state at `other`.
+    fn wait_for(&mut self, other: u32, now: Now, flow: &Flow, told: Vec<Told>) {
+        let is_full = match &self.connections {
+            Some(connections) => connections.waiting.len() >= MAX_WAITING,
+            None => return,
+        };
+        // One that waits for the same was of an earlier connection.
+        self.give_up_waiting(other);
+        if is_full && let Some(oldest) = self.first_waiting() {
+            self.give_up_waiting(oldest);
+        }
+        if let Some(connections) = &mut self.connections {
+            let until = now.uptime.after(PATIENCE);
+            connections.order.push_back((until, other));
+            let flow = *flow;
+            connections.waiting.insert(
+                other,
+                Half {
+                    flow,
+                    told,
+                    until,
+                    now,
+                },
+            );
+        }
+    }
+
+    /// What waits for the state at `place` goes, with that as it is now.
+    fn give_up_waiting(&mut self, place: u32) {
+        let Some(connections) = &mut self.connections else {
+            return;
+        };
+        let Some(half) = connections.waiting.remove(&place) else {
+            return;
+        };
+        count(&mut self.counters.waited_out, 1);
+        let other = self.flow_so_far(place, &half.now);
+        let (joined, egress) = join(&half.flow, &other);
+        let told = Told::merged(half.told, self.told_of(place));
+        let exported = self.exported_of_connection(place);
+        self.hand_over(half.now, (&joined, Some(egress)), &told, exported);
+        let counts = Counts {
+            packets: joined.packets,
+            octets: joined.octets,
+        };
+        self.note_all_told(place, counts, joined.times.last_second());
+        if let Some(connections) = &mut self.connections {
+            let all = exported.unwrap_or_default().at_least(&counts);
+            connections.exported.insert(place, all);
+        }
+    }
+
+    /// The flow that the state at `place` would make if it ended at `now`.
+    fn flow_so_far(&self, place: u32, now: &Now) -> Flow {
+        let slot = &self.slots[place];
+        let sent = self.wire_id(slot.state_id());
+        let offset = self.offset(slot.sender);
+        let mut flow = self.bare_flow(slot, sent, now, End::Active, offset);
+        slot.write_keys(&self.keys, &mut flow);
+        flow.detail = self.detail_of(place);
+        let counts = self.unexported(slot);
+        (flow.packets, flow.octets) = (counts.packets, counts.octets);
+        flow
+    }
+
+    /// Hands a flow of a connection over: to interfaces that had parts of it the rest, to all others
+    /// what was not `exported` of it before.
+    fn hand_over(
+        &mut self,
+        now: Now,
+        (flow, egress): (&Flow, Option<IfName>),
+        told: &[Told],
+        exported: Option<Counts>,
+    ) {
+        let Some(connections) = &mut self.connections else {
+            return;
+        };
+        for told in told {
+            if connections.has_unit(told.unit) {
+                let flow = told.rest_of(flow, now);
+                connections.ready.push(Connection { now, flow, egress });
+            }
+        }
+        let mut flow = *flow;
+        if let Some(exported) = exported {
+            let counts = Counts {
+                packets: flow.packets,
+                octets: flow.octets,
+            };
+            let Counts { packets, octets } = counts.minus(&exported);
+            (flow.packets, flow.octets) = (packets, octets);
+        }
+        connections.ready.push(Connection { now, flow, egress });
+    }
+
+    /// Whether parts for the interface `unit` are of connections.
+    pub(super) fn has_connection_parts(&self, unit: u32) -> bool {
+        let connections = self.connections.as_ref();
+        connections.is_some_and(|connections| connections.has_unit(unit))
+    }
+
+    /// Whether the other half of the connection of the state at `place` has ended.
+    pub(super) fn is_waited_for(&self, place: u32) -> bool {
+        let connections = self.connections.as_ref();
+        connections.is_some_and(|connections| connections.waiting.contains_key(&place))
+    }
+
+    /// The flow that the connection of a state and the other one would make if it ended at `now`,
+    /// and the interface that it leaves through.
+    pub(super) fn connection_so_far(
+        &self,
+        place: u32,
+        other: Option<u32>,
+        now: &Now,
+    ) -> (Flow, Option<IfName>) {
+        let flow = self.flow_so_far(place, now);
+        let Some(other) = other else {
+            return (flow, None);
+        };
+        let (joined, egress) = join(&flow, &self.flow_so_far(other, now));
+        (joined, Some(egress))
+    }
+
+    /// Hands a part of a connection over.
+    pub(super) fn hand_over_part(&mut self, part: Connection) {
+        if let Some(connections) = &mut self.connections {
+            connections.ready.push(part);
+        }
+    }
+}
+
+/// Two halves as one, of which `other` ended later, or goes on; the interface that it left through.
+fn join(one: &Flow, other: &Flow) -> (Flow, IfName) {
+    let (into, out) = match one.direction {
+        Direction::In => (one, other),
+        Direction::Out => (other, one),
+    };
+    let joined = Flow {
+        end: match other.end {
+            End::Active => one.end,
+            end => end,
+        },
+        ..into.joined(out)
+    };
+    (joined, out.ifname)
+}
