@@ -6,7 +6,8 @@ usage: sctp.py PFLOW KILLS     (as root, on a machine of its own with SCTP: it c
 1. A collector that goes without reading, or with what it has read, and aborts; every fifth time it listens again only
    after a refusal. What pflow counts neither as lost nor as in doubt has arrived, and nothing twice. The log says so.
 2. The same with a spool: every record arrives, and twice at most what was in doubt.
-3. A collector with two addresses: when the way to one is cut, the association goes on by the other.
+3. NetFlow v9 to a collector that aborts once: templates first, a sequence of messages without gaps, every record.
+4. A collector with two addresses: when the way to one is cut, the association goes on by the other.
 
 The daemon captures on lo, which needs no module of the kernel.
 """
@@ -263,6 +264,44 @@ def spooled(directory):
     expect('SCTP: and twice inside of one association none', all(len(set(s)) == len(s) for s in sessions))
 
 
+def records_of_netflow9(messages):
+    """Data records in an association's messages; AssertionError: one is missed, or was not described before."""
+    number, count, lens = 0, 0, {}
+    for message in messages:
+        version, _, _, _, sequence, _ = struct.unpack_from('>HHIIII', message)
+        assert (version, sequence) == (9, number), 'version %d, message %d instead of %d' % (version, sequence, number)
+        number, at = number + 1, 20
+        while at < len(message):
+            kind, size = struct.unpack_from('>HH', message, at)
+            p, end = at + 4, at + size
+            if kind == 0:
+                while p < end:
+                    template, fields = struct.unpack_from('>HH', message, p)
+                    lens[template] = sum(struct.unpack_from('>H', message, p + 6 + 4 * n)[0] for n in range(fields))
+                    p += 4 + 4 * fields
+            elif 256 <= kind < 400:
+                count += (end - p) // lens[kind]
+            at = end
+    return count
+
+
+def netflow9(directory):
+    collector = Collector([FIRST])
+    daemon = Daemon(directory, line('pflowproto 9'))
+    try:
+        until('messages', lambda: collector.sessions and len(collector.sessions[-1]) > 20)
+        collector.abort()
+        until('another association', lambda: len(collector.sessions) > 1 and len(collector.sessions[-1]) > 20)
+        counted = daemon.finish()
+    finally:
+        daemon.kill()
+        collector.stop()
+    found = [records_of_netflow9(messages) for messages in collector.sessions]
+    lost, doubt, exported = counted['records_refused'], counted['in_doubt'], counted['records']
+    expect('SCTP: NetFlow v9 and an abort: what is neither lost nor in doubt has arrived', min(found) > 0 and exported - lost - doubt <= sum(found) <= exported,
+           '%s of %d, %d lost, %d in doubt' % (found, exported, lost, doubt))
+
+
 def paths(directory):
     collector = Collector([FIRST, SECOND])
     daemon = Daemon(directory, line())
@@ -295,7 +334,7 @@ for address in (FIRST, SECOND, OURS):
 # The rules that cut a way come before that of the machine's own addresses.
 ip('rule', 'add', 'pref', '100', 'lookup', 'local')
 ip('rule', 'del', 'pref', '0')
-for test in (aborts, spooled, paths):
+for test in (aborts, spooled, netflow9, paths):
     if len(sys.argv) > 3 and test.__name__ not in sys.argv[3:]:
         continue
     began = time.monotonic()

@@ -3,8 +3,8 @@
 
 usage: secure.py PFLOW TESTDATA-DIRECTORY [TOOLS-DIRECTORY]     (as root, with openssl, iproute2, nftables; pflowctl beside PFLOW)
 
-1. Replays by UDP, TCP, TLS 1.2, TLS 1.3 and DTLS 1.2, over IPv4 and IPv6, with each IPFIX template, both sides of TLS
-   with certificates, to Python's ssl, to openssl s_server, to socat and ipfixDump where they are installed, to
+1. Replays by UDP, TCP, TLS 1.2, TLS 1.3 and DTLS 1.2, over IPv4 and IPv6, with each of the kernels' templates, and in
+   NetFlow v9 by those that keep messages apart, both sides of TLS with certificates, to Python's ssl, to openssl s_server, to socat and ipfixDump where they are installed, to
    ipfixcheck.py of TOOLS-DIRECTORY: every record, the same by each.
 2. Certificates that are no good, on either side, each with its own sentence; no octet of a message is given away, and
    what went over the wire is records of TLS and nothing else.
@@ -92,6 +92,8 @@ def pin(name):
 def records(stream):
     """Data records of whole messages, each by its octets."""
     at, lens, found = 0, {}, []
+    if stream[:2] == b'\0\x09':
+        return records_of_netflow9(stream)
     while at + 20 <= len(stream):
         version, size, kind = struct.unpack_from('>HH12xH', stream, at)
         assert version == 10, 'not IPFIX at %d: %s' % (at, stream[at:at + 24].hex())
@@ -106,6 +108,27 @@ def records(stream):
         else:
             found += [stream[p + n:p + n + lens[kind]] for n in range(0, size - 20, lens[kind])]
         at += size
+    return found
+
+
+def records_of_netflow9(stream):
+    """The same of NetFlow v9. Its messages do not tell their lengths, but no flowset has the number 9."""
+    at, lens, found, number = 0, {}, [], 0
+    while at < len(stream):
+        version, _, _, _, sequence, _ = struct.unpack_from('>HHIIII', stream, at)
+        assert (version, sequence) == (9, number), 'version %d, message %d instead of %d' % (version, sequence, number)
+        at, number = at + 20, number + 1
+        while at < len(stream) and stream[at:at + 2] != b'\0\x09':
+            kind, size = struct.unpack_from('>HH', stream, at)
+            p, end = at + 4, at + size
+            if kind == 0:
+                while p < end:
+                    template, fields = struct.unpack_from('>HH', stream, p)
+                    lens[template] = sum(struct.unpack_from('>H', stream, p + 6 + 4 * n)[0] for n in range(fields))
+                    p += 4 + 4 * fields
+            elif 256 <= kind < 400:
+                found += [stream[n:n + lens[kind]] for n in range(p, end - lens[kind] + 1, lens[kind])]
+            at = end
     return found
 
 
@@ -265,6 +288,13 @@ def matrix():
                 plain = plain or found
                 expect('%s over %s, %s: every record' % (name, host, template), r.returncode == 0 and len(found) == count and found == plain,
                        '%d %s' % (len(found), '' if r.returncode == 0 else r.stdout))
+        plain = None
+        for name, transport in (('UDP', 'udp'), ('DTLS 1.2', 'dtls')):
+            found, r = taken(transport, host, 'pflowproto', '9')
+            found.sort()
+            plain = plain or found
+            expect('%s over %s, NetFlow v9: every record' % (name, host), r.returncode == 0 and len(found) == RECORDS and found == plain,
+                   '%d %s' % (len(found), '' if r.returncode == 0 else r.stdout))
     if shutil.which('socat') and shutil.which('ipfixDump'):
         for kind, transport in (('OPENSSL-LISTEN', 'tls'), ('OPENSSL-DTLS-LISTEN', 'dtls')):
             port = free_port()

@@ -275,9 +275,9 @@ fn what_a_killed_program_wrote_can_be_read_and_the_next_one_finishes_it() {
         let line = format!("pflow0 pflowproto 10 file {pattern}{more}");
         let mut pflow = Pflow::start(&["-e", &line]);
         end_states(&mut pflow, 1..40);
+        // The thread has opened it, and written to it, when pflowctl says so.
+        while !pflow.good(&["pflow0"]).contains("\tfile: ") {}
         if more.is_empty() {
-            // The thread has written it when pflowctl says so.
-            while !pflow.good(&["pflow0"]).contains("\tfile: ") {}
             while pflow.counter("interface", Some("pflow0"), "records_sent") < 78 {}
         }
         pflow.kill();

@@ -159,27 +159,31 @@ fn two_interfaces_that_a_collector_takes_for_one_are_worth_a_warning() {
 }
 
 #[test]
-fn netflow_v9_goes_over_udp_only_and_has_a_word_of_its_own() {
+fn netflow_goes_where_messages_are_kept_apart_and_v9_has_a_word_of_its_own() {
     for (words, told) in [
         (
-            "transport tcp",
+            "pflowproto 9 transport tcp",
             "transport: IPFIX only (pflowproto 10): other messages do not tell",
         ),
         (
-            "transport tls ca /c",
+            "pflowproto 9 transport tls ca /c",
             "transport: IPFIX only (pflowproto 10): other messages do not tell",
+        ),
+        (
+            "pflowproto 9 transport dtls ca /c spool /d 1M",
+            "spool: IPFIX only (pflowproto 10)",
         ),
         (
             "transport dtls ca /c",
-            "transport: IPFIX only (pflowproto 10): NetFlow goes over UDP",
+            "transport: not with pflowproto 5, which goes over UDP",
         ),
         (
             "transport sctp",
-            "transport: IPFIX only (pflowproto 10): NetFlow goes over UDP",
+            "transport: not with pflowproto 5, which goes over UDP",
         ),
     ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pflow"));
-        let line = format!("pflow0 pflowproto 9 flowdst 192.0.2.1:1 {words}");
+        let line = format!("pflow0 flowdst 192.0.2.1:1 {words}");
         command.args(["-n", "-f", "/dev/null", "-e", &line]);
         let output = command.output().unwrap();
         let problem = String::from_utf8(output.stderr).unwrap();
@@ -191,4 +195,7 @@ fn netflow_v9_goes_over_udp_only_and_has_a_word_of_its_own() {
     let told = "pflow: warning: pflow0: refreshpackets: means nothing without pflowproto 9\n";
     assert_eq!(warnings(&["pflow0 refreshpackets 9 pflowproto 10"]), told);
     assert_eq!(warnings(&["pflow0 refreshpackets 9 pflowproto 9"]), "");
+    let told = "pflow: warning: pflow0: refreshpackets: only transport udp has a use for it\n";
+    let line = "pflow0 refreshpackets 9 pflowproto 9 transport sctp flowdst 192.0.2.1:1";
+    assert_eq!(warnings(&[line]), told);
 }

@@ -374,11 +374,23 @@ fn check(settings: &Settings) -> Result<(), Error> {
     if let Some(word) = word
         && settings.format != Format::Ipfix
     {
-        let problem = match settings.carrier {
-            Carrier::Dtls | Carrier::Sctp => "IPFIX only (pflowproto 10): NetFlow goes over UDP",
-            _ => "IPFIX only (pflowproto 10): other messages do not tell their length",
-        };
-        return Err(Error::new(word, problem));
+        // These two keep messages apart.
+        let keeps_apart = matches!(settings.carrier, Carrier::Dtls | Carrier::Sctp);
+        match settings.format {
+            Format::NetFlow9 if keeps_apart && settings.file.is_none() => {
+                if settings.spool.is_some() {
+                    return Err(Error::new("spool", "IPFIX only (pflowproto 10)"));
+                }
+            }
+            Format::NetFlow5 if keeps_apart => {
+                let problem = "not with pflowproto 5, which goes over UDP";
+                return Err(Error::new(word, problem));
+            }
+            _ => {
+                let problem = "IPFIX only (pflowproto 10): other messages do not tell their length";
+                return Err(Error::new(word, problem));
+            }
+        }
     }
     check_carrier(settings)?;
     let Some(src) = settings.flowsrc else {
@@ -449,6 +461,13 @@ fn foreign_words(settings: &Settings) -> impl Iterator<Item = (&'static str, &'s
             "refresh",
             !has_refresh && settings.refresh != default.refresh,
             "udp or dtls",
+        ),
+        (
+            "refreshpackets",
+            !is_udp
+                && settings.format == Format::NetFlow9
+                && settings.refresh_packets != default.refresh_packets,
+            "udp",
         ),
         ("ca", !is_secure && settings.ca.is_some(), SECURE),
         ("cert", !is_secure && settings.cert.is_some(), SECURE),

@@ -454,9 +454,10 @@ impl Interface {
         } = self;
         let first = outbox.messages();
         let to = &mut To::new(*unit, outbox);
-        for (ifname, ifindex) in flow.interface_names(passage) {
-            session.note_interface(ifindex, ifname);
-        }
+        let names = flow.interface_names(passage);
+        let new: Vec<_> = names
+            .filter(|(name, index)| session.note_interface(*index, *name))
+            .collect();
         let netflow9 = match encoder {
             Encoder::NetFlow9(netflow9) => netflow9,
             Encoder::NetFlow9ByCreator(all) => {
@@ -469,9 +470,15 @@ impl Interface {
             }
             _ => return,
         };
+        // A stream keeps each name for all its sessions. Datagrams have them with the templates.
+        for (name, index) in new.into_iter().filter(|_| !*is_told) {
+            netflow9.tell_interface(now, index, name, to);
+        }
         let packed = netflow9.push(now, (&*settings, &*session), flow, passage, to);
         counters.clamped += u64::from(NetFlow9::is_cut(now, flow));
-        counters.templates += outbox.templates_behind(first);
+        if *is_told {
+            counters.templates += outbox.templates_behind(first);
+        }
         note_packed(counters, packed);
     }
 
@@ -545,6 +552,8 @@ pub fn stamp(outbox: &mut Outbox, interfaces: &mut [Interface], order: Order) {
         };
         if interface.has_datagrams() {
             interface.session.stamp(message, octets);
+        } else {
+            Session::stamp_for_stream(message, octets);
         }
         true
     });

@@ -6,9 +6,10 @@ use super::session::Session;
 use super::{Capacity, Settings, records_that_fit};
 use crate::flow::{Flow, Passage, Record, Tuple};
 use crate::icmp::{self, Icmp};
-use crate::state::Direction;
+use crate::state::{Direction, IfName};
 use crate::time::{Now, Uptime};
 use crate::wire::elements::Element;
+use crate::wire::ipfix::HEADER_LEN;
 use crate::wire::netflow9 as wire;
 use crate::wire::netflow9::Clock;
 use crate::wire::record::{self, SHAPES, Shape};
@@ -146,6 +147,17 @@ impl NetFlow9 {
             session.tell_again(now, settings, self.source, to);
             self.since_told = 0;
         }
+    }
+
+    /// Tells the name of an interface, for a stream.
+    pub(super) fn tell_interface(&self, now: Now, index: u16, name: IfName, to: &mut To<'_>) {
+        let mut message = vec![0; HEADER_LEN];
+        message.extend(wire::interfaces(std::iter::once((index, name.as_bytes()))));
+        let header = Header::Options {
+            domain: self.source,
+            count: 1,
+        };
+        to.push(header, now, 0, &message);
     }
 
     /// The collector was told the templates.

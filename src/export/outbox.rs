@@ -38,7 +38,7 @@ pub(super) enum Header {
         /// Observation domain.
         domain: u32,
     },
-    /// IPFIX, of templates and options that are told again and again.
+    /// Of templates and options that are told again and again: IPFIX, or NetFlow v9 for a stream.
     Options {
         /// Observation domain.
         domain: u32,
@@ -224,10 +224,10 @@ impl Outbox {
     }
 }
 
-/// An IPFIX message of data records without number and time.
+/// A message for a stream or a file: IPFIX without number and time, or NetFlow v9 without number.
 #[derive(Clone, Copy, Debug)]
 pub struct Outgoing<'a> {
-    /// Observation domain.
+    /// Observation domain, or source id.
     pub domain: u32,
     /// Data records.
     pub records: u16,
@@ -275,7 +275,8 @@ impl Transmit {
             let (domain, options) = match message.header {
                 Header::Ipfix { domain } => (domain, 0),
                 Header::Options { domain, count } => (domain, count),
-                Header::NetFlow5 { .. } | Header::NetFlow9 { .. } => return None,
+                Header::NetFlow9 { source, .. } => (source, 0),
+                Header::NetFlow5 { .. } => return None,
             };
             Some(Outgoing {
                 domain,

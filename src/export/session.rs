@@ -131,11 +131,26 @@ impl Session {
         *number_of(&mut self.sources, source) = messages;
     }
 
-    /// Notes that records have `index` for an interface, if they do.
+    /// Notes that records have `index` for an interface, if they do; whether that is news.
     #[inline]
-    pub(super) fn note_interface(&mut self, index: u16, name: IfName) {
-        if index != 0 && self.interfaces.get(&index) != Some(&name) {
+    pub(super) fn note_interface(&mut self, index: u16, name: IfName) -> bool {
+        let is_new = index != 0 && self.interfaces.get(&index) != Some(&name);
+        if is_new {
             self.interfaces.insert(index, name);
+        }
+        is_new
+    }
+
+    /// Fills in the header of a message for a stream, which numbers it, as far as that does not know.
+    pub(super) fn stamp_for_stream(message: &Message, octets: &mut [u8]) {
+        if let Header::NetFlow9 {
+            source,
+            count,
+            clock,
+        } = message.header()
+            && let Some(front) = octets.first_chunk_mut()
+        {
+            *front = netflow9_header(message.at(), (source, count, clock), 0).octets();
         }
     }
 
@@ -158,14 +173,7 @@ impl Session {
             } => {
                 self.note_boot(message.at());
                 let sequence = number_of(&mut self.sources, source);
-                let at = message.at();
-                let header = netflow9::Header {
-                    count,
-                    sys_uptime: clock.millis(at.uptime.secs()),
-                    unix_secs: seconds_32(at),
-                    sequence: *sequence,
-                    source,
-                };
+                let header = netflow9_header(message.at(), (source, count, clock), *sequence);
                 *sequence = sequence.wrapping_add(1);
                 if let Some(front) = octets.first_chunk_mut() {
                     *front = header.octets();
@@ -388,37 +396,46 @@ impl Session {
     /// The same of a source id of NetFlow v9: with the sampling, which is none, and the names of
     /// interfaces, as many a message as fit.
     fn tell_source(&self, now: Now, settings: &Settings, source: u32, to: &mut To<'_>) -> u64 {
-        let mut message = vec![0; netflow9::HEADER_LEN];
-        let mut count = netflow9::put_templates(&mut message) + 1;
-        netflow9::put_sampling(&mut message);
-        let longest = usize::from(settings.mtu).saturating_sub(IPV6_UDP);
+        let room = usize::from(settings.mtu).saturating_sub(IPV6_UDP + netflow9::HEADER_LEN);
+        let mut messages = netflow9::announcement(room);
         let names: Vec<_> = self.interfaces.iter().collect();
-        let (mut rest, mut messages) = (&names[..], 0);
-        loop {
-            let room = longest.saturating_sub(message.len() + netflow9::SET_HEADER_LEN);
-            let fit = (room / netflow9::INTERFACE_LEN).min(rest.len());
-            // A message of names alone has one at least.
-            let fit = if messages > 0 { fit.max(1) } else { fit };
+        let mut rest = &names[..];
+        while !rest.is_empty() {
+            let left = messages
+                .last()
+                .map_or(0, |(last, _)| room.saturating_sub(last.len()));
+            let of = |room: usize| {
+                room.saturating_sub(netflow9::SET_HEADER_LEN) / netflow9::INTERFACE_LEN
+            };
+            let (fit, is_new) = match of(left) {
+                // A message of names alone has one at least.
+                0 => (of(room).max(1), true),
+                fit => (fit, false),
+            };
             let (some, others) = rest.split_at(fit.min(rest.len()));
-            if !some.is_empty() {
-                let some = some.iter().map(|(index, name)| (**index, name.as_bytes()));
-                netflow9::put_interfaces(&mut message, some);
-                count += u16::try_from(fit).unwrap_or(u16::MAX);
+            rest = others;
+            let count = u16::try_from(some.len()).unwrap_or(u16::MAX);
+            let some = some.iter().map(|(index, name)| (**index, name.as_bytes()));
+            let set = netflow9::interfaces(some);
+            match messages.last_mut().filter(|_| !is_new) {
+                Some((last, all)) => {
+                    last.extend(set);
+                    *all += count;
+                }
+                None => messages.push((set, count)),
             }
+        }
+        for (sets, count) in &messages {
             let header = Header::NetFlow9 {
                 source,
-                count,
+                count: *count,
                 clock: Clock::at(now.uptime.secs()),
             };
+            let mut message = vec![0; netflow9::HEADER_LEN];
+            message.extend(sets);
             to.push(header, now, 0, &message);
-            messages += 1;
-            rest = others;
-            if rest.is_empty() {
-                return messages;
-            }
-            message.truncate(netflow9::HEADER_LEN);
-            count = 0;
         }
+        messages.len() as u64
     }
 }
 
@@ -441,6 +458,20 @@ fn netflow5_header(at: Now, count: u16, flow_sequence: u32, engine: [u8; 2]) -> 
         unix_nsecs: at.wall.subsec_nanos(),
         flow_sequence,
         engine,
+    }
+}
+
+fn netflow9_header(
+    at: Now,
+    (source, count, clock): (u32, u16, Clock),
+    sequence: u32,
+) -> netflow9::Header {
+    netflow9::Header {
+        count,
+        sys_uptime: clock.millis(at.uptime.secs()),
+        unix_secs: seconds_32(at),
+        sequence,
+        source,
     }
 }
 

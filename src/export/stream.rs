@@ -11,7 +11,7 @@
 //! A session lasts from [`Stream::begin`] to [`Stream::end`]. It tells each observation domain's
 //! templates before the first data, and never again (RFC 7011 8.1). It begins with sequence 0. Where
 //! too much waits the oldest messages go. Their records are added to the sequence, so that the
-//! collector sees a gap for each.
+//! collector sees a gap for each. NetFlow v9's sequence counts messages instead (RFC 3954 5.1).
 //!
 //! What is told of options is kept, for each session is told it behind the templates.
 
@@ -23,6 +23,7 @@ use super::{Outgoing, Templates};
 use crate::counters::InterfaceCounters;
 use crate::time::{Now, Wall};
 use crate::wire::ipfix;
+use crate::wire::netflow9::{self, Clock};
 
 /// A session of IPFIX and what waits for it.
 #[derive(Debug)]
@@ -34,11 +35,14 @@ pub struct Stream {
     octets: usize,
     /// Most of them that wait.
     bound: usize,
-    /// Records lost before the next message of each domain.
-    gaps: BTreeMap<u32, u32>,
+    /// What the sequence misses before the next message of each.
+    gaps: BTreeMap<Numbered, u32>,
     options: KeptOptions,
     session: Option<Session>,
 }
+
+/// What has a sequence: an observation domain, and whether it is a source id of NetFlow v9.
+type Numbered = (u32, bool);
 
 /// Options of each observation domain, a set a message, in the order that they came in.
 #[derive(Debug, Default)]
@@ -99,7 +103,7 @@ impl KeptOptions {
 /// What the collector knows.
 #[derive(Debug, Default)]
 struct Session {
-    domains: BTreeMap<u32, Told>,
+    domains: BTreeMap<Numbered, Told>,
     /// The latest export time: it never goes back.
     export_time: u32,
     /// Whether it is over datagrams.
@@ -113,7 +117,8 @@ struct Told {
     sequence: u32,
     /// Whether they are to be told again.
     is_due: bool,
-    /// Sets of them that are still to be told, with the records of types in each.
+    /// Sets of them that are still to be told, with the records of types in each, or of NetFlow v9
+    /// with all.
     rest: VecDeque<(Vec<u8>, u16)>,
     /// How many of the options kept are told.
     options: usize,
@@ -125,15 +130,50 @@ struct Queued {
     domain: u32,
     /// Data records; 0: templates or options.
     records: u16,
-    /// Records of options.
+    /// Records of options; of NetFlow v9 of templates, too.
     options: u16,
     /// What its records are described by.
     templates: Templates,
     octets: Vec<u8>,
     /// When it was made.
     at: Now,
-    /// Records lost before it, while it is numbered.
+    /// What the sequence misses before it, while it is numbered.
     gap: u32,
+}
+
+impl Queued {
+    /// What it is numbered in.
+    fn numbered(&self) -> Numbered {
+        (self.domain, self.templates.is_netflow9())
+    }
+
+    /// By how much it moves the sequence on.
+    fn steps(&self) -> u32 {
+        match self.templates.is_netflow9() {
+            true => 1,
+            false => u32::from(self.records) + u32::from(self.options),
+        }
+    }
+
+    /// Gives it its number in its header, and the rest of that to what is made here.
+    fn number_netflow9(&mut self, sequence: u32) {
+        let Some(front) = self.octets.first_chunk_mut() else {
+            return;
+        };
+        if self.records == 0 {
+            let uptime = self.at.uptime.secs();
+            let header = netflow9::Header {
+                count: self.options,
+                sys_uptime: Clock::at(uptime).millis(uptime),
+                unix_secs: u32::try_from(self.at.wall.secs().rem_euclid(1 << 32)).unwrap_or(0),
+                sequence,
+                source: self.domain,
+            };
+            *front = header.octets();
+        } else {
+            netflow9::number(front, sequence);
+        }
+    }
 }
 
 /// Messages and what they hold.
@@ -243,15 +283,16 @@ impl Stream {
             };
             self.octets -= oldest.octets.len();
             lost.add(&oldest);
-            let gap = self.gaps.entry(oldest.domain).or_default();
-            *gap = gap.wrapping_add(oldest.records.into());
+            let gap = self.gaps.entry(oldest.numbered()).or_default();
+            *gap = gap.wrapping_add(oldest.steps());
         }
         lost
     }
 
-    /// Data records of `domain` were lost elsewhere: its next message tells the collector.
+    /// Data records of `domain`, which is IPFIX's, were lost elsewhere: its next message tells the
+    /// collector.
     pub fn note_lost(&mut self, domain: u32, records: u32) {
-        let gap = self.gaps.entry(domain).or_default();
+        let gap = self.gaps.entry((domain, false)).or_default();
         *gap = gap.wrapping_add(records);
     }
 
@@ -326,7 +367,7 @@ impl Stream {
             if message.records == 0 {
                 continue;
             }
-            let gap = self.gaps.entry(message.domain).or_default();
+            let gap = self.gaps.entry(message.numbered()).or_default();
             *gap = gap.wrapping_add(std::mem::take(&mut message.gap));
             self.messages.push_front(message);
         }
@@ -368,7 +409,7 @@ impl Stream {
                 self.prepared += 1;
                 continue;
             }
-            next.gap = self.gaps.remove(&next.domain).unwrap_or(0);
+            next.gap = self.gaps.remove(&next.numbered()).unwrap_or(0);
             session.stamp(next);
             ready += next.octets.len();
             self.prepared += 1;
@@ -416,8 +457,9 @@ impl Session {
         at: Now,
         options: &KeptOptions,
     ) -> Option<Queued> {
-        let mut octets = vec![0; ipfix::HEADER_LEN];
-        let told = self.domains.entry(domain);
+        let is_netflow9 = templates.is_netflow9();
+        let mut octets = vec![0; templates.header_len()];
+        let told = self.domains.entry((domain, is_netflow9));
         let is_new = matches!(told, Entry::Vacant(_));
         let told = told.or_insert_with(|| Told {
             templates,
@@ -457,18 +499,21 @@ impl Session {
 
     /// Fills in the header of a message whose domain is told.
     fn stamp(&mut self, message: &mut Queued) {
-        let Some(told) = self.domains.get_mut(&message.domain) else {
+        let Some(told) = self.domains.get_mut(&message.numbered()) else {
             return;
         };
         told.sequence = told.sequence.wrapping_add(message.gap);
+        let sequence = told.sequence;
+        told.sequence = sequence.wrapping_add(message.steps());
+        if message.templates.is_netflow9() {
+            return message.number_netflow9(sequence);
+        }
         let header = ipfix::Header {
             length: u16::try_from(message.octets.len()).unwrap_or(u16::MAX),
             export_time: self.export_time,
-            sequence: told.sequence,
+            sequence,
             domain: message.domain,
         };
-        let records = message.records + message.options;
-        told.sequence = told.sequence.wrapping_add(records.into());
         if let Some(front) = message.octets.first_chunk_mut() {
             *front = header.octets();
         }
@@ -480,15 +525,42 @@ pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::export::TemplateSet;
+    use crate::export::{Format, Settings, TemplateSet};
+    use crate::wire::record::Shape;
 
     fn now(secs: i64) -> Now {
         Now::with_boot(Wall::new(secs, 0), Wall::new(1, 0))
     }
 
-    /// A message of `records` records of the first template of `templates`.
-    fn message(templates: TemplateSet, records: u16) -> Vec<u8> {
-        let (id, layout) = templates.templates()[0];
+    /// The templates of NetFlow v9.
+    fn netflow9() -> Templates {
+        Templates::from(&Settings {
+            format: Format::NetFlow9,
+            ..Settings::default()
+        })
+    }
+
+    /// A message of `records` records of the first template of `templates`; of NetFlow v9 with its
+    /// header but for the number.
+    fn message(domain: u32, templates: Templates, records: u16) -> Vec<u8> {
+        if templates.is_netflow9() {
+            let shape = Shape::all().next().unwrap();
+            let elements = netflow9::elements_of(shape);
+            let record_len: u16 = elements.iter().map(|element| element.len).sum();
+            let header = netflow9::Header {
+                count: records,
+                sys_uptime: 6000,
+                unix_secs: 7,
+                sequence: 0,
+                source: domain,
+            };
+            let mut octets = header.octets().to_vec();
+            octets.extend(netflow9::pair(netflow9::template_of(shape), 0));
+            octets.resize(octets.len() + usize::from(records * record_len), 7);
+            netflow9::close_set(&mut octets, netflow9::HEADER_LEN);
+            return octets;
+        }
+        let (id, layout) = templates.set().templates()[0];
         let len = u16::try_from(layout.record_len()).unwrap() * records;
         let mut octets = vec![0; ipfix::HEADER_LEN];
         octets.extend(ipfix::set_header(id, 4 + len));
@@ -496,8 +568,14 @@ pub(super) mod tests {
         octets
     }
 
-    fn push(stream: &mut Stream, domain: u32, templates: TemplateSet, records: u16) -> Amount {
-        let octets = message(templates, records);
+    fn push(
+        stream: &mut Stream,
+        domain: u32,
+        templates: impl Into<Templates>,
+        records: u16,
+    ) -> Amount {
+        let templates = templates.into();
+        let octets = message(domain, templates, records);
         let outgoing = Outgoing {
             domain,
             records,
@@ -514,9 +592,15 @@ pub(super) mod tests {
         /// Record lengths by domain and template.
         pub(in crate::export) templates: BTreeMap<(u32, u16), usize>,
         expected: BTreeMap<u32, u32>,
+        /// The same of source ids of NetFlow v9.
+        messages: BTreeMap<u32, u32>,
         export_time: u32,
         pub(in crate::export) records: u64,
         pub(in crate::export) missed: u64,
+        netflow9: BTreeMap<(u32, u16), usize>,
+        netflow9_records: u64,
+        netflow9_messages: u64,
+        missed_messages: u64,
     }
 
     impl Collector {
@@ -529,6 +613,9 @@ pub(super) mod tests {
         }
 
         pub(in crate::export) fn read(&mut self, message: &[u8]) {
+            if Self::u16_at(message, 0) == 9 {
+                return self.read_netflow9(message);
+            }
             assert_eq!(Self::u16_at(message, 0), 10);
             assert_eq!(usize::from(Self::u16_at(message, 2)), message.len());
             let time = Self::u32_at(message, 4);
@@ -556,6 +643,51 @@ pub(super) mod tests {
             }
         }
 
+        fn read_netflow9(&mut self, message: &[u8]) {
+            let (count, source) = (Self::u16_at(message, 2), Self::u32_at(message, 16));
+            let sequence = Self::u32_at(message, 12);
+            let expected = self.messages.entry(source).or_default();
+            self.missed_messages += u64::from(sequence.wrapping_sub(*expected));
+            *expected = sequence.wrapping_add(1);
+            let mut sets = &message[netflow9::HEADER_LEN..];
+            let mut records = 0;
+            while !sets.is_empty() {
+                let (id, len) = (Self::u16_at(sets, 0), usize::from(Self::u16_at(sets, 2)));
+                let (set, rest) = sets.split_at(len);
+                sets = rest;
+                records += match id {
+                    0 => {
+                        let mut rest = &set[4..];
+                        let mut templates = 0;
+                        while !rest.is_empty() {
+                            let fields = usize::from(Self::u16_at(rest, 2));
+                            let len =
+                                (0..fields).map(|n| usize::from(Self::u16_at(rest, 4 * n + 6)));
+                            let key = (source, Self::u16_at(rest, 0));
+                            self.netflow9.insert(key, len.sum());
+                            rest = &rest[4 + 4 * fields..];
+                            templates += 1;
+                        }
+                        templates
+                    }
+                    // Options: of templates, of sampling, or of an interface.
+                    1 | 400 | 401 => 1,
+                    _ => {
+                        let records = (set.len() - 4) / self.netflow9[&(source, id)];
+                        self.records += records as u64;
+                        self.netflow9_records += records as u64;
+                        self.netflow9_messages += 1;
+                        records
+                    }
+                };
+            }
+            assert_eq!(
+                records,
+                usize::from(count),
+                "records and the header's count"
+            );
+        }
+
         fn learn(&mut self, domain: u32, mut set: &[u8]) {
             while !set.is_empty() {
                 let (id, fields) = (Self::u16_at(set, 0), usize::from(Self::u16_at(set, 2)));
@@ -577,7 +709,7 @@ pub(super) mod tests {
 
     #[derive(Clone, Debug)]
     enum Step {
-        Push(u32, TemplateSet, u16),
+        Push(u32, Templates, u16),
         Begin,
         End,
         /// The transport takes so many messages.
@@ -588,9 +720,10 @@ pub(super) mod tests {
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
         let set = prop_oneof![
-            Just(TemplateSet::OpenBsd),
-            Just(TemplateSet::OpenBsd78),
-            Just(TemplateSet::FreeBsd)
+            Just(TemplateSet::OpenBsd.into()),
+            Just(TemplateSet::OpenBsd78.into()),
+            Just(TemplateSet::FreeBsd.into()),
+            Just(netflow9()),
         ];
         let step = prop_oneof![
             8 => (1_u32..4, set, 1_u16..27).prop_map(|(a, b, c)| Step::Push(a, b, c)),
@@ -609,25 +742,29 @@ pub(super) mod tests {
             let mut stream = Stream::new(10_000);
             let mut collector = Collector::default();
             let (mut clock, mut pushed, mut lost) = (500, 0, 0);
-            let (mut read, mut missed, mut sent) = (0, 0, 0);
+            let (mut sent, mut sessions) = (0, Vec::new());
+            // Records and messages of NetFlow v9.
+            let mut of_netflow9 = (0, 0);
             for step in steps.into_iter().chain([
                 Step::Begin,
-                Step::Push(1, TemplateSet::OpenBsd, 1),
-                Step::Push(2, TemplateSet::OpenBsd, 1),
-                Step::Push(3, TemplateSet::OpenBsd, 1),
+                Step::Push(1, TemplateSet::OpenBsd.into(), 1),
+                Step::Push(2, netflow9(), 1),
+                Step::Push(3, TemplateSet::OpenBsd.into(), 1),
                 Step::Bound(usize::MAX),
                 Step::Take(usize::MAX),
             ]) {
                 match step {
                     Step::Push(domain, templates, records) => {
                         pushed += u64::from(records);
+                        if templates.is_netflow9() {
+                            of_netflow9.0 += u64::from(records);
+                            of_netflow9.1 += 1;
+                        }
                         lost += push(&mut stream, domain, templates, records).records;
                     }
                     Step::Begin | Step::End => {
                         if matches!(step, Step::Begin) { stream.begin() } else { stream.end() }
-                        read += collector.records;
-                        missed += collector.missed;
-                        collector = Collector::default();
+                        sessions.push(std::mem::take(&mut collector));
                     }
                     Step::Take(count) => {
                         let is_all = count == usize::MAX;
@@ -644,12 +781,20 @@ pub(super) mod tests {
             }
             prop_assert!(stream.is_empty());
             prop_assert_eq!(stream.octets(), 0);
-            prop_assert_eq!(read + collector.records, sent);
+            sessions.push(collector);
+            let sum = |of: fn(&Collector) -> u64| sessions.iter().map(of).sum::<u64>();
+            prop_assert_eq!(sum(|one| one.records), sent);
             prop_assert_eq!(sent + lost, pushed);
             // What was lost at the end of a domain, no later message of it tells.
             prop_assert!(stream.gaps.is_empty() || lost > 0);
-            let untold: u64 = stream.gaps.values().map(|gap| u64::from(*gap)).sum();
-            prop_assert_eq!(missed + collector.missed + untold, lost);
+            let untold = |version9: bool| -> u64 {
+                let gaps = stream.gaps.iter().filter(|((_, of), _)| *of == version9);
+                gaps.map(|(_, gap)| u64::from(*gap)).sum()
+            };
+            let lost_of_netflow9 = of_netflow9.0 - sum(|one| one.netflow9_records);
+            prop_assert_eq!(sum(|one| one.missed) + untold(false), lost - lost_of_netflow9);
+            let messages = sum(|one| one.netflow9_messages) + sum(|one| one.missed_messages);
+            prop_assert_eq!(messages + untold(true), of_netflow9.1);
         }
     }
 
@@ -705,7 +850,7 @@ pub(super) mod tests {
 
     #[test]
     fn the_oldest_go_where_too_much_waits_and_what_is_prepared_stays() {
-        let size = message(TemplateSet::OpenBsd, 2).len();
+        let size = message(1, TemplateSet::OpenBsd.into(), 2).len();
         let mut stream = Stream::new(2 * size);
         stream.begin();
         push(&mut stream, 1, TemplateSet::OpenBsd, 2);
@@ -721,5 +866,41 @@ pub(super) mod tests {
             .for_each(|message| collector.read(message));
         assert_eq!((collector.records, collector.missed), (4, 2));
         assert_eq!(stream.clear().records, 4);
+    }
+
+    #[test]
+    fn netflow_v9_is_told_its_templates_and_names_in_each_session_and_numbered_by_messages() {
+        let mut stream = Stream::new(1 << 20);
+        let mut named = vec![0; ipfix::HEADER_LEN];
+        named.extend(netflow9::interfaces([(3, &b"em0"[..])].into_iter()));
+        let name = Outgoing {
+            domain: 42,
+            records: 0,
+            options: 1,
+            at: now(7),
+            octets: &named,
+        };
+        stream.push(&name, netflow9());
+        push(&mut stream, 42, netflow9(), 2);
+        for _ in 0..2 {
+            stream.begin();
+            stream.prepare(now(9), usize::MAX);
+            let is_many = stream.prepared().count() > 3;
+            assert!(is_many, "the templates are more than one message");
+            for (n, message) in stream.prepared().enumerate() {
+                assert_eq!(message[..2], [0, 9]);
+                // Uptime and time of the data, not of the connection.
+                assert_eq!(message[4..12], [0, 0, 0x17, 0x70, 0, 0, 0, 7]);
+                assert_eq!(usize::from(message[15]), n);
+                assert_eq!(message[16..20], [0, 0, 0, 42]);
+                assert!(message.len() <= 496);
+            }
+            let all: Vec<_> = stream.prepared().collect();
+            let [.., name, _] = &all[..] else { panic!() };
+            assert_eq!(name[20..22], [1, 145], "the option 401 before the data");
+            let mut collector = Collector::default();
+            all.iter().for_each(|message| collector.read(message));
+            assert_eq!((collector.records, collector.missed_messages), (2, 0));
+        }
     }
 }

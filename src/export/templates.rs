@@ -1,9 +1,9 @@
 //! What a session tells its collector of the records that come.
 
-use super::{Settings, TemplateSet};
+use super::{Format, Settings, TemplateSet};
 use crate::wire::full::{self, Kind};
 use crate::wire::ipfix::{self, HEADER_LEN};
-use crate::wire::options;
+use crate::wire::{netflow9, options};
 
 /// Octets of a message of templates over what cuts nothing, and in a spool: any path takes it.
 pub(super) const USUAL_LEN: usize = 496;
@@ -15,12 +15,17 @@ pub struct Templates {
     set: TemplateSet,
     /// Of [`TemplateSet::Full`].
     kind: Kind,
+    /// Whether they are NetFlow v9's: then the others mean nothing.
+    is_netflow9: bool,
 }
 
 impl From<TemplateSet> for Templates {
     fn from(set: TemplateSet) -> Self {
-        let kind = Kind::default();
-        Self { set, kind }
+        Self {
+            set,
+            kind: Kind::default(),
+            is_netflow9: false,
+        }
     }
 }
 
@@ -34,6 +39,7 @@ impl From<&Settings> for Templates {
         Self {
             set: settings.templates,
             kind,
+            is_netflow9: settings.format == Format::NetFlow9,
         }
     }
 }
@@ -53,9 +59,30 @@ impl Templates {
         }
     }
 
-    /// The same for a stream, a file, or a spool.
+    /// The same for a stream, a file, or a spool; of NetFlow v9 with all records in each.
     pub(super) fn sets(self) -> Vec<(Vec<u8>, u16)> {
-        self.sets_in(USUAL_ROOM)
+        match self.is_netflow9 {
+            true => netflow9::announcement(USUAL_LEN - netflow9::HEADER_LEN),
+            false => self.sets_in(USUAL_ROOM),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn set(self) -> TemplateSet {
+        self.set
+    }
+
+    /// Whether they are NetFlow v9's.
+    pub(super) fn is_netflow9(self) -> bool {
+        self.is_netflow9
+    }
+
+    /// Octets of the header of messages that go with them.
+    pub(super) fn header_len(self) -> usize {
+        match self.is_netflow9 {
+            true => netflow9::HEADER_LEN,
+            false => HEADER_LEN,
+        }
     }
 
     /// The sets that withdraw them all.
@@ -78,8 +105,8 @@ impl Templates {
         let kernel = kernels.find(|one| one.full().is_none() && one.has(set));
         kernel.or_else(|| {
             Some(Self {
-                set: TemplateSet::Full,
                 kind: full::recognise(set, USUAL_ROOM)?,
+                ..Self::from(TemplateSet::Full)
             })
         })
     }

@@ -115,6 +115,12 @@ impl Header {
     }
 }
 
+/// Puts a sequence number into a header.
+pub fn number(header: &mut [u8; HEADER_LEN], sequence: u32) {
+    let [.., a, b, c, d, _, _, _, _] = header;
+    [*a, *b, *c, *d] = sequence.to_be_bytes();
+}
+
 /// The template of records of a shape.
 pub fn template_of(shape: Shape) -> u16 {
     FIRST_TEMPLATE + u16::try_from(shape.number()).unwrap_or(0)
@@ -158,12 +164,12 @@ pub fn elements_of(shape: Shape) -> Vec<Element> {
     elements
 }
 
-/// Appends a flowset of what `fill` appends, with its length and zeros behind it.
-pub fn put_set(to: &mut Vec<u8>, id: u16, fill: impl FnOnce(&mut Vec<u8>)) {
-    let start = to.len();
-    to.extend(pair(id, 0));
-    fill(to);
-    close_set(to, start);
+/// A flowset.
+fn set(id: u16, records: &[u8]) -> Vec<u8> {
+    let mut octets = pair(id, 0).to_vec();
+    octets.extend_from_slice(records);
+    close_set(&mut octets, 0);
+    octets
 }
 
 /// Puts zeros behind the flowset that begins at `start` and the length into its header.
@@ -195,34 +201,58 @@ pub fn pair(first: u16, second: u16) -> [u8; 4] {
     [a, b, c, d]
 }
 
-/// Appends the templates of all shapes and of the options; how many they are.
-pub fn put_templates(to: &mut Vec<u8>) -> u16 {
+/// What a collector is told first: the templates of all shapes and of the options, and the option that
+/// every packet is counted. Each message has at most `room` octets behind its header, if one flowset
+/// fits; with the number of its records.
+pub fn announcement(room: usize) -> Vec<(Vec<u8>, u16)> {
+    let mut messages: Vec<(Vec<u8>, u16)> = Vec::new();
+    let mut templates = Vec::new();
     let mut count = 0;
-    put_set(to, TEMPLATES, |to| {
-        for shape in Shape::all() {
-            let elements = elements_of(shape);
-            let fields = u16::try_from(elements.len()).unwrap_or(u16::MAX);
-            to.extend(pair(template_of(shape), fields));
-            put_fields(to, &elements);
-            count += 1;
+    for shape in Shape::all() {
+        let template = template(shape);
+        if count > 0 && SET_HEADER_LEN + templates.len() + template.len() > room {
+            messages.push((set(TEMPLATES, &templates), count));
+            templates.clear();
+            count = 0;
         }
-    });
-    let options = [
-        (SAMPLING, SCOPE_SYSTEM, &SAMPLING_FIELDS[..]),
-        (INTERFACES, SCOPE_INTERFACE, &[ie::NETFLOW9_INTERFACE_NAME]),
-    ];
-    // A flowset each, because some readers look for zeros behind each of them.
-    for (id, scope, fields) in options {
-        put_set(to, OPTIONS_TEMPLATES, |to| {
-            to.extend(id.to_be_bytes());
-            let octets = 4 * u16::try_from(fields.len()).unwrap_or(u16::MAX);
-            to.extend(pair(4, octets));
-            put_fields(to, &[scope]);
-            put_fields(to, fields);
-        });
+        templates.extend(template);
         count += 1;
     }
-    count
+    messages.push((set(TEMPLATES, &templates), count));
+    // A flowset each, because some readers look for zeros behind each of them.
+    for set in [
+        options_template(SAMPLING, SCOPE_SYSTEM, &SAMPLING_FIELDS),
+        options_template(INTERFACES, SCOPE_INTERFACE, &[ie::NETFLOW9_INTERFACE_NAME]),
+        sampling(),
+    ] {
+        match messages.last_mut() {
+            Some((last, count)) if last.len() + set.len() <= room => {
+                last.extend(set);
+                *count += 1;
+            }
+            _ => messages.push((set, 1)),
+        }
+    }
+    messages
+}
+
+/// The template of a shape.
+fn template(shape: Shape) -> Vec<u8> {
+    let elements = elements_of(shape);
+    let fields = u16::try_from(elements.len()).unwrap_or(u16::MAX);
+    let mut octets = pair(template_of(shape), fields).to_vec();
+    put_fields(&mut octets, &elements);
+    octets
+}
+
+/// The flowset of an options template.
+fn options_template(id: u16, scope: Element, fields: &[Element]) -> Vec<u8> {
+    let mut octets = id.to_be_bytes().to_vec();
+    let len = 4 * u16::try_from(fields.len()).unwrap_or(u16::MAX);
+    octets.extend(pair(4, len));
+    put_fields(&mut octets, &[scope]);
+    put_fields(&mut octets, fields);
+    set(OPTIONS_TEMPLATES, &octets)
 }
 
 /// What the sampling options say.
@@ -234,29 +264,24 @@ fn put_fields(to: &mut Vec<u8>, elements: &[Element]) {
     }
 }
 
-/// Appends the option that every packet is counted.
-pub fn put_sampling(to: &mut Vec<u8>) {
-    put_set(to, SAMPLING, |to| {
-        to.extend([0; 4]);
-        to.extend(1_u32.to_be_bytes());
-        // 1: deterministic.
-        to.push(1);
-    });
+/// The option that every packet is counted: an interval of 1, deterministic.
+fn sampling() -> Vec<u8> {
+    set(SAMPLING, &[0, 0, 0, 0, 0, 0, 0, 1, 1])
 }
 
 /// Octets of the option that names an interface.
 pub const INTERFACE_LEN: usize = 4 + NAME_LEN;
 
-/// Appends the names of interfaces, an option each.
-pub fn put_interfaces<'a>(to: &mut Vec<u8>, interfaces: impl Iterator<Item = (u16, &'a [u8])>) {
-    put_set(to, INTERFACES, |to| {
-        for (index, name) in interfaces {
-            to.extend(u32::from(index).to_be_bytes());
-            let end = to.len() + NAME_LEN;
-            to.extend(name.iter().take(NAME_LEN));
-            to.resize(end, 0);
-        }
-    });
+/// The names of interfaces, an option each.
+pub fn interfaces<'a>(interfaces: impl Iterator<Item = (u16, &'a [u8])>) -> Vec<u8> {
+    let mut octets = Vec::new();
+    for (index, name) in interfaces {
+        octets.extend(u32::from(index).to_be_bytes());
+        let end = octets.len() + NAME_LEN;
+        octets.extend(name.iter().take(NAME_LEN));
+        octets.resize(end, 0);
+    }
+    set(INTERFACES, &octets)
 }
 
 #[cfg(test)]
@@ -308,12 +333,12 @@ mod tests {
 
     #[test]
     fn flowsets_are_whole_words_and_tell_their_lengths() {
-        let mut octets = vec![0; HEADER_LEN];
-        let count = put_templates(&mut octets);
-        put_sampling(&mut octets);
-        put_interfaces(&mut octets, [(3, &b"em0"[..])].into_iter());
-        assert_eq!(count, 14);
-        let (mut sets, mut rest) = (Vec::new(), &octets[HEADER_LEN..]);
+        let [(octets, count)] = &mut announcement(1472 - 28 - HEADER_LEN)[..] else {
+            panic!("the usual mtu holds them");
+        };
+        octets.extend(interfaces([(3, &b"em0"[..])].into_iter()));
+        assert_eq!(*count, 15);
+        let (mut sets, mut rest) = (Vec::new(), &octets[..]);
         while !rest.is_empty() {
             let (id, len) = (number(rest, 0), usize::from(number(rest, 2)));
             assert!(len.is_multiple_of(4), "{id}");
@@ -327,7 +352,23 @@ mod tests {
         let options = [(1, 4 + 18 + 2), (1, 4 + 14 + 2), (400, 16), (401, 24)];
         assert_eq!(sets[0], (0, 4 + templates));
         assert_eq!(sets[1..], options);
-        assert!(octets.len() <= 1472 - 28, "the usual mtu holds them");
+    }
+
+    #[test]
+    fn templates_go_in_as_many_messages_as_there_is_room_for() {
+        let whole: usize = announcement(usize::MAX)[0].0.len();
+        for room in 1..whole + 10 {
+            let messages = announcement(room);
+            let (mut told, mut records) = (0, 0);
+            for (octets, count) in &messages {
+                assert!(octets.len() <= room.max(100), "{room}");
+                told += octets.len();
+                records += count;
+            }
+            assert_eq!(records, 15);
+            assert!(messages.len() <= 15 && told >= whole);
+            assert_eq!(messages.len() == 1, room >= whole);
+        }
     }
 
     #[test]
@@ -341,14 +382,10 @@ mod tests {
         };
         let mut octets = header.octets().to_vec();
         assert_eq!(records_in(&octets), 0);
-        put_set(
-            &mut octets,
-            template_of(Shape::all().last().unwrap()),
-            |_| {},
-        );
+        octets.extend(set(template_of(Shape::all().last().unwrap()), &[]));
         assert_eq!(records_in(&octets), 7);
         octets.truncate(HEADER_LEN);
-        put_templates(&mut octets);
+        octets.extend(announcement(usize::MAX).remove(0).0);
         assert_eq!(records_in(&octets), 0);
     }
 }
