@@ -232,10 +232,9 @@ fn members(flow: &Flow, record: &Record, passage: &Passage, take: &mut Take<'_>)
     if let Some((ifname, _)) = &passage.egress {
         take("egressInterfaceName", Value::Text(ifname));
     }
-    let id = format_args!("{:016x}", flow.id.id);
-    take("stateId", Value::Text(&id));
-    let creatorid = format_args!("{:08x}", flow.id.creatorid);
-    take("creatorId", Value::Text(&creatorid));
+    take("stateId", Value::Text(&format_args!("{:016x}", flow.id.id)));
+    let creatorid = flow.id.creatorid;
+    take("creatorId", Value::Text(&format_args!("{creatorid:08x}")));
     if passage.egress.is_none() {
         take("direction", Value::Text(&flow.direction.name()));
     }
