@@ -106,7 +106,7 @@ def at_full_speed(times):
 
 
 PMACCT = """daemonize: false
-nfacctd_ip: 127.0.0.1
+nfacctd_ip: %s
 nfacctd_port: %d
 plugins: print[a]
 aggregate[a]: src_host, dst_host, src_port, dst_port, proto, timestamp_start, timestamp_end, export_proto_seqno
@@ -119,14 +119,14 @@ nfacctd_time_new: true
 """
 
 
-def nfacctd(form):
+def nfacctd(form, v6):
     """Flows, packets and octets that pmacct's collector stores against those of -o json."""
-    port, out = free_port(False), os.path.join(TMP.name, 'pmacct.json')
+    port, out = free_port(v6), os.path.join(TMP.name, 'pmacct.json')
     conf = os.path.join(TMP.name, 'pmacct.conf')
     if os.path.exists(out):
         os.remove(out)
     with open(conf, 'w') as f:
-        f.write(PMACCT % (port, out))
+        f.write(PMACCT % ('::1' if v6 else '127.0.0.1', port, out))
     lines = run(PFLOW, '-a', '-b', BOOT, '-r', CAPTURE, '-o', 'json').stdout.splitlines()
     want = [json.loads(l) for l in lines]
     if form.startswith('pflowproto 5'):
@@ -142,7 +142,7 @@ def nfacctd(form):
                 return 'nfacctd does not start: ' + open(log.name).read()
             time.sleep(0.05)
         time.sleep(1)  # what comes before its parts have found each other waits in it for ten seconds more
-        r = run(PFLOW, '-a', '-b', BOOT, '-r', CAPTURE, 'pflow0', 'flowdst', address(port, False), *form.split())
+        r = run(PFLOW, '-a', '-b', BOOT, '-r', CAPTURE, 'pflow0', 'flowdst', address(port, v6), *form.split())
         while not r.returncode and got != want and time.monotonic() < deadline:
             time.sleep(0.2)
             rows = [json.loads(l) for l in open(out).read().splitlines() if l.endswith('}')] if os.path.exists(out) else []
@@ -741,7 +741,8 @@ for form in FORMS:
         check('nfcapd %s over %s' % (form, 'IPv6' if v6 else 'IPv4'), nfcapd(form, v6))
     check('tshark %s' % form, tshark(form, False))
     if 'freebsd' not in form:  # whose NAT events are flows of no packets to it
-        check('nfacctd %s' % form, nfacctd(form))
+        for v6 in (False, True):
+            check('nfacctd %s over %s' % (form, 'IPv6' if v6 else 'IPv4'), nfacctd(form, v6))
 check('nfcapd with the buffer that the system gives, replays at full speed', at_full_speed(5))
 for v6 in (False, True):
     for form in FORMS[:2]:

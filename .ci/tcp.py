@@ -3,7 +3,7 @@
 
 usage: tcp.py PFLOW TESTDATA-DIRECTORY [TOOLS-DIRECTORY]     (as root, with iproute2, nftables, tcpdump; pflowctl beside PFLOW)
 
-1. Replays to real receivers: socat and ipfixDump of libfixbuf where they are installed, ipfixcheck.py of
+1. Replays to real receivers: socat and ipfixDump of libfixbuf, ipfix2csv, where they are installed, ipfixcheck.py of
    TOOLS-DIRECTORY: every record, no finding, no gap in the sequence.
 2. A collector that is killed and started again twenty times under load: records that its system acknowledged, by a
    capture, + lost + in doubt = exported.
@@ -252,6 +252,24 @@ def receivers():
         expect('socat and ipfixDump read every record', r.returncode == 0 and found == RECORDS, '%d of %d' % (found, RECORDS))
     else:
         print('SKIPPED: socat or ipfixDump is not installed')
+    if shutil.which('ipfix2csv'):
+        port = free_port()
+        with tempfile.TemporaryFile('w+') as out:
+            words = ['ipfix2csv', '-c', 'tcp', '-b', '127.0.0.1', '-p', str(port), 'octetDeltaCount', 'packetDeltaCount']
+            reading = subprocess.Popen(words, stdout=out, stderr=subprocess.PIPE, env={**os.environ, 'PYTHONUNBUFFERED': '1'})
+            r = replay_when_ready(port)
+            found = lambda: out.seek(0) or [line.split(',') for line in out.read().splitlines()[1:]]
+            try:
+                until('all rows', lambda: len(found()) >= RECORDS)
+            except AssertionError:
+                print(found()[-1:])
+            reading.kill()
+            reading.wait()
+            rows = found()
+        expect('ipfix2csv reads every record', r.returncode == 0 and len(rows) == RECORDS and all(int(octets.strip('"')) > 0 for octets, _ in rows),
+               '%d of %d' % (len(rows), RECORDS))
+    else:
+        print('SKIPPED: ipfix2csv is not installed')
     if TOOLS:
         port = free_port()
         words = [sys.executable, TOOLS + '/ipfixcheck.py', 'tcp:127.0.0.1:%d' % port, '--seconds', '8', '--json', '--skew', '1000000000']
