@@ -186,6 +186,9 @@ class Collector(threading.Thread):
             connection.close()
 
     def stop(self):
+        # A thread that waits in accept() would begin again with whatever gets this descriptor's number.
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.join()
         self.listener.close()
 
 
