@@ -975,8 +975,11 @@ impl Engine {
         }
     }
 
-    /// Packets were lost before they could be read.
-    pub fn note_loss(&mut self, now: Now) {
+    /// Packets were lost before they could be read, so many as far as that is known.
+    pub fn note_loss(&mut self, now: Now, packets: u64) {
+        for interface in &mut self.exporter.interfaces {
+            interface.note_ignored(now, packets);
+        }
         self.table.note_loss();
         if let Some(solicitor) = &mut self.solicitor {
             solicitor.lost(now);

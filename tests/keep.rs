@@ -617,7 +617,7 @@ fn a_bulk_transfer_that_is_not_known_to_be_complete_ends_nothing() {
     let (end, update) = (M::Bus(CREATOR, 2), M::Upd(counted(2).aged(100)));
     let lost = |run: &mut Sim| {
         let now = run.now();
-        run.engine.note_loss(now);
+        run.engine.note_loss(now, 0);
     };
     let cut = |run: &mut Sim| run.packet(100_500, A, &[6, 0, 0, 200]);
     let nothing = |_: &mut Sim| {};

@@ -15,6 +15,7 @@ use super::encoder::{Encoder, Packed};
 use super::netflow9::NetFlow9;
 use super::outbox::{Header, To};
 use super::session::{Session, State};
+use super::statistics::Statistics;
 use super::{
     Connection, Domain, Format, IcmpPorts, Order, Outbox, Settings, SpoolState, Templates,
     Transmit, Way,
@@ -43,33 +44,6 @@ enum Takes {
     Nothing,
     States,
     Connections,
-}
-
-/// What was told of what was sent.
-#[derive(Debug, Default)]
-struct Statistics {
-    /// Records of it.
-    records: u64,
-    /// Data records that could not be sent.
-    lost: u64,
-    /// When the first and the last of them were noticed, milliseconds since the epoch.
-    times: Option<[u64; 2]>,
-}
-
-impl Statistics {
-    /// So many could not be sent by now.
-    fn note_lost(&mut self, lost: u64, at_ms: u64) {
-        if lost > self.lost {
-            let [first, _] = self.times.unwrap_or([at_ms; 2]);
-            (self.lost, self.times) = (lost, Some([first, at_ms]));
-        }
-    }
-
-    /// What there is to tell of that (RFC 7011 4.3).
-    fn exporting(&self, unit: u32) -> Option<Options> {
-        let times = self.times?;
-        Some(Options::exporting(unit, self.lost, times))
-    }
 }
 
 /// One pflowN.
@@ -370,6 +344,11 @@ impl Interface {
         false
     }
 
+    /// So many packets of pfsync were lost before they could be read, as far as that is known.
+    pub(crate) fn note_ignored(&mut self, now: Now, packets: u64) {
+        self.statistics.note_ignored(packets, now);
+    }
+
     /// Sends what there is of statistics.
     fn send_statistics(&mut self, now: Now, outbox: &mut Outbox) {
         let to = &mut To::new(self.unit, outbox);
@@ -385,14 +364,13 @@ impl Interface {
             .announce_domain(now, &self.settings, domain, to);
         self.counters.templates += if self.is_told { told } else { 0 };
         let counters = &mut self.counters;
-        let at_ms = u64::try_from(now.wall.nanos().div_euclid(1_000_000)).unwrap_or(0);
-        self.statistics.note_lost(counters.records_refused, at_ms);
+        self.statistics.note_lost(counters.records_refused, now);
         let records = counters
             .records_sent
             .saturating_sub(self.statistics.records);
         let (messages, octets) = (counters.datagrams, counters.octets);
         let mut all = vec![Options::metering(domain, messages, records, octets)];
-        all.extend(self.statistics.exporting(self.unit));
+        all.extend(self.statistics.reliability(domain, self.unit));
         for options in &all {
             let mut message = vec![0; wire::ipfix::HEADER_LEN];
             message.extend(options.set());

@@ -25,6 +25,7 @@ mod outbox;
 mod session;
 mod settings;
 pub mod spool;
+mod statistics;
 mod stream;
 mod templates;
 

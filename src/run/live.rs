@@ -302,10 +302,10 @@ impl LiveRun {
             return;
         };
         let lost = |read: &SourceCounters| read.kernel_dropped + read.interface_dropped;
-        let has_lost = lost(&batch.counters) > lost(&source.counters);
+        let more = lost(&batch.counters).saturating_sub(lost(&source.counters));
         source.counters = batch.counters;
-        if has_lost {
-            self.engine.note_loss(now);
+        if more > 0 {
+            self.engine.note_loss(now, more);
         }
     }
 
@@ -359,7 +359,8 @@ impl LiveRun {
         if let Err(problem) = self.outside.solicit.reopen(&source.name, &self.parent) {
             log.warn(&format!("solicit on {}: {problem}", source.name));
         }
-        self.engine.note_loss(now);
+        // How many, nobody knows.
+        self.engine.note_loss(now, 0);
     }
 
     fn reload(&mut self) {

@@ -74,6 +74,7 @@ elements! { ALL, Iana:
     FLOW_START = 152, 8, "flowStartMilliseconds";
     FLOW_END = 153, 8, "flowEndMilliseconds";
     SYSTEM_INIT = 160, 8, "systemInitTimeMilliseconds";
+    IGNORED_PACKETS = 164, 8, "ignoredPacketTotalCount";
     NOT_SENT_RECORDS = 166, 8, "notSentFlowTotalCount";
     FLOW_KEYS = 173, 8, "flowKeyIndicator";
     ICMP_TYPE_IPV4 = 176, 1, "icmpTypeIPv4";

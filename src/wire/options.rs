@@ -9,6 +9,7 @@
 //! 405 exporting    exporting process -> records not sent; since when, when last (RFC 7011 4.3)
 //! 406 keys         template -> which of its elements are the flow's key        (RFC 7011 4.4)
 //! 407 type         element of ours -> type, semantics, range, name             (RFC 5610)
+//! 408 ignored      observation domain -> packets of pfsync not read; since when, when last (RFC 7011 4.2)
 //! ```
 
 use super::elements as ie;
@@ -24,6 +25,7 @@ const METERING: u16 = 404;
 const EXPORTING: u16 = 405;
 const KEYS: u16 = 406;
 const TYPE: u16 = 407;
+const IGNORED: u16 = 408;
 
 /// The layout of an options record.
 #[derive(Clone, Debug)]
@@ -53,6 +55,7 @@ pub(super) fn all(kind: Kind) -> impl Iterator<Item = Layout> {
         of(METERING, &[ie::OBSERVATION_DOMAIN], &METERING_FIELDS),
         of(EXPORTING, &[ie::EXPORTING_PROCESS], &EXPORTING_FIELDS),
         of(KEYS, &[ie::TEMPLATE], &[ie::FLOW_KEYS]),
+        of(IGNORED, &[ie::OBSERVATION_DOMAIN], &IGNORED_FIELDS),
     ];
     if kind.enterprise.is_some() {
         all.push(of(
@@ -79,6 +82,11 @@ const METERING_FIELDS: [Element; 3] = [
 ];
 const EXPORTING_FIELDS: [Element; 3] = [
     ie::NOT_SENT_RECORDS,
+    ie::OBSERVATION_TIME,
+    ie::OBSERVATION_TIME,
+];
+const IGNORED_FIELDS: [Element; 3] = [
+    ie::IGNORED_PACKETS,
     ie::OBSERVATION_TIME,
     ie::OBSERVATION_TIME,
 ];
@@ -186,6 +194,15 @@ impl Options {
         Self::new(METERING)
             .put(domain.to_be_bytes())
             .put(counts.into_iter().flat_map(u64::to_be_bytes))
+    }
+
+    /// Packets of pfsync that were lost before they could be read, and when the first and the last
+    /// of them were, milliseconds since the epoch. Nobody tells their octets.
+    pub fn ignored(domain: u32, packets: u64, times: [u64; 2]) -> Self {
+        Self::new(IGNORED)
+            .put(domain.to_be_bytes())
+            .put(packets.to_be_bytes())
+            .put(times.into_iter().flat_map(u64::to_be_bytes))
     }
 
     /// Records that could not be sent, and when the first and the last of them were, milliseconds
@@ -302,12 +319,12 @@ pub fn is_type(template: u16) -> bool {
 
 /// Whether `template` is one of options.
 pub fn is_options(template: u16) -> bool {
-    (EXPORTER..=TYPE).contains(&template)
+    (EXPORTER..=IGNORED).contains(&template)
 }
 
 /// Whether records of `template` are told once, when they are: statistics.
 pub fn is_statistics(template: u16) -> bool {
-    matches!(template, METERING | EXPORTING)
+    matches!(template, METERING | EXPORTING | IGNORED)
 }
 
 /// Records of options in a set, whose header is left out; `None`: it is none of ours.

@@ -481,17 +481,23 @@ fn statistics_count_what_was_sent_and_what_was_not() {
         .to_vec();
     assert_eq!(told, [42, 9, 2, 4000]);
     assert!(collector.options_of(405).is_empty(), "nothing was lost");
+    assert!(collector.options_of(408).is_empty(), "likewise");
     interface.counters.records_refused = 5;
+    interface.note_ignored(now(70), 4);
+    interface.note_ignored(now(80), 3);
+    interface.note_ignored(now(90), 0);
     // The record of statistics before counts as one that was sent, and is no flow.
     interface.counters.records_sent = 3;
     collector.read_all(&statistics(&mut interface, &mut outbox, 123));
     assert_eq!(value(collector.options_of(404)[1], 42), 2);
+    let ignored = collector.options_of(408);
+    assert_eq!([149, 164].map(|id| value(ignored[0], id)), [42, 7]);
     let lost = collector.options_of(405);
     assert_eq!([144, 166].map(|id| value(lost[0], id)), [3, 5]);
     assert_eq!(value(lost[0], 323), 1_700_000_123_250);
     assert_eq!(
-        interface.counters.records, 5,
-        "two of a flow, three of statistics"
+        interface.counters.records, 6,
+        "two of a flow, four of statistics"
     );
 }
 
