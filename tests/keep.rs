@@ -188,17 +188,6 @@ fn sorted<T: Ord>(mut values: Vec<T>) -> Vec<T> {
     values
 }
 
-/// The records of flows without what a keep file does not have: what rules tell.
-fn without_details(flows: &[String]) -> Vec<String> {
-    let bare = |line: &String| {
-        let line: serde_json::Value = serde_json::from_str(line).unwrap();
-        let mut line = line.as_object().unwrap().clone();
-        line.retain(|name, _| !name.starts_with("pf") && name != "flowPart");
-        serde_json::to_string(&line).unwrap()
-    };
-    sorted(flows.iter().map(bare).collect())
-}
-
 /// The first place where two sorted lists are not the same, and what stands there.
 fn difference<T: Ord + Clone>(one: &[T], other: &[T]) -> Option<(Option<T>, Option<T>)> {
     let len = one.len().max(other.len());
@@ -229,7 +218,7 @@ fn a_run_cut_at_any_packet_is_as_one_run() {
             second.hear(&frames[cut..]);
             let both = [first.flows(), second.finish()].concat();
             assert_eq!(
-                difference(&without_details(&both), &without_details(&flows)),
+                difference(&sorted(both), &sorted(flows.clone())),
                 None,
                 "{name} cut at {cut}"
             );
@@ -451,14 +440,14 @@ fn more_states_than_there_is_room_for_are_counted() {
 }
 
 #[test]
-fn a_state_takes_about_150_octets() {
+fn a_state_takes_about_150_octets_and_30_more_for_what_rules_tell() {
     let frames = frames("mix200.openbsd-v6.pcap");
     let mut run = Run::new(BOOT);
     run.start(frames[0].1);
     run.hear(&frames[..60]);
     let states = run.engine.table().len();
     let body = run.keep();
-    assert!(body.len() / states < 230, "{} for {states}", body.len());
+    assert!(body.len() / states < 245, "{} for {states}", body.len());
 }
 
 fn some_file() -> Vec<u8> {

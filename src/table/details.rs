@@ -13,6 +13,7 @@ use super::{Arrival, Sender, Table};
 use crate::flow::{Detail, Route};
 use crate::slab::Slab;
 use crate::state::Address;
+use crate::wire::keep::KeptDetail;
 use crate::wire::pfsync::{Compressed, Dialect, State};
 
 /// Most addresses that states are routed to; further ones are not told.
@@ -78,6 +79,12 @@ impl Details {
         &mut self.kept[place]
     }
 
+    /// What a number of a route stands for.
+    fn route(&self, number: u16) -> Option<Route> {
+        let at = usize::from(number).checked_sub(1)?;
+        self.routes.get(at).copied()
+    }
+
     /// The number of a route; `None`: there is no room for it.
     fn number(&mut self, route: Route) -> Option<u16> {
         if let Some(number) = self.numbers.get(&route) {
@@ -131,6 +138,49 @@ impl Table {
         self.note_asides();
     }
 
+    /// What is kept of the state at `place`, to be written; `None`: nothing is known.
+    pub(super) fn kept_detail(&self, place: u32) -> Option<KeptDetail> {
+        if !self.details.is_on || place >= self.details.kept.places() {
+            return None;
+        }
+        let kept = self.details.kept[place];
+        let is_known = kept.dialect != 0 || kept.peers != [0; 2];
+        is_known.then(|| KeptDetail {
+            rules: [kept.rule, kept.anchor, kept.nat_rule],
+            state_flags: kept.state_flags,
+            peers: kept.peers,
+            tos: kept.tos,
+            dialect: kept.dialect,
+            route: self.details.route(kept.route),
+        })
+    }
+
+    /// Nothing is known of the state at `place`, which was read back.
+    pub(super) fn clear_detail(&mut self, place: u32) {
+        if place < self.details.kept.places() {
+            self.details.kept[place] = NOTHING;
+        }
+    }
+
+    /// What is known of it.
+    pub(super) fn restore_detail(&mut self, place: u32, detail: &KeptDetail) {
+        if !self.details.is_on {
+            return;
+        }
+        let [rule, anchor, nat_rule] = detail.rules;
+        let route = detail.route.map(|route| self.details.number(route));
+        *self.details.entry(place) = Kept {
+            rule,
+            anchor,
+            nat_rule,
+            state_flags: detail.state_flags,
+            route: route.flatten().unwrap_or(0),
+            peers: detail.peers,
+            tos: detail.tos,
+            dialect: detail.dialect,
+        };
+    }
+
     /// Notes what a full state tells that was taken in at `place`.
     pub(super) fn note_details(&mut self, place: u32, state: &State<'_>) {
         if !self.details.is_on {
@@ -178,7 +228,6 @@ impl Table {
             crate::state::Direction::In => (keys.wire, keys.stack),
             crate::state::Direction::Out => (keys.stack, keys.wire),
         };
-        let route = usize::from(kept.route).checked_sub(1);
         Some(Detail {
             sender: match self.senders[slot.sender].sender {
                 Sender::Address(address) => Some(address),
@@ -191,7 +240,7 @@ impl Table {
             state_flags: kept.state_flags,
             peers: kept.peers,
             tos: kept.tos,
-            route: route.and_then(|at| self.details.routes.get(at)).copied(),
+            route: self.details.route(kept.route),
             rdomains: [before.rdomain, after.rdomain],
             part: 0,
         })

@@ -204,6 +204,9 @@ impl Table {
             let exported = exported.into();
             wire::Record::Connection { exported }.encode(out);
         }
+        if let Some(detail) = self.kept_detail(place) {
+            wire::Record::Detail(detail).encode(out);
+        }
         for kept in self.active.kept(place) {
             wire::Record::Part(wire::KeptPart {
                 unit: kept.unit,
@@ -277,6 +280,11 @@ impl Table {
             wire::Record::Connection { exported } => {
                 if let Some(place) = restore.place {
                     self.restore_exported(place, (*exported).into());
+                }
+            }
+            wire::Record::Detail(detail) => {
+                if let Some(place) = restore.place {
+                    self.restore_detail(place, detail);
                 }
             }
             wire::Record::Deleted {
@@ -401,6 +409,7 @@ impl Table {
             slot.marks |= UNSETTLED;
         }
         let place = self.slots.insert(slot);
+        self.clear_detail(place);
         self.index.insert(id, ifname, place);
         if !restore.is_clean || state.is_doubtful {
             self.doubtful.set(place);

@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::{Counts, KeptPart, KeptSender, KeptShare, KeptState, Record, Who};
+use super::{Counts, KeptDetail, KeptPart, KeptSender, KeptShare, KeptState, Record, Who};
+use crate::flow::Route;
 use crate::state::{Address, Af, Direction, IfName, PFTM_COUNT, StateId, StateKey};
 use crate::time::Wall;
 use crate::wire::pfsync::Dialect;
@@ -154,6 +155,7 @@ impl Put<'_> {
                 self.octets(index.to_be_bytes());
             }
             Record::Connection { exported } => self.counts(exported),
+            Record::Detail(detail) => self.detail(detail),
             Record::HostId {
                 creatorid,
                 is_told_apart,
@@ -161,6 +163,21 @@ impl Put<'_> {
                 self.octets(creatorid.to_be_bytes());
                 self.octets([u8::from(*is_told_apart)]);
             }
+        }
+    }
+
+    fn detail(&mut self, detail: &KeptDetail) {
+        self.u32s(detail.rules);
+        self.octets(detail.state_flags.to_be_bytes());
+        self.octets(detail.peers);
+        self.octets([detail.tos, detail.dialect]);
+        if let Some(route) = &detail.route {
+            let af = match route.af {
+                Af::Inet => 4,
+                Af::Inet6 => 6,
+            };
+            self.octets([af, u8::from(route.is_reply)]);
+            self.octets(route.address.0);
         }
     }
 
@@ -279,6 +296,44 @@ impl Get<'_> {
         })
     }
 
+    fn detail(&mut self) -> Option<KeptDetail> {
+        let rules = [self.u32()?, self.u32()?, self.u32()?];
+        let state_flags = self.u16()?;
+        let peers = self.take()?;
+        let [tos, dialect] = self.take()?;
+        let route = match self.0.is_empty() {
+            true => None,
+            false => Some(self.route()?),
+        };
+        Some(KeptDetail {
+            rules,
+            state_flags,
+            peers,
+            tos,
+            dialect,
+            route,
+        })
+    }
+
+    fn route(&mut self) -> Option<Route> {
+        let af = match self.u8()? {
+            4 => Af::Inet,
+            6 => Af::Inet6,
+            _ => return None,
+        };
+        let is_reply = match self.u8()? {
+            0 => false,
+            1 => true,
+            _ => return None,
+        };
+        let address = Address(self.take()?);
+        (address.of(af) == address).then_some(Route {
+            address,
+            af,
+            is_reply,
+        })
+    }
+
     fn state(&mut self) -> Option<KeptState> {
         let id = self.id()?;
         let [flags, pftm, marks, shape] = self.take()?;
@@ -394,6 +449,7 @@ impl Get<'_> {
             12 => Record::Connection {
                 exported: self.counts()?,
             },
+            14 => Record::Detail(self.detail()?),
             _ => return None,
         })
     }

@@ -20,11 +20,12 @@
 //! 10 source     N of pflowN | source id of NetFlow v9 | its messages
 //! 11 ifindex    the number that an interface's name was given
 //! 12 connection what was exported of the connection of the state before, whose other state ended
+//! 14 detail     of the state before: rules, flags, peers; where it has one, the route
 //! ```
 //! All numbers are big-endian, all times nanoseconds since 1970 as a signed number, CRC-32 is IEEE
-//! 802.3's. Each record has the one length that its kind says; a state has one of two. The flag,
-//! 1, says that pflow stopped in good order and everything goes on from here. It stands apart from
-//! the records, so that whoever reads the file can take it back in one write.
+//! 802.3's. Each record has the one length that its kind says; states and details have one of two.
+//! The flag, 1, says that pflow stopped in good order and everything goes on from here. It stands
+//! apart from the records, so that whoever reads the file can take it back in one write.
 //!
 //! A file is read whole or refused whole: another version, a checksum or length that is wrong, or
 //! a value that cannot be. What decodes, encodes to the same octets.
@@ -35,6 +36,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::pfsync::Dialect;
+use crate::flow::Route;
 use crate::state::{Direction, IfName, PFTM_COUNT, StateId, StateKey};
 use crate::time::Wall;
 use fields::{Get, Put};
@@ -304,6 +306,24 @@ pub enum Record {
     Connection {
         exported: Counts,
     },
+    Detail(KeptDetail),
+}
+
+/// What else full states told of a state.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct KeptDetail {
+    /// Numbers of its rule, that rule's anchor, and its NAT rule.
+    pub rules: [u32; 3],
+    /// pf's flags.
+    pub state_flags: u16,
+    /// Protocol states of the initiator and the responder.
+    pub peers: [u8; 2],
+    /// Type of service that pf sets; 0: it does not.
+    pub tos: u8,
+    /// Number of the dialect that told it; 0: it was not told whole.
+    pub dialect: u8,
+    /// Where pf sends its packets.
+    pub route: Option<Route>,
 }
 
 /// Senders of shares from here on are the table's own and stand for nobody.
@@ -324,6 +344,7 @@ impl Record {
             Self::Source { .. } => 10,
             Self::IfIndex { .. } => 11,
             Self::Connection { .. } => 12,
+            Self::Detail(_) => 14,
         }
     }
 
@@ -397,7 +418,7 @@ fn check(body: &[u8]) -> Result<(), usize> {
             Record::Share(share) => {
                 has_state && (share.sender >= OWN_SENDERS || is_known(share.sender))
             }
-            Record::Part(_) | Record::Connection { .. } => has_state,
+            Record::Part(_) | Record::Connection { .. } | Record::Detail(_) => has_state,
             _ => true,
         };
         if !fits {
@@ -406,7 +427,9 @@ fn check(body: &[u8]) -> Result<(), usize> {
         senders += u32::from(matches!(record, Record::Sender(_)));
         has_state = match record {
             Record::State(_) => true,
-            Record::Share(_) | Record::Part(_) | Record::Connection { .. } => has_state,
+            Record::Share(_) | Record::Part(_) | Record::Connection { .. } | Record::Detail(_) => {
+                has_state
+            }
             _ => false,
         };
         rest = after;
