@@ -162,7 +162,7 @@ domain 7 engine 1 255 icmp iana hold 5 refresh 600 active 1800 direction out rat
 pflow1 create flowdst 10.0.0.2:4739 pflowproto 10 transport tcp backup 10.0.0.3:4739 \
 backup 10.0.0.4:4739 reconnect 5 queue 64k spool \"/var/spool/a b\" 64M
 pflow3 create flowsrc [::1] pflowproto 10 domain creatorid rate none
-pflow4 create pflowproto 10 template full enterprise 32473 statistics 60 biflow on \
+pflow4 create pflowproto 10 template full enterprise 32473 statistics 60 biflow on events nat delay 9 \
 file /var/flows/%Y%m%d%H%M%z.ipfix rotate 300 compress gzip retain 288
 ";
         assert_eq!(config(text).to_string(), text);
@@ -205,6 +205,9 @@ file /var/flows/%Y%m%d%H%M%z.ipfix rotate 300 compress gzip retain 288
             (1u32..29305, 0u32..=86400).prop_map(|(e, s)| format!("enterprise {e} statistics {s}")),
             prop::sample::select(vec!["-enterprise", "biflow on", "biflow off", "icmp iana"])
                 .prop_map(str::to_owned),
+            Just("pflowproto 10 template full events nat".to_owned()),
+            Just("events none".to_owned()),
+            (0u32..=86400).prop_map(|n| format!("delay {n}")),
             any::<[u8; 2]>().prop_map(|[kind, id]| format!("engine {kind} {id}")),
             (1u32..=30).prop_map(|n| format!("hold {n}")),
             (0u32..=86400).prop_map(|n| format!("active {n}")),

@@ -1,6 +1,6 @@
 //! What a session tells its collector of the records that come.
 
-use super::{Settings, TemplateSet};
+use super::{Events, Settings, TemplateSet};
 use crate::wire::full::{self, Kind};
 use crate::wire::ipfix::{self, HEADER_LEN};
 use crate::wire::options;
@@ -30,6 +30,7 @@ impl From<&Settings> for Templates {
         let kind = Kind {
             enterprise: settings.enterprise.filter(|_| is_full),
             is_biflow: settings.is_biflow && is_full,
+            has_events: settings.events == Events::Nat && is_full,
         };
         Self {
             set: settings.templates,

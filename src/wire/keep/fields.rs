@@ -154,6 +154,10 @@ impl Put<'_> {
                 self.octets(index.to_be_bytes());
             }
             Record::Connection { exported } => self.counts(exported),
+            Record::Translation { unit, due } => {
+                self.octets(unit.to_be_bytes());
+                self.wall(due.unwrap_or(NO_TIME));
+            }
             Record::HostId {
                 creatorid,
                 is_told_apart,
@@ -393,6 +397,10 @@ impl Get<'_> {
             }
             12 => Record::Connection {
                 exported: self.counts()?,
+            },
+            13 => Record::Translation {
+                unit: self.u32()?,
+                due: self.no_time_or()?,
             },
             _ => return None,
         })

@@ -20,6 +20,7 @@
 //! 10 source     N of pflowN | source id of NetFlow v9 | its messages
 //! 11 ifindex    the number that an interface's name was given
 //! 12 connection what was exported of the connection of the state before, whose other state ended
+//! 13 translation of the state before: an interface was told of it, or when it will be
 //! ```
 //! All numbers are big-endian, all times nanoseconds since 1970 as a signed number, CRC-32 is IEEE
 //! 802.3's. Each record has the one length that its kind says; a state has one of two. The flag,
@@ -304,6 +305,10 @@ pub enum Record {
     Connection {
         exported: Counts,
     },
+    Translation {
+        unit: u32,
+        due: Option<Wall>,
+    },
 }
 
 /// Senders of shares from here on are the table's own and stand for nobody.
@@ -324,6 +329,7 @@ impl Record {
             Self::Source { .. } => 10,
             Self::IfIndex { .. } => 11,
             Self::Connection { .. } => 12,
+            Self::Translation { .. } => 13,
         }
     }
 
@@ -397,7 +403,7 @@ fn check(body: &[u8]) -> Result<(), usize> {
             Record::Share(share) => {
                 has_state && (share.sender >= OWN_SENDERS || is_known(share.sender))
             }
-            Record::Part(_) | Record::Connection { .. } => has_state,
+            Record::Part(_) | Record::Connection { .. } | Record::Translation { .. } => has_state,
             _ => true,
         };
         if !fits {
@@ -406,7 +412,10 @@ fn check(body: &[u8]) -> Result<(), usize> {
         senders += u32::from(matches!(record, Record::Sender(_)));
         has_state = match record {
             Record::State(_) => true,
-            Record::Share(_) | Record::Part(_) | Record::Connection { .. } => has_state,
+            Record::Share(_)
+            | Record::Part(_)
+            | Record::Connection { .. }
+            | Record::Translation { .. } => has_state,
             _ => false,
         };
         rest = after;
