@@ -169,6 +169,50 @@ file /var/flows/%Y%m%d%H%M%z.ipfix rotate 300 compress gzip retain 288
     }
 
     #[test]
+    fn nat_events_need_the_full_template_and_the_reason_is_told() {
+        let full = "pflow0 pflowproto 10 template full events nat\n";
+        for (text, problem) in [
+            (
+                "pflow0 events nat\n",
+                "needs pflowproto 10 and template full",
+            ),
+            (
+                "pflow0 pflowproto 9 template full events nat\n",
+                "needs pflowproto 10",
+            ),
+            ("pflow0 pflowproto 10 events nat\n", "needs template full"),
+            (
+                "pflow0 pflowproto 10 template freebsd events nat\n",
+                "template freebsd has NAT events of its own",
+            ),
+            (
+                &format!("{full}pflow0 template openbsd78\n"),
+                "needs template full",
+            ),
+            (
+                &format!("{full}pflow0 pflowproto 5\n"),
+                "needs pflowproto 10",
+            ),
+        ] {
+            let error = apply_text(&mut Config::default(), "test", text).unwrap_err();
+            let error = error.to_string();
+            assert!(
+                error.contains("events: nat: ") && error.contains(problem),
+                "{error}"
+            );
+        }
+        let off = config(&format!(
+            "{full}pflow0 events none delay 3 template freebsd\n"
+        ));
+        let warned = ["pflow0: delay: means nothing without events nat"];
+        assert_eq!(off.warnings(), warned);
+        assert_eq!(
+            config(&format!("{full}pflow0 delay 3\n")).warnings(),
+            [""; 0]
+        );
+    }
+
+    #[test]
     fn memory_is_printed_in_its_largest_whole_unit() {
         let printed = [
             ("states 256M", "states 256M\n"),
