@@ -383,7 +383,13 @@ fn enterprises_of(set: &[u8]) -> Option<Vec<u32>> {
 
 /// Octets of the records of a template of flows or events.
 pub fn record_len(template: u16, kind: Kind) -> Option<usize> {
-    let (_, elements) = templates(kind).find(|(id, _)| *id == template)?;
+    // It is asked for each message: no other's elements are listed.
+    let flow = Shape::all(kind).find(|shape| shape.template() == template);
+    let event = || EventShape::all(kind).find(|shape| shape.template() == template);
+    let elements = match flow {
+        Some(shape) => shape.elements(kind),
+        None => event()?.elements(),
+    };
     let lens = elements.iter().map(|element| usize::from(element.len));
     Some(lens.sum())
 }
