@@ -317,6 +317,47 @@ fn after_a_failover_the_same_state_is_told_once_and_its_end_when_it_is_sure() {
 }
 
 #[test]
+fn an_end_that_is_held_back_is_none_that_outlived_the_delay() {
+    let mut seen = Watched::new("delay 10");
+    let state = nat(1).count([1, 1], [60, 60]);
+    seen.send(0, &[M::Ins(state)]);
+    let again = state.count([2, 2], [120, 120]).aged(1);
+    seen.run.send(1000, B, D::Obsd74, &[M::Ins(again)]);
+    seen.send(9000, &[ended(state)]);
+    seen.run.advance(10_000);
+    assert_eq!(seen.run.alive(), 1, "it is held back");
+    seen.run.advance(30_000);
+    assert_eq!((seen.run.alive(), seen.events()), (0, Vec::new()));
+}
+
+#[test]
+fn what_is_known_of_translations_counts_against_the_bound_and_is_nothing_without_events() {
+    let taken = |words: &str| {
+        let mut config = config("delay 60");
+        apply_text(
+            &mut config,
+            "test",
+            &format!("states 64M\npflow0 {words}\n"),
+        )
+        .unwrap();
+        let mut run = Run::with(settings(), config);
+        let states: Vec<_> = (0..9000).map(|n| M::Ins(nat(n))).collect();
+        for some in states.chunks(200) {
+            run.send(0, A, D::Obsd74, some);
+        }
+        run.advance(61_000);
+        assert_eq!(run.alive(), 9000);
+        let taken = run.engine.state_octets();
+        assert!(taken <= run.engine.table().counted_octets());
+        taken
+    };
+    let [without, with] = ["events none", "up"].map(taken);
+    // Entries in three chunks, with their lists of free places, and a bit each.
+    let more = with - without;
+    assert!((9000 * 24..3 * 4096 * 34).contains(&more), "{more}");
+}
+
+#[test]
 fn another_state_under_the_id_ends_the_one_before() {
     let mut seen = Watched::new("");
     let other = St {
