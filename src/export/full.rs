@@ -8,7 +8,7 @@ use crate::icmp::{self, Icmp};
 use crate::state::{Address, Af, Direction};
 use crate::time::{Now, Uptime};
 use crate::wire::elements::Element;
-use crate::wire::full::{EVENT_SHAPES, EventShape, Kind, SHAPES, Shape};
+use crate::wire::full::{EVENT_SHAPES, Event, EventShape, Kind, SHAPES, Shape};
 use crate::wire::ipfix as wire;
 use crate::wire::record;
 
@@ -136,12 +136,12 @@ impl Full {
         flow: &Flow,
         to: &mut To<'_>,
     ) {
-        let (shape, record) = event(observed, what, flow);
+        let (shape, event, record) = event(observed, what, flow);
         self.pack_into(
             (now, settings),
             SHAPES + shape.number(),
             || Buffer::new(shape.template(), shape.elements()),
-            &record,
+            |elements, octets| event.write(&record, elements, octets),
             to,
         );
     }
@@ -157,19 +157,19 @@ impl Full {
             (now, settings),
             shape.number(),
             || Buffer::new(shape.template(), shape.elements(kind)),
-            record,
+            |elements, octets| record.write(elements, octets),
             to,
         );
     }
 
-    /// Packs a record into the buffer with a number, which `make` makes.
+    /// Packs a record that `write` writes into the buffer with a number, which `make` makes.
     #[inline(always)]
     fn pack_into(
         &mut self,
         (now, settings): (Now, &Settings),
         number: usize,
         make: impl Fn() -> Buffer,
-        record: &record::Record,
+        write: impl Fn(&[Element], &mut Vec<u8>),
         to: &mut To<'_>,
     ) {
         let Some(place) = self.buffers.get_mut(number) else {
@@ -180,7 +180,7 @@ impl Full {
         if !is_begun {
             buffer.begin(now, settings);
         }
-        record.write(&buffer.elements, &mut buffer.octets);
+        write(&buffer.elements, &mut buffer.octets);
         buffer.records += 1;
         let is_full = buffer.records >= buffer.full;
         if is_full {
@@ -346,7 +346,7 @@ fn next_hop(flow: &Flow, reverse: bool) -> Address {
 /// The times are when pf made the state, and when it was noticed that it ended. A translation with
 /// IPv6 on either side is NAT64's: the registry has no event for NAT66. Where ICMP has no ports, the
 /// query's identifier stands in those of the source.
-fn event(observed: Now, what: Translation, flow: &Flow) -> (EventShape, record::Record) {
+fn event(observed: Now, what: Translation, flow: &Flow) -> (EventShape, Event, record::Record) {
     let (pre, post) = (flow.tuple, flow.translated.unwrap_or(flow.tuple));
     let [pre, post] = [pre, post].map(|tuple| match icmp::is_icmp(tuple.proto) {
         true => {
@@ -374,7 +374,7 @@ fn event(observed: Now, what: Translation, flow: &Flow) -> (EventShape, record::
             u64::try_from(observed.wall.nanos().div_euclid(1_000_000)).unwrap_or(0)
         }
     };
-    let record = record::Record {
+    let event = Event {
         observed_ms,
         nat_event: match (what, is_nat44) {
             (Translation::Created, true) => 4,
@@ -382,6 +382,8 @@ fn event(observed: Now, what: Translation, flow: &Flow) -> (EventShape, record::
             (Translation::Created, false) => 6,
             (Translation::Deleted, false) => 7,
         },
+    };
+    let record = record::Record {
         src: pre.src,
         dst: pre.dst,
         sport: pre.sport,
@@ -393,7 +395,7 @@ fn event(observed: Now, what: Translation, flow: &Flow) -> (EventShape, record::
         rdomains: detail.map_or([0, 0], |detail| detail.rdomains),
         ..values(flow)
     };
-    (shape, record)
+    (shape, event, record)
 }
 
 /// The record of both directions, or of that of the initiator alone if nothing came back.

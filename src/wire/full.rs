@@ -209,10 +209,10 @@ impl EventShape {
         FIRST_EVENT_TEMPLATE + u16::try_from(self.number()).unwrap_or(0)
     }
 
-    /// Its elements, in order.
+    /// Its elements, in order. The first are those of [`Event`], the others a flow's record has, too.
     pub fn elements(self) -> Vec<Element> {
-        let mut elements = vec![ie::OBSERVATION_TIME, ie::NAT_EVENT, ie::FLOW_ID];
-        elements.extend([ie::ORIGINAL_DOMAIN, ie::ORIGINAL_EXPORTER_IPV4]);
+        let mut elements = vec![ie::OBSERVATION_TIME, ie::NAT_EVENT];
+        elements.extend([ie::FLOW_ID, ie::ORIGINAL_DOMAIN, ie::ORIGINAL_EXPORTER_IPV4]);
         if self.has_extras {
             elements.push(ie::ORIGINAL_EXPORTER_IPV6);
         }
@@ -231,6 +231,25 @@ impl EventShape {
             elements.extend([ie::INGRESS_VRF, ie::EGRESS_VRF]);
         }
         elements
+    }
+}
+
+/// A NAT event, apart from the ends that it is of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Event {
+    /// When it happened, milliseconds since the epoch.
+    pub observed_ms: u64,
+    /// Which it was: natEvent.
+    pub nat_event: u8,
+}
+
+impl Event {
+    /// Appends it, with `record` behind it, as the elements of an [`EventShape`] lay it out. What is
+    /// an event's alone has no place in records of flows, which would all take longer.
+    pub fn write(&self, record: &record::Record, elements: &[Element], to: &mut Vec<u8>) {
+        to.extend(self.observed_ms.to_be_bytes());
+        to.push(self.nat_event);
+        record.write(elements.get(2..).unwrap_or_default(), to);
     }
 }
 

@@ -82,10 +82,6 @@ pub struct Record {
     pub peers: [u8; 2],
     /// Number of the pfsync dialect.
     pub dialect: u8,
-    /// When an event happened, milliseconds since the epoch.
-    pub observed_ms: u64,
-    /// Which it was: natEvent.
-    pub nat_event: u8,
 }
 
 /// Writes the value of the one of the elements named that `element` is; zeros of any other.
@@ -159,8 +155,6 @@ impl Record {
             INITIATOR_STATE = [self.peers[0]];
             RESPONDER_STATE = [self.peers[1]];
             DIALECT = [self.dialect];
-            OBSERVATION_TIME = self.observed_ms.to_be_bytes();
-            NAT_EVENT = [self.nat_event];
         }
     }
 }
