@@ -3,7 +3,7 @@
 
 usage: full.py PFLOW TESTDATA-DIRECTORY [TOOLS-DIRECTORY]
 
-Captures of TESTDATA are replayed with and without `enterprise`, `biflow` and `domain creatorid`. Then
+Captures of TESTDATA are replayed with and without `enterprise`, `biflow`, `events nat` and `domain creatorid`. Then
 1. ipfixcheck.py of TOOLS-DIRECTORY has no finding in a file, over UDP and over TCP, and each record has the values that
    `-o json` prints for it, by name; -o csv has them, too.
 2. tshark finds nothing wrong in the datagrams.
@@ -319,6 +319,59 @@ def nfacctd(capture, name):
         table[field]['nfacctd'] = True
 
 
+# natEvent of a translation that begins and one that ends, by whether IPv6 is on either side.
+NAT_EVENTS = {False: (4, 5), True: (6, 7)}
+
+
+def nat_events(capture, name):
+    """Events of translated states: each begins and ends once, with the ends that its flow's records have."""
+    path, tap, at = new('events.ipfix'), new('events.pcap'), port()
+    pflow(capture, full('enterprise %d events nat biflow on file ' % OWN + path))
+    records = checked('file:' + path)
+    events = [one for one in flows(records) if 'natEvent' in one]
+    by_flow = {one['flowId']: one for one in flows(records) if 'natEvent' not in one}
+    begun, ended = ({one['flowId']: one for one in events if one['natEvent'] in some} for some in zip(*NAT_EVENTS.values()))
+    expect('%s: %d translations begin, as many as their records' % (name, len(begun)),
+           begun and len(begun) + len(ended) == len(events), (len(events), len(ended)))
+    translated = {flow for flow, one in by_flow.items() if any(field.startswith('postNAT') for field in one)}
+    expect('%s: each flow that is translated began and ended' % name, translated <= set(begun) & set(ended),
+           len(translated - set(begun)))
+    wrong = collections.Counter()
+    for flow, one in ended.items():
+        other = begun.get(flow)
+        ends = {k: v for k, v in one.items() if k not in ('natEvent', 'observationTimeMilliseconds') and not k.startswith('_')}
+        if other is None or any(other.get(k) != v for k, v in ends.items()):
+            wrong['does not end as it began'] += 1
+        elif other['observationTimeMilliseconds'] > one['observationTimeMilliseconds']:
+            wrong['ends before it began'] += 1
+        has_ipv6 = any('IPv6' in field and 'Exporter' not in field for field in one)
+        if other and (other['natEvent'], one['natEvent']) != NAT_EVENTS[has_ipv6]:
+            wrong['has another natEvent'] += 1
+        for field, value in by_flow.get(flow, {}).items():
+            if 'NAT' in field or field.endswith(('Address', 'Port')) or field == 'protocolIdentifier':
+                if one.get(field, value) != value and not (field in PORTS and one['protocolIdentifier'] in ICMP):
+                    wrong['%s is not that of its flow' % field] += 1
+    expect('%s: events have the ends of their flows' % name, not wrong, wrong.most_common(3))
+    # One that ends is heard of at its last packet or later.
+    brief = 1 + max(one['observationTimeMilliseconds'] - begun[flow]['observationTimeMilliseconds']
+                    for flow, one in ended.items()) // 1000
+    pflow(capture, full('events nat delay %d file ' % brief + path + '.2'))
+    late = [one for one in flows(checked('file:' + path + '.2')) if one.get('natEvent') in (5, 7)]
+    expect('%s: with a delay of %d s nothing that ended is told' % (name, brief), not late, late[:1])
+    line = full('events nat refresh 30 tap %s flowdst 127.0.0.1:%d' % (tap, at))
+    checked('udp:127.0.0.1:%d' % at, lambda: pflow(capture, line))
+    if shutil.which('tshark'):
+        tshark(tap, at, name + ' with events')
+        words = ['tshark', '-r', tap, '-d', 'udp.port==%d,cflow' % at, '-T', 'fields', '-e', 'cflow.nat_event']
+        out = subprocess.run(words, capture_output=True, text=True).stdout.replace(',', ' ').split()
+        wanted = collections.Counter(str(one['natEvent']) for one in events)
+        expect('%s: tshark reads each natEvent' % name, collections.Counter(out) == wanted, (collections.Counter(out), wanted))
+    at = port(socket.SOCK_STREAM)
+    line = full('events nat transport tcp flowdst 127.0.0.1:%d' % at)
+    count = sum('natEvent' in one for one in flows(checked('tcp:127.0.0.1:%d' % at, lambda: pflow(capture, line))))
+    expect('%s: as many events over TCP' % name, count == len(events), (count, len(events)))
+
+
 def datagrams(capture, name):
     """Over UDP: ipfixcheck beside, and tshark over the tap."""
     tap, at = os.path.join(T, 'tap.pcap'), port()
@@ -326,10 +379,14 @@ def datagrams(capture, name):
     if CHECK:
         checked('udp:127.0.0.1:%d' % at, lambda: pflow(capture, line))
     if shutil.which('tshark') and os.path.exists(tap):
-        words = ['tshark', '-r', tap, '-d', 'udp.port==%d,cflow' % at]
-        out = subprocess.run(words + ['-Y', '_ws.expert || _ws.malformed', '-T', 'fields', '-e', 'frame.number', '-e',
-                                      '_ws.expert.message'], capture_output=True, text=True).stdout
-        expect('%s: tshark finds nothing' % name, not out.strip(), out[:300])
+        tshark(tap, at, name)
+
+
+def tshark(tap, at, name):
+    words = ['tshark', '-r', tap, '-d', 'udp.port==%d,cflow' % at]
+    out = subprocess.run(words + ['-Y', '_ws.expert || _ws.malformed', '-T', 'fields', '-e', 'frame.number', '-e',
+                                  '_ws.expert.message'], capture_output=True, text=True).stdout
+    expect('%s: tshark finds nothing' % name, not out.strip(), out[:300])
 
 
 def connection(capture):
@@ -372,6 +429,7 @@ def main():
         readers_of_files(capture, name)
         if CHECK:
             biflows(capture, name)
+            nat_events(capture, name)
         datagrams(capture, name)
     main_capture = captures[0]
     if shutil.which('nfcapd'):

@@ -290,6 +290,7 @@ counters! {
         ipv6: "IPv6 flows that NetFlow v5 cannot carry",
         clipped: "flows with more octets than can be split over v5 records",
         clamped: "flows with times earlier than v5's 32 bits can tell",
+        events: "NAT events packed, counted among the records",
         crowded: "flows in domain 0 because there are too many creatorids",
         records: "records packed: sent, refused or held",
         records_sent: "records in datagrams sent",

@@ -20,15 +20,15 @@ use crate::counters::{
 };
 use crate::export::spool::SpoolTally;
 use crate::export::{
-    self, Amount, Connection, Connections, Domain, FileState, Interface, Order, Outbox, SpoolState,
-    TemplateSet, Transmit,
+    self, Amount, Connection, Connections, Domain, Events, FileState, Interface, Order, Outbox,
+    SpoolState, TemplateSet, Transmit,
 };
 use crate::flow::{Boot, End, Flow, Passage, Records};
 use crate::ifindexes::IfIndexes;
 use crate::output::{Output, Printer};
 use crate::solicit::{self, Solicitor};
 use crate::state::{Direction, IfName, StateId};
-use crate::table::{self, Arrival, Bound, KeepCursor, Restore, Sender, SenderId, Table};
+use crate::table::{self, Arrival, Bound, KeepCursor, NatEvent, Restore, Sender, SenderId, Table};
 use crate::time::{Now, Uptime, Wall};
 use crate::wire::keep as kept;
 use crate::wire::link::{self, LinkType};
@@ -299,18 +299,40 @@ impl Exporter {
         }
     }
 
-    /// Takes the connections that are ready out of `table`.
+    /// Takes what is ready beside flows out of `table` at `now`: connections and NAT events.
     #[inline(always)]
-    fn take_connections(&mut self, table: &mut Table) {
-        if table.has_connections() {
-            self.take_some_connections(table);
+    fn take_more(&mut self, now: Now, table: &mut Table) {
+        if table.has_more_than_flows() {
+            self.take_connections(table);
+            self.take_nat_events(now, table);
         }
     }
 
     #[cold]
-    fn take_some_connections(&mut self, table: &mut Table) {
+    fn take_connections(&mut self, table: &mut Table) {
         for connection in table.take_connections() {
             self.connection(&connection);
+        }
+    }
+
+    /// Takes NAT events to their interfaces. What is left out is what would be of flows, but that an
+    /// event needs no octets.
+    #[cold]
+    fn take_nat_events(&mut self, now: Now, table: &mut Table) {
+        for event in table.drain_nat_events() {
+            let NatEvent {
+                now: observed,
+                what,
+                flow,
+            } = &event;
+            let is_other = self.direction.is_some_and(|d| d != flow.direction);
+            if !flow.pflow && !self.is_all || is_other {
+                continue;
+            }
+            let mut interfaces = self.interfaces.iter_mut();
+            if let Some(interface) = interfaces.find(|one| Some(one.unit()) == flow.only) {
+                interface.offer_event(now, (*observed, *what), flow, &mut self.outbox);
+            }
         }
     }
 }
@@ -541,8 +563,12 @@ impl Engine {
         });
         let units = units.collect();
         let is_printed = default == Records::Connection && printer.prints_flows();
+        let asking = config.interfaces.iter();
+        let asking = asking.filter(|(_, settings)| settings.events == Events::Nat);
+        let asking: Vec<_> = asking.map(|(unit, of)| (*unit, of.delay)).collect();
+        self.table.set_nat_events(&asking);
         self.table.set_connections(is_printed, units);
-        self.exporter.take_some_connections(&mut self.table);
+        self.exporter.take_connections(&mut self.table);
     }
 
     /// Takes back what a keep file holds, before [`Self::start`].
@@ -715,7 +741,7 @@ impl Engine {
             table.handle_timeout(then, horizon, &mut |now, flow| {
                 exporter.flow(&later(now), flow);
             });
-            exporter.take_connections(table);
+            exporter.take_more(then, table);
             // What is due at one time goes before the timers of the interfaces at that time.
             while table.poll_timeout().is_some_and(|next| next <= due) {
                 if exporter.has_much() || pieces >= PIECES {
@@ -726,7 +752,7 @@ impl Engine {
                 table.handle_timeout(then, horizon, &mut |now, flow| {
                     exporter.flow(&later(now), flow);
                 });
-                exporter.take_connections(table);
+                exporter.take_more(then, table);
             }
             let Exporter {
                 interfaces, outbox, ..
@@ -836,7 +862,7 @@ impl Engine {
         table.continue_clear(paused.reading.now, &mut |now, flow| {
             exporter.flow(now, flow)
         });
-        exporter.take_connections(table);
+        exporter.take_more(paused.reading.now, table);
         if table.is_clearing() {
             self.take_events(paused.reading.now);
             self.paused = Some(paused);
@@ -890,7 +916,7 @@ impl Engine {
 
     #[cold]
     fn pause(&mut self, reading: Reading, payload: &[u8]) {
-        self.exporter.take_connections(&mut self.table);
+        self.exporter.take_more(reading.now, &mut self.table);
         let payload = payload.to_vec();
         self.paused = Some(Box::new(Paused { reading, payload }));
     }
@@ -905,7 +931,7 @@ impl Engine {
             ..
         } = self;
         table.end_packet(now.uptime);
-        exporter.take_connections(table);
+        exporter.take_more(now, table);
         let record = table.sender_record(id);
         for counters in [packets, &mut record.packets] {
             match outcome.result {
@@ -1123,12 +1149,12 @@ impl Engine {
         let is_active = self.is_flush_active;
         let done = &mut |now: &Now, flow: &Flow| exporter.flow(now, flow);
         let is_more = table.flush(now, is_active, &mut self.flushed, done);
-        exporter.take_connections(table);
+        exporter.take_more(now, table);
         if is_more {
             return true;
         }
         let is_more = table.give_up_connections();
-        exporter.take_connections(table);
+        exporter.take_more(now, table);
         if is_more {
             return true;
         }

@@ -161,6 +161,15 @@ pub enum End {
     Active,
 }
 
+/// What happened to a translation.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Translation {
+    /// A translated state was heard of for the first time.
+    Created,
+    /// It ended.
+    Deleted,
+}
+
 /// Seconds of uptime that a v5 header can count: 2^32 ms.
 const V5_SECONDS: i64 = (1 << 32) / 1000;
 

@@ -22,7 +22,9 @@ use pflow::control::request::{self, FILTERS, REQUESTS, Request, SHOWN};
 use pflow::control::{Access, Listing, Progress, Source, View};
 use pflow::counters::{ControlCounters, Reports, SourceCounters};
 use pflow::ctl;
-use pflow::export::{Carrier, Compression, FileState, Format, IcmpPorts, SpoolState, TemplateSet};
+use pflow::export::{
+    Carrier, Compression, Events, FileState, Format, IcmpPorts, SpoolState, TemplateSet,
+};
 use pflow::flow::Records;
 use pflow::options::{FLAGS, Flag};
 use pflow::output::Form;
@@ -189,6 +191,7 @@ fn every_value_of_a_word_is_described_and_no_other() {
     known.extend(words(["in", "out", "any", "active", "none", "on", "off"]));
     known.extend(words(["rate", "peer", "ro", "file", "interval"]));
     known.extend(words(IcmpPorts::VALUES.iter().map(|(name, _)| *name)));
+    known.extend(words(Events::VALUES.iter().map(|(name, _)| *name)));
     known.extend(words(["creatorid", "auto"]));
     known.extend(words(Records::VALUES.iter().map(|(name, _)| *name)));
     // `.Ic flush Cm active | none`: the macro is called once for both.

@@ -9,7 +9,7 @@
 //!            | "domain" ( n | "creatorid" ) | "engine" n n | "hold" n | "refresh" n
 //!            | "refreshpackets" n | "active" n
 //!            | "enterprise" n | "-enterprise" | "statistics" n | "biflow" ( "on" | "off" )
-//!            | "icmp" ( "kernel" | "iana" )
+//!            | "events" ( "nat" | "none" ) | "delay" n | "icmp" ( "kernel" | "iana" )
 //!            | "direction" ( "in" | "out" | "any" ) | "records" ( "state" | "connection" ) | "-records"
 //!            | "tap" file | "-tap"
 //!            | "rate" ( n | "none" ) | "-rate"
@@ -50,6 +50,8 @@ pub(crate) const MAX_REFRESH: u32 = 86400;
 pub(crate) const MAX_REFRESH_PACKETS: u32 = 1_000_000;
 /// Largest `active`, seconds: a day.
 pub(crate) const MAX_ACTIVE: u32 = 86400;
+/// Largest `delay`, seconds: a day.
+pub(crate) const MAX_DELAY: u32 = 86400;
 /// Largest `statistics`, seconds: a day.
 pub(crate) const MAX_STATISTICS: u32 = 86400;
 /// Largest `reconnect`, seconds: a day.

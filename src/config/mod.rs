@@ -25,7 +25,7 @@ pub use pattern::{MAX_NUMBER, Pattern, Rank, numbered};
 
 use crate::accounting::Counting;
 use crate::export::{
-    Carrier, Format, MAX_BACKUPS, MAX_PINS, MIN_DTLS_MTU, Settings, TemplateSet, is_whole,
+    Carrier, Events, Format, MAX_BACKUPS, MAX_PINS, MIN_DTLS_MTU, Settings, TemplateSet, is_whole,
 };
 use crate::flow::Records;
 use crate::solicit;
@@ -393,6 +393,7 @@ fn check(settings: &Settings) -> Result<(), Error> {
         }
     }
     check_carrier(settings)?;
+    check_events(settings)?;
     let Some(src) = settings.flowsrc else {
         return Ok(());
     };
@@ -407,6 +408,24 @@ fn check(settings: &Settings) -> Result<(), Error> {
         )),
         None => Ok(()),
     }
+}
+
+/// What has NAT events.
+fn check_events(settings: &Settings) -> Result<(), Error> {
+    if settings.events == Events::None {
+        return Ok(());
+    }
+    let problem = match (settings.format, settings.templates) {
+        (Format::Ipfix, TemplateSet::Full) => return Ok(()),
+        (Format::Ipfix, TemplateSet::FreeBsd) => {
+            "nat: needs template full; template freebsd has NAT events of its own"
+        }
+        (Format::Ipfix, TemplateSet::OpenBsd | TemplateSet::OpenBsd78) => {
+            "nat: needs template full"
+        }
+        (Format::NetFlow5 | Format::NetFlow9, _) => "nat: needs pflowproto 10 and template full",
+    };
+    Err(Error::new("events", problem))
 }
 
 /// What a transport needs.
@@ -511,6 +530,11 @@ fn idle_words(settings: &Settings) -> impl Iterator<Item = (&'static str, &'stat
         ("enterprise", settings.enterprise.is_some(), of_full),
         ("statistics", settings.statistics > 0, of_full),
         ("biflow", settings.is_biflow, of_full),
+        (
+            "delay",
+            settings.delay > 0 && settings.events == Events::None,
+            "without events nat",
+        ),
         ("flowsrc", settings.flowsrc.is_some(), of_collectors),
         (
             "transport",

@@ -162,10 +162,54 @@ domain 7 engine 1 255 icmp iana hold 5 refresh 600 active 1800 direction out rat
 pflow1 create flowdst 10.0.0.2:4739 pflowproto 10 transport tcp backup 10.0.0.3:4739 \
 backup 10.0.0.4:4739 reconnect 5 queue 64k spool \"/var/spool/a b\" 64M
 pflow3 create flowsrc [::1] pflowproto 10 domain creatorid rate none
-pflow4 create pflowproto 10 template full enterprise 32473 statistics 60 biflow on \
+pflow4 create pflowproto 10 template full enterprise 32473 statistics 60 biflow on events nat delay 9 \
 file /var/flows/%Y%m%d%H%M%z.ipfix rotate 300 compress gzip retain 288
 ";
         assert_eq!(config(text).to_string(), text);
+    }
+
+    #[test]
+    fn nat_events_need_the_full_template_and_the_reason_is_told() {
+        let full = "pflow0 pflowproto 10 template full events nat\n";
+        for (text, problem) in [
+            (
+                "pflow0 events nat\n",
+                "needs pflowproto 10 and template full",
+            ),
+            (
+                "pflow0 pflowproto 9 template full events nat\n",
+                "needs pflowproto 10",
+            ),
+            ("pflow0 pflowproto 10 events nat\n", "needs template full"),
+            (
+                "pflow0 pflowproto 10 template freebsd events nat\n",
+                "template freebsd has NAT events of its own",
+            ),
+            (
+                &format!("{full}pflow0 template openbsd78\n"),
+                "needs template full",
+            ),
+            (
+                &format!("{full}pflow0 pflowproto 5\n"),
+                "needs pflowproto 10",
+            ),
+        ] {
+            let error = apply_text(&mut Config::default(), "test", text).unwrap_err();
+            let error = error.to_string();
+            assert!(
+                error.contains("events: nat: ") && error.contains(problem),
+                "{error}"
+            );
+        }
+        let off = config(&format!(
+            "{full}pflow0 events none delay 3 template freebsd\n"
+        ));
+        let warned = ["pflow0: delay: means nothing without events nat"];
+        assert_eq!(off.warnings(), warned);
+        assert_eq!(
+            config(&format!("{full}pflow0 delay 3\n")).warnings(),
+            [""; 0]
+        );
     }
 
     #[test]
@@ -205,6 +249,9 @@ file /var/flows/%Y%m%d%H%M%z.ipfix rotate 300 compress gzip retain 288
             (1u32..29305, 0u32..=86400).prop_map(|(e, s)| format!("enterprise {e} statistics {s}")),
             prop::sample::select(vec!["-enterprise", "biflow on", "biflow off", "icmp iana"])
                 .prop_map(str::to_owned),
+            Just("pflowproto 10 template full events nat".to_owned()),
+            Just("events none".to_owned()),
+            (0u32..=86400).prop_map(|n| format!("delay {n}")),
             any::<[u8; 2]>().prop_map(|[kind, id]| format!("engine {kind} {id}")),
             (1u32..=30).prop_map(|n| format!("hold {n}")),
             (0u32..=86400).prop_map(|n| format!("active {n}")),

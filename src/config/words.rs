@@ -6,15 +6,15 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 
 use super::grammar::{
-    MAX_ACTIVE, MAX_QUEUE, MAX_RATE, MAX_RECONNECT, MAX_REFRESH, MAX_REFRESH_PACKETS, MAX_RENEW,
-    MAX_STATISTICS, MIN_QUEUE, MIN_RENEW, destination, enterprise, file_name, file_pattern, number,
-    octets, one_of, pin, rdomain, server_name, source,
+    MAX_ACTIVE, MAX_DELAY, MAX_QUEUE, MAX_RATE, MAX_RECONNECT, MAX_REFRESH, MAX_REFRESH_PACKETS,
+    MAX_RENEW, MAX_STATISTICS, MIN_QUEUE, MIN_RENEW, destination, enterprise, file_name,
+    file_pattern, number, octets, one_of, pin, rdomain, server_name, source,
 };
 use super::show::{Amount, Word};
 use crate::export::SpoolSettings;
 use crate::export::spool::{MAX_SPOOL, MIN_SPOOL};
 use crate::export::{
-    Carrier, Compression, Domain, Engine, Format, IcmpPorts, MAX_HOLD, MAX_MTU, MAX_RETAIN,
+    Carrier, Compression, Domain, Engine, Events, Format, IcmpPorts, MAX_HOLD, MAX_MTU, MAX_RETAIN,
     MAX_ROTATE, MIN_MTU, Pin, Rate, Rdomain, Settings, Source, TemplateSet,
 };
 use crate::flow::Records;
@@ -357,6 +357,8 @@ settings! {
     "enterprise", unset "-enterprise" => Enterprise, enterprise: Option<u32>, Optional(enterprise);
     "statistics" => Statistics, statistics: u32, Number { least: 0, most: MAX_STATISTICS };
     "biflow" => Biflow, is_biflow: bool, OneOf(ON_OFF);
+    "events" => Events, events: Events, OneOf(Events::VALUES);
+    "delay" => Delay, delay: u32, Number { least: 0, most: MAX_DELAY };
     "icmp" => Icmp, icmp: IcmpPorts, OneOf(IcmpPorts::VALUES);
     "hold" => Hold, hold: u32, Number { least: 1, most: MAX_HOLD };
     "refresh" => Refresh, refresh: u32, Number { least: 1, most: MAX_REFRESH };

@@ -296,6 +296,9 @@ mod tests {
     /// The same of an interface that has no collector.
     const SET_OF_FILES: &[(&str, &str)] = &[
         ("pflowproto", "10"),
+        ("template", "full"),
+        ("events", "nat"),
+        ("delay", "7"),
         ("file", "/tmp/f-%s"),
         ("rotate", "600"),
         ("compress", "gzip"),

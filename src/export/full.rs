@@ -3,12 +3,12 @@
 use super::encoder::Packed;
 use super::outbox::{Header, To};
 use super::{Capacity, Settings, Templates, records_that_fit};
-use crate::flow::{Detail, Flow, Passage, Quality, Record, Tuple};
-use crate::icmp;
+use crate::flow::{Detail, Flow, Passage, Quality, Record, Translation, Tuple};
+use crate::icmp::{self, Icmp};
 use crate::state::{Address, Af, Direction};
 use crate::time::{Now, Uptime};
 use crate::wire::elements::Element;
-use crate::wire::full::{Kind, SHAPES, Shape};
+use crate::wire::full::{EVENT_SHAPES, Event, EventShape, Kind, SHAPES, Shape};
 use crate::wire::ipfix as wire;
 use crate::wire::record;
 
@@ -23,8 +23,8 @@ const BY_INITIATOR: u8 = 1;
 #[derive(Debug)]
 pub(super) struct Full {
     domain: u32,
-    /// By the number of their shapes; made when they are needed.
-    buffers: Box<[Option<Box<Buffer>>; SHAPES]>,
+    /// By the number of their shapes, those of events last; made when they are needed.
+    buffers: Box<[Option<Box<Buffer>>; SHAPES + EVENT_SHAPES]>,
     /// The earliest deadline of them.
     deadline: Option<Uptime>,
 }
@@ -44,10 +44,9 @@ struct Buffer {
 }
 
 impl Buffer {
-    fn new(shape: Shape, kind: Kind) -> Self {
-        let elements = shape.elements(kind);
+    fn new(template: u16, elements: Vec<Element>) -> Self {
         Self {
-            template: shape.template(),
+            template,
             record_len: elements.iter().map(|one| usize::from(one.len)).sum(),
             elements,
             full: 0,
@@ -89,7 +88,7 @@ impl Full {
     pub(super) fn new(domain: u32) -> Self {
         Self {
             domain,
-            buffers: Box::new([const { None }; SHAPES]),
+            buffers: Box::new([const { None }; SHAPES + EVENT_SHAPES]),
             deadline: None,
         }
     }
@@ -129,6 +128,24 @@ impl Full {
         packed
     }
 
+    /// Packs a NAT event, which was noticed at `observed`.
+    pub(super) fn push_event(
+        &mut self,
+        (now, settings): (Now, &Settings),
+        (observed, what): (Now, Translation),
+        flow: &Flow,
+        to: &mut To<'_>,
+    ) {
+        let (shape, event, record) = event(observed, what, flow);
+        self.pack_into(
+            (now, settings),
+            SHAPES + shape.number(),
+            || Buffer::new(shape.template(), shape.elements()),
+            |elements, octets| event.write(&record, elements, octets),
+            to,
+        );
+    }
+
     fn pack(
         &mut self,
         (now, settings, kind): (Now, &Settings, Kind),
@@ -136,15 +153,34 @@ impl Full {
         record: &record::Record,
         to: &mut To<'_>,
     ) {
-        let Some(place) = self.buffers.get_mut(shape.number()) else {
+        self.pack_into(
+            (now, settings),
+            shape.number(),
+            || Buffer::new(shape.template(), shape.elements(kind)),
+            |elements, octets| record.write(elements, octets),
+            to,
+        );
+    }
+
+    /// Packs a record that `write` writes into the buffer with a number, which `make` makes.
+    #[inline(always)]
+    fn pack_into(
+        &mut self,
+        (now, settings): (Now, &Settings),
+        number: usize,
+        make: impl Fn() -> Buffer,
+        write: impl Fn(&[Element], &mut Vec<u8>),
+        to: &mut To<'_>,
+    ) {
+        let Some(place) = self.buffers.get_mut(number) else {
             return;
         };
-        let buffer = place.get_or_insert_with(|| Box::new(Buffer::new(shape, kind)));
+        let buffer = place.get_or_insert_with(|| Box::new(make()));
         let is_begun = buffer.records > 0;
         if !is_begun {
             buffer.begin(now, settings);
         }
-        record.write(&buffer.elements, &mut buffer.octets);
+        write(&buffer.elements, &mut buffer.octets);
         buffer.records += 1;
         let is_full = buffer.records >= buffer.full;
         if is_full {
@@ -302,6 +338,64 @@ fn next_hop(flow: &Flow, reverse: bool) -> Address {
     let route = flow.detail.and_then(|detail| detail.route);
     let route = route.filter(|route| route.is_reply == reverse && route.af == af);
     route.map_or(Address::default(), |route| route.address)
+}
+
+/// The record of what happened to the translation of the state that `flow` is of, seen from the
+/// initiator, and its shape.
+///
+/// The times are when pf made the state, and when it was noticed that it ended. A translation with
+/// IPv6 on either side is NAT64's: the registry has no event for NAT66. Where ICMP has no ports, the
+/// query's identifier stands in those of the source.
+fn event(observed: Now, what: Translation, flow: &Flow) -> (EventShape, Event, record::Record) {
+    let (pre, post) = (flow.tuple, flow.translated.unwrap_or(flow.tuple));
+    let [pre, post] = [pre, post].map(|tuple| match icmp::is_icmp(tuple.proto) {
+        true => {
+            let query = Icmp::of_ports(tuple.proto, tuple.sport, tuple.dport);
+            Tuple {
+                sport: query.map_or(0, |query| query.id),
+                dport: 0,
+                ..tuple
+            }
+        }
+        false => tuple,
+    });
+    let is_nat44 = (pre.af, post.af) == (Af::Inet, Af::Inet);
+    let detail = flow.detail;
+    let shape = EventShape {
+        af: pre.af,
+        post: post.af,
+        has_extras: detail.is_some_and(|detail| {
+            detail.rdomains != [0, 0] || detail.sender.is_some_and(|sender| sender.is_ipv6())
+        }),
+    };
+    let observed_ms = match what {
+        Translation::Created => flow.times.start_ms(),
+        Translation::Deleted => {
+            u64::try_from(observed.wall.nanos().div_euclid(1_000_000)).unwrap_or(0)
+        }
+    };
+    let event = Event {
+        observed_ms,
+        nat_event: match (what, is_nat44) {
+            (Translation::Created, true) => 4,
+            (Translation::Deleted, true) => 5,
+            (Translation::Created, false) => 6,
+            (Translation::Deleted, false) => 7,
+        },
+    };
+    let record = record::Record {
+        src: pre.src,
+        dst: pre.dst,
+        sport: pre.sport,
+        dport: pre.dport,
+        post_src: post.src,
+        post_dst: post.dst,
+        post_sport: post.sport,
+        post_dport: post.dport,
+        rdomains: detail.map_or([0, 0], |detail| detail.rdomains),
+        ..values(flow)
+    };
+    (shape, event, record)
 }
 
 /// The record of both directions, or of that of the initiator alone if nothing came back.

@@ -21,7 +21,7 @@ use super::{
     Transmit, Way,
 };
 use crate::counters::{InterfaceCounters, Reports, count};
-use crate::flow::{Flow, Passage, Records};
+use crate::flow::{Flow, Passage, Records, Translation};
 use crate::icmp::is_icmp;
 use crate::state::Af;
 use crate::time::{Now, Uptime};
@@ -415,6 +415,46 @@ impl Interface {
         counters.templates += if *is_told { told } else { 0 };
         let packed = full.push(now, settings, flow, passage, to);
         note_packed(counters, packed);
+    }
+
+    /// Packs a NAT event, if it is one for this interface.
+    #[cold]
+    pub fn offer_event(
+        &mut self,
+        now: Now,
+        (observed, what): (Now, Translation),
+        flow: &Flow,
+        outbox: &mut Outbox,
+    ) {
+        let Self {
+            unit,
+            settings,
+            encoder,
+            session,
+            counters,
+            is_told,
+            takes,
+            ..
+        } = self;
+        let is_other = |direction| direction != flow.direction;
+        if *takes == Takes::Nothing || settings.direction.is_some_and(is_other) {
+            return;
+        }
+        let to = &mut To::new(*unit, outbox);
+        let full = match encoder {
+            Encoder::Full(full) => full,
+            Encoder::FullByCreator(all) => {
+                let chosen = all.choose(flow.id.creatorid);
+                if chosen.is_new && *is_told {
+                    counters.templates += session.tell(now, settings, chosen.domain, to);
+                }
+                chosen.encoder
+            }
+            _ => return,
+        };
+        full.push_event((now, settings), (observed, what), flow, to);
+        count(&mut counters.records, 1);
+        count(&mut counters.events, 1);
     }
 
     /// Packs a flow's records for NetFlow v9.

@@ -110,6 +110,21 @@ impl IcmpPorts {
         &[("kernel", Self::Kernel), ("iana", Self::Iana)];
 }
 
+/// What is told beside flows: `events`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Events {
+    /// Nothing.
+    #[default]
+    None,
+    /// That translations begin and end (RFC 8158).
+    Nat,
+}
+
+impl Events {
+    /// Each with its word.
+    pub const VALUES: &'static [(&'static str, Self)] = &[("nat", Self::Nat), ("none", Self::None)];
+}
+
 /// Type and id of a NetFlow v5 engine.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Engine(pub [u8; 2]);
@@ -236,6 +251,10 @@ pub struct Settings {
     pub statistics: u32,
     /// `biflow`: whether a record is of both directions.
     pub is_biflow: bool,
+    /// `events`.
+    pub events: Events,
+    /// `delay`, seconds from when a translated state is heard of until that is told.
+    pub delay: u32,
     /// `icmp`.
     pub icmp: IcmpPorts,
     /// `hold`, seconds.
@@ -309,6 +328,8 @@ impl Default for Settings {
             enterprise: None,
             statistics: 0,
             is_biflow: false,
+            events: Events::None,
+            delay: 0,
             icmp: IcmpPorts::Kernel,
             hold: MAX_HOLD,
             refresh: 30,

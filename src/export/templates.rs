@@ -1,6 +1,6 @@
 //! What a session tells its collector of the records that come.
 
-use super::{Format, Settings, TemplateSet};
+use super::{Events, Format, Settings, TemplateSet};
 use crate::wire::full::{self, Kind};
 use crate::wire::ipfix::{self, HEADER_LEN};
 use crate::wire::{netflow9, options};
@@ -35,6 +35,7 @@ impl From<&Settings> for Templates {
         let kind = Kind {
             enterprise: settings.enterprise.filter(|_| is_full),
             is_biflow: settings.is_biflow && is_full,
+            has_events: settings.events == Events::Nat && is_full,
         };
         Self {
             set: settings.templates,

@@ -283,7 +283,7 @@ fn further_members(flow: &Flow, record: &Record, passage: &Passage, take: &mut T
     let (shape, values) = record_of(flow, record, passage);
     let kind = Kind {
         enterprise: Some(0),
-        is_biflow: false,
+        ..Kind::default()
     };
     let mut octets = Vec::new();
     for element in shape.elements(kind) {

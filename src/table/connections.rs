@@ -434,7 +434,7 @@ impl Table {
     }
 
     /// The flow that the state at `place` would make if it ended at `now`.
-    fn flow_so_far(&self, place: u32, now: &Now) -> Flow {
+    pub(super) fn flow_so_far(&self, place: u32, now: &Now) -> Flow {
         let slot = &self.slots[place];
         let sent = self.wire_id(slot.state_id());
         let offset = self.offset(slot.sender);

@@ -458,7 +458,7 @@ impl Table {
         self.index.insert(id, ifname, place);
         self.newest.note(id);
         if self.has_asides {
-            self.begin_asides(place, arrival.clock.uptime);
+            self.begin_asides(place, arrival);
         }
         count(&mut self.counters.inserted, 1);
         if kind != Kind::Insert {

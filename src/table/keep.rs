@@ -16,7 +16,7 @@ use super::ending::DELETED;
 use super::slot::{
     Birth, Counts, EXPORTED, Moment, SETTLED, Second, Share, Slot, UNSETTLED, is_plain,
 };
-use super::{Sender, Table};
+use super::{Sender, Table, nat_events};
 use crate::accounting::{Head, Shape};
 use crate::slab::NONE;
 use crate::state::{IfName, PFTM_COUNT};
@@ -204,6 +204,10 @@ impl Table {
             let exported = exported.into();
             wire::Record::Connection { exported }.encode(out);
         }
+        for kept in self.kept_translation(place) {
+            let (unit, due) = (kept.unit, kept.due.map(|due| now.at(due).wall));
+            wire::Record::Translation { unit, due }.encode(out);
+        }
         if let Some(detail) = self.kept_detail(place) {
             wire::Record::Detail(detail).encode(out);
         }
@@ -282,6 +286,12 @@ impl Table {
                     self.restore_exported(place, (*exported).into());
                 }
             }
+            wire::Record::Translation { unit, due } => {
+                let (unit, due) = (*unit, due.map(|due| restore.now.uptime_at(due)));
+                if let Some(place) = restore.place {
+                    self.restore_translation(place, nat_events::Kept { unit, due });
+                }
+            }
             wire::Record::Detail(detail) => {
                 if let Some(place) = restore.place {
                     self.restore_detail(place, detail);
@@ -357,6 +367,7 @@ impl Table {
         if let Some(place) = self.find(id) {
             self.active.forget(place);
             self.forget_connection(place);
+            self.forget_translation(place);
             self.doubtful.take(place);
             self.index.take(id);
             self.remove_unlisted(place);
@@ -425,6 +436,7 @@ impl Table {
             restore.places.pop();
             self.active.forget(place);
             self.forget_connection(place);
+            self.forget_translation(place);
             self.doubtful.take(place);
             self.index.take(self.slots[place].state_id());
             self.remove_unlisted(place);
@@ -454,5 +466,6 @@ impl Table {
             }
         }
         self.active.end_restore(restore.now.uptime);
+        self.end_restore_translations(restore.now.uptime);
     }
 }

@@ -124,6 +124,7 @@ impl Table {
             + self.index.octets()
             + self.active.octets()
             + self.connections.as_ref().map_or(0, |all| all.octets())
+            + self.nat_events.as_ref().map_or(0, |all| all.octets())
             + self.details.octets()
             + self.doubtful.octets()
             + self.told_by_another.octets();
@@ -200,6 +201,10 @@ impl Table {
             + Index::octets_of(pages)
             + self.active.octets_of(slots)
             + connections
+            + self
+                .nat_events
+                .as_ref()
+                .map_or(0, |all| all.octets_of(keys))
             + self.details.octets_of(slots)
             + watcher
             + doubtful;

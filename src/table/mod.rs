@@ -35,6 +35,7 @@ mod index;
 mod keep;
 mod memory;
 mod names;
+mod nat_events;
 mod newest;
 mod partners;
 mod places;
@@ -53,6 +54,7 @@ pub use held::Held;
 pub use host_ids::SharedHostId;
 pub use keep::{KeepCursor, Restore};
 pub use memory::{Bound, MIN_OCTETS};
+pub use nat_events::NatEvent;
 pub use senders::{CreatorRecord, MAX_CREATORS, MAX_SENDERS, Sender, SenderId, SenderRecord};
 pub use watch::{Event, WATCHER_OCTETS};
 
@@ -73,6 +75,7 @@ use host_ids::HostIds;
 use index::Index;
 use memory::Memory;
 use names::Names;
+use nat_events::NatEvents;
 use newest::Newest;
 use places::Places;
 use queues::{Class, Links, Queues};
@@ -168,11 +171,15 @@ pub struct Table {
     connections: Option<Box<Connections>>,
     /// What was left of them when nobody did any more.
     left_connections: Vec<Connection>,
+    /// Translations, for whoever is told of those.
+    nat_events: Option<Box<NatEvents>>,
     details: Details,
     /// Whether somebody wants to hear of each message about a state.
     is_observed: bool,
     /// Whether something is kept beside each state that its end has to do with.
     has_asides: bool,
+    /// Whether some of that makes more than flows.
+    has_more_than_flows: bool,
     /// States read back after a crash that nothing was heard of yet.
     doubtful: Places,
     /// States whose creation another sender told than their last.
@@ -224,9 +231,11 @@ impl Table {
             active: Active::default(),
             connections: None,
             left_connections: Vec::new(),
+            nat_events: None,
             details: Details::default(),
             is_observed: false,
             has_asides: false,
+            has_more_than_flows: false,
             doubtful: Places::default(),
             told_by_another: Places::default(),
             stamps: Clock::default(),
@@ -336,14 +345,22 @@ impl Table {
     }
 
     fn asides_due(&self) -> Option<Uptime> {
-        Uptime::earliest(self.active.poll_timeout(), self.connections_due())
+        let due = Uptime::earliest(self.active.poll_timeout(), self.connections_due());
+        Uptime::earliest(due, self.translations_due())
+    }
+
+    /// Whether there may be connections to take, or NAT events.
+    #[inline(always)]
+    pub fn has_more_than_flows(&self) -> bool {
+        self.has_more_than_flows
     }
 
     /// A state was learned.
     #[cold]
-    fn begin_asides(&mut self, place: u32, now: Uptime) {
-        self.active.enlist(place, now);
+    fn begin_asides(&mut self, place: u32, arrival: &Arrival) {
+        self.active.enlist(place, arrival.clock.uptime);
         self.enter_connection(place);
+        self.begin_translation(place, arrival.clock);
     }
 
     /// A state ends and makes `flow`.
@@ -356,6 +373,7 @@ impl Table {
         done: &mut impl FnMut(&Now, &Flow),
     ) {
         self.end_half(place, now, flow);
+        self.end_translation(place, now, flow);
         if self.active.is_any() {
             self.end_parts(place, now, flow, done);
         }
@@ -375,6 +393,7 @@ impl Table {
     ) {
         if !self.handle_connections(now.uptime)
             || !self.handle_active(now, done)
+            || !self.handle_translations(now)
             || !self.handle_transfers(now, done)
         {
             return;
@@ -664,6 +683,7 @@ impl Table {
             self.counters.unconfirmed += 1;
             self.active.forget(place);
             self.forget_connection(place);
+            self.forget_translation(place);
             self.remove(place);
             return;
         }

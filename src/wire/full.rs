@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! 300 and up   flows: a template for each shape                 the kernels' templates are below
+//! 380 and up   NAT events, likewise
 //! 400 and up   options, see `options`
 //! ```
 //! A shape has the elements that its records have values for. What few states have, a next hop, a
@@ -16,6 +17,8 @@ use crate::state::Af;
 
 /// Template of the first [`Shape`]; the others follow in their order.
 pub const FIRST_TEMPLATE: u16 = 300;
+/// Template of the first [`EventShape`].
+pub const FIRST_EVENT_TEMPLATE: u16 = 380;
 /// The enterprise number of what RFC 5103 tells of the way back.
 pub const REVERSE_ENTERPRISE: u32 = 29305;
 /// The bit of a field specifier that an enterprise number follows.
@@ -28,6 +31,8 @@ pub struct Kind {
     pub enterprise: Option<u32>,
     /// Whether both directions of a flow are one record.
     pub is_biflow: bool,
+    /// Whether there are NAT events.
+    pub has_events: bool,
 }
 
 /// Which layout a record has.
@@ -163,6 +168,99 @@ impl Shape {
     }
 }
 
+/// Which layout a NAT event has (RFC 8158 4.4 and 4.5): one for create and delete.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct EventShape {
+    /// Family of the addresses before translation.
+    pub af: Af,
+    /// Family after translation.
+    pub post: Af,
+    /// Whether it has what few records have.
+    pub has_extras: bool,
+}
+
+/// Shapes of events that there are.
+pub const EVENT_SHAPES: usize = 8;
+const _: () = assert!(FIRST_TEMPLATE as usize + SHAPES <= FIRST_EVENT_TEMPLATE as usize);
+
+impl EventShape {
+    /// Every shape that events of `kind` may have, in the order of [`Self::number`].
+    pub fn all(kind: Kind) -> impl Iterator<Item = Self> {
+        let families = [Af::Inet, Af::Inet6];
+        let pairs = families.map(|af| families.map(|post| (af, post)));
+        let all = pairs.into_iter().flatten().flat_map(|(af, post)| {
+            [false, true].map(|has_extras| Self {
+                af,
+                post,
+                has_extras,
+            })
+        });
+        all.filter(move |_| kind.has_events)
+    }
+
+    /// Which one it is.
+    pub fn number(self) -> usize {
+        let is_inet6 = |af| usize::from(af == Af::Inet6);
+        is_inet6(self.af) * 4 + is_inet6(self.post) * 2 + usize::from(self.has_extras)
+    }
+
+    /// The template of its records.
+    pub fn template(self) -> u16 {
+        FIRST_EVENT_TEMPLATE + u16::try_from(self.number()).unwrap_or(0)
+    }
+
+    /// Its elements, in order. The first are those of [`Event`], the others a flow's record has, too.
+    pub fn elements(self) -> Vec<Element> {
+        let mut elements = vec![ie::OBSERVATION_TIME, ie::NAT_EVENT];
+        elements.extend([ie::FLOW_ID, ie::ORIGINAL_DOMAIN, ie::ORIGINAL_EXPORTER_IPV4]);
+        if self.has_extras {
+            elements.push(ie::ORIGINAL_EXPORTER_IPV6);
+        }
+        elements.extend(match self.af {
+            Af::Inet => [ie::SOURCE_IPV4, ie::DESTINATION_IPV4],
+            Af::Inet6 => [ie::SOURCE_IPV6, ie::DESTINATION_IPV6],
+        });
+        elements.extend(match self.post {
+            Af::Inet => [ie::POST_NAT_SOURCE_IPV4, ie::POST_NAT_DESTINATION_IPV4],
+            Af::Inet6 => [ie::POST_NAT_SOURCE_IPV6, ie::POST_NAT_DESTINATION_IPV6],
+        });
+        elements.push(ie::PROTOCOL);
+        elements.extend([ie::SOURCE_PORT, ie::DESTINATION_PORT]);
+        elements.extend([ie::POST_NAPT_SOURCE_PORT, ie::POST_NAPT_DESTINATION_PORT]);
+        if self.has_extras {
+            elements.extend([ie::INGRESS_VRF, ie::EGRESS_VRF]);
+        }
+        elements
+    }
+}
+
+/// A NAT event, apart from the ends that it is of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Event {
+    /// When it happened, milliseconds since the epoch.
+    pub observed_ms: u64,
+    /// Which it was: natEvent.
+    pub nat_event: u8,
+}
+
+impl Event {
+    /// Appends it, with `record` behind it, as the elements of an [`EventShape`] lay it out. What is
+    /// an event's alone has no place in records of flows, which would all take longer.
+    pub fn write(&self, record: &record::Record, elements: &[Element], to: &mut Vec<u8>) {
+        to.extend(self.observed_ms.to_be_bytes());
+        to.push(self.nat_event);
+        record.write(elements.get(2..).unwrap_or_default(), to);
+    }
+}
+
+/// Every template of flows and events with its elements. The first is a flow's, which tells whether
+/// both directions are one record, and events follow it: so the first set tells which kind it is of.
+fn templates(kind: Kind) -> impl Iterator<Item = (u16, Vec<Element>)> {
+    let mut flows = Shape::all(kind).map(move |shape| (shape.template(), shape.elements(kind)));
+    let events = EventShape::all(kind).map(|shape| (shape.template(), shape.elements()));
+    flows.next().into_iter().chain(events).chain(flows)
+}
+
 /// Appends a field specifier (RFC 7011 3.2).
 fn put_field(to: &mut Vec<u8>, element: Element, kind: Kind) {
     let enterprise = match element.registry {
@@ -206,9 +304,8 @@ pub fn template_sets(kind: Kind, room: usize) -> Vec<(Vec<u8>, u16)> {
         .flat_map(Options::types)
         .collect();
     sets.extend(options::sets_of(&types, room));
-    let flows = Shape::all(kind).map(|shape| {
-        let elements = shape.elements(kind);
-        let mut template = set_header(shape.template(), count(elements.len())).to_vec();
+    let flows = templates(kind).map(|(id, elements)| {
+        let mut template = set_header(id, count(elements.len())).to_vec();
         for element in elements {
             put_field(&mut template, element, kind);
         }
@@ -262,10 +359,12 @@ pub fn recognise(set: &[u8], room: usize) -> Option<Kind> {
         .iter()
         .filter(|number| **number != REVERSE_ENTERPRISE);
     let enterprise = own.next().copied();
-    let mut kinds = [false, true].into_iter().flat_map(|is_biflow| {
+    let words = [(false, false), (false, true), (true, false), (true, true)];
+    let mut kinds = words.into_iter().flat_map(|(has_events, is_biflow)| {
         [enterprise, None, Some(0)].map(|enterprise| Kind {
             enterprise,
             is_biflow,
+            has_events,
         })
     });
     kinds.find(|kind| {
@@ -301,10 +400,15 @@ fn enterprises_of(set: &[u8]) -> Option<Vec<u32>> {
     Some(found)
 }
 
-/// Octets of the records of a flow's template.
+/// Octets of the records of a template of flows or events.
 pub fn record_len(template: u16, kind: Kind) -> Option<usize> {
-    let mut all = Shape::all(kind);
-    let shape = all.find(|shape| shape.template() == template)?;
-    let elements = shape.elements(kind).into_iter();
-    Some(elements.map(|element| usize::from(element.len)).sum())
+    // It is asked for each message: no other's elements are listed.
+    let flow = Shape::all(kind).find(|shape| shape.template() == template);
+    let event = || EventShape::all(kind).find(|shape| shape.template() == template);
+    let elements = match flow {
+        Some(shape) => shape.elements(kind),
+        None => event()?.elements(),
+    };
+    let lens = elements.iter().map(|element| usize::from(element.len));
+    Some(lens.sum())
 }

@@ -22,6 +22,7 @@ use pflow::flow::Boot;
 use pflow::output::messages::Detail;
 use pflow::output::{Form, Output};
 use pflow::time::{Now, Wall};
+use pflow::wire::keep;
 use pflow::wire::link::LinkType;
 use pflow::wire::pfsync::Action;
 
@@ -974,6 +975,16 @@ impl Run {
             let now = self.now();
             self.engine.handle_timeout(now, now.uptime);
         }
+    }
+
+    /// Starts with what a keep file has, `ms` after [`T0`].
+    pub fn restore(&mut self, ms: i64, is_clean: bool, records: keep::Records<'_>) {
+        let stamp = wall(ms);
+        self.clock = Some(stamp);
+        self.boot = Some(Wall::from_nanos(stamp.nanos() - (1 << 31) * 1_000_000));
+        let now = self.now();
+        self.engine.restore(now, is_clean, records);
+        self.engine.start(now);
     }
 
     /// Takes in a frame of which `frame` was captured.

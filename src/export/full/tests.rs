@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::*;
 use crate::export::{
-    Domain, Format, IcmpPorts, Interface, Order, Outbox, Stream, TemplateSet, transmit,
+    Domain, Events, Format, IcmpPorts, Interface, Order, Outbox, Stream, TemplateSet, transmit,
 };
 use crate::flow::{Boot, End, Route, Times};
 use crate::state::{IfName, StateId};
@@ -625,11 +625,17 @@ fn whoever_wants_iana_icmp_gets_type_and_code_as_the_port() {
 
 #[test]
 fn a_set_of_templates_tells_what_it_is_of() {
-    for is_biflow in [false, true] {
+    for (is_biflow, events) in [
+        (false, Events::None),
+        (true, Events::None),
+        (false, Events::Nat),
+        (true, Events::Nat),
+    ] {
         for enterprise in [None, Some(OWN), Some(1)] {
             let settings = Settings {
                 is_biflow,
                 enterprise,
+                events,
                 ..full()
             };
             let templates = Templates::from(&settings);
@@ -651,4 +657,133 @@ fn a_set_of_templates_tells_what_it_is_of() {
         );
     }
     assert_eq!(Templates::recognise(&[0, 2, 0, 8, 1, 44, 0, 0]), None);
+}
+
+fn with_events() -> Settings {
+    Settings {
+        events: Events::Nat,
+        ..full()
+    }
+}
+
+/// What is sent of what happened to the translations of `flows` at 50 s.
+fn told(settings: Settings, flows: &[(Translation, Flow)]) -> Vec<Vec<u8>> {
+    let (mut interface, mut outbox) = running(settings);
+    for (what, flow) in flows {
+        interface.offer_event(now(50), (now(50), *what), flow, &mut outbox);
+    }
+    interface.flush(now(51), &mut outbox);
+    let packed = interface.counters;
+    assert_eq!(
+        [packed.events, packed.records],
+        [flows.len() as u64; 2],
+        "all of the records are events"
+    );
+    sent(&mut interface, &mut outbox)
+}
+
+#[test]
+fn events_have_the_octets_of_rfc_8158() {
+    let flow = flow(Af::Inet, Some(Af::Inet), 6);
+    let messages = told(
+        with_events(),
+        &[(Translation::Created, flow), (Translation::Deleted, flow)],
+    );
+    let records = |what: u8, ms: u64| {
+        let mut octets = ms.to_be_bytes().to_vec();
+        octets.push(what);
+        octets.extend(flow.flow_id().to_be_bytes());
+        octets.extend([0, 0, 0, 6, 192, 0, 2, 9]);
+        // Source, destination, and both after translation.
+        octets.extend([[1; 4], [2; 4], [3; 4], [4; 4]].concat());
+        octets.extend([6, 0x12, 0x34, 0, 8, 0xc3, 0x50, 0, 8]);
+        octets
+    };
+    let both = [records(4, 1_700_000_045_000), records(5, 1_700_000_050_250)].concat();
+    assert_eq!(messages.last().unwrap()[16..20], [1, 124, 0, 104]);
+    assert_eq!(messages.last().unwrap()[20..], both);
+    let template: Vec<u8> = [
+        [1, 124, 0, 14],
+        [1, 67, 0, 8],
+        [0, 230, 0, 1],
+        [0, 148, 0, 8],
+        [1, 149, 0, 4],
+        [1, 147, 0, 4],
+        [0, 8, 0, 4],
+        [0, 12, 0, 4],
+        [0, 225, 0, 4],
+        [0, 226, 0, 4],
+        [0, 4, 0, 1],
+        [0, 7, 0, 2],
+        [0, 11, 0, 2],
+        [0, 227, 0, 2],
+        [0, 228, 0, 2],
+    ]
+    .concat();
+    let is_told = |message: &Vec<u8>| message.windows(template.len()).any(|at| at == template);
+    assert!(messages.iter().any(is_told));
+}
+
+#[test]
+fn every_shape_of_events_has_a_template_that_its_records_fit_beside_those_of_flows() {
+    let mut events = Vec::new();
+    for shape in EventShape::all(Templates::from(&with_events()).full().unwrap()) {
+        let mut flow = flow(shape.af, Some(shape.post), 17);
+        if shape.has_extras {
+            flow.detail = Some(Detail {
+                sender: Some("2001:db8::9".parse().unwrap()),
+                rdomains: [4, 5],
+                ..detail()
+            });
+        }
+        events.push((Translation::Deleted, flow));
+    }
+    assert_eq!(events.len(), EVENT_SHAPES);
+    for (is_biflow, mtu) in [(false, 1500), (true, 72)] {
+        let settings = Settings {
+            is_biflow,
+            mtu,
+            ..with_events()
+        };
+        let mut collector = Collector::default();
+        collector.read_all(&told(settings, &events));
+        let ids: std::collections::BTreeSet<_> =
+            collector.flows.iter().map(|(id, _)| *id).collect();
+        assert_eq!(ids, (380..388).collect());
+        for (_, record) in &collector.flows {
+            let is_nat44 = record.contains_key(&(0, 8)) && record.contains_key(&(0, 225));
+            assert_eq!(value(record, 230), if is_nat44 { 5 } else { 7 });
+            if record.contains_key(&(0, 404)) {
+                assert_eq!([value(record, 234), value(record, 235)], [4, 5]);
+                assert_eq!(record[&(0, 404)][..4], [0x20, 0x01, 0x0d, 0xb8]);
+            }
+        }
+    }
+    let collector = collected(with_events(), &[flow(Af::Inet, None, 6)]);
+    assert_eq!(collector.flows.len(), 2, "flows are as before");
+}
+
+#[test]
+fn the_identifier_of_a_query_is_the_port_of_icmp() {
+    let mut query = flow(Af::Inet, Some(Af::Inet), 1);
+    if let Some(after) = &mut query.translated {
+        (after.sport, after.dport) = (5555, 8);
+    }
+    let mut collector = Collector::default();
+    collector.read_all(&told(with_events(), &[(Translation::Created, query)]));
+    let ports = [7, 11, 227, 228].map(|id| value(&collector.flows[0].1, id));
+    assert_eq!(ports, [4660, 0, 5555, 0]);
+}
+
+#[test]
+fn an_interface_that_does_not_run_packs_no_event() {
+    let (mut interface, mut outbox) = running(Settings {
+        is_up: false,
+        ..with_events()
+    });
+    let flow = flow(Af::Inet, Some(Af::Inet), 6);
+    interface.offer_event(now(50), (now(50), Translation::Created), &flow, &mut outbox);
+    interface.flush(now(51), &mut outbox);
+    assert!(sent(&mut interface, &mut outbox).is_empty());
+    assert_eq!(interface.counters.events, 0);
 }

@@ -155,6 +155,10 @@ impl Put<'_> {
                 self.octets(index.to_be_bytes());
             }
             Record::Connection { exported } => self.counts(exported),
+            Record::Translation { unit, due } => {
+                self.octets(unit.to_be_bytes());
+                self.wall(due.unwrap_or(NO_TIME));
+            }
             Record::Detail(detail) => self.detail(detail),
             Record::HostId {
                 creatorid,
@@ -448,6 +452,10 @@ impl Get<'_> {
             }
             12 => Record::Connection {
                 exported: self.counts()?,
+            },
+            13 => Record::Translation {
+                unit: self.u32()?,
+                due: self.no_time_or()?,
             },
             14 => Record::Detail(self.detail()?),
             _ => return None,

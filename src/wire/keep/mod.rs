@@ -20,6 +20,7 @@
 //! 10 source     N of pflowN | source id of NetFlow v9 | its messages
 //! 11 ifindex    the number that an interface's name was given
 //! 12 connection what was exported of the connection of the state before, whose other state ended
+//! 13 translation of the state before: an interface was told of it, or when it will be
 //! 14 detail     of the state before: rules, flags, peers; where it has one, the route
 //! ```
 //! All numbers are big-endian, all times nanoseconds since 1970 as a signed number, CRC-32 is IEEE
@@ -306,6 +307,10 @@ pub enum Record {
     Connection {
         exported: Counts,
     },
+    Translation {
+        unit: u32,
+        due: Option<Wall>,
+    },
     Detail(KeptDetail),
 }
 
@@ -344,6 +349,7 @@ impl Record {
             Self::Source { .. } => 10,
             Self::IfIndex { .. } => 11,
             Self::Connection { .. } => 12,
+            Self::Translation { .. } => 13,
             Self::Detail(_) => 14,
         }
     }
@@ -418,7 +424,10 @@ fn check(body: &[u8]) -> Result<(), usize> {
             Record::Share(share) => {
                 has_state && (share.sender >= OWN_SENDERS || is_known(share.sender))
             }
-            Record::Part(_) | Record::Connection { .. } | Record::Detail(_) => has_state,
+            Record::Part(_)
+            | Record::Connection { .. }
+            | Record::Translation { .. }
+            | Record::Detail(_) => has_state,
             _ => true,
         };
         if !fits {
@@ -427,9 +436,11 @@ fn check(body: &[u8]) -> Result<(), usize> {
         senders += u32::from(matches!(record, Record::Sender(_)));
         has_state = match record {
             Record::State(_) => true,
-            Record::Share(_) | Record::Part(_) | Record::Connection { .. } | Record::Detail(_) => {
-                has_state
-            }
+            Record::Share(_)
+            | Record::Part(_)
+            | Record::Connection { .. }
+            | Record::Translation { .. }
+            | Record::Detail(_) => has_state,
             _ => false,
         };
         rest = after;

@@ -1,0 +1,58 @@
+//! What an exporter tells of itself: what it did not hear, and what it could not send.
+
+use crate::time::Now;
+use crate::wire::options::Options;
+
+/// Statistics of one interface.
+#[derive(Debug, Default)]
+pub(super) struct Statistics {
+    /// Records of it.
+    pub(super) records: u64,
+    /// Packets of pfsync that were lost before they could be read.
+    ignored: Loss,
+    /// Data records that could not be sent.
+    lost: Loss,
+}
+
+/// How many, and when the first and the last of them were noticed, milliseconds since the epoch.
+#[derive(Debug, Default)]
+struct Loss {
+    count: u64,
+    times: Option<[u64; 2]>,
+}
+
+impl Loss {
+    /// There are so many by now.
+    fn note(&mut self, count: u64, now: Now) {
+        if count > self.count {
+            let at_ms = u64::try_from(now.wall.nanos().div_euclid(1_000_000)).unwrap_or(0);
+            let [first, _] = self.times.unwrap_or([at_ms; 2]);
+            (self.count, self.times) = (count, Some([first, at_ms]));
+        }
+    }
+}
+
+impl Statistics {
+    /// So many records could not be sent by now.
+    pub(super) fn note_lost(&mut self, lost: u64, now: Now) {
+        self.lost.note(lost, now);
+    }
+
+    /// So many packets more were lost before they could be read.
+    pub(super) fn note_ignored(&mut self, packets: u64, now: Now) {
+        self.ignored
+            .note(self.ignored.count.saturating_add(packets), now);
+    }
+
+    /// What there is to tell of losses (RFC 7011 4.2, 4.3).
+    pub(super) fn reliability(&self, domain: u32, unit: u32) -> impl Iterator<Item = Options> {
+        let Self { ignored, lost, .. } = self;
+        let ignored = ignored
+            .times
+            .map(|times| Options::ignored(domain, ignored.count, times));
+        let lost = lost
+            .times
+            .map(|times| Options::exporting(unit, lost.count, times));
+        ignored.into_iter().chain(lost)
+    }
+}
