@@ -7,7 +7,7 @@ Captures of TESTDATA are replayed with and without `enterprise`, `biflow` and `d
 1. ipfixcheck.py of TOOLS-DIRECTORY has no finding in a file, over UDP and over TCP, and each record has the values that
    `-o json` prints for it, by name; -o csv has them, too.
 2. tshark finds nothing wrong in the datagrams.
-3. ipfixDump --rfc5610, python-ipfix, nfcapd with nfdump, and nfacctd with primitives read every record, and each field
+3. ipfixDump --rfc5610, python-ipfix, netflow_parser, nfcapd with nfdump, and nfacctd with primitives read every record, and each field
    that they know has the value of -o json. Those that are not installed are skipped.
 4. A spool that nobody took anything from gives all of it, in a session that is whole, to the collector that comes.
 At the end stands the table of fields by readers, which has to be the one in the README.
@@ -216,6 +216,42 @@ def python_ipfix(capture, name):
     compare('%s: python-ipfix' % name, known, capture, 'python-ipfix')
 
 
+END_REASONS = {'IdleTimeout': 1, 'ActiveTimeout': 2, 'EndOfFlow': 3, 'ForcedEnd': 4, 'LackOfResources': 5}
+
+
+def value_of(field):
+    """A value as netflow_parser's JSON has it; None: it does not know the element, or names the protocol."""
+    (kind, value), = field.items()
+    if kind == 'DataNumber':
+        return list(value.values())[0]
+    if kind == 'Duration':
+        return value['secs'] * 1000 + value['nanos'] // 1000000
+    if kind in ('Ip4Addr', 'Ip6Addr'):
+        return value
+    return END_REASONS.get(value, value) if kind == 'FlowEndReason' else None
+
+
+def netflow_parser(capture, name):
+    """The crate of that name, by a program that is built here."""
+    manifest = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'readers', 'Cargo.toml')
+    target = os.path.join(os.path.dirname(os.path.dirname(PFLOW)), 'readers')
+    run = subprocess.run(['cargo', 'build', '--release', '--locked', '-q', '--manifest-path', manifest, '--target-dir', target])
+    expect('%s: netflow_parser is built' % name, run.returncode == 0)
+    path = new('parser.ipfix')
+    pflow(capture, full('enterprise %d file %s' % (OWN, path)))
+    with open(path, 'rb') as f:
+        run = subprocess.run([os.path.join(target, 'release', 'readers')], stdin=f, capture_output=True, text=True)
+    known = {field.lower(): field for some in expected(capture).values() for one in some for field in one}
+    records = []
+    for line in run.stdout.splitlines():
+        (_, message), = json.loads(line).items()
+        for one in message['flowsets']:
+            for fields in one['body'].get('Data', {}).get('fields', []):
+                values = {element.get('IANA', '').lower(): value_of(value) for element, value in fields}
+                records.append({known[one]: value for one, value in values.items() if one in known and value is not None})
+    compare('%s: netflow_parser' % name, [one for one in records if 'octetDeltaCount' in one], capture, 'netflow_parser')
+
+
 def started(command, log):
     return subprocess.Popen(command, stdout=open(log, 'w'), stderr=subprocess.STDOUT)
 
@@ -366,7 +402,7 @@ def columns(capture, name):
 
 def check_readme():
     """The table of fields by readers is printed, and is the README's."""
-    readers = ['ipfixDump', 'python-ipfix', 'nfdump', 'nfacctd']
+    readers = ['ipfixDump', 'python-ipfix', 'netflow_parser', 'nfdump', 'nfacctd']
     lines = ['| field | %s |' % ' | '.join(readers), '|---|' + '---|' * len(readers)]
     for field, known in table.items():
         lines.append('| %s | %s |' % (field, ' | '.join('yes' if known.get(one) else '' for one in readers)))
@@ -394,6 +430,8 @@ def main():
             biflows(capture, name)
         datagrams(capture, name)
     main_capture = captures[0]
+    if shutil.which('cargo'):
+        netflow_parser(main_capture, 'mix200')
     if shutil.which('nfcapd'):
         nfcapd(main_capture, 'mix200')
     if shutil.which('nfacctd'):
