@@ -534,7 +534,7 @@ fn octets_a_state(text: &str) -> u64 {
         run.send(0, A, D::Obsd74, &pairs);
     }
     assert_eq!(run.alive() as u64, STATES);
-    run.engine.table().octets() as u64 / STATES
+    run.engine.table().octets() / STATES
 }
 
 #[test]
