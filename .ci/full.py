@@ -7,10 +7,10 @@ Captures of TESTDATA are replayed with and without `enterprise`, `biflow`, `even
 1. ipfixcheck.py of TOOLS-DIRECTORY has no finding in a file, over UDP and over TCP, and each record has the values that
    `-o json` prints for it, by name; -o csv has them, too.
 2. tshark finds nothing wrong in the datagrams.
-3. ipfixDump --rfc5610, python-ipfix, nfcapd with nfdump, and nfacctd with primitives read every record, and each field
+3. ipfixDump --rfc5610, python-ipfix, netflow_parser, nfcapd with nfdump, and nfacctd with primitives read every record, and each field
    that they know has the value of -o json. Those that are not installed are skipped.
 4. A spool that nobody took anything from gives all of it, in a session that is whole, to the collector that comes.
-At the end stands the table of fields by readers, for the README.
+At the end stands the table of fields by readers, which has to be the one in the README.
 """
 import calendar, collections, csv, io, ipaddress, json, os, shutil, socket, subprocess, sys, tempfile, time
 
@@ -214,6 +214,42 @@ def python_ipfix(capture, name):
         expect('%s: python-ipfix reads it' % name, False, run.stderr[-300:])
         return
     compare('%s: python-ipfix' % name, known, capture, 'python-ipfix')
+
+
+END_REASONS = {'IdleTimeout': 1, 'ActiveTimeout': 2, 'EndOfFlow': 3, 'ForcedEnd': 4, 'LackOfResources': 5}
+
+
+def value_of(field):
+    """A value as netflow_parser's JSON has it; None: it does not know the element, or names the protocol."""
+    (kind, value), = field.items()
+    if kind == 'DataNumber':
+        return list(value.values())[0]
+    if kind == 'Duration':
+        return value['secs'] * 1000 + value['nanos'] // 1000000
+    if kind in ('Ip4Addr', 'Ip6Addr'):
+        return value
+    return END_REASONS.get(value, value) if kind == 'FlowEndReason' else None
+
+
+def netflow_parser(capture, name):
+    """The crate of that name, by a program that is built here."""
+    manifest = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'readers', 'Cargo.toml')
+    target = os.path.join(os.path.dirname(os.path.dirname(PFLOW)), 'readers')
+    run = subprocess.run(['cargo', 'build', '--release', '--locked', '-q', '--manifest-path', manifest, '--target-dir', target])
+    expect('%s: netflow_parser is built' % name, run.returncode == 0)
+    path = new('parser.ipfix')
+    pflow(capture, full('enterprise %d file %s' % (OWN, path)))
+    with open(path, 'rb') as f:
+        run = subprocess.run([os.path.join(target, 'release', 'readers')], stdin=f, capture_output=True, text=True)
+    known = {field.lower(): field for some in expected(capture).values() for one in some for field in one}
+    records = []
+    for line in run.stdout.splitlines():
+        (_, message), = json.loads(line).items()
+        for one in message['flowsets']:
+            for fields in one['body'].get('Data', {}).get('fields', []):
+                values = {element.get('IANA', '').lower(): value_of(value) for element, value in fields}
+                records.append({known[one]: value for one, value in values.items() if one in known and value is not None})
+    compare('%s: netflow_parser' % name, [one for one in records if 'octetDeltaCount' in one], capture, 'netflow_parser')
 
 
 def started(command, log):
@@ -421,6 +457,26 @@ def columns(capture, name):
     expect('%s: csv has what json has' % name, is_same)
 
 
+def check_readme():
+    """The table of fields by readers is printed, and is the README's."""
+    readers = ['ipfixDump', 'python-ipfix', 'netflow_parser', 'nfdump', 'nfacctd']
+    lines = ['| field | %s |' % ' | '.join(readers), '|---|' + '---|' * len(readers)]
+    for field, known in table.items():
+        lines.append('| %s | %s |' % (field, ' | '.join('yes' if known.get(one) else '' for one in readers)))
+    print('\n' + '\n'.join(lines))
+    missing = [one for one in readers if not any(known.get(one) for known in table.values())]
+    if missing:
+        print('SKIPPED: the README is not compared without %s' % ', '.join(missing))
+        return
+    with open(os.path.join(DATA, '..', 'README.md')) as f:
+        told = [line.rstrip('\n') for line in f]
+    begin = told.index(lines[0]) if lines[0] in told else 0
+    told = told[begin:begin + len(lines) + 1]
+    # Which fields are there is the same in any order.
+    is_same = sorted(told[:-1]) == sorted(lines) and not told[-1].startswith('|')
+    expect("the README's table is this one", is_same, sorted(set(told[:-1]) ^ set(lines))[:5])
+
+
 def main():
     captures = [os.path.join(DATA, one) for one in ('mix200.openbsd-v6.pcap', 'mix200.freebsd-1500.pcap')]
     for capture in captures:
@@ -432,6 +488,8 @@ def main():
             nat_events(capture, name)
         datagrams(capture, name)
     main_capture = captures[0]
+    if shutil.which('cargo'):
+        netflow_parser(main_capture, 'mix200')
     if shutil.which('nfcapd'):
         nfcapd(main_capture, 'mix200')
     if shutil.which('nfacctd'):
@@ -439,10 +497,7 @@ def main():
     if CHECK:
         connection(main_capture)
         spool(main_capture)
-    readers = ['ipfixcheck', 'ipfixDump', 'python-ipfix', 'nfdump', 'nfacctd']
-    print('\n| field | %s |\n|---|%s' % (' | '.join(readers), '---|' * len(readers)))
-    for field in table:
-        print('| %s | %s |' % (field, ' | '.join('yes' if table[field].get(one) else '' for one in readers)))
+    check_readme()
 
 
 try:

@@ -38,7 +38,13 @@ use pflow::wire::savefile::Savefile;
 use pflow::wire::{link, pfsync};
 
 /// What `pflowproto` is set to.
-const FORMS: [&str; 4] = ["5", "10", "10 template openbsd78", "10 template freebsd"];
+const FORMS: [&str; 5] = [
+    "5",
+    "10",
+    "10 template openbsd78",
+    "10 template freebsd",
+    "10 template full",
+];
 
 fn main() {
     let states: u64 = std::env::var("PFLOW_BENCH_STATES")
@@ -105,6 +111,9 @@ fn replays(table: &mut Table, title: &str, states: u64, path: &str, tap: &str, t
     let words = format!("pflow0 flowdst {to} pflowproto 10 transport tcp");
     let cpu = best_of_children(|| replay(path, &words));
     add("replay, TCP to a reading peer", cpu, None);
+    let words = format!("pflow0 flowdst {to} pflowproto 10 template full transport tcp");
+    let cpu = best_of_children(|| replay(path, &words));
+    add("replay, TCP, template full", cpu, None);
     if !secure::is_here() {
         return;
     }

@@ -14,7 +14,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::icmp::{Icmp, is_icmp};
-use crate::state::{Address, Af, Direction, IfName, StateId, StateKey};
+use crate::state::{Address, Af, Direction, IfName, Route, StateId, StateKey};
 use crate::time::{Now, Seconds};
 
 /// IP protocol of TCP.
@@ -252,6 +252,11 @@ impl Times {
         self
     }
 
+    /// Whether both may be of states that one packet made: seconds are cut off of each.
+    pub(crate) fn began_with(&self, other: &Self) -> bool {
+        self.start.abs_diff(other.start) <= 2
+    }
+
     /// Uptime in whole seconds of the last packet.
     pub(crate) fn last_second(&self) -> i64 {
         self.end
@@ -359,17 +364,6 @@ impl Detail {
     }
 }
 
-/// Where route-to or reply-to send packets.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct Route {
-    /// To whom.
-    pub address: Address,
-    /// Family of that.
-    pub af: Af,
-    /// Whether it is for the way back: reply-to.
-    pub is_reply: bool,
-}
-
 /// A flow: a state that ended, or will have, as it is exported.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Flow {
@@ -439,10 +433,12 @@ pub struct Record {
 impl Flow {
     /// The connection whose IN state made this flow and whose OUT state made `out`: the addresses
     /// before translation are those that came in, the ones after it those that went out. Its
-    /// counters are the better of the two.
-    pub fn joined(&self, out: &Self) -> Self {
-        let is_better = (out.quality as u8) < self.quality as u8;
-        let better = if is_better { out } else { self };
+    /// counters are those of the half of this direction.
+    pub(crate) fn joined(&self, out: &Self, counted_by: Direction) -> Self {
+        let better = match counted_by {
+            Direction::In => self,
+            Direction::Out => out,
+        };
         let after = out.translated.unwrap_or(out.tuple);
         Self {
             pflow: self.pflow || out.pflow,

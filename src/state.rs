@@ -105,6 +105,17 @@ impl From<IpAddr> for Address {
     }
 }
 
+/// Where route-to or reply-to send packets.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Route {
+    /// To whom.
+    pub address: Address,
+    /// Family of that.
+    pub af: Af,
+    /// Whether it is for the way back: reply-to.
+    pub is_reply: bool,
+}
+
 /// One of a state's two keys: WIRE is what its interface's cable carries, STACK what the host's
 /// own stack sees. Index 0 is the far side of the interface, index 1 the near side
 /// (pf.c, `pf_state_key_setup`).

@@ -215,6 +215,68 @@ fn none_waits_longer_than_a_minute_and_what_comes_later_is_no_more_than_that() {
     assert_eq!(run.counters().waited_out, 1);
 }
 
+/// Both states of a connection are made; that of direction `anew` ends twice and is made again, while
+/// the other lives on and counts all of it: what then comes out.
+fn made_anew(run: &mut Run, anew: usize, step: &mut dyn FnMut(&mut Run)) {
+    let halves = forwarded(1);
+    let mut counts = [[40, 2], [50, 20], [277, 160]].into_iter();
+    let (mut all, mut begun) = ([0; 2], 0);
+    for (n, until) in [(0, 30), (1, 65), (2, 200)] {
+        let [sent, answered] = counts.next().unwrap();
+        all = [all[0] + sent, all[1] + answered];
+        let one = St {
+            id: halves[anew].id + n * 10,
+            ..halves[anew]
+        };
+        let one = one.count([sent, answered], [sent * 100, answered * 100]);
+        let lasting = halves[1 - anew].count(all, [all[0] * 100, all[1] * 100]);
+        let told = if n == 0 {
+            M::Ins(lasting)
+        } else {
+            M::Upd(lasting.aged(begun))
+        };
+        run.send(i64::from(begun) * 1000, A, D::Obsd74, &[M::Ins(one), told]);
+        for second in begun + 1..until {
+            run.advance(i64::from(second) * 1000);
+            step(run);
+        }
+        let end = M::Del(one.aged(until - begun));
+        let at = i64::from(until) * 1000;
+        match n {
+            2 => run.send(at, A, D::Obsd74, &[M::Del(lasting.aged(until)), end]),
+            _ => run.send(at, A, D::Obsd74, &[end]),
+        }
+        begun = until + 1;
+    }
+    step(run);
+}
+
+#[test]
+fn a_state_that_is_made_anew_while_the_other_lives_is_counted_once() {
+    for anew in [0, 1] {
+        let mut run = run();
+        made_anew(&mut run, anew, &mut |_| {});
+        let sums = sums(&run.flows());
+        assert_eq!(sums, ([367, 182], [36_700, 18_200]), "{anew}");
+    }
+}
+
+#[test]
+fn parts_of_a_connection_one_state_of_which_is_made_anew_add_up() {
+    for (anew, active) in [(0, 10), (1, 10), (0, 60), (1, 60)] {
+        let mut run = Run::with(settings(), config(active));
+        let mut received = Received::default();
+        made_anew(&mut run, anew, &mut |run| received.take(run));
+        run.finish();
+        received.take(&mut run);
+        assert_eq!(
+            received.octets[&[10, 0, 0, 1]],
+            [36_700, 18_200],
+            "{anew} {active}"
+        );
+    }
+}
+
 #[test]
 fn one_marked_half_suffices() {
     let mut run = run();

@@ -16,8 +16,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use common::{A, B, CREATOR, D, From, Key, M, OTHER_CREATOR, Run, St, packets, settings};
+use common::{A, B, CREATOR, D, From, Key, M, OTHER_CREATOR, OUT, Run, St, packets, settings};
 use pflow::config::{Config, Place, apply_line, apply_text};
+use pflow::output::Form;
 use pflow::table::KeepCursor;
 use pflow::wire::keep;
 
@@ -497,4 +498,51 @@ fn what_firewalls_beyond_the_bound_counted_makes_a_flow_partial() {
     assert_eq!(run.counters().shares_refused, 2);
     let records = records(&mut run, &mut BTreeMap::new());
     assert_eq!(records, [(1, [2700, 1800], "partial".to_owned())]);
+}
+
+/// Octets of the table a state, with a million alive that come in pairs, each of one connection.
+fn octets_a_state(text: &str) -> u64 {
+    const STATES: u64 = 1_000_000;
+    let mut config = Config::default();
+    apply_text(
+        &mut config,
+        "test",
+        &format!("{text}\npflow0 flowdst 127.0.0.1:9\n"),
+    )
+    .unwrap();
+    let mut settings = settings();
+    settings.output.form = Form::None;
+    let mut run = Run::with(settings, config);
+    for first in (0..STATES).step_by(4) {
+        let pairs = (first / 2..first / 2 + 2).flat_map(|n| {
+            let client = format!("10.{}.{}.{}", n >> 16 & 255, n >> 8 & 255, n & 255);
+            let key = |far: &str, far_port, near: &str, near_port| {
+                St::udp(0).keyed(Key::new(far, far_port, near, near_port))
+            };
+            let arrives = St {
+                id: n * 2,
+                ..key(&client, 5000, "192.0.2.1", 443)
+            };
+            let leaves = St {
+                id: n * 2 + 1,
+                direction: OUT,
+                ..key("192.0.2.1", 443, &client, 5000)
+            };
+            [arrives, leaves]
+        });
+        let pairs: Vec<M> = pairs.map(M::Ins).collect();
+        run.send(0, A, D::Obsd74, &pairs);
+    }
+    assert_eq!(run.alive() as u64, STATES);
+    run.engine.table().octets() / STATES
+}
+
+#[test]
+fn a_million_states_take_what_is_promised() {
+    let states = octets_a_state("states 2000000");
+    assert!(states <= 128, "{states}");
+    println!("{states} octets a state");
+    let connections = octets_a_state("states 2000000\nrecords connection");
+    println!("{connections} with connections");
+    assert!(connections <= 160 && connections > states, "{connections}");
 }

@@ -32,6 +32,7 @@ use model::state::SECOND;
 use model::traffic::Mix;
 use model::wire::{self, Message};
 use model::world::{Incident, Settings, Truth, World};
+use pflow::config::{Config, apply_text};
 use pflow::wire::link::LinkType;
 
 /// A small scenario: some hundred states in five minutes.
@@ -80,28 +81,6 @@ fn ended(world: &World) -> HashMap<(u64, u32), Truth> {
         truth.filter(|truth| truth.account.ended != Ended::Alive && truth.account.is_announced);
     told.map(|truth| ((truth.account.id, truth.account.creator), truth))
         .collect()
-}
-
-/// Asks, as a third party would, for the states whose last packet is 3 s old. Not for all of them
-/// each second: what a firewall answers renews its partner's copy, and two that answer keep each
-/// other's states alive for ever (pfsync.md 6.4).
-fn ask(world: &mut World, dialect: &Dialect, now: u64) {
-    let silent = world.truth().into_iter().map(|truth| truth.account);
-    let silent = silent.filter(|account| {
-        let last = account.last.unwrap_or(now);
-        (3..4).contains(&((now - last) / SECOND))
-    });
-    let ids: Vec<(u64, u32)> = silent
-        .map(|account| (account.id, account.creator))
-        .collect();
-    for ids in ids.chunks(80) {
-        let requests: Vec<Message> = ids
-            .iter()
-            .map(|&(id, creator)| Message::UpdateRequest { id, creator })
-            .collect();
-        let pfsync = wire::packet(&requests, dialect);
-        world.inject(wire::ip(Ipv4Addr::new(192, 0, 2, 9), 7, &pfsync), now);
-    }
 }
 
 /// The numbers of a flow beside the truth.
@@ -173,7 +152,7 @@ fn asked_in_time_the_counters_of_every_dialect_are_exact() {
     for dialect in &DIALECTS {
         let settings = small(dialect.name);
         let mut world = World::new(settings.clone());
-        let ask = &mut |world: &mut World, now| ask(world, dialect, now);
+        let ask = &mut World::ask_for_silent;
         let flows = play(&mut world, settings.seconds, ask);
         let truth = ended(&world);
         assert!(flows.len() > 300, "{}: {}", dialect.name, flows.len());
@@ -194,7 +173,7 @@ fn after_a_failover_a_flow_is_the_sum_over_both_firewalls() {
         ..small(dialect.name)
     };
     let mut world = World::new(settings.clone());
-    let ask = &mut |world: &mut World, now| ask(world, &dialect, now);
+    let ask = &mut World::ask_for_silent;
     let flows = play(&mut world, settings.seconds, ask);
     let truth = ended(&world);
     let shared = flows
@@ -204,6 +183,80 @@ fn after_a_failover_a_flow_is_the_sum_over_both_firewalls() {
     for flow in &flows {
         assert_right("failover", flow, &truth);
     }
+}
+
+/// How late a flow may come that is due: a message waits a second in the sender's queue, and here
+/// flows are taken each second.
+const LATE: u64 = 3 * SECOND;
+/// How long a state that ended waits for the other of its connection.
+const PATIENCE: u64 = 60 * SECOND;
+
+#[test]
+fn a_connection_is_one_flow_of_what_passed_as_soon_as_both_its_states_ended() {
+    let settings = Settings {
+        states: 3000,
+        has_every_way: true,
+        ..small("obsd74")
+    };
+    let mut world = World::new(settings.clone());
+    let mut config = Config::default();
+    apply_text(&mut config, "test", "records connection\n").unwrap();
+    let mut run = Run::with(common::settings(), config);
+    let mut flows: HashMap<(u64, u32), Vec<(u64, Out)>> = HashMap::new();
+    for second in 1..=settings.seconds {
+        let now = second * SECOND;
+        let ask = &mut World::ask_for_silent;
+        world.run_until(now);
+        while let Some((at, packet)) = world.poll_packet() {
+            run.frame((at / 1000) as i64, LinkType::RAW, &packet, packet.len());
+        }
+        ask(&mut world, now);
+        for flow in run.flows() {
+            flows
+                .entry((flow.id, flow.creator))
+                .or_default()
+                .push((now, flow));
+        }
+    }
+    let mut connections: HashMap<usize, Vec<Truth>> = HashMap::new();
+    for truth in world.truth() {
+        let number = truth.account.path.connection.unwrap();
+        connections.entry(number).or_default().push(truth);
+    }
+    let horizon = settings.seconds * SECOND - LATE;
+    let (mut alone, mut joined) = (0, 0);
+    for states in connections.values() {
+        let accounts: Vec<_> = states.iter().map(|truth| &truth.account).collect();
+        let is_told = |ended: &Option<u64>| ended.is_some_and(|ended| ended < horizon);
+        if !accounts
+            .iter()
+            .all(|one| one.is_announced && is_told(&one.removed))
+        {
+            continue;
+        }
+        let due = match &*accounts {
+            [one] => one.removed,
+            [one, other] if one.path.direction != other.path.direction => {
+                let ends = [one.removed, other.removed].map(Option::unwrap);
+                Some(ends[0].max(ends[1]).min(ends[0].min(ends[1]) + PATIENCE))
+            }
+            // made anew: the example compares those
+            _ => continue,
+        };
+        let [(at, flow)] = &flows[&(accounts[0].id, accounts[0].creator)][..] else {
+            panic!("{accounts:?}");
+        };
+        assert_eq!(
+            (flow.packets, flow.octets),
+            (accounts[0].packets, accounts[0].octets),
+            "{accounts:?}"
+        );
+        assert!(*at <= due.unwrap() + LATE, "{at}: {flow:?} {accounts:?}");
+        assert_eq!(flow.egress.is_some(), accounts.len() == 2);
+        alone += usize::from(accounts.len() == 1);
+        joined += usize::from(accounts.len() == 2);
+    }
+    assert!(alone > 200 && joined > 600, "{alone}, {joined}");
 }
 
 #[test]
@@ -319,6 +372,8 @@ fn day(clocks: [Clock; 2]) -> Day {
         inet6: 0.2,
         bursty: 0.0,
         icmp: settings.dialect.icmp,
+        has_every_way: false,
+        has_af_to: false,
     };
     for hours in [5, 8, 12, 16, 20, 23] {
         let download = mix.slow_download(&mut rng, 200_000_000, hours * 3600);

@@ -57,17 +57,17 @@ struct Exported {
 
 type Key = (String, String, bool);
 
-fn lines(path: &str) -> Result<Vec<Value>, Box<dyn std::error::Error>> {
+pub(crate) fn lines(path: &str) -> Result<Vec<Value>, Box<dyn std::error::Error>> {
     let text = fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
     let values: Result<Vec<Value>, _> = text.lines().map(serde_json::from_str).collect();
     values.map_err(|error| format!("{path}: {error}").into())
 }
 
-fn count(value: &Value, name: &str) -> u64 {
+pub(crate) fn count(value: &Value, name: &str) -> u64 {
     value[name].as_u64().unwrap_or(0)
 }
 
-fn text(value: &Value, name: &str) -> String {
+pub(crate) fn text(value: &Value, name: &str) -> String {
     value[name].as_str().unwrap_or("").to_owned()
 }
 

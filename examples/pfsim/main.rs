@@ -5,6 +5,7 @@
 //! pfsim [options] -i eth1 -t truth.json           the same on an interface, in real time
 //! pfsim collect [-s seconds] address:port         a collector: records received, as JSON
 //! pfsim compare truth.json flows.json [got.json]  truth, what pflow made of it, what arrived
+//! pfsim connections truth.json flows.json         joined states, and what pflow made of them
 //! pfsim check golden                              octets against those of the kernels' code
 //! ```
 //! The model is in `model/`; everything else here is files, sockets and words.
@@ -19,6 +20,7 @@
 mod check;
 mod collect;
 mod compare;
+mod connections;
 mod live;
 mod model;
 mod options;
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["collect", rest @ ..] => collect::run(rest),
         ["compare", rest @ ..] => compare::run(rest),
+        ["connections", rest @ ..] => connections::run(rest),
         ["check", rest @ ..] => check::run(rest),
         _ => simulate(&words),
     };
@@ -88,6 +91,9 @@ fn replay(world: &mut World, options: &Options) -> Outcome {
     let mut frame = Vec::new();
     for second in 1..=options.settings.seconds {
         world.run_until(second * SECOND);
+        if options.settings.is_asked {
+            world.ask_for_silent(second * SECOND);
+        }
         while let Some((at, packet)) = world.poll_packet() {
             frame.clear();
             if options.framing == Framing::Ethernet {

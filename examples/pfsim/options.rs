@@ -101,6 +101,11 @@ fn table() -> getopts::Options {
         "failover, reboot, clear, deaf, hearing",
         "seconds=what",
     );
+    table.optflag(
+        "f",
+        "",
+        "every kind of translation, not source NAT and none alone",
+    );
     table.optflag("h", "", "this");
     table.optopt("i", "", "send there, in real time", "interface");
     table.optopt("l", "", "ether, raw or pfsync", "framing");
@@ -114,6 +119,11 @@ fn table() -> getopts::Options {
         "",
         "octets of the smallest of them (4500000000)",
         "octets",
+    );
+    table.optflag(
+        "q",
+        "",
+        "states are asked for 3 s after their last packets (not with -i)",
     );
     table.optopt("s", "", "seed (1)", "seed");
     table.optopt("T", "", "simulated seconds (1200)", "seconds");
@@ -131,7 +141,7 @@ impl Options {
         let matches = table.parse(words)?;
         if matches.opt_present("h") || !matches.free.is_empty() {
             let names: Vec<&str> = DIALECTS.iter().map(|dialect| dialect.name).collect();
-            let brief = "usage: pfsim [options], or pfsim collect|compare|check ...";
+            let brief = "usage: pfsim [options], or pfsim collect|compare|connections|check ...";
             println!("{}\ndialects: {}", table.usage(brief), names.join(" "));
             return Ok(None);
         }
@@ -168,6 +178,8 @@ impl Options {
                 0 => None,
                 seconds => Some(seconds),
             },
+            has_every_way: matches.opt_present("f"),
+            is_asked: matches.opt_present("q"),
             is_pfsync0: framing == Framing::Pfsync,
             incidents,
             clocks,

@@ -4,6 +4,7 @@
 //! {"type":"meta", ...}
 //! {"type":"state","id":..,"creatorid":..,"dir":..,"proto":..,"src":..,..,"packets":[f,r],..}
 //! ```
+//! `connection` is the same of the states that one made, null if no firewall that made them tells.
 //! Addresses are those before translation, `nat_*` those after; times are UNIX seconds; `ended` is
 //! how, and `invisible` that no firewall ever sent the whole state.
 
@@ -11,6 +12,7 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
+use crate::model::dialect::Layout;
 use crate::model::firewall::Ended;
 use crate::model::state::PFLOW;
 use crate::model::wire::{Direction, Key};
@@ -36,7 +38,7 @@ fn ended(how: Ended) -> &'static str {
     }
 }
 
-fn state(truth: &Truth, world: &World) -> Value {
+fn state(truth: &Truth, world: &World, settings: &Settings) -> Value {
     let account = &truth.account;
     let path = &account.path;
     let after = match path.direction {
@@ -44,13 +46,25 @@ fn state(truth: &Truth, world: &World) -> Value {
         Direction::Out => &path.wire,
     };
     let [(src, sport), (dst, dport)] = ends(&path.key(), path.direction);
-    let [(nat_src, nat_sport), (nat_dst, nat_dport)] = ends(after, path.direction);
+    let mut translated = ends(after, path.direction);
+    if after.addr[0].is_ipv4() != path.key().addr[0].is_ipv4() {
+        // af-to: the translated ends are the other way round
+        translated.reverse();
+    }
+    let [(nat_src, nat_sport), (nat_dst, nat_dport)] = translated;
+    // pfsync of FreeBSD 15 tells where a floating state began
+    let interface = match settings.dialect.layout {
+        Layout::F1500 => path.origin,
+        _ => path.ifname,
+    };
     let seconds = |at: u64| world.stamp(at) as f64 / 1e6;
     json!({
         "type": "state",
         "id": format!("{:016x}", account.id),
         "creatorid": format!("{:08x}", account.creator),
         "ifname": path.ifname,
+        "connection": path.connection,
+        "interface": interface,
         "dir": match path.direction { Direction::In => "in", Direction::Out => "out" },
         "proto": path.proto,
         "src": src, "sport": sport, "dst": dst, "dport": dport,
@@ -74,13 +88,14 @@ pub(crate) fn write(out: &mut dyn Write, settings: &Settings, world: &World) -> 
         "dialect": settings.dialect.name,
         "seed": settings.seed,
         "wall0": settings.wall,
+        "seconds": settings.seconds,
         "nodes": settings.nodes,
         "loss": settings.loss,
         "carries_pflow": settings.dialect.carries_pflow(),
     });
     writeln!(out, "{meta}")?;
     for truth in world.truth() {
-        writeln!(out, "{}", state(&truth, world))?;
+        writeln!(out, "{}", state(&truth, world, settings))?;
     }
     Ok(())
 }

@@ -315,7 +315,8 @@ fn further_members(flow: &Flow, record: &Record, passage: &Passage, take: &mut T
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::{Boot, Detail, End, Quality, Route, Times};
+    use crate::flow::{Boot, Detail, End, Quality, Times};
+    use crate::state::Route;
     use crate::state::{Address, Direction, IfName, StateId};
     use crate::time::Now;
 

@@ -207,16 +207,30 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// What was told of either half, for each interface the most.
-    pub(super) fn merged(mut one: Vec<Self>, other: Vec<Self>) -> Vec<Self> {
+    /// What was told of a connection, in the counters of `one` half. Twins count the same packets; of
+    /// others what was told of `other` is none of `one`'s.
+    pub(super) fn of_both(one: &[Self], other: &[Self], are_twins: bool) -> Vec<Self> {
+        let mut all = one.to_vec();
         for told in other {
-            match one.iter_mut().find(|one| one.unit == told.unit) {
-                Some(one) if one.counts.octets < told.counts.octets => *one = told,
-                Some(_) => {}
-                None => one.push(told),
+            match all.iter_mut().find(|known| known.unit == told.unit) {
+                Some(known) => {
+                    known.last = known.last.max(told.last);
+                    known.parts = known.parts.max(told.parts);
+                    if are_twins {
+                        known.counts = known.counts.at_least(&told.counts);
+                    }
+                }
+                None => {
+                    let counts = if are_twins {
+                        told.counts
+                    } else {
+                        Counts::default()
+                    };
+                    all.push(Self { counts, ..*told });
+                }
             }
         }
-        one
+        all
     }
 
     fn shown(&self) -> Shown {
@@ -441,21 +455,23 @@ impl Table {
         told.collect()
     }
 
-    /// So much of the connection of the state at `place` went out to all that export connections.
-    pub(super) fn note_all_told(&mut self, place: u32, counts: Counts, last: i64) {
+    /// So much of the connection of the state at `place` has gone out to all that export connections:
+    /// `told` with their parts, `exported` without.
+    pub(super) fn note_all_told(&mut self, place: u32, told: &[Told], exported: Counts, last: i64) {
         let last = Second::new(last, self.epoch_of(self.slots[place].sender));
         let mut lanes = std::mem::take(&mut self.active.lanes);
         for lane in &mut lanes {
             if self.has_connection_parts(lane.unit) {
                 let shown = lane.shown(place);
                 let rounds_up = shown.and_then(|shown| shown.rounds_up);
-                let before = shown.map_or(counts, |shown| shown.counts);
+                let told = told.iter().find(|told| told.unit == lane.unit);
+                let counts = told.map_or(exported, |told| told.counts);
                 let parts = shown.map_or(0, |shown| shown.parts);
                 lane.reach(place);
                 lane.set_shown(
                     place,
                     Shown {
-                        counts: counts.at_least(&before),
+                        counts,
                         last,
                         parts,
                         rounds_up,
@@ -476,21 +492,34 @@ impl Table {
         now: Now,
     ) -> Option<Connection> {
         let unit = self.active.lanes.get(n)?.unit;
-        if self.is_waited_for(place) {
+        let other = self.other_of(place);
+        if std::iter::once(place)
+            .chain(other)
+            .any(|half| self.is_waited_for(half))
+        {
             // Its end is a minute away at most.
             self.active.enlist_in(unit, place, due);
             return None;
         }
-        let other = self.other_of(place);
-        let told = match other {
-            Some(other) => Told::merged(self.told_of(place), self.told_of(other)),
-            None => self.told_of(place),
-        };
-        let told = told.into_iter().find(|told| told.unit == unit);
-        let shown = told.map(|told| told.shown());
-        let rounds_up = rounds_up(shown, now.at(due));
+        let told_before = [Some(place), other].map(|half| {
+            let mut told = half.map_or_else(Vec::new, |half| self.told_of(half));
+            told.retain(|told| told.unit == unit);
+            told
+        });
+        let [mine, others] = &told_before;
+        let begun = [mine, others].into_iter().flatten().next();
+        let rounds_up = rounds_up(begun.map(Told::shown), now.at(due));
         let then = now.at(due).rounded(rounds_up);
-        let (flow, egress) = self.connection_so_far(place, other, &then);
+        let so_far = self.connection_so_far(place, other, &then);
+        let (flow, egress) = (so_far.flow, so_far.egress);
+        let [told_mine, told_others] = [(mine, others), (others, mine)]
+            .map(|(one, other)| Told::of_both(one, other, so_far.are_twins).first().copied());
+        let told = if so_far.is_of_other {
+            told_others
+        } else {
+            told_mine
+        };
+        let shown = told.map(|told| told.shown());
         let times = |_| match told {
             Some(told) => flow.times.since(told.last, then),
             None => flow.times,
@@ -503,8 +532,11 @@ impl Table {
             packets: part.packets,
             octets: part.octets,
         };
-        let counts = shown.map_or(news, |shown| shown.counts.plus(&news));
-        for half in std::iter::once(place).chain(other) {
+        let halves = [Some(place), other]
+            .into_iter()
+            .zip([told_mine, told_others]);
+        for (half, told) in halves.filter_map(|(half, told)| Some((half?, told))) {
+            let counts = told.map_or(news, |told| told.counts.plus(&news));
             let last = Second::new(
                 flow.times.last_second(),
                 self.epoch_of(self.slots[half].sender),

@@ -26,6 +26,7 @@ use hashbrown::HashTable;
 
 use super::active::Told;
 use super::index::{self, PARTS};
+use super::joined::Joined;
 use super::slot::{Counts, KeyPair, Slots};
 use super::{PIECE, Table};
 use crate::counters::count;
@@ -60,6 +61,8 @@ struct Half {
     flow: Flow,
     /// What of it went out in parts.
     told: Vec<Told>,
+    /// What went out of it to all others.
+    exported: Counts,
     until: Uptime,
     /// When it ended.
     now: Now,
@@ -329,7 +332,7 @@ impl Table {
         connections.exported.remove(&place);
         if let Some(half) = connections.waiting.remove(&place) {
             self.counters.unjoined += 1;
-            self.hand_over(half.now, (&half.flow, None), &half.told, None);
+            self.hand_over(half.now, (&half.flow, None), &half.told, half.exported);
         }
     }
 
@@ -364,25 +367,42 @@ impl Table {
             return;
         };
         connections.leave(place, &ends);
-        let exported = connections.exported.remove(&place);
-        if let Some(half) = connections.waiting.remove(&place) {
-            count(&mut self.counters.joined, 1);
-            let told = Told::merged(half.told, told);
-            let (joined, egress) = join(&half.flow, flow);
-            self.hand_over(now, (&joined, Some(egress)), &told, exported);
-            return;
-        }
-        match self.other_of(place) {
-            Some(other) if exported.is_none() => self.wait_for(other, now, flow, told),
-            _ => {
+        let exported = connections.exported.remove(&place).unwrap_or_default();
+        let waiting = connections.waiting.remove(&place);
+        let other = self.other_of(place);
+        let half = Half {
+            flow: *flow,
+            told,
+            exported,
+            until: now.uptime.after(PATIENCE),
+            now,
+        };
+        match (waiting, other) {
+            (Some(first), other) => {
+                count(&mut self.counters.joined, 1);
+                // A third state, which took the first one's place, counts what this one counted since.
+                let counted_by = match other {
+                    Some(_) => first.flow.direction,
+                    None => Direction::In,
+                };
+                let joined = Joined::new(&first.flow, flow, counted_by);
+                self.hand_over_joined(now, &joined, &first, &half);
+                if joined.is_of_other
+                    && let Some(third) = other
+                {
+                    self.note_all_exported(third, &now);
+                }
+            }
+            (None, Some(other)) => self.wait_for(other, half),
+            (None, None) => {
                 count(&mut self.counters.unjoined, 1);
-                self.hand_over(now, (flow, None), &told, exported);
+                self.hand_over(now, (flow, None), &half.told, exported);
             }
         }
     }
 
     /// Has a half wait for the state at `other`.
-    fn wait_for(&mut self, other: u32, now: Now, flow: &Flow, told: Vec<Told>) {
+    fn wait_for(&mut self, other: u32, half: Half) {
         let is_full = match &self.connections {
             Some(connections) => connections.waiting.len() >= MAX_WAITING,
             None => return,
@@ -393,22 +413,13 @@ impl Table {
             self.give_up_waiting(oldest);
         }
         if let Some(connections) = &mut self.connections {
-            let until = now.uptime.after(PATIENCE);
-            connections.order.push_back((until, other));
-            let flow = *flow;
-            connections.waiting.insert(
-                other,
-                Half {
-                    flow,
-                    told,
-                    until,
-                    now,
-                },
-            );
+            connections.order.push_back((half.until, other));
+            connections.waiting.insert(other, half);
         }
     }
 
-    /// What waits for the state at `place` goes, with that as it is now.
+    /// What waits for the state at `place` goes, with that as it is now. Where its counters are worth
+    /// as much they are taken, because the state at `place` may have gone on with a third.
     fn give_up_waiting(&mut self, place: u32) {
         let Some(connections) = &mut self.connections else {
             return;
@@ -417,22 +428,24 @@ impl Table {
             return;
         };
         count(&mut self.counters.waited_out, 1);
-        let other = self.flow_so_far(place, &half.now);
-        let (joined, egress) = join(&half.flow, &other);
-        let told = Told::merged(half.told, self.told_of(place));
-        let exported = self.exported_of_connection(place);
-        self.hand_over(half.now, (&joined, Some(egress)), &told, exported);
-        let counts = Counts {
-            packets: joined.packets,
-            octets: joined.octets,
+        let other = Half {
+            flow: self.flow_so_far(place, &half.now),
+            told: self.told_of(place),
+            exported: self.exported_of_connection(place).unwrap_or_default(),
+            ..half
         };
-        self.note_all_told(place, counts, joined.times.last_second());
+        let joined = Joined::new(&half.flow, &other.flow, half.flow.direction);
+        let (told, exported) = self.hand_over_joined(half.now, &joined, &half, &other);
         if let Some(connections) = &mut self.connections {
-            let all = exported.unwrap_or_default().at_least(&counts);
-            connections.exported.insert(place, all);
+            connections.exported.insert(place, exported);
+        }
+        self.note_all_told(place, &told, exported, joined.flow.times.last_second());
+        if joined.is_of_other
+            && let Some(third) = self.other_of(place)
+        {
+            self.note_all_exported(third, &half.now);
         }
     }
-
     /// The flow that the state at `place` would make if it ended at `now`.
     pub(super) fn flow_so_far(&self, place: u32, now: &Now) -> Flow {
         let slot = &self.slots[place];
@@ -446,6 +459,49 @@ impl Table {
         flow
     }
 
+    /// Hands over what did not go out before of two halves that are one. What then has gone out, in
+    /// the counters of `other`: to interfaces in parts, and to all others.
+    fn hand_over_joined(
+        &mut self,
+        now: Now,
+        joined: &Joined,
+        one: &Half,
+        other: &Half,
+    ) -> (Vec<Told>, Counts) {
+        let gone_out = |one: &Half, other: &Half| {
+            let exported = match joined.are_twins {
+                true => one.exported.at_least(&other.exported),
+                false => one.exported,
+            };
+            let told = Told::of_both(&one.told, &other.told, joined.are_twins);
+            (told, exported)
+        };
+        let (mut told_other, exported_other) = gone_out(other, one);
+        let (told, exported) = match joined.is_of_other {
+            true => (told_other.clone(), exported_other),
+            false => gone_out(one, other),
+        };
+        self.hand_over(now, (&joined.flow, joined.egress), &told, exported);
+        let counts = counts_of(&joined.flow);
+        for after in &mut told_other {
+            let before = told.iter().find(|told| told.unit == after.unit);
+            let before = before.map_or(after.counts, |told| told.counts);
+            after.counts = after.counts.plus(&counts.minus(&before));
+        }
+        let exported = exported_other.plus(&counts.minus(&exported));
+        (told_other, exported)
+    }
+
+    /// All that the state at `place` has counted has gone out.
+    fn note_all_exported(&mut self, place: u32, now: &Now) {
+        let flow = self.flow_so_far(place, now);
+        let counts = counts_of(&flow);
+        if let Some(connections) = &mut self.connections {
+            connections.exported.insert(place, counts);
+        }
+        self.note_all_told(place, &[], counts, flow.times.last_second());
+    }
+
     /// Hands a flow of a connection over: to interfaces that had parts of it the rest, to all others
     /// what was not `exported` of it before.
     fn hand_over(
@@ -453,7 +509,7 @@ impl Table {
         now: Now,
         (flow, egress): (&Flow, Option<IfName>),
         told: &[Told],
-        exported: Option<Counts>,
+        exported: Counts,
     ) {
         let Some(connections) = &mut self.connections else {
             return;
@@ -465,14 +521,8 @@ impl Table {
             }
         }
         let mut flow = *flow;
-        if let Some(exported) = exported {
-            let counts = Counts {
-                packets: flow.packets,
-                octets: flow.octets,
-            };
-            let Counts { packets, octets } = counts.minus(&exported);
-            (flow.packets, flow.octets) = (packets, octets);
-        }
+        let Counts { packets, octets } = counts_of(&flow).minus(&exported);
+        (flow.packets, flow.octets) = (packets, octets);
         connections.ready.push(Connection { now, flow, egress });
     }
 
@@ -488,20 +538,18 @@ impl Table {
         connections.is_some_and(|connections| connections.waiting.contains_key(&place))
     }
 
-    /// The flow that the connection of a state and the other one would make if it ended at `now`,
-    /// and the interface that it leaves through.
-    pub(super) fn connection_so_far(
-        &self,
-        place: u32,
-        other: Option<u32>,
-        now: &Now,
-    ) -> (Flow, Option<IfName>) {
+    /// What the connection of a state and the other one would make if it ended at `now`.
+    pub(super) fn connection_so_far(&self, place: u32, other: Option<u32>, now: &Now) -> Joined {
         let flow = self.flow_so_far(place, now);
-        let Some(other) = other else {
-            return (flow, None);
-        };
-        let (joined, egress) = join(&flow, &self.flow_so_far(other, now));
-        (joined, Some(egress))
+        match other {
+            Some(other) => Joined::new(&flow, &self.flow_so_far(other, now), Direction::In),
+            None => Joined {
+                flow,
+                egress: None,
+                is_of_other: false,
+                are_twins: false,
+            },
+        }
     }
 
     /// Hands a part of a connection over.
@@ -512,18 +560,9 @@ impl Table {
     }
 }
 
-/// Two halves as one, of which `other` ended later, or goes on; the interface that it left through.
-fn join(one: &Flow, other: &Flow) -> (Flow, IfName) {
-    let (into, out) = match one.direction {
-        Direction::In => (one, other),
-        Direction::Out => (other, one),
-    };
-    let joined = Flow {
-        end: match other.end {
-            End::Active => one.end,
-            end => end,
-        },
-        ..into.joined(out)
-    };
-    (joined, out.ifname)
+fn counts_of(flow: &Flow) -> Counts {
+    Counts {
+        packets: flow.packets,
+        octets: flow.octets,
+    }
 }

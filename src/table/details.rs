@@ -10,9 +10,10 @@
 use std::collections::HashMap;
 
 use super::{Arrival, Sender, Table};
-use crate::flow::{Detail, Route};
+use crate::flow::Detail;
 use crate::slab::Slab;
 use crate::state::Address;
+use crate::state::Route;
 use crate::wire::keep::KeptDetail;
 use crate::wire::pfsync::{Compressed, Dialect, State};
 

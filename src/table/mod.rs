@@ -32,6 +32,7 @@ mod full;
 mod held;
 mod host_ids;
 mod index;
+mod joined;
 mod keep;
 mod memory;
 mod names;

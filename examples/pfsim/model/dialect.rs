@@ -240,6 +240,14 @@ impl Dialect {
         }
     }
 
+    /// Whether a state can tell of two families: af-to.
+    pub fn has_af_to(&self) -> bool {
+        match self.layout {
+            Layout::V6(tail) => tail.has_key_af,
+            layout => layout == Layout::F1500,
+        }
+    }
+
     /// The time-out number that a state has once it is unlinked.
     pub fn unlinked(&self) -> u8 {
         match self.layout {

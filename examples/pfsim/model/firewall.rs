@@ -463,6 +463,8 @@ impl Firewall {
                 wire: image.wire,
                 stack: image.stack,
                 ifname: image.ifname,
+                origin: image.origin,
+                connection: None,
                 rule: image.rule,
                 flags: image.flags,
                 max_mss: image.max_mss,

@@ -5,6 +5,7 @@
 //! dialect who writes how                       state     a state of pf
 //! wire    octets                               firewall  pf's table; sender: pfsync
 //! world   all of it, an event at a time        pcap      savefiles
+//! ways    states of a connection, by every kind of translation
 //! ```
 //! It stands alone: no clock, no socket, nothing of the library, so that it is a second opinion.
 //! tests/pfsim.rs takes it in by its path.
@@ -29,5 +30,6 @@ pub mod rng;
 pub mod sender;
 pub mod state;
 pub mod traffic;
+pub mod ways;
 pub mod wire;
 pub mod world;

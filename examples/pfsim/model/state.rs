@@ -8,7 +8,7 @@
 
 use super::clock::Clock;
 use super::traffic::{ACK, Burst, FIN, Path, RST, SYN, Side, Tcp};
-use super::wire::{Direction, Image, Peer};
+use super::wire::{Image, Peer};
 
 /// Microseconds since the simulation began.
 pub type Micros = u64;
@@ -222,10 +222,7 @@ impl State {
             id: self.id,
             creator: self.creator,
             ifname: path.ifname,
-            origin: match path.direction {
-                Direction::In => "em1",
-                Direction::Out => "em0",
-            },
+            origin: path.origin,
             wire: path.wire,
             stack: path.stack,
             src: self.src,

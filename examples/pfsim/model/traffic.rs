@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::rng::Rng;
 use super::state::{ICMP, ICMP6, Micros, PFLOW, SCRUB_TCP, SECOND, TCP, UDP};
+use super::ways;
 use super::wire::{Direction, Key};
 
 /// Flags of TCP.
@@ -91,6 +92,10 @@ pub struct Path {
     pub wire: Key,
     pub stack: Key,
     pub ifname: &'static str,
+    /// The interface of its first packet.
+    pub origin: &'static str,
+    /// The connection that it was made for, where that is known.
+    pub connection: Option<usize>,
     pub rule: u32,
     pub flags: u16,
     pub max_mss: u16,
@@ -242,6 +247,10 @@ pub struct Mix {
     pub bursty: f64,
     /// What the ports of an ICMP query are.
     pub icmp: super::dialect::Icmp,
+    /// Whether there is every kind of translation, beside source NAT and none.
+    pub has_every_way: bool,
+    /// Whether the dialect can tell of two families in a state.
+    pub has_af_to: bool,
 }
 
 impl Mix {
@@ -295,6 +304,15 @@ impl Mix {
         } else {
             [0; 2]
         };
+        if self.has_every_way {
+            let common = ways::Common {
+                proto,
+                flags,
+                has_af_to: self.has_af_to,
+                seqdiff,
+            };
+            return ways::paths(rng, &common, [(client, sport), (server, dport)]);
+        }
         let is_bound = rng.is(0.1);
         let inbound = Path {
             proto,
@@ -302,6 +320,8 @@ impl Mix {
             wire: key,
             stack: key,
             ifname: if is_bound { "em1" } else { "all" },
+            origin: "em1",
+            connection: None,
             rule: rng.below(100) as u32,
             flags: flags | if proto == TCP { SCRUB_TCP } else { 0 },
             max_mss: if proto == TCP { 1440 } else { 0 },
@@ -328,6 +348,7 @@ impl Mix {
             wire,
             stack: near,
             ifname: if is_bound { "em0" } else { "all" },
+            origin: "em0",
             flags,
             max_mss: 0,
             seqdiff,

@@ -9,7 +9,7 @@
 //! own. The same settings give the same packets.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::net::Ipv4Addr;
 
 use super::clock::Clock;
@@ -18,7 +18,7 @@ use super::firewall::{self, Account, Ended, Firewall, Sent};
 use super::rng::Rng;
 use super::state::{Micros, SECOND};
 use super::traffic::{Burst, Conversation, Mix, Side};
-use super::wire::{IP_HEADER, Message};
+use super::wire::{self, IP_HEADER, Message};
 
 /// What happens once.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -55,6 +55,10 @@ pub struct Settings {
     pub flagged: f64,
     /// Share of UDP connections that come in bursts with pauses.
     pub bursty: f64,
+    /// Whether there is every kind of translation, beside source NAT and none.
+    pub has_every_way: bool,
+    /// Whether each state is asked for 3 s after its last packet, so that its counters are known.
+    pub is_asked: bool,
     /// Most seconds of a connection, after which its ends are silent, and of a time-out, so that
     /// the number of states alive does not grow for ever: none is older than twice that and the
     /// time of a purge.
@@ -84,6 +88,8 @@ impl Settings {
             jitter: 100,
             flagged: 1.0,
             bursty: 0.05,
+            has_every_way: false,
+            is_asked: false,
             longest: None,
             wall: 1_760_000_000,
             is_pfsync0: false,
@@ -184,6 +190,8 @@ impl World {
             inet6: 0.18,
             bursty,
             icmp: dialect.icmp,
+            has_every_way: self.settings.has_every_way,
+            has_af_to: dialect.has_af_to(),
         };
         for number in 0..downloads {
             let more = 0.8 * rng.unit();
@@ -206,7 +214,11 @@ impl World {
         if let Some(longest) = self.settings.longest {
             conversation.until = start + u64::from(longest) * SECOND;
         }
-        self.due.push(Reverse((start, self.conversations.len())));
+        let number = self.conversations.len();
+        for path in &mut conversation.paths {
+            path.connection = Some(number);
+        }
+        self.due.push(Reverse((start, number)));
         self.conversations.push(Some(conversation));
     }
 
@@ -366,6 +378,32 @@ impl World {
         }
     }
 
+    /// Asks, as a third party would, for the states whose last packet is 3 s old: to be called each
+    /// second. Not for all of them, because what a firewall answers renews its partner's copy, and
+    /// two that answer keep each other's states alive for ever.
+    pub fn ask_for_silent(&mut self, now: Micros) {
+        let is_silent = |account: &Account| {
+            let last = account.last.unwrap_or(now);
+            (3..4).contains(&((now - last) / SECOND))
+        };
+        let accounts = self.nodes.iter().flat_map(|node| {
+            let states = node.states.iter().flatten();
+            states.map(|state| &node.accounts[state.account])
+        });
+        let silent = accounts.filter(|account| is_silent(account));
+        let ids: BTreeSet<(u64, u32)> = silent
+            .map(|account| (account.id, account.creator))
+            .collect();
+        let requests: Vec<Message> = ids
+            .into_iter()
+            .map(|(id, creator)| Message::UpdateRequest { id, creator })
+            .collect();
+        for requests in requests.chunks(80) {
+            let pfsync = wire::packet(requests, &self.settings.dialect);
+            self.inject(wire::ip(Ipv4Addr::new(192, 0, 2, 9), 7, &pfsync), now);
+        }
+    }
+
     /// Microseconds since 1970.
     pub fn stamp(&self, at: Micros) -> u64 {
         self.settings.wall * SECOND + at
@@ -401,6 +439,10 @@ impl Truth {
         }
         self.nodes += u32::from(line.packets != [0; 2]);
         sum.last = sum.last.max(line.last);
+        if line.path.connection.is_some() {
+            // the node that made it knows when, and what for
+            (sum.created, sum.path) = (line.created, line.path.clone());
+        }
         sum.is_announced |= line.is_announced;
         sum.removed = sum.removed.max(line.removed);
         // the node that ended it knows why; its partner only heard of it

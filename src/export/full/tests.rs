@@ -6,7 +6,8 @@ use super::*;
 use crate::export::{
     Domain, Events, Format, IcmpPorts, Interface, Order, Outbox, Stream, TemplateSet, transmit,
 };
-use crate::flow::{Boot, End, Route, Times};
+use crate::flow::{Boot, End, Times};
+use crate::state::Route;
 use crate::state::{IfName, StateId};
 use crate::time::Wall;
 

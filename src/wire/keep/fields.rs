@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Counts, KeptDetail, KeptPart, KeptSender, KeptShare, KeptState, Record, Who};
-use crate::flow::Route;
+use crate::state::Route;
 use crate::state::{Address, Af, Direction, IfName, PFTM_COUNT, StateId, StateKey};
 use crate::time::Wall;
 use crate::wire::pfsync::Dialect;

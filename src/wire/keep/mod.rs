@@ -37,7 +37,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::pfsync::Dialect;
-use crate::flow::Route;
+use crate::state::Route;
 use crate::state::{Direction, IfName, PFTM_COUNT, StateId, StateKey};
 use crate::time::Wall;
 use fields::{Get, Put};
