@@ -7,8 +7,8 @@ Captures of TESTDATA are replayed with and without `enterprise`, `biflow`, `even
 1. ipfixcheck.py of TOOLS-DIRECTORY has no finding in a file, over UDP and over TCP, and each record has the values that
    `-o json` prints for it, by name; -o csv has them, too.
 2. tshark finds nothing wrong in the datagrams.
-3. ipfixDump --rfc5610, python-ipfix, netflow_parser, nfcapd with nfdump, and nfacctd with primitives read every record, and each field
-   that they know has the value of -o json. Those that are not installed are skipped.
+3. ipfixDump --rfc5610, python-ipfix, netflow_parser, NetGauze, nfcapd with nfdump, and nfacctd with primitives read every
+   record, and each field that they know has the value of -o json. Those that are not installed are skipped.
 4. A spool that nobody took anything from gives all of it, in a session that is whole, to the collector that comes.
 At the end stands the table of fields by readers, which has to be the one in the README.
 """
@@ -231,25 +231,64 @@ def value_of(field):
     return END_REASONS.get(value, value) if kind == 'FlowEndReason' else None
 
 
-def netflow_parser(capture, name):
-    """The crate of that name, by a program that is built here."""
+def built():
+    """Directory of the programs of .ci/readers."""
     manifest = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'readers', 'Cargo.toml')
     target = os.path.join(os.path.dirname(os.path.dirname(PFLOW)), 'readers')
-    run = subprocess.run(['cargo', 'build', '--release', '--locked', '-q', '--manifest-path', manifest, '--target-dir', target])
-    expect('%s: netflow_parser is built' % name, run.returncode == 0)
+    run = subprocess.run(['cargo', 'build', '--locked', '-q', '--manifest-path', manifest, '--target-dir', target])
+    expect('netflow_parser and NetGauze are built', run.returncode == 0)
+    return os.path.join(target, 'debug')
+
+
+def read_by(program, capture):
+    """Messages of a file, as one of those prints them."""
     path = new('parser.ipfix')
     pflow(capture, full('enterprise %d file %s' % (OWN, path)))
     with open(path, 'rb') as f:
-        run = subprocess.run([os.path.join(target, 'release', 'readers')], stdin=f, capture_output=True, text=True)
+        run = subprocess.run([program], stdin=f, capture_output=True, text=True)
+    return [json.loads(line) for line in run.stdout.splitlines()]
+
+
+def netflow_parser(directory, capture, name):
+    """The crate of that name."""
     known = {field.lower(): field for some in expected(capture).values() for one in some for field in one}
     records = []
-    for line in run.stdout.splitlines():
-        (_, message), = json.loads(line).items()
+    for one in read_by(os.path.join(directory, 'netflow_parser'), capture):
+        (_, message), = one.items()
         for one in message['flowsets']:
             for fields in one['body'].get('Data', {}).get('fields', []):
                 values = {element.get('IANA', '').lower(): value_of(value) for element, value in fields}
                 records.append({known[one]: value for one, value in values.items() if one in known and value is not None})
     compare('%s: netflow_parser' % name, [one for one in records if 'octetDeltaCount' in one], capture, 'netflow_parser')
+
+
+# Elements of our own in the order of their numbers, from 1.
+OWN_NAMES = ('flowQuality', 'flowPart', 'pfRule', 'pfAnchor', 'pfNatRule', 'pfStateFlags', 'pfInitiatorState', 'pfResponderState', 'pfsyncDialect')
+# Numbers of what NetGauze names.
+NAMED = {'TCP': 6, 'UDP': 17, 'ICMP': 1, 'SCTP': 132, 'ingress': 0, 'egress': 1, 'idletimeout': 1, 'activetimeout': 2,
+         'endofFlowdetected': 3, 'forcedend': 4, 'lackofresources': 5}
+
+
+def value_of_netgauze(field, value):
+    """A field as -o json names it, and its value."""
+    if field == 'Unknown':
+        return OWN_NAMES[value['id'] - 1], int.from_bytes(bytes(value['value']), 'big')
+    if field.endswith('Milliseconds'):
+        seconds, _, fraction = value.rstrip('Z').partition('.')
+        return field, calendar.timegm(time.strptime(seconds, '%Y-%m-%dT%H:%M:%S')) * 1000 + int((fraction + '000')[:3])
+    return field, NAMED.get(value, value) if field in ('protocolIdentifier', 'flowDirection', 'flowEndReason') else value
+
+
+def netgauze(directory, capture, name):
+    """The crate netgauze-flow-pkt."""
+    records = []
+    for message in read_by(os.path.join(directory, 'netgauze'), capture):
+        for one in message['sets']:
+            for record in one.get('Data', {}).get('records', []):
+                fields = [value_of_netgauze(*field) for one in record['fields'] for field in one.items()]
+                # It names some protocols in its own way.
+                records.append({field: value for field, value in fields if field != 'protocolIdentifier' or isinstance(value, int)})
+    compare('%s: NetGauze' % name, [one for one in records if 'octetDeltaCount' in one], capture, 'NetGauze')
 
 
 def started(command, log):
@@ -459,7 +498,7 @@ def columns(capture, name):
 
 def check_readme():
     """The table of fields by readers is printed, and is the README's."""
-    readers = ['ipfixDump', 'python-ipfix', 'netflow_parser', 'nfdump', 'nfacctd']
+    readers = ['ipfixDump', 'python-ipfix', 'netflow_parser', 'NetGauze', 'nfdump', 'nfacctd']
     lines = ['| field | %s |' % ' | '.join(readers), '|---|' + '---|' * len(readers)]
     for field, known in table.items():
         lines.append('| %s | %s |' % (field, ' | '.join('yes' if known.get(one) else '' for one in readers)))
@@ -489,7 +528,9 @@ def main():
         datagrams(capture, name)
     main_capture = captures[0]
     if shutil.which('cargo'):
-        netflow_parser(main_capture, 'mix200')
+        directory = built()
+        netflow_parser(directory, main_capture, 'mix200')
+        netgauze(directory, main_capture, 'mix200')
     if shutil.which('nfcapd'):
         nfcapd(main_capture, 'mix200')
     if shutil.which('nfacctd'):
