@@ -30,7 +30,7 @@
 //! No estimate is made of states without sequence numbers: those of `synproxy` before both ends
 //! are connected, and `sloppy` ones. A message whose numbers are behind what is known, or whose
 //! windows do not fit its numbers, adds nothing. Scrub memory is read of full states only: in
-//! UPD_C of OpenBSD 4.5 to 4.7 it is garbage (pfsync.md 7, trap 28).
+//! UPD_C of OpenBSD 4.5 to 4.7 it is garbage.
 //!
 //! What a responder sent first can only be guessed, for its first sequence number is on no message
 //! if the INS leaves before its SYN. But whether it sent data at all can be told. Its windows end in

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Identity of a state on the sync network: never its addresses (pfsync.md 7, trap 11).
+/// Identity of a state on the sync network: never its addresses, which two states may share.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct StateId {
     /// The creator's counter, read as a big-endian number.

@@ -1,5 +1,5 @@
-//! The 35 traps of facts/pfsync.md 7 and the rules of spec 3.4 to 3.10, from octets on the wire to
-//! flows. Each test is named in [`TRAPS`] or stands under the section of the spec it protects.
+//! Thirty-five traps of pfsync, and the rules that keep out of them, from octets on the wire to flows.
+//! Each test is named in [`TRAPS`] or stands under what it protects.
 
 #![allow(
     clippy::indexing_slicing,

@@ -2,7 +2,7 @@
 //!
 //! It receives NetFlow v5 and IPFIX over UDP until nothing has come for so many seconds (2; 60
 //! before the first datagram), and then prints what it got by protocol, one JSON object a line.
-//! Sources: RFC 7011 (3.1, 3.3, 3.4); pflow.md 1 for v5. It shares nothing with `src/wire`.
+//! Sources: RFC 7011 (3.1, 3.3, 3.4); if_pflow.h for v5. It shares nothing with `src/wire`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::ErrorKind;

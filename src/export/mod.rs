@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn records_per_datagram_and_mtu_are_the_kernels() {
-        // pflow.md 2, "Records per message": mtu, v5, then O111's and O112's IPv4 and IPv6.
+        // mtu, records of v5, then of IPFIX in IPv4 and IPv6 by OpenBSD up to 7.8 and later ones.
         let table = [
             (1500, 30, (26, 18), (22, 18)),
             (1280, 25, (22, 15), (18, 15)),

@@ -8,7 +8,7 @@
 //!                                 5 s without START +--+ +-- a third time --> failed
 //! ```
 //! All firewalls of one dialect that hear one address answer together, so a request is a route's
-//! and not a sender's. BUS START says that a transfer is on its way (pfsync.md 5.5); its states
+//! and not a sender's. BUS START says that a transfer is on its way (if_pfsync.c, `pfsync_bulk_start`); its states
 //! are full updates like any others.
 
 use std::time::Duration;

@@ -6,7 +6,7 @@
 //!                   Bulk: everything, at the start and after a gap ----------->
 //! ```
 //! A request is heard by every firewall that knows the state, and each answers with what itself
-//! counted, to the group or to its syncpeer (pfsync.md 6). It goes out in the dialect of
+//! counted, to the group or to its syncpeer (if_pfsync.c, `pfsync_in_ureq`). It goes out in the dialect of
 //! the sender that showed activity last, for a firewall takes no other version than its own.
 //!
 //! Nothing here sends: what there is to send stands in [`Requests`].
@@ -88,7 +88,7 @@ pub struct Route {
 
 impl Route {
     /// How to ask the sender of `record`. This host's own firewall cannot be asked: it does not
-    /// hear what its host sends (pfsync.md 6.2).
+    /// hear what its host sends (if_pfsync.c, `pfsync_input`).
     fn to(record: &SenderRecord, peers: &[IpAddr]) -> Option<Self> {
         let Sender::Address(address) = record.sender else {
             return None;

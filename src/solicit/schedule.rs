@@ -8,7 +8,7 @@
 //!                          +----------- activity comes   2 s more: unanswered
 //! ```
 //! A state is owed while a sender showed activity and sent no full state since. How long it has to
-//! be silent depends on its PFTM (pfsync.md 6.5): a TCP state that is closing 3 s; all others half
+//! be silent depends on its PFTM: a TCP state that is closing 3 s; all others half
 //! of their timeout, but at most 30 s if established and 10 s if not. It is asked for once in a silence, and one that is not owed never.
 //!
 //! A state that goes on after it was asked for was asked in vain. Three things keep that rare:

@@ -1,5 +1,5 @@
 //! Asking for states that only an update was heard of: their insert was lost, or they began before
-//! this program did. Firewalls ask each other likewise (pfsync.md 5.3).
+//! this program did. Firewalls ask each other likewise (if_pfsync.c, `pfsync_request_update`).
 //!
 //! ```text
 //!           UPD_C               1 s               2 s               2 s

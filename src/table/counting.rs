@@ -1,4 +1,4 @@
-//! Whose counters are whose: each sender's last word for a state, and their sum (spec 3.4).
+//! Whose counters are whose: each sender's last word for a state, and their sum.
 //!
 //! The first sender's counts stand in the slot, those of others in shares beside it. A sender that
 //! begins again leaves its old counts behind for good, in one share of its own.

@@ -99,7 +99,7 @@ impl Table {
     }
 
     /// Whether packets of a state passed at another firewall than the one that deletes it, and its
-    /// dialect has an end that is no firewall's alone (pfsync.md 5.2, 5.3).
+    /// dialect has an end that is no firewall's alone.
     #[cold]
     fn is_carried_by_another(&self, place: u32, arrival: &Arrival) -> bool {
         let slot = &self.slots[place];

@@ -1,5 +1,5 @@
 //! How much of a state's counters is known: whose activity no full state followed yet, and what
-//! TCP carried in it as far as its sequence numbers tell (spec 6).
+//! TCP carried in it as far as its sequence numbers tell.
 //!
 //! ```text
 //! full state of S    S is settled, its estimate goes, sequence numbers are taken

@@ -40,7 +40,7 @@ pub(super) enum Kind {
 }
 
 /// A state's age in seconds. A kernel whose clock was read before the state was made sends -1, and
-/// old ones more absurd ages for states they imported (pfsync.md 7, trap 20): those tell nothing.
+/// old ones more absurd ages for states they imported: those tell nothing.
 fn age(state: &Values<'_>) -> Option<u32> {
     Some(state.age).filter(|age| *age <= i32::MAX.unsigned_abs())
 }

@@ -10,7 +10,7 @@
 //! timeout is longer than we know. It stays for an hour more, then it ends.
 //!
 //! Identity is (creatorid, id). Counters belong to their sender: a state's total is the sum of
-//! what each sender last said (pfsync.md 5.4). Times are whole seconds of uptime.
+//! what each sender last said. Times are whole seconds of uptime.
 //!
 //! Everything is bounded: states by -m, or their memory (`memory.rs`), further senders of a state,
 //! senders, names. What a bound costs is counted. Nothing here allocates per message once the table
@@ -85,7 +85,7 @@ use slot::{KeyPair, LEFT_OUT, Moment, Second, Share, Slot, Slots};
 use transfers::Transfers;
 
 /// How long after its timeout a state may still be deleted: one purge pass of 10 s, a second in
-/// the sender's queue, and the network (pfsync.md 7, trap 14).
+/// the sender's queue, and the network.
 const GRACE: Duration = Duration::from_secs(20);
 
 /// How long a state that is overdue is kept back: its timeout may be longer than ours, for rules
@@ -128,7 +128,7 @@ pub struct Arrival {
     /// What the messages that come now are written in.
     pub dialect: Dialect,
     /// Whether it was seen on pfsync0 itself, without an IP header: there v2 to v4 show a full
-    /// update for each packet of a state (pfsync.md 1.2).
+    /// update for each packet of a state (if_pfsync.c, `pfsync_pack_state`).
     is_pfsync0: bool,
 }
 
@@ -521,7 +521,7 @@ impl Table {
             .is_dead(update.timeout, self.slots[place].proto)
         {
             self.counters.dead += 1;
-            // From 7.4 on it was queued before its sender learned of the end (pfsync.md 5.6).
+            // From 7.4 on it was queued before its sender learned of the end.
             if self.is_deleted(place) {
                 self.note_compressed(place, arrival, update);
             }
@@ -715,7 +715,7 @@ impl Table {
             self.departed
                 .deleted(identity, creation, now.seconds().uptime);
         }
-        // A CLR may overtake what was said of states before it (pfsync.md 1.8).
+        // A CLR may overtake what was said of states before it.
         if matches!(end, End::Expired | End::Evicted | End::Cleared) {
             let slot = &self.slots[place];
             let (total, exported) = self.total(slot);

@@ -94,7 +94,7 @@ mod tests {
         octets.iter().map(|octet| format!("{octet:02x}")).collect()
     }
 
-    // The kernels' template sets, octet for octet (pflow.md 2).
+    // The kernels' template sets, octet for octet (if_pflow.c).
     const OPENBSD78: &str = concat!(
         "0002006c0100000c00080004000c0004000a0004000e000400020008000100080098000800990008",
         "00070002000b000200050001000400010101000c001b0010001c0010000a0004000e000400020008",

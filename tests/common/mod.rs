@@ -1,6 +1,6 @@
 //! pfsync packets from scratch, in every dialect and framing, and a clock to feed them to an engine.
 //!
-//! Offsets are those of facts/pfsync.md 3.2 and 4, written down again on purpose: nothing here
+//! Offsets were counted in the kernels' headers once more on purpose: nothing here
 //! looks at how the program reads them.
 
 #![allow(

@@ -1,4 +1,4 @@
-//! Who writes how: one line a dialect. Facts: pfsync.md 2 to 5.
+//! Who writes how: one line a dialect.
 
 /// How the octets of a state are laid out.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -54,7 +54,7 @@ pub enum Eof {
     Stale,
 }
 
-/// When messages are sent (pfsync.md 5).
+/// When messages are sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Era {
     /// v2 to v4: one action a packet, a state in a packet as it was when it happened.

@@ -6,7 +6,7 @@
 //! receive(packet): UPD_REQ of anybody ----+
 //! hear(messages): the partner, as it reads its messages
 //! ```
-//! No clock, no socket: time is an argument. Facts: pfsync.md 5 and 6; traffic.md "pf defaults".
+//! No clock, no socket: time is an argument. Timeouts are pf.conf(5)'s defaults.
 //!
 //! Not modelled: adaptive time-outs, deferral (and so `INS_ACK`), stale updates, no-sync rules.
 

@@ -7,8 +7,7 @@
 //!             a TCP state had 128 packets, when somebody asked
 //! ```
 //! Source: sys/net/if_pfsync.c `pfsync_pack_state` (old), `pfsync_update_state`,
-//! `pfsync_delete_state`, `pfsync_update_state_req`, `pfsync_bulk_update`, `pfsync_sendout`;
-//! pfsync.md 5 and 6.3.
+//! `pfsync_delete_state`, `pfsync_update_state_req`, `pfsync_bulk_update`, `pfsync_sendout`.
 
 use std::collections::VecDeque;
 

@@ -1,8 +1,9 @@
 //! Connections, and the packets they consist of.
 //!
 //! A [`Conversation`] is a plan of phases that yields a [`Burst`] at a time: packets of one side
-//! that follow each other so closely that a firewall sees them at one instant. Sizes follow the
-//! mixtures of traffic.md (AGH 2015); rates, pauses and the share of NAT are invented.
+//! that follow each other so closely that a firewall sees them at one instant. Sizes follow
+//! mixtures that were measured at a university, AGH in Kraków, in 2015; rates, pauses and the
+//! share of NAT are invented.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -254,7 +255,7 @@ pub struct Mix {
 }
 
 impl Mix {
-    /// A connection by the shares of traffic.md.
+    /// A connection by those shares.
     pub fn conversation(&self, rng: &mut Rng) -> Conversation {
         let kinds = [
             (0.53, TCP),

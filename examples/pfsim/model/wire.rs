@@ -1,6 +1,7 @@
 //! States and messages as octets, and requests from octets.
 //!
-//! A second opinion: nothing here looks at `src/wire`. Offsets: pfsync.md 1.5, 1.6, 3.1, 3.2, 4.
+//! A second opinion: nothing here looks at `src/wire`. Offsets were
+//! counted in the kernels' if_pfsync.h and pfvar.h.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -503,7 +504,7 @@ pub fn ip(source: Ipv4Addr, ident: u16, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Why a packet that came was of no use (pfsync.md 6.2).
+/// Why a packet that came was of no use.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Bad {
     /// No IPv4, not protocol 240, cut.

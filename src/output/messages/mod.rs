@@ -20,7 +20,7 @@
 //! `nat_rdomain` that do not differ. Rules and routing tables that are none are -1. Octets off the
 //! wire (ifname, tag) are escaped as in the text. Times are UTC.
 //!
-//! Sources: pfsync.md 3 and 4 for the meaning of fields; what pfctl and OpenBSD's tcpdump print
+//! Sources: if_pfsync.h and pfvar.h for the meaning of fields; what pfctl and OpenBSD's tcpdump print
 //! for the words. What a packet is, which dialect, and errors in it are `wire/pfsync`'s.
 
 mod json;
@@ -124,7 +124,7 @@ fn pair(key: &StateKey, is_far: bool) -> (Endpoint, Endpoint) {
     if is_far { (far, near) } else { (near, far) }
 }
 
-/// What the ports of an ICMP state hold, by the era of its dialect (pfsync.md 3.3).
+/// What the ports of an ICMP state hold, by the era of its dialect.
 fn icmp(dialect: Dialect, ends: &Ends) -> Option<Icmp> {
     let key = &ends.before;
     if !matches!(key.proto, ICMP | ICMPV6) {

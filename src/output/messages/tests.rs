@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::wire::pfsync::{self, Message};
 
-/// pfsync.md 8: UPD_C, DEL_C, INS of v6.
+/// A packet of v6: UPD_C, DEL_C, INS.
 pub(super) const WORKED: &str = "
     06000188 00000000 00000000 00000000 00000000 04150001 6553f100 00000002
     00000000 00000000 00000000 00000000 00000000 00000000 02000000 00000000

@@ -6,7 +6,7 @@
 //! [`is_dragonfly`].
 //!
 //! v5: OpenBSD 4.5 and 4.6 and FreeBSD share version 5 but not the size of a
-//! state, and no field says which (pfsync.md 2.4).
+//! state, and no field says which.
 //!
 //! The packet is walked once for each size, 240 and 242 octets. The right one ends at an EOF
 //! subheader exactly where `len` says, or twenty octets earlier (OpenBSD 4.5, FreeBSD 9), and has

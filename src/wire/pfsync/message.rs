@@ -1,7 +1,7 @@
 //! The messages of pfsync and the numbers of their actions.
 //!
 //! The numbers moved between versions: 2, 3, 5, 7 to 10 mean other things before v5, and FreeBSD's
-//! 13 to 16 clash with OpenBSD's v6 (pfsync.md 2.2).
+//! 13 to 16 clash with OpenBSD's v6 (if_pfsync.h of each).
 
 use std::fmt;
 

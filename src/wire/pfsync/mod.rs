@@ -14,7 +14,7 @@
 //! (`pfsync_in_ins`: badval); a length that makes no sense ends the packet.
 //!
 //! Sources: sys/net/if_pfsync.h and if_pfsync.c (`pfsync_input`) of the systems in the dialects'
-//! files; facts in pfsync.md 1 to 4.
+//! files.
 
 #![allow(
     clippy::indexing_slicing,
@@ -56,8 +56,8 @@ const HEADER: usize = 20;
 /// Octets of a subheader.
 const SUBHEADER: usize = 4;
 
-/// A dialect: who writes states how. The version octet alone does not tell
-/// (pfsync.md 2.4).
+/// A dialect: who writes states how. The version octet alone does not tell: v5 has two sizes
+/// of a state, and v6 grew without a new number.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Dialect {
     /// OpenBSD 3.5 to 3.8, FreeBSD 5.3 to 6.
@@ -172,7 +172,7 @@ impl Dialect {
 
     /// Whether INS and full UPD were built when the packet was sent, so that an INS has counters
     /// and a full UPD comes only when asked for (v5, v6); before, INS was all zero and each packet
-    /// of a state made a full UPD on pfsync0 (pfsync.md 5.1).
+    /// of a state made a full UPD on pfsync0 (if_pfsync.c, `pfsync_pack_state`).
     pub const fn is_modern(self) -> bool {
         self.version() >= 5
     }

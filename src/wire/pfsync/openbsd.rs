@@ -6,7 +6,7 @@
 //! ```
 //! v6 changed inside without a new number: `key.af` is filled since 5.1, `state_flags` grew to two
 //! octets at 260 in 5.0 and left 254 in 5.3, `set_prio` came in 5.7, and 254 is `rt` since 6.9
-//! (pfsync.md 2.1). NetBSD keeps to v3, DragonFly to v4.
+//! (pfvar.h of each). NetBSD keeps to v3, DragonFly to v4.
 
 use super::layout::{Flags, Keys, Layout};
 

@@ -8,8 +8,7 @@
 //! ```
 //! All big-endian. The checksum is zero: it decides what rule a state is hung on, not whether a
 //! request is heard. FreeBSD 9 has twenty octets behind its EOF. Id 0 of creator 0 asks for all
-//! states. Sources: `pfsync_in_ureq` and `pfsync_request_update` of sys/net/if_pfsync.c; pfsync.md
-//! 4, 6.1 and 6.2.
+//! states. Sources: `pfsync_in_ureq` and `pfsync_request_update` of sys/net/if_pfsync.c.
 //!
 //! The IP header is the system's: protocol 240, TTL or hop limit 255.
 

@@ -1,4 +1,4 @@
-//! Packets by hand, octet by octet. Offsets are those of pfsync.md 3.2 and 4, not of the layouts
+//! Packets by hand, octet by octet. Offsets were counted in the kernels' headers, not in the layouts
 //! under test. The state is the same in every dialect: TCP out through NAT, every field with a
 //! value of its own.
 
@@ -337,7 +337,7 @@ pub(super) fn v6() -> Vec<u8> {
     )
 }
 
-/// pfsync.md 8.
+/// UPD_C, DEL_C, INS of v6.
 pub(super) const WORKED: &str = "
     06000188 00000000 00000000 00000000 00000000 04150001 6553f100 00000002
     00000000 00000000 00000000 00000000 00000000 00000000 02000000 00000000
