@@ -442,6 +442,12 @@ def malformed():
         verdict(name, (run.returncode or whole is None or bad is None or whole + bad != 420) and 'status %d, %r whole, %r not' % (run.returncode, whole, bad))
 
 
+def without_exporter(line):
+    """A flow without who told it, which its framing decides, and without the zeros that an IPv6 address there brings."""
+    fields = json.loads(line).items()
+    return json.dumps({name: value for name, value in fields if 'Exporter' not in name and value not in (0, '0.0.0.0', '::')})
+
+
 def dialects():
     """Every message of every dialect and framing means what its writer says; Ethernet and raw IP give the same flows."""
     flows = {}
@@ -457,7 +463,8 @@ def dialects():
         dialect, framing = name[:-5].rsplit('-', 1)
         text = subprocess.run([PFLOW, '-a', '-o', 'json', '-e', 'flush active', '-r', capture], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True).stdout
         if framing != 'pfsync':  # which holds other packets: its own only, and whole states
-            verdict('dialects/%s flows' % name, sorted(text.splitlines()) != flows.setdefault(dialect, sorted(text.splitlines())) and 'differ from another framing')
+            ours = sorted(map(without_exporter, text.splitlines()))
+            verdict('dialects/%s flows' % name, ours != flows.setdefault(dialect, ours) and 'differ from another framing')
 
 
 def reports():
