@@ -324,7 +324,8 @@ impl Times {
     }
 }
 
-/// What else full states tell. Rules have pf's numbers, of which 0xffffffff is none.
+/// What full states tell beside addresses, counters and times. Rules have pf's numbers; 0xffffffff
+/// stands for none.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Detail {
     /// Who spoke of the state last; `None`: this host, or a capture without addresses.

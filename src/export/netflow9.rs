@@ -149,7 +149,7 @@ impl NetFlow9 {
         }
     }
 
-    /// Tells the name of an interface, for a stream.
+    /// Makes the option that names an interface. A stream keeps it for each of its sessions.
     pub(super) fn tell_interface(&self, now: Now, index: u16, name: IfName, to: &mut To<'_>) {
         let mut message = vec![0; HEADER_LEN];
         message.extend(wire::interfaces(std::iter::once((index, name.as_bytes()))));

@@ -17,8 +17,8 @@ pub(super) struct Joined {
 }
 
 impl Joined {
-    /// Two halves as one, of which `other` ended later, or goes on. The counters are the better ones;
-    /// of equal ones those of the half of direction `preferred`.
+    /// Joins two halves. `other` is the one that ended later, or goes on. The better counters are
+    /// taken. If both are as good, those of the half of direction `preferred` are.
     pub(super) fn new(one: &Flow, other: &Flow, preferred: Direction) -> Self {
         let (into, out) = match one.direction {
             Direction::In => (one, other),

@@ -378,9 +378,9 @@ impl World {
         }
     }
 
-    /// Asks, as a third party would, for the states whose last packet is 3 s old: to be called each
-    /// second. Not for all of them, because what a firewall answers renews its partner's copy, and
-    /// two that answer keep each other's states alive for ever.
+    /// Asks for the states whose last packet is 3 s old, as a listener would. It is to be called each
+    /// second. It does not ask for all states: an answer renews the partner's copy, so that two
+    /// firewalls would keep each other's states alive for ever.
     pub fn ask_for_silent(&mut self, now: Micros) {
         let is_silent = |account: &Account| {
             let last = account.last.unwrap_or(now);
