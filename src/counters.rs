@@ -149,6 +149,7 @@ counters! {
         partial_octets: "octets in those",
         unflagged: "flows left out: their rule does not say pflow (-a exports them)",
         direction: "flows left out by -S",
+        filtered: "flows left out by -F",
         empty: "flows left out: no octets either way",
         clamped: "flows with times clamped: before boot, or the first packet after the last",
     }
@@ -157,7 +158,7 @@ counters! {
 impl FlowCounters {
     /// Flows that are no interface's to export.
     pub fn left_out(&self) -> u64 {
-        self.unflagged + self.direction + self.empty
+        self.unflagged + self.direction + self.filtered + self.empty
     }
 }
 
@@ -287,6 +288,7 @@ counters! {
         parts: "parts of flows, which have an active timeout",
         idle: "flows passed over, not RUNNING",
         direction: "flows passed over, of the other direction",
+        filtered: "flows passed over, not those of only",
         ipv6: "IPv6 flows that NetFlow v5 cannot carry",
         clipped: "flows with more octets than can be split over v5 records",
         clamped: "flows with times earlier than v5's 32 bits can tell",

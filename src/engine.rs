@@ -10,8 +10,12 @@
 //! [`Engine::printed`], what there is to log in [`Engine::notices`], and
 //! [`Engine::poll_timeout`] says when to come back.
 
+mod meant;
+
 use std::net::IpAddr;
 use std::time::Duration;
+
+use jiff::tz::TimeZone;
 
 use crate::config::Config;
 use crate::counters::{
@@ -23,6 +27,7 @@ use crate::export::{
     self, Amount, Connection, Connections, Domain, Events, FileState, Interface, Order, Outbox,
     SpoolState, TemplateSet, Transmit,
 };
+use crate::filter::{Filter, Subject};
 use crate::flow::{Boot, End, Flow, Passage, Records};
 use crate::ifindexes::IfIndexes;
 use crate::output::{Output, Printer};
@@ -95,6 +100,8 @@ pub struct Engine {
     paused: Option<Box<Paused>>,
     /// Where [`Self::finish_some`] goes on.
     flushed: u32,
+    /// The zone of times that have none.
+    zone: TimeZone,
 }
 
 /// What a flow goes through once it is made.
@@ -103,6 +110,8 @@ struct Exporter {
     ifindexes: IfIndexes,
     is_all: bool,
     direction: Option<Direction>,
+    /// Which flows and messages are meant (-F), with its times of day resolved.
+    filter: Option<Filter>,
     interfaces: Vec<Interface>,
     outbox: Outbox,
     printer: Printer,
@@ -191,13 +200,25 @@ impl Exporter {
             || self
                 .direction
                 .is_some_and(|direction| direction != flow.direction);
-        if is_left_out || flow.is_empty() {
+        if is_left_out || flow.is_empty() || !self.admits(flow, None) {
             return false;
         }
         if let Some(counters) = self.counters_of(unit) {
             counters.parts += 1;
         }
         true
+    }
+
+    /// Whether -F takes a flow; `egress` is the interface that a connection left through.
+    fn admits(&self, flow: &Flow, egress: Option<IfName>) -> bool {
+        let Some(filter) = &self.filter else {
+            return true;
+        };
+        let passage = &Passage {
+            ifindex: 0,
+            egress: egress.map(|egress| (egress, 0)),
+        };
+        filter.admits(&Subject::of_flow(flow, passage))
     }
 
     fn counters_of(&mut self, unit: u32) -> Option<&mut InterfaceCounters> {
@@ -225,6 +246,11 @@ impl Exporter {
             counters.empty += 1;
             return false;
         }
+        if self.filter.is_some() && !self.admits(flow, None) {
+            self.counters.filtered += 1;
+            return false;
+        }
+        let counters = &mut self.counters;
         let [octets, octets_back] = flow.octets;
         let all_octets = octets.saturating_add(octets_back);
         let quality = flow.quality as usize;
@@ -247,8 +273,10 @@ impl Exporter {
             _ => {}
         }
         let is_other = self.direction.is_some_and(|d| d != flow.direction);
-        let is_left_out =
-            !flow.pflow && !self.is_all || is_other && egress.is_none() || flow.is_empty();
+        let is_left_out = !flow.pflow && !self.is_all
+            || is_other && egress.is_none()
+            || flow.is_empty()
+            || !self.admits(flow, *egress);
         if !is_left_out {
             if let Some(unit) = flow.only
                 && let Some(counters) = self.counters_of(unit)
@@ -326,7 +354,7 @@ impl Exporter {
                 flow,
             } = &event;
             let is_other = self.direction.is_some_and(|d| d != flow.direction);
-            if !flow.pflow && !self.is_all || is_other {
+            if !flow.pflow && !self.is_all || is_other || !self.admits(flow, None) {
                 continue;
             }
             let mut interfaces = self.interfaces.iter_mut();
@@ -412,6 +440,14 @@ impl Reception<'_> {
     #[cold]
     #[inline(never)]
     fn print(&mut self, dialect: Dialect, message: Message<'_>) {
+        if let Some(filter) = &self.exporter.filter {
+            let id = message.state_id();
+            let held = id.and_then(|id| self.table.known(self.sender, id));
+            let told = (self.arrival.clock(), self.stamp, self.source);
+            if !meant::takes(filter, &message, held.as_ref(), told) {
+                return;
+            }
+        }
         let printer = &mut self.exporter.printer;
         printer.message(self.stamp, self.number, self.source, dialect, &message);
     }
@@ -498,6 +534,7 @@ impl Engine {
                 config,
                 is_all: settings.is_all,
                 direction: settings.direction,
+                filter: None,
                 outbox: Outbox::default(),
                 printer: Printer::new(settings.output),
                 counters: FlowCounters::default(),
@@ -514,11 +551,26 @@ impl Engine {
             keep: KeepCounters::default(),
             paused: None,
             flushed: 0,
+            zone: TimeZone::UTC,
         }
     }
 
-    /// Configures every interface; templates go out at `now`.
+    /// Leaves out flows and messages that `filter` does not take (-F). Times without a zone in it,
+    /// and in what control sockets ask, are of `zone`.
+    pub fn set_filter(&mut self, filter: Option<Filter>, zone: TimeZone) {
+        self.exporter.filter = filter;
+        self.zone = zone;
+    }
+
+    /// The zone of times that have none.
+    pub fn zone(&self) -> &TimeZone {
+        &self.zone
+    }
+
+    /// Configures every interface; templates go out at `now`. Times of day in -F are of that day.
     pub fn start(&mut self, now: Now) {
+        let filter = self.exporter.filter.take();
+        self.exporter.filter = filter.map(|filter| filter.resolved(now.wall, &self.zone));
         self.latest = Some(now);
         self.settled = now.uptime;
         self.table.note_horizon(now.uptime);
@@ -540,11 +592,20 @@ impl Engine {
     /// that full states tell.
     fn sync_table(&mut self, now: Now) {
         let Exporter {
-            config, printer, ..
+            config,
+            printer,
+            filter,
+            ..
         } = &self.exporter;
         let mut interfaces = config.interfaces.values();
-        let is_full = interfaces.any(|settings| settings.templates == TemplateSet::Full);
-        self.table.set_details(is_full || printer.shows_details());
+        let is_asked = |filter: &Option<Filter>| {
+            let filter = filter.as_ref();
+            filter.is_some_and(Filter::needs_details)
+        };
+        let is_full = interfaces
+            .any(|settings| settings.templates == TemplateSet::Full || is_asked(&settings.only));
+        let is_asked = is_full || is_asked(filter);
+        self.table.set_details(is_asked || printer.shows_details());
         let interfaces = self.exporter.config.interfaces.iter();
         let active: Vec<_> = interfaces
             .map(|(unit, settings)| (*unit, settings.active))

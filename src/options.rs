@@ -6,12 +6,14 @@ use std::ffi::OsString;
 use getopts::{Matches, ParsingStyle};
 
 use crate::config::{Config, Loader, Place, PlacedError, apply_line, apply_words};
+use crate::filter::Filter;
 use crate::io::files;
 use crate::output::Form;
 use crate::output::messages::Detail;
 use crate::state::Direction;
 use crate::table::Bound;
 use crate::time::Wall;
+use crate::word::Spelling;
 
 /// A flag: its letter, the name of its argument if it takes one, whether it may be repeated, and
 /// what it does.
@@ -73,6 +75,11 @@ pub const FLAGS: &[Flag] = &[
         "when the machine came up, seconds since 1970",
     ),
     repeatable(option("e", "line", "a configuration line")),
+    option(
+        "F",
+        "filter",
+        "only flows and messages that it takes, as 'host 10.0.0.5'",
+    ),
     option("f", "file", "configuration file"),
     repeatable(option("i", "interface", "capture there; default pfsync0")),
     option(
@@ -134,6 +141,8 @@ pub struct Options {
     pub verbosity: usize,
     /// -S; `None`: any.
     pub direction: Option<Direction>,
+    /// -F; `None`: all are meant.
+    pub filter: Option<Filter>,
     /// -o, if given.
     pub form: Option<Form>,
     /// -r, in order.
@@ -252,6 +261,7 @@ fn checked(matches: &Matches) -> Result<Options, String> {
     let direction = value("S")
         .map(|text| one_of(&directions, &text))
         .transpose();
+    let filter = value("F").map(|text| filter(&text)).transpose();
     let socket = value("s")
         .map(|text| crate::config::socket(&text))
         .transpose();
@@ -281,6 +291,7 @@ fn checked(matches: &Matches) -> Result<Options, String> {
         is_check: matches.opt_present("n"),
         verbosity: matches.opt_count("v"),
         direction: direction.map_err(wrong("S"))?.flatten(),
+        filter: filter.map_err(wrong("F"))?,
         form,
         files,
         speed: speed.map_err(wrong("x"))?.unwrap_or(0.0),
@@ -305,6 +316,15 @@ fn one_of<T: Copy>(values: &[(&str, T)], text: &str) -> Result<T, String> {
             let names: Vec<_> = values.iter().map(|(name, _)| *name).collect();
             format!("{text} is not one of: {}", names.join(" "))
         })
+}
+
+/// Reads a filter; an error has the text and a mark below the word that is wrong.
+fn filter(text: &str) -> Result<Filter, String> {
+    Filter::parse(text, Spelling::Whole).map_err(|error| {
+        let before = text.get(..error.at).unwrap_or_default();
+        let mark = " ".repeat(before.chars().count());
+        format!("{error}\n    {text}\n    {mark}^")
+    })
 }
 
 fn speed(text: &str) -> Result<f64, String> {

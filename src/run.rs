@@ -26,6 +26,8 @@ use std::net::IpAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
+
 use crate::config::Config;
 use crate::control;
 use crate::counters::SourceCounters;
@@ -102,7 +104,9 @@ fn engine(
             detail: options.detail(),
         },
     };
-    Engine::new(settings, config)
+    let mut engine = Engine::new(settings, config);
+    engine.set_filter(options.filter.clone(), TimeZone::system());
+    engine
 }
 
 /// Sources of these names that have counted nothing yet.

@@ -109,7 +109,7 @@ fn solicited(engine: &Engine) -> Option<String> {
 
 fn flows(engine: &Engine) -> String {
     let counters = engine.flow_counters();
-    let is_reason = |name| matches!(name, "unflagged" | "direction" | "empty");
+    let is_reason = |name| matches!(name, "unflagged" | "direction" | "filtered" | "empty");
     let left_out = nonzero(counters.iter().filter(|counter| is_reason(counter.name)));
     let mut line = format!(
         "{} flows, {} records, {} octets",

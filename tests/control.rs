@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use common::{A, D, Key, M, Run, St};
 use pflow::config::{Config, Place, apply_line, interface_word_names, program_word_names};
 use pflow::control::request::{FILTERS, REQUESTS, SHOWN};
-use pflow::control::{Filter, Form, Listing, Progress, Question, View};
+use pflow::control::{Form, Listing, Progress, Question, View};
 use pflow::counters::ControlCounters;
 use pflow::engine::Sent;
 use pflow::export::Order;
@@ -394,7 +394,7 @@ const STEP_OCTETS: usize = (1 << 16) + 1024;
 
 /// The ids listed; `between` is done after each step.
 fn listed(run: &mut Run, mut between: impl FnMut(&mut Run)) -> Vec<u64> {
-    let question = Question::States(Filter::default());
+    let question = Question::States(None);
     let mut listing = Listing::new(question, Form::Json);
     let mut ids = Vec::new();
     loop {

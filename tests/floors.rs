@@ -11,21 +11,24 @@
 
 use std::path::{Path, PathBuf};
 
-/// The modules of the library, lowest floor first. One may name those of lower floors, and itself.
-const FLOORS: &[&[&str]] = &[
-    &["time", "state", "slab", "icmp"],
-    &["wire"],
-    &["accounting", "counters", "flow", "ifindexes"],
-    &["table", "export"],
-    &["solicit"],
-    &["config", "output"],
-    &["engine"],
-    &["control", "summary"],
-    &["io", "fuzzing"],
-    &["options"],
-    &["ctl"],
-    &["run"],
-    &["bin"],
+/// The modules of the library, lowest floor first, with the floor's number. One may name those of
+/// rows above its own, and itself.
+const FLOORS: &[(usize, &[&str])] = &[
+    (0, &["word", "time", "state", "slab", "icmp"]),
+    (0, &["protocols"]),
+    (1, &["wire"]),
+    (2, &["accounting", "counters", "flow", "ifindexes"]),
+    (2, &["filter"]),
+    (3, &["table", "export"]),
+    (4, &["solicit"]),
+    (5, &["config", "output"]),
+    (6, &["engine"]),
+    (7, &["control", "summary"]),
+    (7, &["io", "fuzzing"]),
+    (8, &["options"]),
+    (8, &["ctl"]),
+    (8, &["run"]),
+    (8, &["bin"]),
 ];
 
 /// The only file with unsafe code.
@@ -34,8 +37,11 @@ const UNSAFE: &str = "src/io/sys.rs";
 /// The only file that reads a clock.
 const CLOCK: &str = "src/io/clock.rs";
 
-fn floor(module: &str) -> Option<usize> {
-    FLOORS.iter().position(|floor| floor.contains(&module))
+/// The row of a module, and the number of its floor.
+fn floor(module: &str) -> Option<(usize, usize)> {
+    let mut rows = FLOORS.iter().enumerate();
+    let (row, (number, _)) = rows.find(|(_, (_, row))| row.contains(&module))?;
+    Some((row, *number))
 }
 
 /// One source file as tokens.
@@ -260,14 +266,14 @@ fn upward(source: &Source) -> Vec<String> {
     let Some(own) = source.module.first() else {
         return Vec::new(); // the library's root names every module
     };
-    let Some(own_floor) = floor(own) else {
+    let Some((own_row, own_floor)) = floor(own) else {
         return vec![format!("{}: {own} is on no floor", source.at(1))];
     };
     let named = source.named().into_iter();
     named
-        .filter(|(_, other)| other != own && floor(other).is_none_or(|floor| floor >= own_floor))
+        .filter(|(_, other)| other != own && floor(other).is_none_or(|(row, _)| row >= own_row))
         .map(|(line, other)| match floor(&other) {
-            Some(floor) => format!(
+            Some((_, floor)) => format!(
                 "{}: {own} (floor {own_floor}) names {other} (floor {floor})",
                 source.at(line)
             ),

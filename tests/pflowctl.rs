@@ -292,7 +292,10 @@ fn a_wrong_word_is_answered_with_those_there_are() {
             "show",
             "show: expected one of: config interfaces senders sources states statistics timeouts",
         ),
-        ("show states port 70000", "port: 70000 is no port"),
+        (
+            "show states port 70000",
+            "70000: not a port, as 443, 1024:65535 or https",
+        ),
         ("tap", "tap: expected an interface"),
         ("tap pflow7", "pflow7: no such interface"),
         ("reload", "a replay is not configured again"),

@@ -164,6 +164,7 @@ backup 10.0.0.4:4739 reconnect 5 queue 64k spool \"/var/spool/a b\" 64M
 pflow3 create flowsrc [::1] pflowproto 10 domain creatorid rate none
 pflow4 create pflowproto 10 template full enterprise 32473 statistics 60 biflow on events nat delay 9 \
 file /var/flows/%Y%m%d%H%M%z.ipfix rotate 300 compress gzip retain 288
+pflow5 create pflowproto 10 down only (host 10.0.0.5 or net 2001:db8::/32) and not port 53 and octets > 1000
 ";
         assert_eq!(config(text).to_string(), text);
     }

@@ -17,8 +17,10 @@ use crate::export::{
     Carrier, Compression, Domain, Engine, Events, Format, IcmpPorts, MAX_HOLD, MAX_MTU, MAX_RETAIN,
     MAX_ROTATE, MIN_MTU, Pin, Rate, Rdomain, Settings, Source, TemplateSet,
 };
+use crate::filter::Filter;
 use crate::flow::Records;
 use crate::state::Direction;
+use crate::word::Spelling;
 
 /// What values of a type look like.
 trait Kind<T> {
@@ -246,6 +248,35 @@ impl Kind<Option<SpoolSettings>> for SpoolKind {
     }
 }
 
+/// A filter: the rest of the line.
+struct FilterKind;
+
+impl Kind<Option<Filter>> for FilterKind {
+    fn parse(&self, words: &str) -> Result<Option<Filter>, String> {
+        let filter = Filter::parse(words, Spelling::Whole).map_err(|error| error.to_string())?;
+        match filter.local_time() {
+            None => Ok(Some(filter)),
+            Some(time) => Err(format!(
+                "{time}: a time that lasts needs its day and its zone, as 2026-11-30T22:00:00Z"
+            )),
+        }
+    }
+
+    fn show(&self, value: &Option<Filter>) -> Option<Shown> {
+        value
+            .as_ref()
+            .map(|filter| Shown::Words(filter.to_string()))
+    }
+
+    fn unset(&self) -> Option<Option<Filter>> {
+        Some(None)
+    }
+
+    fn words(&self) -> usize {
+        usize::MAX
+    }
+}
+
 /// `n` or `creatorid`.
 struct DomainKind;
 
@@ -384,6 +415,7 @@ settings! {
     "retain" => Retain, retain: u32, Number { least: 0, most: MAX_RETAIN };
     "rate", unset "-rate" => Rate, rate: Rate, RateKind;
     "tap", unset "-tap" => Tap, tap: Option<String>, Optional(file_name);
+    "only", unset "-only" => Only, only: Option<Filter>, FilterKind;
 }
 
 fn records(word: &str) -> Result<Records, String> {
@@ -402,6 +434,8 @@ const DIRECTIONS: &[(&str, Option<Direction>)] = &[
 
 /// The setting that has no value to say that it is not set, and is shown always.
 const SHOWN_ALWAYS: &str = "pflowproto";
+/// The setting, the last of them, that takes the rest of a line.
+const REST: &str = "only";
 /// The settings that ifconfig(8) shows in its own words.
 const IFCONFIG: [&str; 3] = ["flowsrc", "flowdst", "pflowproto"];
 
@@ -459,15 +493,16 @@ impl Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("create")?;
         for row in ROWS {
+            // A filter takes the rest of the line.
+            if row.name == REST && !self.is_up {
+                f.write_str(" down")?;
+            }
             if (row.is_default)(self) && row.name != SHOWN_ALWAYS {
                 continue;
             }
             if let Some(shown) = (row.show)(self) {
                 shown.write(row.name, f)?;
             }
-        }
-        if !self.is_up {
-            f.write_str(" down")?;
         }
         Ok(())
     }

@@ -292,6 +292,7 @@ mod tests {
         ("renew", "60"),
         ("rate", "900"),
         ("tap", "/tmp/t"),
+        ("only", "host 10.0.0.5 and not port 53"),
     ];
     /// The same of an interface that has no collector.
     const SET_OF_FILES: &[(&str, &str)] = &[
@@ -320,7 +321,7 @@ mod tests {
         let all = [SET, SET_OF_FILES, SET_HERE].concat();
         let set = all.iter().map(|(name, _)| *name).chain(SYNONYMS);
         assert_eq!(names, set.collect());
-        check_shown(&[SET, SET_HERE].concat());
+        check_shown(&[SET_HERE, SET].concat());
         check_shown(SET_OF_FILES);
     }
 

@@ -15,9 +15,9 @@ mod statistics;
 
 use crate::counters::{ControlCounters, SourceCounters};
 use crate::engine::Engine;
+use crate::filter::Filter;
 use crate::time::Now;
 pub(crate) use interfaces::no_such as no_such_interface;
-pub use states::Filter;
 
 /// What may be asked on a socket.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -77,8 +77,8 @@ pub enum Question {
     },
     /// Every counter.
     Statistics,
-    /// States that the filter lets through.
-    States(Filter),
+    /// States, all or those that the filter takes.
+    States(Option<Filter>),
     /// Where packets come from.
     Sources,
     /// Who sends, and whose states.
@@ -149,7 +149,12 @@ impl Listing {
                 interfaces::list(view, *unit, *is_verbose, out)?;
             }
             Question::Statistics => return Ok(statistics::step(view, at, *form, out)),
-            Question::States(filter) => return Ok(states::step(view, filter, at, *form, out)),
+            Question::States(filter) => {
+                if let (Some(asked), At::Item(0)) = (&mut *filter, &*at) {
+                    *asked = states::resolved(view, asked)?;
+                }
+                return Ok(states::step(view, filter.as_ref(), at, *form, out));
+            }
             Question::Sources => senders::sources(view, *form, out),
             Question::Senders => return Ok(senders::step(view, at, *form, out)),
             Question::Timeouts => senders::timeouts(view, *form, out),

@@ -9,14 +9,12 @@
 //! ```
 //! Words may be abbreviated as long as one only can be meant.
 
-use super::states::Filter;
-use super::{Access, Form, Question};
+use super::{Access, Form, Question, states};
 use crate::config::{
     self, Command, InterfaceWord, Spelling, interface_word_names, lookup, program_word_names,
 };
 
-/// A word, what follows it, what it does.
-pub type Word = (&'static str, &'static str, &'static str);
+pub use crate::filter::Word;
 
 /// Requests beside configuration lines.
 pub const REQUESTS: &[Word] = &[
@@ -49,27 +47,7 @@ pub const SHOWN: &[Word] = &[
 ];
 
 /// What `show states` can be narrowed down by.
-pub const FILTERS: &[Word] = &[
-    (
-        "address",
-        "address[/bits]",
-        "either end, on either side of a translation",
-    ),
-    ("age", "seconds", "at least that old"),
-    ("direction", "in | out", "of states of this direction"),
-    ("interface", "name", "bound to this interface"),
-    (
-        "port",
-        "number",
-        "either end's, on either side of a translation",
-    ),
-    ("proto", "name | number", "of this protocol"),
-    (
-        "sender",
-        "address | local",
-        "last heard of from this firewall",
-    ),
-];
+pub const FILTERS: &[Word] = crate::filter::WORDS;
 
 /// A line that makes sense.
 #[derive(Clone, Debug, PartialEq)]
@@ -210,7 +188,7 @@ fn show(words: &[&str]) -> Result<Question, String> {
     };
     let name = found(lookup(names, what, Spelling::Abbreviated), what)?;
     match (name, rest) {
-        ("states", rest) => Filter::parse(rest).map(Question::States),
+        ("states", rest) => states::filter(rest).map(Question::States),
         ("interfaces", [interface]) => unit(interface).map(|unit| Question::Interfaces(Some(unit))),
         (_, [extra, ..]) => Err(format!("{extra}: nothing may follow {name}")),
         ("config", _) => Ok(Question::Config),
@@ -242,9 +220,10 @@ pub fn help() -> String {
         .iter()
         .map(|word| line("show ", word))
         .collect::<String>();
+    text += "where a filter is words joined by and, or, not and parentheses:\n";
     text += &FILTERS
         .iter()
-        .map(|word| line("show states ", word))
+        .map(|word| line("  ", word))
         .collect::<String>();
     text += "and these lines of configuration:\n";
     text += &wrapped(&program_word_names().collect::<Vec<_>>());

@@ -9,123 +9,48 @@
 //! peers' states are not kept, so the timeout a state is in stands where pfctl has those.
 
 use std::fmt::{self, Display};
-use std::net::IpAddr;
 
 use super::{At, Form, Progress, STEP_OCTETS, STEP_PLACES, View, put};
-use crate::config::{Spelling, lookup};
+use crate::filter::Filter;
 use crate::output::json::Object;
-use crate::output::words::{Endpoint, Protocol, protocol_number};
-use crate::state::{Af, Direction, IfName, PFTM, StateKey};
-use crate::table::{DELETED, Held, Sender};
-use crate::time::{Now, Uptime};
+use crate::output::words::{Endpoint, Protocol};
+use crate::state::{Af, Direction, PFTM, StateKey};
+use crate::table::{DELETED, Held};
+use crate::time::Now;
+use crate::word::Spelling;
 
-/// What must be true of a state to be listed: all that is given.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Filter {
-    address: Option<(IpAddr, u8)>,
-    age: Option<u32>,
-    direction: Option<Direction>,
-    interface: Option<IfName>,
-    port: Option<u16>,
-    proto: Option<u8>,
-    sender: Option<Sender>,
-}
-
-impl Filter {
-    /// Parses the words behind `show states`: a name and a value each.
-    ///
-    /// # Errors
-    /// The word that is wrong and what was expected.
-    pub(super) fn parse(words: &[&str]) -> Result<Self, String> {
-        let mut filter = Self::default();
-        let mut words = words.iter().copied();
-        while let Some(word) = words.next() {
-            let names = super::request::FILTERS.iter().map(|(name, ..)| *name);
-            let name = lookup(names, word, Spelling::Abbreviated)
-                .map_err(|problem| format!("{word}: {problem}"))?;
-            let value = words.next().ok_or_else(|| format!("{name}: no value"))?;
-            filter
-                .set(name, value)
-                .ok_or_else(|| format!("{name}: {value} is no {name}"))?;
-        }
-        Ok(filter)
-    }
-
-    fn set(&mut self, name: &str, value: &str) -> Option<()> {
-        match name {
-            "address" => self.address = Some(prefix(value)?),
-            "age" => self.age = Some(value.parse().ok()?),
-            "direction" => {
-                let mut both = [Direction::In, Direction::Out].into_iter();
-                self.direction = Some(both.find(|direction| direction.name() == value)?);
-            }
-            "interface" => self.interface = Some(IfName::from(value)),
-            "port" => self.port = Some(value.parse().ok()?),
-            "proto" => self.proto = Some(protocol_number(value)?),
-            _ => {
-                self.sender = Some(match value {
-                    "local" => Sender::Local,
-                    address => Sender::Address(address.parse().ok()?),
-                });
-            }
-        }
-        Some(())
-    }
-
-    fn admits(&self, state: &Held<'_>, now: Uptime) -> bool {
-        let keys = [&state.wire, &state.stack];
-        let is_within = |(address, bits)| {
-            let within = |key: &StateKey| {
-                key.addr
-                    .iter()
-                    .any(|end| is_in_prefix(end.ip(key.af), address, bits))
-            };
-            keys.into_iter().any(within)
-        };
-        let age = now.secs().saturating_sub(state.creation);
-        self.address.is_none_or(is_within)
-            && self.age.is_none_or(|least| age >= i64::from(least))
-            && self
-                .direction
-                .is_none_or(|direction| state.direction == direction)
-            && self.interface.is_none_or(|name| state.ifname == name)
-            && self
-                .port
-                .is_none_or(|port| keys.iter().any(|key| key.port.contains(&port)))
-            && self
-                .proto
-                .is_none_or(|proto| keys.iter().any(|key| key.proto == proto))
-            && self
-                .sender
-                .is_none_or(|sender| state.sender.sender == sender)
+/// Reads the filter behind `show states`; `None`: there is none.
+///
+/// # Errors
+/// The word that is wrong and what was expected.
+pub(super) fn filter(words: &[&str]) -> Result<Option<Filter>, String> {
+    match words {
+        [] => Ok(None),
+        words => Filter::parse(&words.join(" "), Spelling::Abbreviated)
+            .map(Some)
+            .map_err(|error| error.to_string()),
     }
 }
 
-/// `address` or `address/bits`.
-fn prefix(text: &str) -> Option<(IpAddr, u8)> {
-    let (address, bits) = match text.split_once('/') {
-        Some((address, bits)) => (address, Some(bits)),
-        None => (text, None),
-    };
-    let address: IpAddr = address.trim_matches(['[', ']']).parse().ok()?;
-    let most = if address.is_ipv4() { 32 } else { 128 };
-    let bits = bits.map_or(Some(most), |bits| bits.parse().ok())?;
-    (bits <= most).then_some((address, bits))
-}
-
-fn is_in_prefix(address: IpAddr, prefix: IpAddr, bits: u8) -> bool {
-    let differs = match (address, prefix) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => u128::from(u32::from(a) ^ u32::from(b)) << 96,
-        (IpAddr::V6(a), IpAddr::V6(b)) => u128::from(a) ^ u128::from(b),
-        _ => return false,
-    };
-    u32::from(bits) <= differs.leading_zeros()
+/// A filter with its times of day on today.
+///
+/// # Errors
+/// It asks for what is not kept.
+pub(super) fn resolved(view: &View<'_>, filter: &Filter) -> Result<Filter, String> {
+    if filter.needs_rules() && !view.engine.table().has_details() {
+        return Err(
+            "rule: rules are not kept, because no interface with template full or only asks"
+                .to_owned(),
+        );
+    }
+    let today = view.now.map_or_else(Default::default, |now| now.wall);
+    Ok(filter.resolved(today, view.engine.zone()))
 }
 
 /// Appends the next states.
 pub(super) fn step(
     view: &View<'_>,
-    filter: &Filter,
+    filter: Option<&Filter>,
     at: &mut At,
     form: Form,
     out: &mut Vec<u8>,
@@ -140,10 +65,10 @@ pub(super) fn step(
     let end = table.places().min(place.saturating_add(STEP_PLACES));
     let start = out.len();
     while *place < end && out.len() - start < STEP_OCTETS {
-        if let Some(state) = table
-            .held(*place)
-            .filter(|state| filter.admits(state, now.uptime))
-        {
+        let is_meant = |state: &Held<'_>| {
+            filter.is_none_or(|filter| state.with_subject(now, |subject| filter.admits(subject)))
+        };
+        if let Some(state) = table.held(*place).filter(is_meant) {
             match form {
                 Form::Text => text(&state, now, out),
                 Form::Json => json(&state, now, out),
@@ -283,39 +208,5 @@ fn put_key(object: &mut Object<'_>, key: &StateKey) {
     object.array("ports", key.port);
     if key.rdomain != 0 {
         object.number("rdomain", key.rdomain);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn prefixes_are_of_either_family_and_no_longer_than_an_address() {
-        let address = |text: &str| text.parse::<IpAddr>().unwrap();
-        for (text, inside, outside) in [
-            ("10.0.0.0/8", "10.255.0.1", "11.0.0.0"),
-            ("10.0.0.1", "10.0.0.1", "10.0.0.2"),
-            ("2001:db8::/32", "2001:db8:ffff::1", "2001:db9::1"),
-            ("[2001:db8::1]", "2001:db8::1", "2001:db8::2"),
-            ("0.0.0.0/0", "192.0.2.1", "::"),
-        ] {
-            let (prefix, bits) = prefix(text).unwrap();
-            assert!(is_in_prefix(address(inside), prefix, bits), "{text}");
-            assert!(!is_in_prefix(address(outside), prefix, bits), "{text}");
-        }
-        for text in ["10.0.0.0/33", "10.0.0", "::/129", "10.0.0.0/", "host"] {
-            assert_eq!(prefix(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_filter_names_the_word_that_is_wrong() {
-        let error =
-            |line: &str| Filter::parse(&line.split_whitespace().collect::<Vec<_>>()).unwrap_err();
-        assert_eq!(error("port 70000"), "port: 70000 is no port");
-        assert_eq!(error("proto"), "proto: no value");
-        assert_eq!(error("a 1"), "a: ambiguous, one of: address age");
-        assert!(error("colour red").starts_with("colour: unknown word, expected one of: address"));
     }
 }

@@ -21,6 +21,7 @@ use super::{
     Transmit, Way,
 };
 use crate::counters::{InterfaceCounters, Reports, count};
+use crate::filter::Subject;
 use crate::flow::{Flow, Passage, Records, Translation};
 use crate::icmp::is_icmp;
 use crate::state::Af;
@@ -183,8 +184,9 @@ impl Interface {
         self.session.stop_templates();
         self.session.clear_announcements();
         self.session.set_state(State::Up);
-        self.is_choosy =
-            self.settings.direction.is_some() || self.settings.icmp != IcmpPorts::Kernel;
+        self.is_choosy = self.settings.direction.is_some()
+            || self.settings.only.is_some()
+            || self.settings.icmp != IcmpPorts::Kernel;
         if self.is_running() {
             self.session.begin_statistics(now, &self.settings);
         }
@@ -315,6 +317,12 @@ impl Interface {
             self.counters.direction += 1;
             return false;
         }
+        if let Some(only) = &self.settings.only
+            && !only.admits(&Subject::of_flow(flow, passage))
+        {
+            self.counters.filtered += 1;
+            return false;
+        }
         if self.settings.icmp == IcmpPorts::Kernel || !is_icmp(flow.tuple.proto) {
             return true;
         }
@@ -438,6 +446,12 @@ impl Interface {
         } = self;
         let is_other = |direction| direction != flow.direction;
         if *takes == Takes::Nothing || settings.direction.is_some_and(is_other) {
+            return;
+        }
+        let passage = &Passage::of_state(0);
+        if let Some(only) = &settings.only
+            && !only.admits(&Subject::of_flow(flow, passage))
+        {
             return;
         }
         let to = &mut To::new(*unit, outbox);

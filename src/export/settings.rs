@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::templates::USUAL_LEN;
 use super::{Format, IPV6_UDP, TemplateSet};
+use crate::filter::Filter;
 use crate::flow::Records;
 use crate::state::Direction;
 use crate::wire::ipfix::HEADER_LEN;
@@ -269,6 +270,8 @@ pub struct Settings {
     pub direction: Option<Direction>,
     /// `records`; `None`: what the program's are.
     pub records: Option<Records>,
+    /// `only`: which flows it exports; `None`: all.
+    pub only: Option<Filter>,
     /// `rate`.
     pub rate: Rate,
     /// `transport`.
@@ -337,6 +340,7 @@ impl Default for Settings {
             active: 0,
             direction: None,
             records: None,
+            only: None,
             rate: Rate::Usual,
             carrier: Carrier::Udp,
             backups: Vec::new(),

@@ -291,6 +291,11 @@ fn moved(now: Now, secs: i64) -> Now {
 }
 
 impl Arrival {
+    /// The clock, which never goes back.
+    pub fn clock(&self) -> Now {
+        self.clock
+    }
+
     /// Moves what it says to the clock of its sender after that made a step.
     fn step(&mut self, by: i64, epoch: i64) {
         self.secs = self.secs.saturating_sub(by);

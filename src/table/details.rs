@@ -60,6 +60,11 @@ pub(super) struct Details {
 }
 
 impl Details {
+    /// Whether somebody asks.
+    pub(super) fn is_on(&self) -> bool {
+        self.is_on
+    }
+
     /// Octets of memory taken.
     pub(super) fn octets(&self) -> usize {
         self.kept.octets()

@@ -1,10 +1,12 @@
 //! States as they are while the table holds them, for whoever lists them.
 
-use super::{SenderId, SenderRecord, Table, deadline};
+use super::{Sender, SenderId, SenderRecord, Table, deadline};
+use crate::filter::{Firewall, Subject};
+use crate::flow::{self, Detail, End, Quality};
 use crate::state::{Direction, IfName, StateId, StateKey};
 use crate::table::queues::Class;
 use crate::table::slot::Second;
-use crate::time::Uptime;
+use crate::time::{Now, Uptime, Wall};
 
 /// A state that the table holds.
 #[derive(Clone, Debug)]
@@ -39,6 +41,41 @@ pub struct Held<'a> {
     pub pflow: bool,
     /// Whether its timeout is over and its delete seems lost.
     pub is_overdue: bool,
+    /// What its counters would be worth if it ended now.
+    pub quality: Quality,
+    /// What else full states told, where somebody asks for it.
+    pub detail: Option<Detail>,
+}
+
+impl Held<'_> {
+    /// Hands `with` what a filter is asked about this state at `now`.
+    pub fn with_subject<T>(&self, now: Now, with: impl FnOnce(&Subject<'_>) -> T) -> T {
+        let (before, after) = flow::tuples(self.direction, &self.wire, &self.stack);
+        let sum = |[forward, back]: [u64; 2]| forward.saturating_add(back);
+        let wall = |uptime| {
+            let ms = now.seconds().epoch_millis(uptime);
+            Wall::from_nanos(ms.saturating_mul(1_000_000))
+        };
+        let is = |direction| self.direction == direction;
+        let age = now.uptime.secs().saturating_sub(self.creation);
+        with(&Subject {
+            before: Some(&before),
+            after: after.as_ref(),
+            directions: [is(Direction::In), is(Direction::Out)],
+            interfaces: [Some(self.ifname), None],
+            rule: self.detail.map(|detail| detail.rule),
+            firewall: Some(match self.sender.sender {
+                Sender::Address(address) => Firewall::Address(address),
+                Sender::Local | Sender::Other => Firewall::Local,
+            }),
+            creatorid: Some(self.id.creatorid),
+            quality: Some(self.quality),
+            octets: Some(sum(self.octets)),
+            packets: Some(sum(self.packets)),
+            duration: Some(u64::try_from(age).unwrap_or(0)),
+            span: Some((wall(self.creation), wall(self.seen.secs()))),
+        })
+    }
 }
 
 impl Table {
@@ -78,7 +115,20 @@ impl Table {
             sender: &self.senders[slot.sender],
             pflow: slot.is_pflow(),
             is_overdue: slot.is_overdue,
+            quality: self.quality(slot, End::Active),
+            detail: self.detail_of(place),
         })
+    }
+
+    /// The state that a message of `sender` about `id` means, if it is held.
+    pub fn known(&self, sender: SenderId, id: StateId) -> Option<Held<'_>> {
+        let id = self.id_of_sender(sender, id);
+        self.held(self.find(id)?)
+    }
+
+    /// Whether what only full states tell is kept.
+    pub fn has_details(&self) -> bool {
+        self.details.is_on()
     }
 
     /// Who last spoke of the state at `place`, if one is held there. Cheaper than [`Self::held`].

@@ -148,6 +148,15 @@ impl Table {
         }
     }
 
+    /// What the table knows as the state that `sender` calls `id`.
+    pub(super) fn id_of_sender(&self, sender: SenderId, id: StateId) -> StateId {
+        let alias = self.host_ids.alias(id.creatorid, sender.0);
+        StateId {
+            creatorid: alias.unwrap_or(id.creatorid),
+            ..id
+        }
+    }
+
     /// Host ids that two firewalls were found to use since the last call.
     pub fn take_shared_host_ids(&mut self) -> Vec<SharedHostId> {
         std::mem::take(&mut self.host_ids.news)

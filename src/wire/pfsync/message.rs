@@ -322,6 +322,18 @@ impl<'a> Message<'a> {
 }
 
 impl Message<'_> {
+    /// The state that it is about, where it is one.
+    pub fn state_id(&self) -> Option<StateId> {
+        match self {
+            Self::Insert(state) | Self::Update(state) | Self::Delete(state) => {
+                Some(state.state_id())
+            }
+            Self::UpdateCompressed(update) => Some(update.state),
+            Self::DeleteCompressed(id) | Self::InsertAck(id) | Self::UpdateRequest(id) => Some(*id),
+            Self::Clear(_) | Self::Bus(_) | Self::Tdb(_) | Self::Unknown { .. } => None,
+        }
+    }
+
     /// Whose states it is about, or who sends it; `None` for TDB and unknown ones, and for the
     /// request for everything.
     #[inline(always)]

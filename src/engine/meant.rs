@@ -1,0 +1,69 @@
+//! Whether -F takes a message: by the state in it, or the one it is about, if that is held.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::filter::{Filter, Subject};
+use crate::flow;
+use crate::state::Direction;
+use crate::table::Held;
+use crate::time::{Now, Wall};
+use crate::wire::pfsync::{Message, State};
+
+/// Whether `filter` takes `message`, which came from `sender` at `stamp`. `held` is the state that
+/// it is about, as the table has it before the message.
+pub(super) fn takes(
+    filter: &Filter,
+    message: &Message<'_>,
+    held: Option<&Held<'_>>,
+    (now, stamp, sender): (Now, Wall, Option<IpAddr>),
+) -> bool {
+    let about = Subject {
+        firewall: Some(sender.into()),
+        creatorid: message.creatorid(),
+        span: Some((stamp, stamp)),
+        ..Subject::default()
+    };
+    match (message, held) {
+        (Message::Insert(state) | Message::Update(state) | Message::Delete(state), _) => {
+            takes_state(filter, state, about)
+        }
+        (Message::Clear(clear), _) => filter.admits(&Subject {
+            interfaces: [Some(clear.ifname), None],
+            ..about
+        }),
+        (_, Some(held)) => held.with_subject(now, |subject| {
+            filter.admits(&Subject {
+                firewall: about.firewall,
+                span: about.span,
+                ..*subject
+            })
+        }),
+        (_, None) => filter.admits(&about),
+    }
+}
+
+fn takes_state(filter: &Filter, state: &State<'_>, about: Subject<'_>) -> bool {
+    let direction = state.direction();
+    let (wire, stack) = (state.wire_key(), state.stack_key());
+    // A state without a direction is refused before it comes here.
+    let (before, after) = flow::tuples(direction.unwrap_or_default(), &wire, &stack);
+    let values = state.values();
+    let sum = |[forward, back]: [u64; 2]| forward.saturating_add(back);
+    let age = Duration::from_secs(values.age.into());
+    let (stamp, _) = about.span.unwrap_or_default();
+    let nanos = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
+    let creation = Wall::from_nanos(stamp.nanos().saturating_sub(nanos));
+    filter.admits(&Subject {
+        before: Some(&before),
+        after: after.as_ref(),
+        directions: [Direction::In, Direction::Out].map(|one| direction == Some(one)),
+        interfaces: [Some(state.ifname()), None],
+        rule: Some(state.rule()),
+        octets: Some(sum(values.octets)),
+        packets: Some(sum(values.packets)),
+        duration: Some(values.age.into()),
+        span: Some((creation, stamp)),
+        ..about
+    })
+}
