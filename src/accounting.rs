@@ -32,8 +32,8 @@
 //! windows do not fit its numbers, adds nothing. Scrub memory is read of full states only: in
 //! UPD_C of OpenBSD 4.5 to 4.7 it is garbage.
 //!
-//! What a responder sent first can only be guessed, for its first sequence number is on no message
-//! if the INS leaves before its SYN. But whether it sent data at all can be told. Its windows end in
+//! What a responder sent first can only be guessed: if the INS leaves before its SYN, no message has
+//! its first sequence number. But whether it sent data at all can be told. Its windows end in
 //! the initiator's `seqhi`, and the SYN's, which is the first, ends at
 //! ```text
 //! initiator's first number + 1 + window            pf_tcp_track_full: seqhi = ack + (win << scale)

@@ -354,7 +354,7 @@ impl Outside {
         }
     }
 
-    /// Logs what the limiter keeps back, for nothing will tell it later.
+    /// Logs what the limiter keeps back, because nothing would tell it later.
     fn log_rest(&mut self) {
         for line in self.limiter.rest() {
             self.log.warn(&line);

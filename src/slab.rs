@@ -65,7 +65,7 @@ impl<T: Copy> Slab<T> {
     fn new_place(&mut self, filler: T) -> u32 {
         let place = self.next;
         if (place as usize).is_multiple_of(CHUNK) {
-            // By way of a vector, for a chunk is more than should be on the stack.
+            // Through a vector, because a chunk is too large for the stack.
             if let Ok(chunk) = vec![filler; CHUNK].into_boxed_slice().try_into() {
                 let room = roomy(self.chunks.len() + 1);
                 self.chunks.reserve_exact(room - self.chunks.len());

@@ -167,7 +167,7 @@ impl From<IfName> for WireName {
 pub struct IfName([u8; 16]);
 
 impl IfName {
-    /// The name in `octets`; whatever follows the first NUL is dropped, for it may be garbage.
+    /// The name in `octets`. What follows the first NUL is dropped, because it may be garbage.
     #[inline]
     pub fn new(octets: [u8; 16]) -> Self {
         // As one number, its first octet the lowest. A NUL is where a 1 taken off borrows, and the

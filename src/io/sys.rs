@@ -484,7 +484,7 @@ pub(super) fn send_runs(fd: &impl AsRawFd, runs: &[&[io::IoSlice<'_>]]) -> io::R
     // SAFETY: CMSG_LEN and CMSG_SPACE only compute.
     let (control_len, control_space) = unsafe { (libc::CMSG_LEN(2), libc::CMSG_SPACE(2)) };
     let mut controls = [Control([0; 32]); MAX_RUNS];
-    // SAFETY: an mmsghdr is integers and pointers, for which zeros are a value.
+    // SAFETY: an mmsghdr is integers and pointers, and all of those may be zero.
     let mut messages: [libc::mmsghdr; MAX_RUNS] = unsafe { std::mem::zeroed() };
     for ((run, message), control) in runs.iter().zip(&mut messages).zip(&mut controls) {
         let header = &mut message.msg_hdr;
@@ -524,7 +524,7 @@ pub(super) fn send_runs(fd: &impl AsRawFd, runs: &[&[io::IoSlice<'_>]]) -> io::R
 /// What connect(2) reports.
 #[cfg(target_os = "linux")]
 pub(super) fn disconnect(fd: &impl AsRawFd) -> io::Result<()> {
-    // SAFETY: a sockaddr is integers, for which zeros are a value.
+    // SAFETY: a sockaddr is integers, and all of those may be zero.
     let mut nobody: libc::sockaddr = unsafe { std::mem::zeroed() };
     nobody.sa_family = libc::sa_family_t::try_from(libc::AF_UNSPEC).unwrap_or(0);
     let len = libc::socklen_t::try_from(size_of_val(&nobody)).unwrap_or(0);

@@ -18,7 +18,7 @@ use crate::wire::keep::{self as wire, Header};
 
 /// Oldest file that is read back: connections of then say nothing about now.
 const MAX_AGE: Duration = Duration::from_secs(3600);
-/// How far ahead of the clock a file may be, for clocks are set.
+/// How far ahead of the clock a file may be, because clocks are set back.
 const MAX_AHEAD: Duration = Duration::from_secs(60);
 /// How long to wait for a disk that has enough to do.
 const BREATH: Duration = Duration::from_millis(10);

@@ -134,7 +134,7 @@ pub(super) fn start(options: &Options) -> Result<Started, String> {
     })))
 }
 
-/// Whom to become; `None`: the program stays who it is, for it may not become another.
+/// Whom to become. `None`: the program is not root, and stays who it is.
 fn find_user(config: &Config) -> Result<Option<User>, String> {
     match (&config.user, privileges::is_root()) {
         (None, false) => Ok(None),

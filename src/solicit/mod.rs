@@ -7,7 +7,7 @@
 //! ```
 //! A request is heard by every firewall that knows the state, and each answers with what itself
 //! counted, to the group or to its syncpeer (if_pfsync.c, `pfsync_in_ureq`). It goes out in the dialect of
-//! the sender that showed activity last, for a firewall takes no other version than its own.
+//! the sender that showed activity last, because a firewall takes no version but its own.
 //!
 //! Nothing here sends: what there is to send stands in [`Requests`].
 

@@ -107,7 +107,7 @@ struct Entry {
     pftm: u8,
 }
 
-// The table counts them, for there are as many as it has places.
+// The table counts this memory, because there is an entry for each of its places.
 const _: () = assert!(size_of::<Entry>() <= WATCHER_OCTETS);
 
 impl Linked for Entry {

@@ -15,9 +15,9 @@ use crate::wire::pfsync::{Dialect, Values};
 /// Counters that go down within this after a full state came are an old message's.
 pub(super) const LATE: Duration = Duration::from_secs(2);
 
-/// Further senders counted for one state; what still others count is left out, for it could not be
-/// told from what was counted before. A state of which something is left out, for this or for want
-/// of memory, is never exact and never estimated.
+/// Most further senders that are counted for one state. What others count is left out, because it
+/// could not be told from what was counted before. A state of which something is left out, for this
+/// or for want of memory, is never exact and never estimated.
 pub(super) const MAX_SHARES: usize = 8;
 
 impl Table {
@@ -167,8 +167,7 @@ impl Table {
         self.slots[place].shares = at;
     }
 
-    /// Notes that of what was counted for a state something is not in its shares, for as long as it
-    /// is held.
+    /// Notes that the shares of a state lack something that was counted. That holds until it ends.
     pub(super) fn leave_out(&mut self, place: u32) {
         match self.shares_of(place).last() {
             Some(last) => self.shares[last].next = LEFT_OUT,

@@ -58,12 +58,12 @@ impl Table {
         self.is_deleted(place) || self.slots[place].is_overdue
     }
 
-    /// How a state ends that is over, or as good as that.
+    /// How a state ends that is over, or that has been silent for longer than its timeout.
     pub(super) fn end_of_over(&self, place: u32) -> End {
         self.end_of(place, End::Expired)
     }
 
-    /// How a state ends that `end` takes out, if it was not deleted before.
+    /// `end`, or a delete if that came before.
     pub(super) fn end_of(&self, place: u32, end: End) -> End {
         if self.is_deleted(place) {
             End::Deleted

@@ -72,7 +72,7 @@ impl Table {
         let sender = arrival.sender.0;
         let is_modern = state.dialect.is_modern();
         if !is_modern && kind == Kind::Insert {
-            // It was built before the first packet was counted, and tells no more than that.
+            // Before v5 a firewall builds an INS before it counts the first packet.
             self.unsettle(place, sender, arrival.now.uptime);
             return;
         }

@@ -1,12 +1,14 @@
 //! Full states: INS, UPD and DEL.
 //!
-//! One that is not held is learned (`insert`), one that is held is held against what is known of it
-//! (`full_held`). Learning is most of what a busy firewall has us do, and an INS is one function
-//! from its octets to its slot: all that is marked so is inlined into `insert_state`, for OpenBSD's
-//! dialect and for the others apart, and what is called from there is not handed the values read.
-//! So those of OpenBSD's go from the packet to the slot without having a place of their own on the
-//! way: 50 instructions fewer, and none of them waits for what another just wrote. They are read
-//! again where they are used, for registers are few: 30 fewer still, and a twentieth of the time.
+//! A state that is not held is learned (`insert`). A state that is held is compared with what is known
+//! of it (`full_held`).
+//!
+//! A busy firewall mostly sends INS, so an INS is one function from its octets to its slot. All that
+//! is marked so is inlined into `insert_state`, once for OpenBSD's dialect and once for the others.
+//! Functions that are called from there do not get the values that were read. So the values go from
+//! the packet to the slot and are stored nowhere between: 50 instructions fewer a state. Values are
+//! read again where they are used, because registers are few: 30 instructions fewer, and a twentieth
+//! of the time.
 
 use super::clocks::{AGE_SLACK, CUT, DRIFT};
 use super::departed::{self, Departure, Identity};
@@ -163,7 +165,7 @@ impl Table {
         }
     }
 
-    /// The place of a state, which `is_new` says there never was.
+    /// The place of a state that is held. With `is_new` its id was never heard, and nobody looks.
     #[inline(always)]
     fn find_full(&self, id: StateId, is_new: bool) -> Option<u32> {
         if is_new {
@@ -337,9 +339,9 @@ impl Table {
         self.departed.find(id, identity, now, is_late, goes_on)
     }
 
-    /// Whether a full state of `creation` is old news of the one made at `then` that was deleted
-    /// `elapsed` seconds ago. It is another if it was made after that, whatever steps a clock made
-    /// since `then`; and as far as a step explains its creation no time has passed.
+    /// Whether a full state of `creation` is old news of the state that was made at `then` and deleted
+    /// `elapsed` seconds ago. It is another state if it was made after the delete, even if clocks
+    /// made steps since `then`. A step that explains its creation shows that it is the same.
     fn is_late(&self, arrival: &Arrival, creation: Second, then: Second, elapsed: u32) -> bool {
         let deleted = arrival.clock.seconds().uptime - i64::from(elapsed);
         let reach = self.past_reach_since(arrival.sender, deleted);

@@ -17,13 +17,13 @@
 //!
 //! A hash table has to grow from time to time, and then moves all it holds at once. So there are
 //! [`PARTS`] of them, each of which grows by itself in a few milliseconds, even if every state has a
-//! page of its own. They are of unequal size, for equal ones would fill up at the same time: many
-//! hashes are more even than chance.
+//! page of its own. Their sizes differ, because many hashes spread evenly: equal tables would fill up
+//! at the same time.
 //!
 //! A table that fills up with places left behind by pages that went is made twice as large, too,
 //! unless it is less than half full: in the long run each is of the least size of which its pages
-//! take half. What that comes to is known from their number ([`Index::octets_of`]), but for chance:
-//! an index that is larger will not be seen, as long as nobody knows what hashes are made of.
+//! take half. Their number tells what that comes to ([`Index::octets_of`]). Chance alone makes no larger
+//! index, and nobody can choose ids that do, because the hashes have a secret seed.
 //!
 //! That takes hashes that look like chance when ids are counted up. Foldhash's fast hasher gives none:
 //! each is the last one plus a constant that its seed makes. With one seed in a thousand some parts
@@ -55,7 +55,7 @@ fn octets_of_part(buckets: usize) -> usize {
 }
 
 /// What the parts never take with so many entries, the one that just grew counted twice. Part n has
-/// those of a share of (2n + 1) / 2^16 and, by chance, five standard deviations more.
+/// those of its share, (2n + 1) / 2^16, and five standard deviations more for chance.
 pub(super) fn octets_of_parts(entries: usize) -> usize {
     let (mut all, mut largest) = (size_of::<[HashTable<u32>; PARTS]>(), 0);
     for n in 0..PARTS {

@@ -190,7 +190,7 @@ impl Table {
             .encode(out);
         }
         if self.is_left_out(slot) {
-            // What can never be settled says as much.
+            // An empty estimate keeps the state from being exact once it is read back.
             wire::Record::Share(wire::KeptShare {
                 sender: SETTLED,
                 is_estimate: true,
@@ -363,7 +363,7 @@ impl Table {
     fn restore_state(&mut self, restore: &mut Restore, state: &wire::KeptState) {
         restore.place = None;
         let id = self.restored_id(state.id, restore.sender(state.counted_by));
-        // A state whose id came again while the file was written is there twice: the later one.
+        // The file was written while states went on, so an id can be in it twice. The later one counts.
         if let Some(place) = self.find(id) {
             self.active.forget(place);
             self.forget_connection(place);

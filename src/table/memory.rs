@@ -11,19 +11,18 @@
 //! key pairs   none free, one more chunk does not fit        the longest silent of 64 that have one goes
 //! shares      none free, one more chunk does not fit        the share is left out, its flow is partial
 //! ```
-//! What a [`Slab`] has taken is known to the octet, and only changes when it takes a chunk. Of the
-//! index's hash tables the most is counted that they can come to with so many pages, and likewise of
-//! what grows by the place: entries of active timeouts, and what whoever watches keeps. So what is
-//! counted depends on what happened alone, not on the hashes of this run, for a replay ends the same
-//! states each time.
+//! The memory of a [`Slab`] is known to the octet, and changes only when it takes a chunk. The index's
+//! hash tables are counted with the most that so many pages can make them take. So is what grows by
+//! the place: entries of active timeouts, and what the solicitor keeps. The sum depends on the input
+//! alone, not on the hashes of this run, because a replay must end the same states each time.
 //!
 //! No chunk becomes one of another kind. Slots that came first leave room for some pages, key pairs
 //! and shares ([`SLOTS_TO_PAGES`], [`SLOTS_TO_KEYS`], [`SLOTS_TO_SHARES`]); beyond that whoever comes
 //! first has it. At least one chunk of each kind is taken, whatever the bound.
 //!
-//! Not counted, for it has bounds of its own that no state moves: senders and their lists, interface
-//! names, departed states, all of them together about 6 MB; and what a keep file takes while it is
-//! read back at the start.
+//! Some memory has bounds of its own, whatever the number of states, and is not counted: senders and
+//! their lists, interface names, departed states, together about 6 MB. Nor is what a keep file takes
+//! while it is read back at the start.
 
 use std::fmt;
 

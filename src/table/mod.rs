@@ -88,8 +88,9 @@ use transfers::Transfers;
 /// the sender's queue, and the network.
 const GRACE: Duration = Duration::from_secs(20);
 
-/// How long a state that is overdue is kept back: its timeout may be longer than ours, for rules
-/// have their own and UPD_C tells none. A message within this time shows that it lives.
+/// How long a state that is overdue is kept back. Its timeout may be longer than the one reckoned
+/// with, because rules have timeouts of their own and UPD_C tells none. A message within this time
+/// shows that it lives.
 const DOUBT: Duration = Duration::from_secs(3600);
 
 /// More states than this are more than a processor's cache holds, seven megabytes.

@@ -1,9 +1,10 @@
-//! How far each creator has counted: a state beyond that is neither held nor was it deleted or
-//! dropped, and nobody needs to look.
+//! The highest id of each creator. A state with a higher one is new: it is neither held, nor was it
+//! deleted or dropped before, and nobody needs to look.
 //!
-//! Kernels count their states up, so most that are learned are such. What this tells is certain:
-//! where it does not know it says that nothing is new. That is so for creators of which too many
-//! were heard and, for all of them, after a restart: of deleted states a keep file has no ids.
+//! Kernels count the ids of their states up, so most states that are learned are new in this sense.
+//! An answer that a state is new is certain. Where the highest id is not known, no state is called
+//! new. That is so for creators beyond the number that is kept. After a restart it is so for all,
+//! because a keep file has no ids of deleted states.
 
 use std::collections::HashMap;
 
@@ -36,8 +37,8 @@ impl Default for Newest {
 }
 
 impl Newest {
-    /// Whether it is known that there was no state with this id, nor with a higher one of the same
-    /// creator; of another creator than the last it is not asked.
+    /// Whether no state with this id was ever heard, nor one with a higher id of the same creator. Only
+    /// the creator that was heard last is looked at.
     #[inline(always)]
     pub(super) fn is_beyond(&self, id: StateId) -> bool {
         id.creatorid == self.creatorid && id.id > self.highest

@@ -8,8 +8,8 @@
 //!                                  longest silent           just heard of
 //! ```
 //! Refreshing a state moves it to its list's tail. Only heads can be due or longest silent, and a
-//! heap holds one entry a list. An entry may be older than its head, for lists only get younger at
-//! the head; it is put right when it comes up.
+//! heap holds one entry a list. An entry may be older than its head, because the head of a list only
+//! gets younger. It is put right when it comes up.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

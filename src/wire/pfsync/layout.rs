@@ -281,8 +281,8 @@ impl<'a> State<'a> {
     /// Two ports that follow each other.
     #[inline(always)]
     fn ports(&self, at: usize) -> [u16; 2] {
-        // Read and stored as one number, for so it is read again: a number that was stored in parts
-        // must be in the cache first.
+        // Both ports are read and stored as one number, because they are read again as one. A number
+        // that was stored in parts has to reach the cache first.
         let [a, b, c, d] = self.u32(at).to_be_bytes();
         [u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])]
     }
