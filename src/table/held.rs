@@ -39,6 +39,8 @@ pub struct Held<'a> {
     pub pflow: bool,
     /// Whether its timeout is over and its delete seems lost.
     pub is_overdue: bool,
+    /// Whether its counters have something estimated in them.
+    pub is_estimated: bool,
 }
 
 impl Table {
@@ -78,6 +80,7 @@ impl Table {
             sender: &self.senders[slot.sender],
             pflow: slot.is_pflow(),
             is_overdue: slot.is_overdue,
+            is_estimated: self.has_estimate(slot),
         })
     }
 
