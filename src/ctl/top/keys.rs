@@ -42,20 +42,16 @@ pub(super) enum Scroll {
     End,
 }
 
-/// Keys, their action, what the help says: a key, how it is written, what it does.
+/// Keys, their action, what the help says: a key, how it is written, what it does. What is
+/// said with the line before has none.
 const KEYS: &[(&[KeyCode], Action, &str, &str)] = &[
     (
         &[KeyCode::Char('o')],
         Action::Order(Step::Next),
-        "o",
-        "next order",
+        "o O",
+        "next order, previous order",
     ),
-    (
-        &[KeyCode::Char('O')],
-        Action::Order(Step::Previous),
-        "O",
-        "previous order",
-    ),
+    (&[KeyCode::Char('O')], Action::Order(Step::Previous), "", ""),
     (
         &[KeyCode::Char('r')],
         Action::Reverse,
@@ -120,39 +116,34 @@ const KEYS: &[(&[KeyCode], Action, &str, &str)] = &[
     (
         &[KeyCode::Down, KeyCode::Char('j')],
         Action::Scroll(Scroll::Line(Step::Next)),
-        "j down",
-        "a line down",
+        "j k",
+        "a line down, up; the arrows, too",
     ),
     (
         &[KeyCode::Up, KeyCode::Char('k')],
         Action::Scroll(Scroll::Line(Step::Previous)),
-        "k up",
-        "a line up",
+        "",
+        "",
     ),
     (
         &[KeyCode::PageDown],
         Action::Scroll(Scroll::Page(Step::Next)),
-        "pgdn",
-        "a page down",
+        "pgdn up",
+        "a page down, up",
     ),
     (
         &[KeyCode::PageUp],
         Action::Scroll(Scroll::Page(Step::Previous)),
-        "pgup",
-        "a page up",
+        "",
+        "",
     ),
     (
         &[KeyCode::Home],
         Action::Scroll(Scroll::Begin),
-        "home",
-        "to the first",
+        "home end",
+        "to the first, to the last",
     ),
-    (
-        &[KeyCode::End],
-        Action::Scroll(Scroll::End),
-        "end",
-        "to the last",
-    ),
+    (&[KeyCode::End], Action::Scroll(Scroll::End), "", ""),
     (
         &[KeyCode::Char('h'), KeyCode::Char('?')],
         Action::Help,
@@ -181,10 +172,10 @@ pub(super) fn action(key: KeyEvent) -> Option<Action> {
     found.map(|(_, action, ..)| *action)
 }
 
-/// The help, a key a line.
+/// The help, a key or two a line.
 pub(super) fn help() -> impl Iterator<Item = String> {
-    KEYS.iter()
-        .map(|(_, _, key, help)| format!("  {key:<8} {help}"))
+    let lines = KEYS.iter().filter(|(.., help)| !help.is_empty());
+    lines.map(|(_, _, key, help)| format!("  {key:<8} {help}"))
 }
 
 #[cfg(test)]

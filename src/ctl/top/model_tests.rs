@@ -171,7 +171,7 @@ fn a_filter_is_in_force_when_the_daemon_took_it() {
     assert_eq!(model.refusal.as_deref(), Some("port: 7x is no port"));
     // What is asked next is the filter that was good; what is edited, the one that was not.
     turn(&mut model, 6, &[(1, 100), (2, 50)]);
-    assert_eq!((ids(&model), &*model.filter), (vec![1, 2], ""));
+    assert_eq!((ids(&model), &*model.filter), (vec![2, 1], ""));
     assert!(model.refusal.is_some(), "until a key");
     press(&mut model, "f");
     assert_eq!(model.refusal, None);

@@ -14,7 +14,7 @@ use ratatui::style::{Modifier, Style};
 use super::columns::{Placed, amount, duration, layout};
 use super::keys::{Field, help};
 use super::model::{Mode, Model};
-use crate::control::top::{Key, MAX_SHOWN};
+use crate::control::top::MAX_SHOWN;
 use crate::time::Uptime;
 
 /// Lines above the list.
@@ -173,10 +173,8 @@ fn line(columns: &[Placed], cell: impl Fn(&Placed) -> String) -> String {
 }
 
 fn draw_help(frame: &mut Frame<'_>, area: Rect) {
-    let names: Vec<_> = Key::VALUES.iter().map(|(name, ..)| *name).collect();
     let notes = [
         String::new(),
-        format!("Orders: {}.", names.join(" ")),
         format!("At most {MAX_SHOWN} states are asked for; the sums are of all."),
         "RATE is octets a second since the answer before. Between full updates".to_owned(),
         "pf tells no counters: TCP's are estimated, those of others jump.".to_owned(),
