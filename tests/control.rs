@@ -465,13 +465,9 @@ fn answered(
 fn top_is_the_best_of_many_states_in_bounded_steps() {
     let mut run = full();
     // Three states carry more than all others.
-    for (id, octets) in [(7, 1 << 40), (49_999, 3 << 40), (20_000, 2 << 40)] {
-        let state = St {
-            octets: [octets, 0],
-            packets: [octets / 1000, 0],
-            ..state(id)
-        };
-        run.send(0, A, D::Obsd74, &[M::Upd(state)]);
+    for (id, octets) in [(7, 1_000_000), (49_999, 3_000_000), (20_000, 2_000_000)] {
+        let state = state(id).aged(1).count([3000, 2], [octets, 200]);
+        run.send(1000, A, D::Obsd74, &[M::Upd(state)]);
     }
     let mut steps = 0;
     let best = answered(&mut run, "json show top by octets 3", |_| steps += 1);

@@ -276,7 +276,6 @@ pub(super) fn members(object: &mut Object<'_>, state: &Held<'_>, now: Now) {
     );
     object.boolean("overdue", state.is_overdue);
     object.boolean("pflow", state.pflow);
-    object.boolean("estimated", state.is_estimated);
     object.array("packets", state.packets);
     object.array("octets", state.octets);
     object.string("id", format_args!("{:016x}", state.id.id));

@@ -404,6 +404,7 @@ fn text(state: &Held<'_>, now: Now, widths: [usize; 2], out: &mut Vec<u8>) {
 fn json(state: &Held<'_>, now: Now, out: &mut Vec<u8>) {
     let mut object = Object::new(out);
     states::members(&mut object, state, now);
+    object.boolean("estimated", state.is_estimated);
     object.number("rate", millirate(state, now.uptime) / 1000);
     object.end();
     out.push(b'\n');
