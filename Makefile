@@ -180,7 +180,8 @@ uninstall:
 	rm -f "$$man/man5/pflow.conf.5" "$$man/man8/pflow.8" "$$man/man8/pflowctl.8"
 
 # A Debian package: ./pflow_VERSION_ARCH.deb.
-deb: build
+deb: setup
+	@$(RUSTENV) $(CARGO) build --release --locked --features top
 	@packaging/debian/build "$(TARGET)/release"
 
 clean:

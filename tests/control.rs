@@ -435,6 +435,89 @@ fn a_listing_of_many_states_is_whole_and_in_bounded_steps() {
     assert_eq!((out.len(), steps), (0, 13), "4096 places a step");
 }
 
+/// The objects of the answer to `line`; `between` is done after each step.
+fn answered(
+    run: &mut Run,
+    line: &str,
+    mut between: impl FnMut(&mut Run),
+) -> Vec<serde_json::Value> {
+    let asked = pflow::control::request::parse(line, pflow::control::Access::ReadOnly);
+    let Ok(Some((form, pflow::control::request::Request::Ask(question)))) = asked else {
+        panic!("{asked:?}");
+    };
+    let mut listing = Listing::new(question, form);
+    let mut objects = Vec::new();
+    loop {
+        let mut out = Vec::new();
+        let progress = step(run, &mut listing, &mut out);
+        assert!(out.len() <= STEP_OCTETS, "{}", out.len());
+        let lines = out.split_inclusive(|octet| *octet == b'\n');
+        objects
+            .extend(lines.map(|line| serde_json::from_slice::<serde_json::Value>(line).unwrap()));
+        if progress == Progress::Done {
+            return objects;
+        }
+        between(run);
+    }
+}
+
+#[test]
+fn top_is_the_best_of_many_states_in_bounded_steps() {
+    let mut run = full();
+    // Three states carry more than all others.
+    for (id, octets) in [(7, 1_000_000), (49_999, 3_000_000), (20_000, 2_000_000)] {
+        let state = state(id).aged(1).count([3000, 2], [octets, 200]);
+        run.send(1000, A, D::Obsd74, &[M::Upd(state)]);
+    }
+    let mut steps = 0;
+    let best = answered(&mut run, "json show top by octets 3", |_| steps += 1);
+    assert!(steps >= 13, "4096 places a step: {steps}");
+    let ids: Vec<_> = best[1..]
+        .iter()
+        .map(|state| u64::from_str_radix(state["id"].as_str().unwrap(), 16).unwrap())
+        .collect();
+    assert_eq!(ids, [49_999, 20_000, 7]);
+    assert_eq!(
+        (best[0]["states"].as_u64(), best[0]["by"].as_str()),
+        (Some(MANY), Some("octets"))
+    );
+    let all = answered(&mut run, "json show states", |_| {});
+    let sum = |state: &serde_json::Value| {
+        state["octets"][0].as_u64().unwrap() + state["octets"][1].as_u64().unwrap()
+    };
+    assert_eq!(best[0]["octets"].as_u64(), Some(all.iter().map(sum).sum()));
+    // The most that may be asked for, and the least first.
+    let most = answered(&mut run, "json show top by -octets 1000", |_| {});
+    let mut sums: Vec<u64> = all.iter().map(sum).collect();
+    sums.sort_unstable();
+    assert_eq!(most[1..].iter().map(sum).collect::<Vec<_>>(), sums[..1000]);
+    // A filter that nothing passes.
+    let none = answered(&mut run, "json top port 9", |_| {});
+    assert_eq!((none.len(), none[0]["states"].as_u64()), (1, Some(0)));
+}
+
+#[test]
+fn a_state_that_ends_while_top_is_made_is_left_out_and_no_other_takes_its_place() {
+    let mut run = full();
+    let mut next = 0;
+    let best = answered(&mut run, "json show top by age 1000", |run| {
+        run.send(0, A, D::Obsd74, &ended(next..next + 60));
+        let begin = MANY + next;
+        run.send(0, A, D::Obsd74, &learned(begin..begin + 60));
+        next += 60;
+    });
+    assert!(next > 600, "{next}");
+    let ids: BTreeSet<_> = best[1..]
+        .iter()
+        .map(|state| u64::from_str_radix(state["id"].as_str().unwrap(), 16).unwrap())
+        .collect();
+    assert_eq!(ids.len(), best.len() - 1, "none twice");
+    assert!(
+        ids.len() < 1000 && ids.iter().all(|id| (60..1000).contains(id)),
+        "{ids:?}"
+    );
+}
+
 #[test]
 fn states_that_come_and_go_while_they_are_listed_do_no_harm() {
     let mut run = full();

@@ -555,3 +555,38 @@ fn a_capture_that_ends_takes_the_socket_with_it() {
     assert!(output.status.success(), "{output:?}");
     assert!(!std::path::Path::new(&socket).exists());
 }
+
+#[test]
+fn top_without_a_terminal_is_one_answer() {
+    let mut pflow = Pflow::start(&["-a"]);
+    let big = St {
+        octets: [5_000_000, 1],
+        ..St::tcp(2)
+    };
+    pflow.send(&[M::Ins(St::tcp(1)), M::Ins(big), M::Ins(St::tcp(3))]);
+    pflow.settle();
+    let lines =
+        |words: &[&str]| -> Vec<String> { pflow.good(words).lines().map(str::to_owned).collect() };
+    let listed = lines(&["top", "by", "octets", "2"]);
+    assert_eq!(listed.len(), 4, "{listed:?}");
+    assert!(
+        listed[0].starts_with("2 of 3 states by octets; in all "),
+        "{listed:?}"
+    );
+    let heads: Vec<_> = listed[1].split_whitespace().collect();
+    assert_eq!(
+        heads.join(" "),
+        "PR DIR SRC DEST STATE AGE EXP PKTS BYTES RATE"
+    );
+    assert!(listed[2].contains(" 5000001 "), "{listed:?}");
+    assert_eq!(lines(&["show", "top", "by", "octets", "2"]), listed);
+    // One argument may be the whole line, and the word may be cut.
+    assert_eq!(lines(&["to by octets 2"]), listed);
+    let objects = lines(&["-j", "top", "by", "-octets"]);
+    let first: Value = serde_json::from_str(&objects[0]).unwrap();
+    assert_eq!((first["by"].as_str(), objects.len()), (Some("-octets"), 4));
+    assert_eq!(
+        pflow.bad(&["top", "by", "size"]),
+        "pflowctl: size: unknown word, expected one of: rate octets packets age silent expiry\n"
+    );
+}

@@ -12,6 +12,7 @@ pub mod request;
 mod senders;
 mod states;
 mod statistics;
+pub mod top;
 
 use crate::counters::{ControlCounters, SourceCounters};
 use crate::engine::Engine;
@@ -79,6 +80,8 @@ pub enum Question {
     Statistics,
     /// States, all or those that the filter takes.
     States(Option<Filter>),
+    /// Of those the first few by something.
+    Top(top::Top),
     /// Where packets come from.
     Sources,
     /// Who sends, and whose states.
@@ -106,6 +109,8 @@ enum At {
     Counting(u32, Vec<u64>),
     /// They are counted, and this sender comes next.
     Counted(u32, Vec<u64>),
+    /// States are being put in order.
+    Ranking(top::Ranking),
 }
 
 /// Whether an answer is whole.
@@ -127,6 +132,7 @@ impl Listing {
     pub fn new(question: Question, form: Form) -> Self {
         let at = match question {
             Question::Senders => At::Counting(0, Vec::new()),
+            Question::Top(_) => At::Ranking(top::Ranking::default()),
             _ => At::Item(0),
         };
         Self { question, form, at }
@@ -154,6 +160,14 @@ impl Listing {
                     *asked = states::resolved(view, asked)?;
                 }
                 return Ok(states::step(view, filter.as_ref(), at, *form, out));
+            }
+            Question::Top(top) => {
+                if let At::Ranking(ranking) = at {
+                    if ranking.is_new() {
+                        top.resolve(view)?;
+                    }
+                    return Ok(top::step(view, top, ranking, *form, out));
+                }
             }
             Question::Sources => senders::sources(view, *form, out),
             Question::Senders => return Ok(senders::step(view, at, *form, out)),

@@ -5,10 +5,12 @@
 //! line    = [ "json" ] request
 //! request = configuration-line | "pflowN" | "pflow create" *( word )
 //!         | "show" what | "list" [ "pflowN" ] [ "verbose" ] | "tap" "pflowN"
+//!         | "top" *( word )
 //!         | "flush" | "reload" | "log" ( "verbose" | "brief" ) | "help"
 //! ```
 //! Words may be abbreviated as long as one only can be meant.
 
+use super::top::Top;
 use super::{Access, Form, Question, states};
 use crate::config::{
     self, Command, InterfaceWord, Spelling, interface_word_names, lookup, program_word_names,
@@ -29,6 +31,11 @@ pub const REQUESTS: &[Word] = &[
     ("reload", "", "read the configuration again"),
     ("show", "what ...", "show something, see below"),
     ("tap", "pflowN", "the datagrams sent, as a savefile"),
+    (
+        "top",
+        "[by [-]key] [n] [filter ...]",
+        "as show top; on a terminal a full screen",
+    ),
 ];
 
 /// What can be shown.
@@ -44,6 +51,11 @@ pub const SHOWN: &[Word] = &[
     ("states", "[filter ...]", "states held"),
     ("statistics", "", "every counter"),
     ("timeouts", "", "pf's timeouts"),
+    (
+        "top",
+        "[by [-]key] [n] [filter ...]",
+        "the first n states by rate, octets, ...",
+    ),
 ];
 
 /// What `show states` can be narrowed down by.
@@ -127,6 +139,7 @@ fn request(words: &[&str]) -> Result<Request, String> {
         ("reload", []) => Ok(Request::Reload),
         ("show", rest) => show(rest).map(Request::Ask),
         ("tap", [interface]) => unit(interface).map(Request::Tap),
+        ("top", rest) => Top::parse(rest).map(|top| Request::Ask(Question::Top(top))),
         ("tap", []) => Err("tap: expected an interface".to_owned()),
         ("help" | "log" | "reload" | "tap", [.., extra]) => {
             Err(format!("{extra}: nothing may follow here"))
@@ -189,6 +202,7 @@ fn show(words: &[&str]) -> Result<Question, String> {
     let name = found(lookup(names, what, Spelling::Abbreviated), what)?;
     match (name, rest) {
         ("states", rest) => states::filter(rest).map(Question::States),
+        ("top", rest) => Top::parse(rest).map(Question::Top),
         ("interfaces", [interface]) => unit(interface).map(|unit| Question::Interfaces(Some(unit))),
         (_, [extra, ..]) => Err(format!("{extra}: nothing may follow {name}")),
         ("config", _) => Ok(Question::Config),

@@ -39,7 +39,7 @@ pub(super) fn step(view: &View<'_>, at: &mut At, form: Form, out: &mut Vec<u8>) 
             }
             Progress::More
         }
-        At::Item(_) => Progress::Done,
+        At::Item(_) | At::Ranking(_) => Progress::Done,
     }
 }
 

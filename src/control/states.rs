@@ -83,7 +83,7 @@ pub(super) fn step(
 }
 
 /// One end, and what it is translated to.
-struct End {
+pub(super) struct End {
     shown: Endpoint,
     translated: Option<Endpoint>,
 }
@@ -99,7 +99,7 @@ impl Display for End {
 }
 
 /// Both ends, the near one first.
-fn ends(state: &Held<'_>) -> [End; 2] {
+pub(super) fn ends(state: &Held<'_>) -> [End; 2] {
     let (shown, other) = match state.direction {
         Direction::Out => (&state.wire, &state.stack),
         Direction::In => (&state.stack, &state.wire),
@@ -119,7 +119,7 @@ fn ends(state: &Held<'_>) -> [End; 2] {
 }
 
 /// `hh:mm:ss`.
-struct Clock(i64);
+pub(super) struct Clock(pub(super) i64);
 
 impl Display for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -134,7 +134,8 @@ impl Display for Clock {
     }
 }
 
-fn timeout_name(pftm: u8) -> &'static str {
+/// The word of a timeout.
+pub(super) fn timeout_name(pftm: u8) -> &'static str {
     let name = PFTM.get(usize::from(pftm)).map_or("", |(name, _)| name);
     if pftm == DELETED { "deleted" } else { name }
 }
@@ -171,8 +172,15 @@ fn text(state: &Held<'_>, now: Now, out: &mut Vec<u8>) {
 }
 
 fn json(state: &Held<'_>, now: Now, out: &mut Vec<u8>) {
-    let uptime = now.uptime;
     let mut object = Object::new(out);
+    members(&mut object, state, now);
+    object.end();
+    out.push(b'\n');
+}
+
+/// What is told of a state in JSON.
+pub(super) fn members(object: &mut Object<'_>, state: &Held<'_>, now: Now) {
+    let uptime = now.uptime;
     object.string("interface", state.ifname);
     object.string("proto", Protocol(state.wire.proto));
     object.string("direction", state.direction.name());
@@ -198,8 +206,6 @@ fn json(state: &Held<'_>, now: Now, out: &mut Vec<u8>) {
     object.string("id", format_args!("{:016x}", state.id.id));
     object.string("creatorid", format_args!("{:08x}", state.id.creatorid));
     object.string("sender", state.sender.sender);
-    object.end();
-    out.push(b'\n');
 }
 
 fn put_key(object: &mut Object<'_>, key: &StateKey) {

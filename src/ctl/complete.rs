@@ -9,6 +9,7 @@
 
 use crate::config::{interface_word_names, program_word_names, values_of};
 use crate::control::request::{FILTERS, REQUESTS, SHOWN};
+use crate::control::top::Key;
 use crate::ctl::FLAGS;
 
 /// Makes a script.
@@ -52,6 +53,11 @@ fn filters() -> String {
     joined(FILTERS.iter().map(|(name, ..)| *name))
 }
 
+/// What may follow `top`.
+fn top_words() -> String {
+    format!("by {}", filters())
+}
+
 fn interface_words() -> String {
     joined(interface_word_names().map(|(name, _)| name))
 }
@@ -67,8 +73,10 @@ fn flags() -> String {
 /// Words with few values, and those.
 fn valued() -> Vec<(&'static str, String)> {
     let words = interface_word_names().map(|(name, _)| (name, values_of(name)));
+    let keys = Key::VALUES.iter().map(|(name, ..)| *name).collect();
     words
         .filter(|(_, values)| !values.is_empty())
+        .chain([("by", keys)])
         .map(|(name, values)| (name, joined(values.into_iter())))
         .collect()
 }
@@ -85,7 +93,7 @@ fn sh() -> String {
         first_words(),
         shown(),
         interface_words(),
-        filters()
+        top_words()
     )
 }
 
@@ -118,6 +126,7 @@ fn bash() -> String {
          \t\t0:*) words=\"{} $({INTERFACES})\";;\n\
          \t\t1:show:*) words=\"{}\";;\n\
          \t\t*:show:states) words=\"{}\";;\n\
+         \t\t*:show:top|*:top:*) words=\"{}\";;\n\
          \t\t*:pflow*) words=\"{}\";;\n\
          \t\tesac\n\
          \tfi\n\
@@ -130,6 +139,7 @@ fn bash() -> String {
         first_words(),
         shown(),
         filters(),
+        top_words(),
         interface_words(),
     )
 }
@@ -153,6 +163,7 @@ fn zsh() -> String {
          \t0:*) compadd -- {} $({INTERFACES});;\n\
          \t1:show:*) compadd -- {};;\n\
          \t*:show:states) compadd -- {};;\n\
+         \t*:show:top|*:top:*) compadd -- {};;\n\
          \t*:pflow*) compadd -- {};;\n\
          esac\n",
         cases(|values| format!("compadd -- {values}; return")),
@@ -161,6 +172,7 @@ fn zsh() -> String {
         first_words(),
         shown(),
         filters(),
+        top_words(),
         interface_words(),
     )
 }
@@ -190,6 +202,7 @@ fn fish() -> String {
     );
     add(&format!("{seen} show; and __fish_is_nth_token 2"), &shown());
     add(&format!("{seen} states"), &filters());
+    add(&format!("{seen} top"), &top_words());
     add(
         "string match -q \"*pflow[0-9]*\" -- (commandline)",
         &interface_words(),
@@ -213,7 +226,7 @@ mod tests {
             let words: Vec<&str> = script
                 .split(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ';'))
                 .collect();
-            let known = [first_words(), shown(), filters(), interface_words()].join(" ");
+            let known = [first_words(), shown(), top_words(), interface_words()].join(" ");
             for word in known.split(' ') {
                 assert!(words.contains(&word), "{shell}: {word}");
             }

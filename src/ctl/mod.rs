@@ -6,6 +6,8 @@
 //! Words are sent as they are: pflow knows them, abbreviates them and complains.
 
 mod complete;
+#[cfg(feature = "top")]
+mod top;
 
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
 use std::os::unix::net::UnixStream;
@@ -86,6 +88,8 @@ enum AnswerTo {
     Check,
     /// Print it and all octets behind it.
     Stream,
+    /// Print it, or on a terminal go on showing it.
+    Screen,
 }
 
 /// Parses the command line without the program's name.
@@ -166,9 +170,10 @@ fn lines(matches: &Matches, ids: &[String]) -> Result<Vec<Line>, String> {
         words => {
             let line = line(words)?;
             lines.push(Line {
-                answer: match line.split_whitespace().next().is_some_and(is_tap) {
-                    true => AnswerTo::Stream,
-                    false => AnswerTo::Print,
+                answer: match line.split_whitespace().next() {
+                    Some(word) if is_tap(word) => AnswerTo::Stream,
+                    Some(word) if is_top(word) && json.is_empty() => AnswerTo::Screen,
+                    _ => AnswerTo::Print,
                 },
                 ..print(&line)
             });
@@ -183,6 +188,11 @@ fn is_tap(word: &str) -> bool {
     matches!(word, "tap" | "ta")
 }
 
+/// Whether a request's first word is `top`, which can be cut to `to` at most.
+fn is_top(word: &str) -> bool {
+    matches!(word, "top" | "to")
+}
+
 /// `pflowN` of `pflowN` or `N`.
 fn interface(id: &str) -> String {
     match id.bytes().all(|octet| octet.is_ascii_digit()) {
@@ -193,8 +203,17 @@ fn interface(id: &str) -> String {
 
 /// Words as a line that splits into the same.
 fn line(words: &[String]) -> Result<String, String> {
+    match words {
+        // One argument may be a whole line.
+        [whole] if !whole.contains(['"', '\n', '\r']) => Ok(whole.clone()),
+        words => joined(words),
+    }
+}
+
+/// Words as a line of which each is one word.
+fn joined(words: &[impl AsRef<str>]) -> Result<String, String> {
     let mut line = String::new();
-    for word in words {
+    for word in words.iter().map(AsRef::as_ref) {
         if word.contains(['"', '\n', '\r']) {
             return Err(format!("{word:?} cannot be part of a line"));
         }
@@ -203,8 +222,7 @@ fn line(words: &[String]) -> Result<String, String> {
         if !line.is_empty() {
             line.push(' ');
         }
-        if is_plain || words.len() == 1 {
-            // One argument may be a whole line.
+        if is_plain {
             line += word;
         } else {
             line += &format!("\"{word}\"");
@@ -218,20 +236,50 @@ const OUTPUT: usize = 1 << 16;
 
 /// Says the lines and prints the answers.
 pub fn say(socket: &str, lines: &[Line]) -> ExitCode {
+    if let [
+        Line {
+            text,
+            answer: AnswerTo::Screen,
+        },
+    ] = lines
+        && io::stdout().is_terminal()
+    {
+        #[cfg(feature = "top")]
+        return top::run(socket, text);
+        #[cfg(not(feature = "top"))]
+        complain(&format!("built without the screen of {text}: one answer"));
+    }
     match try_say(socket, lines) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Ending::BrokenPipe) => ExitCode::SUCCESS,
-        Err(Ending::Failed(problem)) => {
-            // Nobody is left to be told if this fails.
-            let _ = writeln!(io::stderr(), "pflowctl: {problem}");
+        Err(Ending::Failed(problem) | Ending::Refused(problem)) => {
+            complain(&problem);
             ExitCode::FAILURE
         }
     }
 }
 
+fn complain(problem: &str) {
+    // Nobody is left to be told if this fails.
+    let _ = writeln!(io::stderr(), "pflowctl: {problem}");
+}
+
+/// Connects to a control socket.
+fn connect(socket: &str) -> Result<UnixStream, String> {
+    UnixStream::connect(socket).map_err(|error| {
+        let hint = match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => " (is pflow running?)",
+            _ => "",
+        };
+        format!("{socket}: {error}{hint}")
+    })
+}
+
 enum Ending {
     /// Whoever read standard output has gone.
     BrokenPipe,
+    /// pflow's answer is an error.
+    Refused(String),
     Failed(String),
 }
 
@@ -251,13 +299,7 @@ fn try_say(socket: &str, lines: &[Line]) -> Result<(), Ending> {
         let problem = "tap: not to a terminal; try | tcpdump -n -r -";
         return Err(Ending::Failed(problem.to_owned()));
     }
-    let stream = UnixStream::connect(socket).map_err(|error| {
-        let hint = match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => " (is pflow running?)",
-            _ => "",
-        };
-        Ending::Failed(format!("{socket}: {error}{hint}"))
-    })?;
+    let stream = connect(socket).map_err(Ending::Failed)?;
     let mut reader = BufReader::new(stream.try_clone().map_err(failed)?);
     // Standard output alone is written a line at a time, which is slow for a million states.
     let mut stdout = BufWriter::with_capacity(OUTPUT, io::stdout().lock());
@@ -297,7 +339,7 @@ fn hear(
                 out.flush().map_err(wrong)?;
                 let text = String::from_utf8_lossy(text);
                 let problem = text.strip_prefix("error: ").unwrap_or(&text);
-                return Err(Ending::Failed(problem.trim_end().to_owned()));
+                return Err(Ending::Refused(problem.trim_end().to_owned()));
             }
         }
     }
@@ -394,7 +436,7 @@ mod tests {
             let outcome = hear(&mut text.as_bytes(), answer, &mut out, "socket");
             let problem = match outcome {
                 Ok(()) => None,
-                Err(Ending::Failed(problem)) => Some(problem),
+                Err(Ending::Failed(problem) | Ending::Refused(problem)) => Some(problem),
                 Err(Ending::BrokenPipe) => panic!("broken pipe"),
             };
             (String::from_utf8(out).unwrap(), problem)

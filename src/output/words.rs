@@ -7,7 +7,7 @@ pub(crate) use crate::protocols::{Protocol, SCTP, TCP, UDP};
 use crate::state::{Address, Af};
 
 /// One end of a connection. Prints as pfctl does: `192.0.2.1:80`, `2001:db8::1[80]`, no port 0.
-#[derive(Clone, Copy, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Endpoint {
     pub(crate) ip: IpAddr,
     pub(crate) port: u16,

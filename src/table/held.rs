@@ -41,6 +41,8 @@ pub struct Held<'a> {
     pub pflow: bool,
     /// Whether its timeout is over and its delete seems lost.
     pub is_overdue: bool,
+    /// Whether its counters have something estimated in them.
+    pub is_estimated: bool,
     /// What its counters would be worth if it ended now.
     pub quality: Quality,
     /// What else full states told, where somebody asks for it.
@@ -117,6 +119,7 @@ impl Table {
             is_overdue: slot.is_overdue,
             quality: self.quality(slot, End::Active),
             detail: self.detail_of(place),
+            is_estimated: self.has_estimate(slot),
         })
     }
 

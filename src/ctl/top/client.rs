@@ -1,0 +1,152 @@
+//! The talk: a question on the control socket, its whole answer or why there is none.
+//!
+//! It runs in a thread of its own, so that the screen answers keys whatever the daemon does.
+
+use std::io::{BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use super::super::{AnswerTo, Ending, connect, hear};
+use super::answer::Answer;
+use crate::control::top::{MAX_SHOWN, Order};
+
+/// Longest time that an answer may take to go on.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest answer, octets: several times what [`MAX_SHOWN`] states take.
+const MAX_ANSWER: u64 = 4 << 20;
+
+/// What is asked.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct Query {
+    pub(super) order: Order,
+    /// The words of a filter, as they were typed.
+    pub(super) filter: String,
+}
+
+impl Query {
+    /// As many states as may be asked for, because those of the highest rate now are sought among
+    /// those of the highest average.
+    fn line(&self) -> String {
+        let Self { order, filter } = self;
+        format!("json show top by {order} {MAX_SHOWN} {filter}\n")
+    }
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Failure {
+    /// The daemon says what is wrong with the question.
+    Refused(String),
+    /// The daemon cannot be reached, or does not talk sense.
+    Lost(String),
+}
+
+/// A connection that is made when there is something to ask.
+pub(super) struct Client {
+    socket: String,
+    connection: Option<BufReader<UnixStream>>,
+}
+
+impl Client {
+    pub(super) fn new(socket: &str) -> Self {
+        Self {
+            socket: socket.to_owned(),
+            connection: None,
+        }
+    }
+
+    /// Asks; connects first if need be.
+    pub(super) fn ask(&mut self, query: &Query) -> Result<Answer, Failure> {
+        let outcome = self.try_ask(query);
+        if matches!(outcome, Err(Failure::Lost(_))) {
+            self.connection = None;
+        }
+        outcome
+    }
+
+    fn try_ask(&mut self, query: &Query) -> Result<Answer, Failure> {
+        let lost = |error: std::io::Error| Failure::Lost(format!("{}: {error}", self.socket));
+        let reader = match &mut self.connection {
+            Some(reader) => reader,
+            none => {
+                let stream = connect(&self.socket).map_err(Failure::Lost)?;
+                stream.set_read_timeout(Some(PATIENCE)).map_err(lost)?;
+                stream.set_write_timeout(Some(PATIENCE)).map_err(lost)?;
+                none.insert(BufReader::new(stream))
+            }
+        };
+        // One write, because what is left of a line would be another's beginning.
+        let line = query.line();
+        reader.get_mut().write_all(line.as_bytes()).map_err(lost)?;
+        let mut text = Vec::new();
+        let mut bounded = reader.take(MAX_ANSWER);
+        match hear(&mut bounded, AnswerTo::Print, &mut text, &self.socket) {
+            Ok(()) => {}
+            Err(Ending::Refused(problem)) => return Err(Failure::Refused(problem)),
+            Err(Ending::Failed(problem)) => return Err(Failure::Lost(problem)),
+            // A Vec takes everything.
+            Err(Ending::BrokenPipe) => return Err(Failure::Lost(self.socket.clone())),
+        }
+        Answer::parse(&text).map_err(|problem| Failure::Lost(format!("{}: {problem}", self.socket)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::BufRead;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_that_is_lost_is_made_again_and_a_refusal_keeps_it() {
+        let path = std::env::temp_dir().join(format!("pflow-top-{}", std::process::id()));
+        let listener = UnixListener::bind(&path).unwrap();
+        let daemon = std::thread::spawn(move || {
+            let mut asked = Vec::new();
+            for answers in [
+                &["error: port: 7x is no port\n", " {\n"][..],
+                &[" {}\nok\n"],
+            ] {
+                let (stream, _) = listener.accept().unwrap();
+                let mut reader = BufReader::new(stream);
+                for answer in answers {
+                    let mut line = String::new();
+                    reader.read_line(&mut line).unwrap();
+                    asked.push(line);
+                    reader.get_mut().write_all(answer.as_bytes()).unwrap();
+                }
+            }
+            asked
+        });
+        let mut client = Client::new(path.to_str().unwrap());
+        let mut ask = |filter: &str| {
+            let query = Query {
+                order: Order::parse("-age").unwrap(),
+                filter: filter.to_owned(),
+            };
+            client.ask(&query).unwrap_err()
+        };
+        let refused = Failure::Refused("port: 7x is no port".to_owned());
+        assert_eq!(ask("port 7x"), refused);
+        let Failure::Lost(closed) = ask("") else {
+            panic!()
+        };
+        assert!(closed.ends_with("the connection was closed"), "{closed}");
+        let Failure::Lost(senseless) = ask("") else {
+            panic!()
+        };
+        assert!(
+            senseless.ends_with("line 1 of the answer: no states"),
+            "{senseless}"
+        );
+        let asked = daemon.join().unwrap();
+        assert_eq!(asked[0], "json show top by -age 1000 port 7x\n");
+        assert_eq!(asked.len(), 3);
+        std::fs::remove_file(&path).unwrap();
+        let Failure::Lost(gone) = ask("") else {
+            panic!()
+        };
+        assert!(gone.ends_with("(is pflow running?)"), "{gone}");
+    }
+}
