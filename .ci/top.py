@@ -243,6 +243,9 @@ def lost(daemon, before):
     until('the new one', lambda: lines()[1] == '' and lines()[0].startswith('%d states' % len(again.states())))
     ok('pflow ended and started')
     keys('q')
+    # The shell's line ended where pflowctl was stopped.
+    until('the prompt', lambda: screen().rstrip().endswith(PROMPT.strip()))
+    shell('echo "status $?"')
     back(before, 'status 0')
     return again
 
