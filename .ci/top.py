@@ -268,7 +268,7 @@ def ends(daemon, before):
         back(before, 'status %d' % status)
     daemon.kill()
     shell('clear; %s -s %s top; echo "status $?"' % (TOP, daemon.path))
-    shows('(is pflow running?)')
+    shows('Connection refused')
     back(before, 'status 1')
 
 
