@@ -243,6 +243,9 @@ def lost(daemon, before):
     until('the new one', lambda: lines()[1] == '' and lines()[0].startswith('%d states' % len(again.states())))
     ok('pflow ended and started')
     keys('q')
+    # The shell's line ended where pflowctl was stopped.
+    until('the prompt', lambda: screen().rstrip().endswith(PROMPT.strip()))
+    shell('echo "status $?"')
     back(before, 'status 0')
     return again
 
@@ -265,7 +268,7 @@ def ends(daemon, before):
         back(before, 'status %d' % status)
     daemon.kill()
     shell('clear; %s -s %s top; echo "status $?"' % (TOP, daemon.path))
-    shows('(is pflow running?)')
+    shows('Connection refused')
     back(before, 'status 1')
 
 
@@ -294,7 +297,9 @@ def main():
             tmux('new-session', '-d', '-s', NAME, '-x', '80', '-y', '24', 'sh -i')
             tmux('set-option', '-g', 'status', 'off')
             tmux('resize-window', '-t', NAME, '-x', '80', '-y', '24')
-            until('a prompt', lambda: PROMPT.strip() in screen())
+            until('a shell', lambda: screen().strip())
+            shell("PS1='%s'; clear" % PROMPT)
+            until('the prompt', lambda: screen().strip() == PROMPT.strip())
             without_feature(daemon)
             before = screens(daemon, '-s' in sys.argv[4:])
             daemon = lost(daemon, before)

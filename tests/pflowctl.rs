@@ -286,11 +286,11 @@ fn a_wrong_word_is_answered_with_those_there_are() {
         ("show stat", "stat: ambiguous, one of: states statistics"),
         (
             "show nothing",
-            "nothing: unknown word, expected one of: config interfaces senders sources states statistics timeouts",
+            "nothing: unknown word, expected one of: config interfaces senders sources states statistics timeouts top",
         ),
         (
             "show",
-            "show: expected one of: config interfaces senders sources states statistics timeouts",
+            "show: expected one of: config interfaces senders sources states statistics timeouts top",
         ),
         (
             "show states port 70000",

@@ -14,7 +14,7 @@ use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::Show;
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{
-    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+    Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 use signal_hook::consts::SIGTSTP;
 
@@ -69,7 +69,10 @@ impl Screen {
     /// # Errors
     /// The terminal has gone.
     pub(super) fn clear(&mut self) -> io::Result<()> {
-        self.0.clear()
+        // Terminal::clear asks where the cursor is, and the reading thread would take the answer.
+        execute!(stdout(), Clear(ClearType::All))?;
+        self.0 = Terminal::new(CrosstermBackend::new(stdout()))?;
+        Ok(())
     }
 
     /// Gives the terminal back and stops, until a shell says `fg`.
