@@ -57,4 +57,5 @@ pub mod state;
 pub mod summary;
 pub mod table;
 pub mod time;
+pub mod troubles;
 pub mod wire;

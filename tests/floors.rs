@@ -20,6 +20,7 @@ const FLOORS: &[&[&str]] = &[
     &["solicit"],
     &["config", "output"],
     &["engine"],
+    &["troubles"],
     &["control", "summary"],
     &["io", "fuzzing"],
     &["options"],
