@@ -13,6 +13,7 @@
 //! that a system call reports are logged where they are met, in the system's words and at once
 //! ([`Told`]): here they only last.
 
+mod rates;
 mod senses;
 
 use std::collections::BTreeMap;

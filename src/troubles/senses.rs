@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
+use super::rates::{Rise, Share};
 use super::{Cause, Sign, Source, Told};
 use crate::counters::{InterfaceCounters, Reason};
 use crate::engine::Engine;
@@ -37,48 +38,6 @@ const STEPPED: Duration = Duration::from_secs(600);
 const BOTH: Duration = Duration::from_secs(30);
 /// Percent of a spool's size with which it is filling, and with fewer of which it is not.
 const FILLING: [u64; 2] = [80, 60];
-
-/// A counter that is looked at now and then.
-#[derive(Clone, Copy, Debug, Default)]
-struct Rise {
-    value: Option<u64>,
-    rose: Option<Uptime>,
-}
-
-impl Rise {
-    /// Notes its value; from nothing it has not risen.
-    fn note(&mut self, value: u64, now: Uptime) {
-        let before = self.value.replace(value);
-        if before.unwrap_or(0) < value {
-            self.rose = Some(now);
-        }
-    }
-
-    fn is_within(&self, now: Uptime, span: Duration) -> bool {
-        self.rose.is_some_and(|rose| now.since(rose) < span)
-    }
-}
-
-/// Some out of all, counted anew as soon as there are enough.
-#[derive(Clone, Copy, Debug, Default)]
-struct Share {
-    begun: Uptime,
-    some: u64,
-    all: u64,
-    percent: Option<u64>,
-}
-
-impl Share {
-    fn note(&mut self, some: u64, all: u64, enough: u64, within: Duration, now: Uptime) {
-        let (more, of) = (some.saturating_sub(self.some), all.saturating_sub(self.all));
-        if of >= enough {
-            self.percent = Some(more.min(of) * 100 / of);
-        } else if now.since(self.begun) < within {
-            return;
-        }
-        (self.begun, self.some, self.all) = (now, some, all);
-    }
-}
 
 /// Of a sender.
 #[derive(Clone, Copy, Debug, Default)]
