@@ -15,12 +15,57 @@ pub struct Counter {
     pub name: &'static str,
     /// What it counts.
     pub help: &'static str,
+    /// Whether it only goes up.
+    pub kind: Kind,
     /// How many.
     pub value: u64,
 }
 
+/// What can become of a counter's value.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Kind {
+    /// It goes up until the program ends.
+    #[default]
+    Counter,
+    /// It goes up and down: what there is now, or was at most.
+    Gauge,
+}
+
+impl Counter {
+    /// What is now.
+    pub fn gauge((name, help, value): (&'static str, &'static str, u64)) -> Self {
+        let kind = Kind::Gauge;
+        Self {
+            name,
+            help,
+            kind,
+            value,
+        }
+    }
+
+    /// What was counted.
+    pub fn total((name, help, value): (&'static str, &'static str, u64)) -> Self {
+        let kind = Kind::Counter;
+        Self {
+            name,
+            help,
+            kind,
+            value,
+        }
+    }
+}
+
+macro_rules! kind {
+    () => {
+        Kind::Counter
+    };
+    (gauge) => {
+        Kind::Gauge
+    };
+}
+
 macro_rules! counters {
-    ($(#[$doc:meta])* $name:ident { $($field:ident: $help:literal,)* }) => {
+    ($(#[$doc:meta])* $name:ident { $($field:ident: $($kind:ident)? $help:literal,)* }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
         pub struct $name { $(#[doc = $help] pub $field: u64,)* }
@@ -28,7 +73,12 @@ macro_rules! counters {
         impl $name {
             /// Every counter, in the order of the table.
             pub fn iter(&self) -> impl Iterator<Item = Counter> + '_ {
-                [$(Counter { name: stringify!($field), help: $help, value: self.$field },)*]
+                [$(Counter {
+                    name: stringify!($field),
+                    help: $help,
+                    kind: kind!($($kind)?),
+                    value: self.$field,
+                },)*]
                     .into_iter()
             }
 
@@ -103,6 +153,15 @@ impl TableCounters {
 }
 
 counters! {
+    /// What the states of one sender showed.
+    SenderCounters {
+        learned: "states learned from it",
+        unmarked: "states learned from it whose rule does not say pflow",
+        unknown_updates: "UPD_C of states not known",
+    }
+}
+
+counters! {
     /// Asking firewalls for whole states. What was asked, repetitions left out, was answered,
     /// unanswered, overtaken, or waits.
     SolicitCounters {
@@ -130,7 +189,7 @@ counters! {
         bulk_started: "bulk transfers that began",
         bulk_ended: "bulk transfers that ended",
         packets: "packets of requests sent",
-        octets: "octets of them, IP header left out",
+        octets: "octets of packets of requests, IP header left out",
         send_errors: "packets of requests that could not be sent",
     }
 }
@@ -140,13 +199,13 @@ counters! {
     FlowCounters {
         exported: "flows exported",
         records: "records they made: one a direction with octets",
-        octets: "octets in them",
+        octets: "octets in flows exported",
         exact: "flows as their firewalls counted them",
-        exact_octets: "octets in those",
+        exact_octets: "octets in flows as their firewalls counted them",
         estimated: "flows of which a part is estimated",
-        estimated_octets: "octets in those",
+        estimated_octets: "octets in flows of which a part is estimated",
         partial: "flows known to be short",
-        partial_octets: "octets in those",
+        partial_octets: "octets in flows known to be short",
         unflagged: "flows left out: their rule does not say pflow (-a exports them)",
         direction: "flows left out by -S",
         filtered: "flows left out by -F",
@@ -201,11 +260,11 @@ counters! {
     /// Flows of one protocol by what their counters are worth.
     QualityCounters {
         exact: "flows as their firewalls counted them",
-        exact_octets: "octets in those",
+        exact_octets: "octets in flows as their firewalls counted them",
         estimated: "flows of which a part is estimated",
-        estimated_octets: "octets in those",
+        estimated_octets: "octets in flows of which a part is estimated",
         partial: "flows known to be short",
-        partial_octets: "octets in those",
+        partial_octets: "octets in flows known to be short",
     }
 }
 
@@ -369,7 +428,7 @@ counters! {
         written: "keep files written",
         skipped: "keep files left out, the one before was not written yet",
         failed: "keep files that could not be written",
-        octets: "octets of the last keep file written",
+        octets: gauge "octets of the last keep file written",
     }
 }
 
@@ -382,7 +441,7 @@ counters! {
         made_room: "clients closed to make room for others, silent the longest",
         timed_out: "clients closed because they were too slow",
         too_long: "clients closed because of lines beyond the bound",
-        longest_step: "microseconds of processor time that the longest step of an answer took",
+        longest_step: gauge "microseconds of processor time that the longest step of an answer took",
     }
 }
 
@@ -504,7 +563,7 @@ impl PacketCounters {
         REASONS
             .iter()
             .zip(self.reasons)
-            .map(|(&(name, help), value)| Counter { name, help, value })
+            .map(|(&(name, help), value)| Counter::total((name, help, value)))
     }
 
     /// Messages by action.

@@ -96,6 +96,8 @@ pub struct Engine {
     notices: Vec<String>,
     /// Keep files written.
     keep: KeepCounters,
+    /// Why the last one could not be.
+    keep_problem: Option<String>,
     /// The packet that is being read, while a CLR in it has states to end.
     paused: Option<Box<Paused>>,
     /// Where [`Self::finish_some`] goes on.
@@ -549,6 +551,7 @@ impl Engine {
             packets: PacketCounters::default(),
             notices: Vec::new(),
             keep: KeepCounters::default(),
+            keep_problem: None,
             paused: None,
             flushed: 0,
             zone: TimeZone::UTC,
@@ -992,6 +995,7 @@ impl Engine {
             ..
         } = self;
         table.end_packet(now.uptime);
+        table.note_learned(id);
         exporter.take_more(now, table);
         let record = table.sender_record(id);
         for counters in [packets, &mut record.packets] {
@@ -1091,6 +1095,36 @@ impl Engine {
     /// Keep files written, if there is to be one.
     pub fn keep_counters(&self) -> Option<&KeepCounters> {
         self.config().keep.file.is_some().then_some(&self.keep)
+    }
+
+    /// Why the last keep file could not be written.
+    pub fn keep_problem(&self) -> Option<&str> {
+        self.keep_problem.as_deref()
+    }
+
+    /// A keep file was written, or could not be, for this reason.
+    pub fn handle_kept(&mut self, outcome: Result<u64, String>) {
+        match outcome {
+            Ok(octets) => {
+                self.keep.written += 1;
+                self.keep.octets = octets;
+                self.keep_problem = None;
+            }
+            Err(problem) => {
+                self.keep.failed += 1;
+                self.keep_problem = Some(problem);
+            }
+        }
+    }
+
+    /// Whether states whose rule does not say pflow are exported, too.
+    pub fn exports_all(&self) -> bool {
+        self.exporter.is_all
+    }
+
+    /// Whether anything is printed.
+    pub fn is_printing(&self) -> bool {
+        self.exporter.printer.is_printing()
     }
 
     /// The same, for whoever writes them.
@@ -1284,6 +1318,7 @@ impl Engine {
                 counters.datagrams += 1;
                 counters.octets += datagram.len() as u64;
                 counters.records_sent += records;
+                interface.send_problem.take();
                 return;
             }
             Sent::NoMemory => counters.no_memory += 1,
@@ -1391,6 +1426,16 @@ impl Engine {
     pub fn handle_waiting(&mut self, unit: u32, octets: usize) {
         if let Some(interface) = self.interface(unit) {
             interface.octets_waiting = octets as u64;
+        }
+    }
+
+    /// A datagram of an interface could not be sent, for this reason.
+    pub fn handle_send_problem(&mut self, unit: u32, problem: &std::io::Error) {
+        if let Some(interface) = self.interface(unit) {
+            // The number behind the words is for programmers.
+            let words = problem.to_string();
+            let words = words.split(" (os error").next().unwrap_or_default();
+            interface.send_problem = Some((problem.kind(), words.to_owned()));
         }
     }
 

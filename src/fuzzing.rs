@@ -33,6 +33,7 @@ use crate::solicit::Requests;
 use crate::state::Direction;
 use crate::table::{KeepCursor, MAX_SENDERS};
 use crate::time::{Now, Wall};
+use crate::troubles::Troubles;
 use crate::wire::bpf;
 use crate::wire::keep as wire_keep;
 use crate::wire::link::{self, LinkType};
@@ -485,9 +486,12 @@ pub fn control(data: &[u8]) {
 
 /// Goes through a whole answer.
 fn answer(engine: &Engine, now: Now, question: Question, form: AnswerForm) {
-    // Configuration and help are text whatever is asked for.
-    let is_json =
-        form == AnswerForm::Json && !matches!(question, Question::Config | Question::Help);
+    // Configuration, help and metrics have one form each, whatever is asked for.
+    let is_text = matches!(
+        question,
+        Question::Config | Question::Help | Question::Metrics(_)
+    );
+    let is_json = form == AnswerForm::Json && !is_text;
     let mut listing = Listing::new(question, form);
     // Senders come one a step.
     let most = 2 * MAX_SENDERS;
@@ -497,6 +501,7 @@ fn answer(engine: &Engine, now: Now, question: Question, form: AnswerForm) {
             engine,
             sources: &[],
             waiting: 0,
+            troubles: &Troubles::default(),
             control: &ControlCounters::default(),
             now: Some(now),
         };

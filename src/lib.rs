@@ -59,5 +59,6 @@ pub mod state;
 pub mod summary;
 pub mod table;
 pub mod time;
+pub mod troubles;
 pub mod wire;
 mod word;

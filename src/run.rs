@@ -41,6 +41,7 @@ use crate::io::transport::WhenFull;
 use crate::options::{DEFAULT_INTERFACE, DEFAULT_STATES, Options};
 use crate::output::{Form, Output};
 use crate::time::Now;
+use crate::troubles::{News, Troubles};
 use collectors::{Collectors, OpenedFeeds};
 use files::{Files, OpenedFiles};
 use keep::Keeper;
@@ -113,7 +114,7 @@ fn engine(
 fn sources(names: &[String]) -> Vec<control::Source> {
     let sources = names.iter().map(|name| control::Source {
         name: name.clone(),
-        counters: SourceCounters::default(),
+        ..control::Source::default()
     });
     sources.collect()
 }
@@ -183,6 +184,8 @@ struct Outside {
     /// Where requests for states go.
     solicit: Soliciting,
     keeper: Keeper,
+    /// What is wrong.
+    troubles: Troubles,
 }
 
 /// Sockets and files opened for a configuration that is not in force yet.
@@ -223,6 +226,7 @@ impl Outside {
             files: Files::new(when_full),
             solicit: Soliciting::new(when_full),
             keeper: Keeper::default(),
+            troubles: Troubles::default(),
         };
         let opened = outside.prepare(config)?;
         outside.commit(config, opened, None);
@@ -342,6 +346,16 @@ impl Outside {
             let now = self.clock.now().uptime;
             if let Some(line) = self.limiter.admit(now, &problem) {
                 self.log.warn(&line);
+            }
+        }
+    }
+
+    /// Looks for troubles, and tells the log what began and what is over.
+    fn look_for_troubles(&mut self, engine: &Engine, sources: &[control::Source], now: Now) {
+        for news in self.troubles.look(engine, sources, now) {
+            match news {
+                News::Begun(line) => self.log.warn(&line),
+                News::Over(line) => self.log.info(&line),
             }
         }
     }

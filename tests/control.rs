@@ -25,6 +25,7 @@ use pflow::counters::ControlCounters;
 use pflow::engine::Sent;
 use pflow::export::Order;
 use pflow::io::control::{MAX_CLIENTS, MAX_LINE};
+use pflow::troubles::Troubles;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use running::{Client, Collectors, Directory, Pflow, Statistics, file_header, record};
@@ -336,6 +337,7 @@ fn step(run: &Run, listing: &mut Listing, out: &mut Vec<u8>) -> Progress {
         engine: &run.engine,
         sources: &[],
         waiting: 0,
+        troubles: &Troubles::default(),
         control: &ControlCounters::default(),
         now: Some(run.now()),
     };

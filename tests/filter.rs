@@ -19,6 +19,7 @@ use pflow::config::{Config, apply_text};
 use pflow::control::{Access, Listing, Progress, View, request};
 use pflow::counters::ControlCounters;
 use pflow::filter::Filter;
+use pflow::troubles::Troubles;
 use serde_json::Value;
 
 /// What pflow prints of a capture, and what it says.
@@ -219,6 +220,7 @@ fn asked(run: &Run, line: &str) -> Result<String, String> {
     let view = View {
         engine: &run.engine,
         sources: &[],
+        troubles: &Troubles::default(),
         waiting: 0,
         control: &ControlCounters::default(),
         now: Some(run.now()),

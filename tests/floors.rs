@@ -23,6 +23,7 @@ const FLOORS: &[(usize, &[&str])] = &[
     (4, &["solicit"]),
     (5, &["config", "output"]),
     (6, &["engine"]),
+    (6, &["troubles"]),
     (7, &["control", "summary"]),
     (7, &["io", "fuzzing"]),
     (8, &["options"]),

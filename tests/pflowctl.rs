@@ -286,11 +286,11 @@ fn a_wrong_word_is_answered_with_those_there_are() {
         ("show stat", "stat: ambiguous, one of: states statistics"),
         (
             "show nothing",
-            "nothing: unknown word, expected one of: config interfaces senders sources states statistics timeouts top",
+            "nothing: unknown word, expected one of: config health interfaces metrics senders sources states statistics timeouts top",
         ),
         (
             "show",
-            "show: expected one of: config interfaces senders sources states statistics timeouts top",
+            "show: expected one of: config health interfaces metrics senders sources states statistics timeouts top",
         ),
         (
             "show states port 70000",
@@ -361,7 +361,8 @@ fn what_is_shown_as_json_parses() {
             .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}")))
             .collect()
     };
-    for (name, ..) in SHOWN.iter().filter(|(name, ..)| *name != "config") {
+    let are_text = ["config", "metrics"];
+    for (name, ..) in SHOWN.iter().filter(|(name, ..)| !are_text.contains(name)) {
         let values = json(&["show", name]);
         assert!(!values.is_empty(), "{name}");
         assert!(values.iter().all(Value::is_object), "{name}");
@@ -385,6 +386,14 @@ fn what_is_shown_to_people_has_what_they_look_for() {
     let pflow = busy();
     for (name, parts) in [
         ("config", &["pflow3 ", "flowdst 127.0.0.1:9", "hold 7"][..]),
+        (
+            "health",
+            &["-: ", "10.0.0.1: v6", ", 50 states", "flows: 0 exported"],
+        ),
+        (
+            "metrics",
+            &["pflow_table_held 50\n", "interface=\"pflow3\"", "# EOF\n"],
+        ),
         ("interfaces", &["pflow3: flags=41<UP,RUNNING>", "hold 7"]),
         ("senders", &["10.0.0.1: ", "50 states", "5f3a9c01"]),
         ("sources", &["-:"]),

@@ -16,6 +16,7 @@ fn main() -> ExitCode {
             let _ = std::io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
+        Ok(Action::Serve { socket }) => ctl::serve(&socket),
         Ok(Action::Say { socket, lines }) => ctl::say(&socket, &lines),
         Err(problem) => wrong_usage(&problem),
     }

@@ -256,6 +256,7 @@ mod tests {
     use crate::flow::Boot;
     use crate::output::messages::Detail;
     use crate::output::{Form as Printed, Output};
+    use crate::troubles::Troubles;
 
     /// A value of each setting that is not the default.
     const SET: &[(&str, &str)] = &[
@@ -345,6 +346,7 @@ mod tests {
         let view = View {
             engine: &engine,
             sources: &sources,
+            troubles: &Troubles::default(),
             control: &ControlCounters::default(),
             now: None,
             waiting: 0,

@@ -7,18 +7,23 @@
 //! A long answer is made in steps of bounded size, so that a million states are listed while flows
 //! go on being exported. Nothing here changes anything.
 
+mod health;
 mod interfaces;
+mod metrics;
 pub mod request;
 mod senders;
 mod states;
 mod statistics;
 pub mod top;
 
-use crate::counters::{ControlCounters, SourceCounters};
+use crate::counters::ControlCounters;
 use crate::engine::Engine;
 use crate::filter::Filter;
 use crate::time::Now;
+pub use crate::troubles::Source;
+use crate::troubles::Troubles;
 pub(crate) use interfaces::no_such as no_such_interface;
+pub use metrics::Exposition;
 
 /// What may be asked on a socket.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -38,15 +43,6 @@ pub enum Form {
     Json,
 }
 
-/// Where packets come from.
-#[derive(Clone, Debug)]
-pub struct Source {
-    /// Interface or savefile.
-    pub name: String,
-    /// What it counted.
-    pub counters: SourceCounters,
-}
-
 /// What questions are answered from.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
@@ -56,6 +52,8 @@ pub struct View<'a> {
     pub sources: &'a [Source],
     /// Packets that the sources counted and the engine has not read yet.
     pub waiting: u64,
+    /// What is wrong.
+    pub troubles: &'a Troubles,
     /// What the control sockets counted.
     pub control: &'a ControlCounters,
     /// The time; `None` in a replay that has not begun.
@@ -76,6 +74,10 @@ pub enum Question {
         /// With -v.
         is_verbose: bool,
     },
+    /// Whether anything is wrong, and what.
+    Health,
+    /// Every counter and gauge, for programs that watch.
+    Metrics(Exposition),
     /// Every counter.
     Statistics,
     /// States, all or those that the filter takes.
@@ -131,7 +133,7 @@ impl Listing {
     /// The answer to `question`, not begun.
     pub fn new(question: Question, form: Form) -> Self {
         let at = match question {
-            Question::Senders => At::Counting(0, Vec::new()),
+            Question::Health | Question::Senders => At::Counting(0, Vec::new()),
             Question::Top(_) => At::Ranking(top::Ranking::default()),
             _ => At::Item(0),
         };
@@ -153,6 +155,10 @@ impl Listing {
             }
             Question::List { unit, is_verbose } => {
                 interfaces::list(view, *unit, *is_verbose, out)?;
+            }
+            Question::Health => return Ok(health::step(view, at, *form, out)),
+            Question::Metrics(exposition) => {
+                return Ok(metrics::step(view, *exposition, at, out));
             }
             Question::Statistics => return Ok(statistics::step(view, at, *form, out)),
             Question::States(filter) => {

@@ -11,7 +11,7 @@
 //! Words may be abbreviated as long as one only can be meant.
 
 use super::top::Top;
-use super::{Access, Form, Question, states};
+use super::{Access, Exposition, Form, Question, states};
 use crate::config::{
     self, Command, InterfaceWord, Spelling, interface_word_names, lookup, program_word_names,
 };
@@ -41,7 +41,13 @@ pub const REQUESTS: &[Word] = &[
 /// What can be shown.
 pub const SHOWN: &[Word] = &[
     ("config", "", "the configuration, as lines of it"),
+    ("health", "", "what is wrong, and what to do about it"),
     ("interfaces", "[pflowN]", "interfaces, as ifconfig does"),
+    (
+        "metrics",
+        "[openmetrics | prometheus]",
+        "every counter and gauge, for programs that watch",
+    ),
     (
         "senders",
         "",
@@ -203,9 +209,22 @@ fn show(words: &[&str]) -> Result<Question, String> {
     match (name, rest) {
         ("states", rest) => states::filter(rest).map(Question::States),
         ("top", rest) => Top::parse(rest).map(Question::Top),
+        ("metrics", [exposition]) => {
+            let names = Exposition::VALUES.iter();
+            let name = lookup(
+                names.map(|(name, _)| *name),
+                exposition,
+                Spelling::Abbreviated,
+            );
+            Ok(Question::Metrics(Exposition::named(found(
+                name, exposition,
+            )?)))
+        }
         ("interfaces", [interface]) => unit(interface).map(|unit| Question::Interfaces(Some(unit))),
         (_, [extra, ..]) => Err(format!("{extra}: nothing may follow {name}")),
         ("config", _) => Ok(Question::Config),
+        ("health", _) => Ok(Question::Health),
+        ("metrics", _) => Ok(Question::Metrics(Exposition::default())),
         ("interfaces", _) => Ok(Question::Interfaces(None)),
         ("senders", _) => Ok(Question::Senders),
         ("sources", _) => Ok(Question::Sources),

@@ -11,17 +11,7 @@ pub(super) fn step(view: &View<'_>, at: &mut At, form: Form, out: &mut Vec<u8>) 
     let table = view.engine.table();
     match at {
         At::Counting(place, counts) => {
-            counts.resize(table.senders().len(), 0);
-            let end = table.places().min(place.saturating_add(STEP_PLACES));
-            for sender in (*place..end).filter_map(|place| table.sender_at(place)) {
-                if let Some(count) = counts.get_mut(sender.index()) {
-                    *count += 1;
-                }
-            }
-            *at = match end < table.places() {
-                true => At::Counting(end, std::mem::take(counts)),
-                false => At::Counted(0, std::mem::take(counts)),
-            };
+            *at = count(view, *place, std::mem::take(counts));
             Progress::More
         }
         At::Counted(next, counts) => {
@@ -40,6 +30,22 @@ pub(super) fn step(view: &View<'_>, at: &mut At, form: Form, out: &mut Vec<u8>) 
             Progress::More
         }
         At::Item(_) | At::Ranking(_) => Progress::Done,
+    }
+}
+
+/// Counts the states of the next places, from `place` on, to those before.
+pub(super) fn count(view: &View<'_>, place: u32, mut counts: Vec<u64>) -> At {
+    let table = view.engine.table();
+    counts.resize(table.senders().len(), 0);
+    let end = table.places().min(place.saturating_add(STEP_PLACES));
+    for sender in (place..end).filter_map(|place| table.sender_at(place)) {
+        if let Some(count) = counts.get_mut(sender.index()) {
+            *count += 1;
+        }
+    }
+    match end < table.places() {
+        true => At::Counting(end, counts),
+        false => At::Counted(0, counts),
     }
 }
 

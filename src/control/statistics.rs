@@ -16,41 +16,62 @@ use super::{At, Form, Progress, View, interfaces, put};
 use crate::counters::{Counter, QualityCounters};
 use crate::export::Interface;
 use crate::output::json::Object;
+use crate::table::SenderRecord;
 
-/// The parts, in order.
-const PARTS: [fn(&View<'_>, &mut Writer<'_>); 10] = [
-    pflow, sources, packets, messages, table, flows, protocols, solicit, keep, control,
+/// Counters that belong together.
+pub(super) struct Part {
+    /// What they are of.
+    pub(super) kind: &'static str,
+    /// Of which one of these, if there are several.
+    pub(super) of: Option<String>,
+    pub(super) counters: Vec<Counter>,
+}
+
+impl Part {
+    fn new(kind: &'static str, counters: impl IntoIterator<Item = Counter>) -> Self {
+        Self {
+            kind,
+            of: None,
+            counters: counters.into_iter().collect(),
+        }
+    }
+
+    fn of(self, of: impl ToString) -> Self {
+        let of = Some(of.to_string());
+        Self { of, ..self }
+    }
+}
+
+/// Whatever is of one kind.
+pub(super) type Kind = fn(&View<'_>) -> Vec<Part>;
+
+/// All kinds but the senders', in order: one look at these is of one instant.
+pub(super) const KINDS: [Kind; 11] = [
+    pflow, sources, packets, messages, table, flows, protocols, solicit, keep, control, interfaces,
 ];
 
-/// Appends all parts and the interfaces, then the senders, one a step.
+/// Appends all parts, then the senders', one a step.
 pub(super) fn step(view: &View<'_>, at: &mut At, form: Form, out: &mut Vec<u8>) -> Progress {
     let At::Item(next) = at else {
         return Progress::Done;
     };
     let number = *next as usize;
     *next += 1;
-    let mut writer = Writer { form, out };
     let Some(number) = number.checked_sub(1) else {
-        for part in PARTS {
-            part(view, &mut writer);
-        }
-        for interface in view.engine.interfaces() {
-            self::interface(view, interface, &mut writer);
+        for part in KINDS.iter().flat_map(|kind| kind(view)) {
+            write(&part, form, out);
         }
         return Progress::More;
     };
     match view.engine.table().senders().get(number) {
         Some(record) => {
             if record.packets.packets() > 0 {
-                let name = record.sender.to_string();
-                let packets = &record.packets;
-                let heads = [
-                    ("whole", "packets read whole", packets.whole),
-                    ("messages", "messages", packets.messages()),
-                ];
-                let heads = heads.into_iter().map(counter);
-                let reasons = packets.reasons().filter(|counter| counter.value > 0);
-                writer.part("sender", Some(&name), heads.chain(reasons));
+                let mut part = sender(record);
+                let reasons: Vec<_> = record.packets.reasons().map(|reason| reason.name).collect();
+                let is_reason = |counter: &Counter| reasons.contains(&counter.name);
+                part.counters
+                    .retain(|counter| counter.value > 0 || !is_reason(counter));
+                write(&part, form, out);
             }
             Progress::More
         }
@@ -58,119 +79,93 @@ pub(super) fn step(view: &View<'_>, at: &mut At, form: Form, out: &mut Vec<u8>) 
     }
 }
 
-fn counter((name, help, value): (&'static str, &'static str, u64)) -> Counter {
-    Counter { name, help, value }
-}
-
-/// Writes parts.
-struct Writer<'a> {
-    form: Form,
-    out: &'a mut Vec<u8>,
-}
-
-impl Writer<'_> {
-    fn part(&mut self, kind: &str, of: Option<&str>, counters: impl Iterator<Item = Counter>) {
-        match self.form {
-            Form::Text => {
-                match of {
-                    Some(name) => put!(self.out, "{kind} {name}:\n"),
-                    None => put!(self.out, "{kind}:\n"),
-                }
-                for Counter { help, value, .. } in counters {
-                    put!(self.out, "\t{value} {help}\n");
-                }
+fn write(part: &Part, form: Form, out: &mut Vec<u8>) {
+    match form {
+        Form::Text => text(part, out),
+        Form::Json => {
+            let mut object = Object::new(out);
+            object.string("part", part.kind);
+            if let Some(name) = &part.of {
+                object.string("of", name);
             }
-            Form::Json => {
-                let mut object = Object::new(self.out);
-                object.string("part", kind);
-                if let Some(name) = of {
-                    object.string("of", name);
-                }
-                for Counter { name, value, .. } in counters {
-                    object.number(name, value);
-                }
-                object.end();
-                self.out.push(b'\n');
+            for Counter { name, value, .. } in &part.counters {
+                object.number(name, *value);
             }
+            object.end();
+            out.push(b'\n');
         }
+    }
+}
+
+fn text(part: &Part, out: &mut Vec<u8>) {
+    let is_empty = || part.counters.iter().all(|counter| counter.value == 0);
+    match &part.of {
+        // Of protocols those that there were some of.
+        Some(_) if part.kind == "protocol" && is_empty() => return,
+        Some(name) => put!(out, "{} {name}:\n", part.kind),
+        None => put!(out, "{}:\n", part.kind),
+    }
+    for Counter {
+        name, help, value, ..
+    } in &part.counters
+    {
+        // As netstat has it.
+        let more = if name.starts_with('o') && part.kind == "pflow" {
+            "\t"
+        } else {
+            ""
+        };
+        put!(out, "\t{more}{value} {help}\n");
     }
 }
 
 /// The four counters of `struct pflowstats`, as netstat -s -p pflow prints them (inet.c,
 /// `pflow_stats`).
-fn pflow(view: &View<'_>, writer: &mut Writer<'_>) {
+fn pflow(view: &View<'_>) -> Vec<Part> {
     let total = |of: fn(&Interface) -> u64| view.engine.interfaces().iter().map(of).sum::<u64>();
     let gone = view.engine.gone_counters();
     let flows = total(|interface| interface.counters.records) + gone.records;
     let packets = total(|interface| interface.counters.built()) + gone.built();
     let no_memory = total(|interface| interface.counters.no_memory) + gone.no_memory;
     let errors = total(|interface| interface.counters.send_errors) + gone.send_errors;
-    let lines = [
-        (
-            "flows",
-            packets_word(flows, "flow sent", "flows sent"),
-            flows,
-        ),
-        (
-            "packets",
-            packets_word(packets, "packet sent", "packets sent"),
-            packets,
-        ),
+    let flows_word = plural(flows, "flow sent", "flows sent");
+    let packets_word = plural(packets, "packet sent", "packets sent");
+    let counters = [
+        ("flows", flows_word, flows),
+        ("packets", packets_word, packets),
         ("onomem", "send failed due to mbuf memory error", no_memory),
         ("oerrors", "send error", errors),
     ];
-    match writer.form {
-        Form::Json => writer.part("pflow", None, lines.into_iter().map(counter)),
-        Form::Text => {
-            let [flows, packets, no_memory, errors] = lines.map(|(_, help, value)| (value, help));
-            put!(
-                writer.out,
-                "pflow:\n\t{} {}\n\t{} {}\n\t\t{} {}\n\t\t{} {}\n",
-                flows.0,
-                flows.1,
-                packets.0,
-                packets.1,
-                no_memory.0,
-                no_memory.1,
-                errors.0,
-                errors.1
-            );
-        }
-    }
+    vec![Part::new("pflow", counters.map(Counter::total))]
 }
 
 /// netstat's plural.
-fn packets_word(count: u64, one: &'static str, many: &'static str) -> &'static str {
+fn plural(count: u64, one: &'static str, many: &'static str) -> &'static str {
     if count == 1 { one } else { many }
 }
 
-fn sources(view: &View<'_>, writer: &mut Writer<'_>) {
-    for source in view.sources {
-        writer.part("source", Some(&source.name), source.counters.iter());
-    }
+fn sources(view: &View<'_>) -> Vec<Part> {
+    let part =
+        |source: &super::Source| Part::new("source", source.counters.iter()).of(&source.name);
+    view.sources.iter().map(part).collect()
 }
 
-fn packets(view: &View<'_>, writer: &mut Writer<'_>) {
+fn packets(view: &View<'_>) -> Vec<Part> {
     let packets = view.engine.packet_counters();
-    let heads = [
-        ("whole", "packets read whole", packets.whole),
-        (
-            "waiting",
-            "packets captured that wait to be read",
-            view.waiting,
-        ),
-    ];
-    let heads = heads.into_iter().map(counter);
-    writer.part("packets", None, heads.chain(packets.reasons()));
+    let whole = Counter::total(("whole", "packets read whole", packets.whole));
+    let waiting = "packets captured that wait to be read";
+    let waiting = Counter::gauge(("waiting", waiting, view.waiting));
+    let counters = [whole, waiting].into_iter().chain(packets.reasons());
+    vec![Part::new("packets", counters)]
 }
 
-fn messages(view: &View<'_>, writer: &mut Writer<'_>) {
+fn messages(view: &View<'_>) -> Vec<Part> {
     let actions = view.engine.packet_counters().actions();
-    let counters = actions.map(|(action, value)| counter((action.name(), action.name(), value)));
-    writer.part("messages", None, counters);
+    let counters = actions.map(|(action, value)| (action.name(), action.name(), value));
+    vec![Part::new("messages", counters.map(Counter::total))]
 }
 
-fn table(view: &View<'_>, writer: &mut Writer<'_>) {
+fn table(view: &View<'_>) -> Vec<Part> {
     let table = view.engine.table();
     let held = [
         ("held", "states held", table.len() as u64),
@@ -185,40 +180,44 @@ fn table(view: &View<'_>, writer: &mut Writer<'_>) {
         let help = "octets of memory taken for them at most";
         ("octets_bound", help, octets)
     });
-    let held = held.into_iter().chain([octets]).chain(bound).map(counter);
-    writer.part("table", None, held.chain(table.counters.iter()));
+    let held = held.into_iter().chain([octets]).chain(bound);
+    let counters = held.map(Counter::gauge).chain(table.counters.iter());
+    vec![Part::new("table", counters)]
 }
 
-fn flows(view: &View<'_>, writer: &mut Writer<'_>) {
-    writer.part("flows", None, view.engine.flow_counters().iter());
+fn flows(view: &View<'_>) -> Vec<Part> {
+    vec![Part::new("flows", view.engine.flow_counters().iter())]
 }
 
-/// The flows by protocol, of those that there were some of; in JSON of all.
-fn protocols(view: &View<'_>, writer: &mut Writer<'_>) {
-    for (name, counters) in view.engine.protocol_counters().iter() {
-        if writer.form == Form::Json || counters != QualityCounters::default() {
-            writer.part("protocol", Some(name), counters.iter());
-        }
-    }
+fn protocols(view: &View<'_>) -> Vec<Part> {
+    let protocols = view.engine.protocol_counters().iter();
+    let part =
+        |(name, counters): (&str, QualityCounters)| Part::new("protocol", counters.iter()).of(name);
+    protocols.map(part).collect()
 }
 
-fn solicit(view: &View<'_>, writer: &mut Writer<'_>) {
-    if let Some(counters) = view.engine.solicit_counters() {
-        writer.part("solicit", None, counters.iter());
-    }
+fn solicit(view: &View<'_>) -> Vec<Part> {
+    let counters = view.engine.solicit_counters().into_iter();
+    let part = counters.map(|counters| Part::new("solicit", counters.iter()));
+    part.collect()
 }
 
-fn keep(view: &View<'_>, writer: &mut Writer<'_>) {
-    if let Some(counters) = view.engine.keep_counters() {
-        writer.part("keep", None, counters.iter());
-    }
+fn keep(view: &View<'_>) -> Vec<Part> {
+    let counters = view.engine.keep_counters().into_iter();
+    let part = counters.map(|counters| Part::new("keep", counters.iter()));
+    part.collect()
 }
 
-fn control(view: &View<'_>, writer: &mut Writer<'_>) {
-    writer.part("control", None, view.control.iter());
+fn control(view: &View<'_>) -> Vec<Part> {
+    vec![Part::new("control", view.control.iter())]
 }
 
-fn interface(view: &View<'_>, interface: &Interface, writer: &mut Writer<'_>) {
+fn interfaces(view: &View<'_>) -> Vec<Part> {
+    let interfaces = view.engine.interfaces().iter();
+    interfaces.map(|one| interface(view, one)).collect()
+}
+
+fn interface(view: &View<'_>, interface: &Interface) -> Part {
     let held = interface.held() as u64 + view.engine.records_waiting(interface);
     let held = ("held", "records held now", held);
     let waiting = (
@@ -236,11 +235,19 @@ fn interface(view: &View<'_>, interface: &Interface, writer: &mut Writer<'_>) {
         "seconds since the oldest record in the spool was written",
         interfaces::spool_behind(view, interface).unwrap_or(0),
     );
-    let gauges = [held, waiting, spool, behind].map(counter);
+    let gauges = [held, waiting, spool, behind].map(Counter::gauge);
     let counters = interface.counters.iter().chain(gauges);
-    writer.part(
-        "interface",
-        Some(&format!("pflow{}", interface.unit())),
-        counters,
-    );
+    Part::new("interface", counters).of(format_args!("pflow{}", interface.unit()))
+}
+
+/// The counters of a sender.
+pub(super) fn sender(record: &SenderRecord) -> Part {
+    let packets = &record.packets;
+    let heads = [
+        ("whole", "packets read whole", packets.whole),
+        ("messages", "messages", packets.messages()),
+    ];
+    let heads = heads.into_iter().map(Counter::total);
+    let counters = heads.chain(record.counters.iter()).chain(packets.reasons());
+    Part::new("sender", counters).of(record.sender)
 }

@@ -475,7 +475,10 @@ mod tests {
             assert_eq!(split(line).unwrap_err(), problem, "{line}");
         }
         let wrong = Top::parse(&["by", "age", "5", "port", "70000"]);
-        assert_eq!(wrong.unwrap_err(), "70000: not a port, as 443, 1024:65535 or https");
+        assert_eq!(
+            wrong.unwrap_err(),
+            "70000: not a port, as 443, 1024:65535 or https"
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! Words are sent as they are: pflow knows them, abbreviates them and complains.
 
 mod complete;
+mod http;
 #[cfg(feature = "top")]
 mod top;
 
@@ -40,6 +41,7 @@ pub const FLAGS: &[Flag] = &[
 pub fn usage() -> String {
     "usage: pflowctl [-ajv] [-s socket] [command ...]
        pflowctl [-clv] [-d id] [-s id word ...]
+       pflowctl [-s socket] metrics http
        pflowctl -C shell
 "
     .to_owned()
@@ -57,6 +59,11 @@ pub fn help() -> String {
 pub enum Action {
     /// Print this.
     Print(String),
+    /// Answer requests for metrics by HTTP.
+    Serve {
+        /// The socket.
+        socket: String,
+    },
     /// Say lines to the control socket.
     Say {
         /// The socket.
@@ -117,6 +124,12 @@ pub fn parse(arguments: &[String]) -> Result<Action, String> {
         [file] => file.clone(),
         _ => return Err("-s: one socket only".to_owned()),
     };
+    if matches.free.first().is_some_and(|word| word == "metrics") {
+        return match &*matches.free {
+            [_, how] if how == "http" => Ok(Action::Serve { socket }),
+            _ => Err("metrics: expected http; show metrics prints them".to_owned()),
+        };
+    }
     let lines = lines(&matches, &ids)?;
     Ok(Action::Say { socket, lines })
 }
@@ -229,6 +242,11 @@ fn joined(words: &[impl AsRef<str>]) -> Result<String, String> {
         }
     }
     Ok(line)
+}
+
+/// Answers requests for metrics on standard input by HTTP on standard output.
+pub fn serve(socket: &str) -> ExitCode {
+    http::serve(socket)
 }
 
 /// What is printed at once, octets.

@@ -47,6 +47,8 @@ pub struct SpoolState {
     pub octets: u64,
     /// When the oldest message that is not sent was written, seconds since the epoch.
     pub oldest: Option<u32>,
+    /// Whether the disk refuses what is written.
+    pub is_refused: bool,
 }
 
 /// What became of connections since this was told last.

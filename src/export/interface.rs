@@ -20,6 +20,8 @@ use super::{
     Connection, Domain, Format, IcmpPorts, Order, Outbox, Settings, SpoolState, Templates,
     Transmit, Way,
 };
+use std::io;
+
 use crate::counters::{InterfaceCounters, Reports, count};
 use crate::filter::Subject;
 use crate::flow::{Flow, Passage, Records, Translation};
@@ -73,6 +75,8 @@ pub struct Interface {
     pub(crate) file: FileState,
     /// What its spool is at, if it has one.
     pub(crate) spool: Option<SpoolState>,
+    /// Why its last datagram could not be sent.
+    pub(crate) send_problem: Option<(io::ErrorKind, String)>,
     /// What it did.
     pub counters: InterfaceCounters,
 }
@@ -94,6 +98,7 @@ impl Interface {
             connection: None,
             file: FileState::default(),
             spool: None,
+            send_problem: None,
             counters: InterfaceCounters::default(),
         }
     }
@@ -126,6 +131,12 @@ impl Interface {
     /// What its connection is at, if it has one.
     pub fn connection(&self) -> Option<&Connection> {
         self.connection.as_ref()
+    }
+
+    /// Why its last datagram could not be sent.
+    pub fn send_problem(&self) -> Option<(io::ErrorKind, &str)> {
+        let (kind, problem) = self.send_problem.as_ref()?;
+        Some((*kind, problem))
     }
 
     /// What its spool is at, if it has one.

@@ -193,7 +193,8 @@ impl Udp {
         if now < self.route_due {
             return match self.is_connected {
                 true => Ok(()),
-                false => Err(io::Error::from(io::ErrorKind::NetworkUnreachable)),
+                // In the system's words, so that the log has one line of it.
+                false => Err(io::Error::from_raw_os_error(libc::ENETUNREACH)),
             };
         }
         if !self.is_connected {

@@ -112,6 +112,11 @@ impl Printer {
         matches!(self.output.form, Form::Text | Form::Json)
     }
 
+    /// Whether anything is.
+    pub fn is_printing(&self) -> bool {
+        self.output.form != Form::None
+    }
+
     /// Whether it shows what only full states tell.
     pub fn shows_details(&self) -> bool {
         matches!(self.output.form, Form::Json | Form::Csv)

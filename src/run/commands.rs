@@ -127,6 +127,7 @@ impl Desk<'_> {
             engine: self.engine,
             sources: self.sources,
             waiting: self.waiting,
+            troubles: &self.outside.troubles,
             control,
             now: self.now,
         };

@@ -150,11 +150,10 @@ fn nanos(duration: Duration) -> i64 {
 }
 
 fn note(engine: &mut Engine, outcome: &keep::Outcome) {
-    let counters = engine.keep_counters_mut();
-    match outcome {
-        Ok(octets) => (counters.written, counters.octets) = (counters.written + 1, *octets),
-        Err(_) => counters.failed += 1,
-    }
+    engine.handle_kept(match outcome {
+        Ok(octets) => Ok(*octets),
+        Err(problem) => Err(problem.to_string()),
+    });
 }
 
 /// Reads the file back; what to log of it.

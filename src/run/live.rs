@@ -26,8 +26,8 @@ use crate::output::Form;
 use crate::summary;
 use crate::time::{Now, Uptime};
 
-/// A silence of pfsync packets worth a warning.
-const SILENCE: Duration = Duration::from_secs(30);
+/// How often troubles are looked for.
+const LOOK: Duration = Duration::from_secs(1);
 /// How often this host's addresses are read.
 const ADDRESSES: Duration = Duration::from_secs(30);
 /// Longest work without a look at signals and clients.
@@ -81,8 +81,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, String> {
         sources: super::sources(&names),
         captured: 0,
         commands,
-        last_pfsync: now.uptime,
-        is_silence_told: false,
+        looked: now.uptime,
         parent: parent.clone(),
         adder,
         comeback: Comeback::default(),
@@ -119,8 +118,8 @@ struct LiveRun {
     sources: Vec<Source>,
     /// Packets that they counted. The engine reads those of the last batch by and by.
     captured: u64,
-    last_pfsync: Uptime,
-    is_silence_told: bool,
+    /// When troubles were looked for last.
+    looked: Uptime,
     parent: Parent,
     adder: Adder,
     /// Captures that are lost.
@@ -150,6 +149,7 @@ impl LiveRun {
                 break;
             }
             let now = self.clock.now();
+            self.look_for_troubles(now);
             if !self.comeback.is_empty() {
                 self.try_captures(now);
             }
@@ -185,7 +185,6 @@ impl LiveRun {
                 default(wait) => {
                     let now = self.clock.now();
                     self.handle_timeouts(now);
-                    self.watch_silence(now);
                     self.watch_addresses(now);
                     self.outside.collect_reports(&mut self.engine);
                 }
@@ -250,7 +249,6 @@ impl LiveRun {
         let now = self.clock.now();
         self.note_counters(batch, now);
         self.handle_timeouts(now);
-        let messages = self.engine.packet_counters().messages();
         let mut begun = self.clock.now().uptime;
         for (number, (frame, octets)) in batch.packets().enumerate() {
             if number % SPELL_PACKETS == 0 && self.clock.now().uptime.since(begun) >= SPELL {
@@ -269,10 +267,6 @@ impl LiveRun {
                 self.engine.go_on();
             }
             self.outside.send_much(&mut self.engine);
-        }
-        if self.engine.packet_counters().messages() != messages {
-            self.last_pfsync = now.uptime;
-            self.is_silence_told = false;
         }
         if batch.is_opened {
             self.regain(batch.source, now);
@@ -304,6 +298,9 @@ impl LiveRun {
         let lost = |read: &SourceCounters| read.kernel_dropped + read.interface_dropped;
         let more = lost(&batch.counters).saturating_sub(lost(&source.counters));
         source.counters = batch.counters;
+        if !batch.is_empty() {
+            source.last = Some(now.uptime);
+        }
         if more > 0 {
             self.engine.note_loss(now, more);
         }
@@ -314,6 +311,7 @@ impl LiveRun {
         let Some(source) = self.sources.get_mut(number) else {
             return;
         };
+        source.problem = Some(problem.to_owned());
         let name = &source.name;
         let line = if self.comeback.fail(number, now.uptime) {
             source.counters.lost += 1;
@@ -347,9 +345,10 @@ impl LiveRun {
     /// A capture that was lost is there again.
     fn regain(&mut self, number: usize, now: Now) {
         self.comeback.succeed(number);
-        let Some(source) = self.sources.get(number) else {
+        let Some(source) = self.sources.get_mut(number) else {
             return;
         };
+        source.problem = None;
         let line = format!("{}: capturing again", source.name);
         let line = self.outside.limiter.admit(now.uptime, &line);
         let log = &mut self.outside.log;
@@ -392,16 +391,17 @@ impl LiveRun {
         }
     }
 
-    fn watch_silence(&mut self, now: Now) {
-        if !self.is_silence_told && now.uptime.since(self.last_pfsync) >= SILENCE {
-            self.is_silence_told = true;
-            let names: Vec<_> = self.sources.iter().map(|source| &*source.name).collect();
-            let line = format!(
-                "no pfsync packets on {} for {} seconds",
-                names.join(", "),
-                SILENCE.as_secs()
-            );
-            self.outside.log.warn(&line);
+    /// Looks for troubles now and then.
+    fn look_for_troubles(&mut self, now: Now) {
+        if now.uptime.since(self.looked) >= LOOK {
+            self.looked = now.uptime;
+            let Self {
+                outside,
+                engine,
+                sources,
+                ..
+            } = self;
+            outside.look_for_troubles(engine, sources, now);
         }
     }
 

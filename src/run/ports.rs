@@ -347,6 +347,7 @@ impl Outside {
                 }
             }
             if let Err(error) = outcome {
+                engine.handle_send_problem(unit, &error);
                 self.complain(&format!("pflow{unit}: send: {error}"));
             }
             self.note_reports(unit, reports, now, engine);

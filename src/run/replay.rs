@@ -238,6 +238,11 @@ impl Replay {
             return;
         };
         let now = self.now();
+        if let Some(now) = now {
+            // Only who asks is told: a replay ends with its own summary.
+            let troubles = &mut self.outside.troubles;
+            troubles.look(&self.engine, &self.sources, now);
+        }
         let waiting = self.captured - self.engine.packet_counters().packets();
         let mut desk = Desk {
             engine: &mut self.engine,

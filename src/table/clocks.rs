@@ -490,7 +490,12 @@ impl Table {
     pub(super) fn follow(&mut self, place: u32, arrival: &mut Arrival, age: u32) {
         let creation = arrival.second.before(age);
         let (by, reach) = self.shift(place, arrival, creation);
-        if self.slots[place].sender != arrival.sender.0 || self.told_by_another.take(place) {
+        let is_anothers = self.slots[place].sender != arrival.sender.0;
+        if is_anothers {
+            let is_off = by.abs() > AGE_SLACK;
+            self.senders[arrival.sender.0].apart.note(by, is_off);
+        }
+        if is_anothers || self.told_by_another.take(place) {
             self.set_creation(place, creation);
             self.move_told(place, by.min(reach));
             return;

@@ -435,11 +435,12 @@ impl Table {
             self.counters.names_refused += 1;
         }
         let state = &values();
+        let is_marked = state.pflow.unwrap_or(true);
         let mut slot = Slot::new(Birth {
             id,
             wire: &state.wire,
             direction: state.direction,
-            pflow: state.pflow.unwrap_or(true),
+            pflow: is_marked,
             ifname,
             creation,
             sender: arrival.sender.0,
@@ -463,6 +464,7 @@ impl Table {
             self.begin_asides(place, arrival);
         }
         count(&mut self.counters.inserted, 1);
+        count(&mut self.unmarked, u64::from(!is_marked));
         if kind != Kind::Insert {
             self.note_activity(place, arrival, state, kind);
         }

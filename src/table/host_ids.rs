@@ -71,8 +71,10 @@ pub(super) struct HostIds {
     creators: HashMap<u32, Creator>,
     /// The creator that each alias stands for.
     aliases: HashMap<u32, u32>,
-    /// Told apart since the last [`Table::take_shared_host_ids`].
-    news: Vec<SharedHostId>,
+    /// Told apart, at most [`MAX_CREATORS`].
+    shared: Vec<SharedHostId>,
+    /// How many of those [`Table::take_shared_host_ids`] has told of.
+    told: usize,
     /// Counts up with every change that a keep file holds.
     pub(super) changes: u32,
 }
@@ -159,7 +161,15 @@ impl Table {
 
     /// Host ids that two firewalls were found to use since the last call.
     pub fn take_shared_host_ids(&mut self) -> Vec<SharedHostId> {
-        std::mem::take(&mut self.host_ids.news)
+        let HostIds { shared, told, .. } = &mut self.host_ids;
+        let news = shared.get(*told..).unwrap_or_default().to_vec();
+        *told = shared.len();
+        news
+    }
+
+    /// Host ids that two firewalls were found to use.
+    pub fn shared_host_ids(&self) -> &[SharedHostId] {
+        &self.host_ids.shared
     }
 
     /// [`Self::apply`] of a message about a creator whose states are kept by sender.
@@ -398,7 +408,9 @@ impl Table {
         self.host_ids.changes += 1;
         self.counters.host_ids_shared += 1;
         let senders = senders.map(SenderId);
-        self.host_ids.news.push(SharedHostId { creatorid, senders });
+        self.host_ids
+            .shared
+            .push(SharedHostId { creatorid, senders });
     }
 
     /// Moves the state at `place`, which is known by its creator, to its sender's alias. To make room

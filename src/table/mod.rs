@@ -206,6 +206,10 @@ pub struct Table {
     headless: Vec<StateId>,
     /// Uptime in seconds that slots count from: when the first state was learned.
     epoch: Option<i64>,
+    /// States learned whose rule does not say pflow.
+    unmarked: u64,
+    /// States learned, and of them unmarked, by the end of the last packet.
+    learned: [u64; 2],
     /// What happened lately, if somebody watches.
     events: Option<Vec<Event>>,
     /// What happened.
@@ -250,6 +254,8 @@ impl Table {
             host_ids: HostIds::default(),
             headless: Vec::new(),
             epoch: None,
+            unmarked: 0,
+            learned: [0; 2],
             events: None,
             counters: TableCounters::default(),
         };
@@ -280,6 +286,19 @@ impl Table {
     /// What is known of a sender.
     pub fn sender_record(&mut self, sender: SenderId) -> &mut SenderRecord {
         &mut self.senders[sender.0]
+    }
+
+    /// Counts the states learned since the last call as those of `sender`, whose packet it was: once a
+    /// packet, which costs less than once a state.
+    #[inline(always)]
+    pub fn note_learned(&mut self, sender: SenderId) {
+        let now = [self.counters.inserted, self.unmarked];
+        let before = std::mem::replace(&mut self.learned, now);
+        if now != before {
+            let counters = &mut self.senders[sender.0].counters;
+            count(&mut counters.learned, now[0].wrapping_sub(before[0]));
+            count(&mut counters.unmarked, now[1].wrapping_sub(before[1]));
+        }
     }
 
     /// All senders heard of; `local` comes first and may not have been.
@@ -508,6 +527,7 @@ impl Table {
     fn update_compressed(&mut self, arrival: &Arrival, update: &Compressed<'_>) {
         let Some(place) = self.find(update.state) else {
             self.counters.unknown_update += 1;
+            self.senders[arrival.sender.0].counters.unknown_updates += 1;
             // The protocol, which is not known, matters for SCTP only.
             if !arrival.dialect.is_dead(update.timeout, TCP) {
                 self.tell(Event::Unknown {

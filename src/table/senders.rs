@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use super::clocks::Clock;
 use super::transfers::Transfer;
-use crate::counters::{MessageCounters, PacketCounters};
+use crate::counters::{MessageCounters, PacketCounters, SenderCounters};
 use crate::state::PFTM_COUNT;
 use crate::time::Wall;
 use crate::wire::pfsync::{Action, Bus, Dialect};
@@ -70,6 +70,39 @@ impl fmt::Display for Sender {
     }
 }
 
+/// So many states in turn must begin at another time than another sender says before the two
+/// clocks are taken to differ, and at the same before they are not.
+const ALIKE: u8 = 3;
+
+/// How far the beginnings that a sender tells are from those that other senders tell of the same
+/// states.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Apart {
+    /// States in turn that were off, at most [`ALIKE`].
+    off: u8,
+    /// Whether it is certain.
+    is_off: bool,
+    /// Seconds that the last one was off.
+    by: i64,
+}
+
+impl Apart {
+    /// Another sender told that a state began `by` seconds earlier; `is_off` if that is more than
+    /// rounding makes.
+    pub(super) fn note(&mut self, by: i64, is_off: bool) {
+        if is_off {
+            (self.off, self.by) = (ALIKE.min(self.off + 1), by);
+        } else {
+            self.off = self.off.saturating_sub(1);
+        }
+        self.is_off = match self.off {
+            0 => false,
+            ALIKE => true,
+            _ => self.is_off,
+        };
+    }
+}
+
 /// What is known of a sender.
 #[derive(Clone, Debug)]
 pub struct SenderRecord {
@@ -79,6 +112,10 @@ pub struct SenderRecord {
     pub dialect: Option<Dialect>,
     /// Its packets and messages.
     pub packets: PacketCounters,
+    /// What its states showed.
+    pub counters: SenderCounters,
+    /// How its states' beginnings compare with what other senders tell of them.
+    pub(super) apart: Apart,
     /// What it said about whose states.
     creators: Vec<CreatorRecord>,
     /// The record in `creators` of those that its last messages about anybody's states were about.
@@ -103,6 +140,8 @@ impl SenderRecord {
             sender,
             dialect: None,
             packets: PacketCounters::default(),
+            counters: SenderCounters::default(),
+            apart: Apart::default(),
             creators: Vec::new(),
             latest: 0,
             last: Wall::default(),
@@ -154,6 +193,17 @@ impl SenderRecord {
         self.creators
             .get(self.latest)
             .map(|record| record.creatorid)
+    }
+
+    /// Seconds that its clock stepped in all.
+    pub fn clock_offset(&self) -> i64 {
+        self.clock.offset
+    }
+
+    /// Seconds that its states begin later than another sender says, if that is more than rounding
+    /// makes.
+    pub fn seconds_apart(&self) -> Option<i64> {
+        self.apart.is_off.then_some(self.apart.by)
     }
 
     /// What it said about whose states, in the order first heard of.

@@ -339,6 +339,11 @@ impl<S: Store> Spool<S> {
         self.octets
     }
 
+    /// Whether the disk refuses what is written.
+    pub fn is_refused(&self) -> bool {
+        self.refusing.is_some()
+    }
+
     /// When the oldest message that is not acknowledged was written, seconds since the epoch.
     pub fn oldest(&self) -> Option<u32> {
         self.oldest.filter(|_| !self.is_drained())

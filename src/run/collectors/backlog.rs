@@ -60,6 +60,7 @@ impl Backlog {
             Self::Spool(spooled) => Some(SpoolState {
                 octets: spooled.spool().octets(),
                 oldest: spooled.spool().oldest(),
+                is_refused: spooled.spool().is_refused(),
             }),
         }
     }
