@@ -9,6 +9,7 @@ use crate::config::{Config, Loader, Place, PlacedError, apply_line, apply_words}
 use crate::io::files;
 use crate::output::Form;
 use crate::output::messages::Detail;
+use crate::output::top::Top;
 use crate::state::Direction;
 use crate::table::Bound;
 use crate::time::Wall;
@@ -83,7 +84,7 @@ pub const FLAGS: &[Flag] = &[
     option(
         "o",
         "output",
-        "print text, json, csv, messages, messages-json or none",
+        "print text, json, csv, top[=key[,n][,order]], html, messages, messages-json or none",
     ),
     option("p", "pidfile", "file to put the process number in"),
     repeatable(option("r", "file", "read a savefile, - for standard input")),
@@ -241,9 +242,7 @@ fn checked(matches: &Matches) -> Result<Options, String> {
     let states = value("m")
         .map(|text| crate::config::states(&text))
         .transpose();
-    let form = value("o")
-        .map(|text| one_of(Form::VALUES, &text))
-        .transpose();
+    let form = value("o").map(|text| form(&text)).transpose();
     let directions = [
         ("in", Some(Direction::In)),
         ("out", Some(Direction::Out)),
@@ -294,6 +293,13 @@ fn checked(matches: &Matches) -> Result<Options, String> {
         lines: matches.opt_strs("e"),
         words: matches.free.clone(),
     })
+}
+
+fn form(text: &str) -> Result<Form, String> {
+    match text.split_once('=') {
+        Some(("top", words)) => Top::parse(words).map(Form::Top),
+        _ => one_of(Form::VALUES, text),
+    }
 }
 
 fn one_of<T: Copy>(values: &[(&str, T)], text: &str) -> Result<T, String> {
@@ -428,7 +434,7 @@ mod tests {
         let expected = [
             (
                 "-o yaml",
-                "-o: yaml is not one of: text json csv messages messages-json none",
+                "-o: yaml is not one of: text json csv top html messages messages-json none",
             ),
             ("-S up", "-S: up is not one of: in out any"),
             ("-x 2", "-x needs -r"),

@@ -37,6 +37,7 @@ use crate::io::keep::KeepFile;
 use crate::io::log::{Limiter, Log};
 use crate::io::transport::WhenFull;
 use crate::options::{DEFAULT_INTERFACE, DEFAULT_STATES, Options};
+use crate::output::page::Page;
 use crate::output::{Form, Output};
 use crate::time::Now;
 use collectors::{Collectors, OpenedFeeds};
@@ -87,7 +88,7 @@ fn print_config(config: &Config) -> Result<ExitCode, String> {
 fn engine(
     options: &Options,
     config: Config,
-    form: Form,
+    (form, page): (Form, Page),
     boot: Boot,
     local_addresses: Vec<IpAddr>,
 ) -> Engine {
@@ -102,7 +103,9 @@ fn engine(
             detail: options.detail(),
         },
     };
-    Engine::new(settings, config)
+    let mut engine = Engine::new(settings, config);
+    engine.set_page(page);
+    engine
 }
 
 /// Sources of these names that have counted nothing yet.
