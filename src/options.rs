@@ -2,6 +2,7 @@
 //! page's test read.
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use getopts::{Matches, ParsingStyle};
 
@@ -269,6 +270,9 @@ fn checked(matches: &Matches) -> Result<Options, String> {
     if files.iter().filter(|file| *file == "-").count() > 1 {
         return Err("-r: standard input can be read once only".to_owned());
     }
+    if let Some(word) = matches.free.first().filter(|word| is_file(word)) {
+        return Err(format!("{word}: a file is read with -r: -r {word}"));
+    }
     let form = form.map_err(wrong("o"))?;
     let is_foreground = matches.opt_present("d");
     if files.is_empty() && !is_foreground && form.is_some_and(|form| form != Form::None) {
@@ -293,6 +297,12 @@ fn checked(matches: &Matches) -> Result<Options, String> {
         lines: matches.opt_strs("e"),
         words: matches.free.clone(),
     })
+}
+
+/// Whether a word that stands where a line of configuration begins is rather a file: none of those
+/// begins with a word that has a dot or a slash in it.
+fn is_file(word: &str) -> bool {
+    word.contains(['.', '/']) || Path::new(word).is_file()
 }
 
 fn form(text: &str) -> Result<Form, String> {
@@ -450,6 +460,19 @@ mod tests {
             ("-m 0", "-m: 0 is not a number from 1 to 1073741824"),
             ("-m 100k", "-m: 100k is less than 4M"),
             ("-i em0 -r x", "-i and -r cannot be combined"),
+            ("x.pcap", "x.pcap: a file is read with -r: -r x.pcap"),
+            (
+                "-r x.pcap y.pcap",
+                "y.pcap: a file is read with -r: -r y.pcap",
+            ),
+            (
+                "Cargo.toml",
+                "Cargo.toml: a file is read with -r: -r Cargo.toml",
+            ),
+            (
+                "-r x -o top=hosts",
+                "-o: top: hosts is not one of: src dst host port proto interface rule firewall nat",
+            ),
             ("-r - -r -", "-r: standard input can be read once only"),
         ];
         for (line, problem) in expected {

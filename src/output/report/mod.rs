@@ -46,7 +46,11 @@ const CSS: [&str; 2] = [
     include_str!("uplot/uPlot.min.css"),
     include_str!("page.css"),
 ];
-const SCRIPT: [&str; 2] = [
+/// With uPlot's licence, which goes where it goes.
+const SCRIPT: [&str; 5] = [
+    "/*!\n",
+    include_str!("uplot/LICENSE"),
+    "\n*/\n",
     include_str!("uplot/uPlot.iife.min.js"),
     include_str!("page.js"),
 ];

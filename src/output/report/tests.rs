@@ -16,7 +16,7 @@ fn flow(host: u8, octets: [u64; 2]) -> Flow {
         ifname: IfName::from("em0"),
         tuple: Tuple {
             af: Af::Inet,
-            proto: if host % 2 == 0 { 6 } else { 17 },
+            proto: if host.is_multiple_of(2) { 6 } else { 17 },
             src: address(host),
             dst: address(host.wrapping_add(1)),
             sport: 4000,
@@ -25,7 +25,7 @@ fn flow(host: u8, octets: [u64; 2]) -> Flow {
         octets,
         packets: octets.map(|octets| octets / 100 + 1),
         times: Times::new(10, 10 + i64::from(host), now, Boot::Unknown),
-        quality: if host % 3 == 0 {
+        quality: if host.is_multiple_of(3) {
             Quality::Partial
         } else {
             Quality::Exact
@@ -175,6 +175,7 @@ fn the_policy_lets_in_the_scripts_and_the_style_that_are_there_and_no_others() {
         "default-src 'none'; img-src data:; style-src 'sha256-{style}'; script-src 'sha256-{script}'"
     );
     assert_eq!(policy, expected);
+    assert!(page.contains("The MIT License (MIT)\n\nCopyright (c) 2022 Leon Sorokin"));
     // Nothing that a browser would fetch.
     for attribute in ["src=", "href=\"h", "url(", "@import"] {
         assert!(!HTML.contains(attribute) && !CSS.concat().contains(attribute));
