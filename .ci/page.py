@@ -96,7 +96,7 @@ class Browser:
         self.call('Emulation.setDeviceMetricsOverride', width=width, height=height, deviceScaleFactor=1, mobile=False)
         self.call('Emulation.setEmulatedMedia', features=[{'name': 'prefers-color-scheme', 'value': scheme}])
         self.call('Page.navigate', url='file://' + path)
-        self.wait('document.documentElement.dataset.ready === "yes"')
+        self.wait('document.documentElement?.dataset.ready === "yes"')
 
     def wait(self, condition, seconds=30):
         deadline = time.monotonic() + seconds

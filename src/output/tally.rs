@@ -13,7 +13,7 @@ use std::net::IpAddr;
 
 use super::words::Protocol;
 use crate::flow::{Detail, Flow, Quality, Tuple};
-use crate::state::{Address, IfName};
+use crate::state::IfName;
 
 /// What sums are made by.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -34,7 +34,7 @@ pub enum By {
     Rule,
     /// Firewall that spoke of it last.
     Firewall,
-    /// Address that another was translated to.
+    /// Address that was put in the place of the initiator's, or else of the responder's.
     Nat,
 }
 
@@ -92,26 +92,26 @@ impl By {
                 let sender = flow.detail.map(|detail| Key::Firewall(detail.sender));
                 take(sender, amount);
             }
-            Self::Nat => match flow.translated.map(|after| translated(&flow.tuple, &after)) {
-                Some([None, None]) | None => take(None, amount),
-                Some(keys) => keys
-                    .into_iter()
-                    .flatten()
-                    .for_each(|key| take(Some(key), amount)),
-            },
+            Self::Nat => {
+                let after = flow.translated.as_ref();
+                take(
+                    after.and_then(|after| translated(&flow.tuple, after)),
+                    amount,
+                );
+            }
         }
     }
 }
 
-/// The addresses that were put in the place of others.
-fn translated(before: &Tuple, after: &Tuple) -> [Option<Key>; 2] {
-    let is_other = |before_address: Address, address: Address| {
-        before.af != after.af || before_address != address
-    };
-    let key = |address: Address| Key::Address(address.ip(after.af));
-    let src = is_other(before.src, after.src).then(|| key(after.src));
-    let dst = is_other(before.dst, after.dst).then(|| key(after.dst));
-    [src, dst.filter(|dst| Some(*dst) != src)]
+/// The address that was put in the place of the initiator's, or else of the responder's.
+fn translated(before: &Tuple, after: &Tuple) -> Option<Key> {
+    let ends = [(before.src, after.src), (before.dst, after.dst)];
+    let mut changed = ends
+        .into_iter()
+        .filter(|(old, new)| before.af != after.af || old != new);
+    changed
+        .next()
+        .map(|(_, new)| Key::Address(new.ip(after.af)))
 }
 
 /// What an amount is of.
@@ -335,7 +335,7 @@ fn order(measure: Measure, one: &(Key, Amount), other: &(Key, Amount)) -> std::c
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::Af;
+    use crate::state::{Address, Af};
     use proptest::prelude::*;
 
     fn flow(host: u8, octets: [u64; 2]) -> Flow {
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn a_translated_flow_counts_for_each_address_that_took_the_place_of_another() {
+    fn a_translated_flow_counts_once_for_the_address_that_took_the_place_of_another() {
         let keys = |after: Tuple| {
             let mut flow = flow(1, [10, 10]);
             flow.translated = Some(after);
@@ -406,9 +406,10 @@ mod tests {
         let named = |address: &str| Some(address.to_owned());
         assert_eq!(keys(Tuple { src: pool, ..plain }), [named("192.0.2.1")]);
         assert_eq!(keys(Tuple { dst: pool, ..plain }), [named("192.0.2.1")]);
+        let other = Address::from(IpAddr::from([192, 0, 2, 2]));
         let both = Tuple {
             src: pool,
-            dst: pool,
+            dst: other,
             ..plain
         };
         assert_eq!(keys(both), [named("192.0.2.1")]);

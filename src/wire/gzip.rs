@@ -467,7 +467,7 @@ mod tests {
         );
         assert_eq!(damaged(2, 1), (Vec::new(), fails(0, ErrorKind::NoMember)));
         // A block of a kind that there is not.
-        let (_, outcome) = damaged(10, 6);
+        let (_, outcome) = damaged(10, 4);
         assert!(
             matches!(
                 outcome,

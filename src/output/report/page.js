@@ -23,7 +23,7 @@ function short(number) {
   return (value < 100 ? (Math.floor(value * 10) / 10).toFixed(1) : String(Math.floor(value))) + 'kMGTPE'[letter];
 }
 const full = number => number.toLocaleString('en-US').replace(/,/g, '\u202f');
-const percent = (part, all) => all ? (Math.floor(part * 1000 / all) / 10).toFixed(1) + '\u202f%' : '';
+const percent = (part, all) => all && part ? (Math.floor(part * 1000 / all) / 10).toFixed(1) + '\u202f%' : '';
 
 function span(seconds) {
   const days = Math.floor(seconds / 86400), two = n => String(n).padStart(2, '0');
@@ -78,7 +78,7 @@ function totals() {
     bar.title = QUALITIES.map((name, q) => name + ': ' + full(protocol.flows[q]) + ' flows, ' + full(protocol.octets[q]) + ' octets').join('\n');
     cell.append(bar);
     row.append(make('td', protocol.name), make('td', full(flows), 'n'), make('td', short(protocol.packets), 'n'), make('td', short(octets), 'n'), cell);
-    protocol.octets.forEach((part, quality) => row.append(make('td', percent(part, octets), 'n q' + quality)));
+    protocol.octets.forEach((part, quality) => row.append(make('td', percent(part, octets) || '\u2013', 'n q' + quality)));
     body.append(row);
   }
   $('made').textContent = 'Made by ' + data.program + '. This file is complete in itself and asks the network for nothing. The chart is drawn by uPlot (MIT licence).';
@@ -98,9 +98,9 @@ function chart() {
   // Stacked: each line is the sum of those below it, and the topmost is drawn first.
   const sums = [];
   shown.forEach(([n], at) => sums.push(series[n].map((value, x) => value * 8 / step + (at ? sums[at - 1][x] : 0))));
-  const rate = value => value == null ? '' : short(Math.floor(value)) + 'bit/s';
+  const rate = value => value == null ? '' : short(Math.floor(value)).replace(/([a-zA-Z]?)$/, '\u202f$1bit/s');
   const lines = shown.map(([n, name], at) => ({
-    label: name, fill: () => color('--p' + n) + '99', stroke: () => color('--p' + n), width: 1, points: {show: false},
+    label: name, fill: () => color('--p' + n), stroke: () => color('--p' + n), width: 1, points: {show: false},
     paths: uPlot.paths.stepped({align: 1}),
     value: (_, value, index, x) => x == null ? '' : rate(series[n][x] * 8 / step),
     sums: sums[at],
@@ -111,7 +111,7 @@ function chart() {
     tzDate: stamp => isUtc ? uPlot.tzDate(new Date(stamp * 1000), 'Etc/UTC') : new Date(stamp * 1000),
     scales: {y: {range: (_, low, high) => [0, high > 0 ? high * 1.05 : 1]}},
     series: [{label: 'time', value: (_, x) => x == null ? '' : time(x)}, ...lines],
-    axes: [{...axis, values: [
+    axes: [{...axis, space: 90, values: [
       [86400, '{YYYY}-{MM}-{DD}', null, null, null, null, null, null, 1],
       [60, '{HH}:{mm}', '\n{YYYY}-{MM}-{DD}', null, '\n{YYYY}-{MM}-{DD}', null, null, null, 1],
       [1, '{HH}:{mm}:{ss}', '\n{YYYY}-{MM}-{DD}', null, '\n{YYYY}-{MM}-{DD}', null, null, null, 1]]},
@@ -174,20 +174,20 @@ function cards() {
 const end = (address, port) => !port ? address : address.includes(':') ? address + '[' + port + ']' : address + ':' + port;
 const total = row => row[9] + row[10];
 const COLUMNS = [
-  ['Begin', 142, row => time(row[0]), row => row[0]],
-  ['Seconds', 68, row => row[1], row => row[1], 1],
-  ['Protocol', 68, row => row[2], row => row[2]],
-  ['Initiator', 168, row => end(row[4], row[5]), row => end(row[4], row[5])],
-  ['Responder', 168, row => end(row[6], row[7]), row => end(row[6], row[7])],
-  ['Translated', 168, row => row[8], row => row[8]],
-  ['Octets', 74, row => short(total(row)), total, 1],
-  ['Back', 74, row => short(row[10]), row => row[10], 1],
-  ['Packets', 70, row => short(row[11] + row[12]), row => row[11] + row[12], 1],
+  ['Begin', 158, row => time(row[0]), row => row[0]],
+  ['Seconds', 70, row => row[1], row => row[1], 1],
+  ['Protocol', 66, row => row[2], row => row[2]],
+  ['Initiator', 158, row => end(row[4], row[5]), row => end(row[4], row[5])],
+  ['Responder', 158, row => end(row[6], row[7]), row => end(row[6], row[7])],
+  ['Translated', 158, row => row[8], row => row[8]],
+  ['Octets', 76, row => short(total(row)), total, 1],
+  ['Back', 64, row => short(row[10]), row => row[10], 1],
+  ['Packets', 68, row => short(row[11] + row[12]), row => row[11] + row[12], 1],
   ['Interface', 74, row => row[13], row => row[13]],
-  ['Rule', 52, row => row[14], row => /^\d+$/.test(row[14]) ? Number(row[14]) : row[14]],
-  ['Firewall', 100, row => row[15], row => row[15]],
-  ['Counters', 80, row => QUALITIES[row[16]], row => row[16]],
-  ['End', 70, row => ENDS[row[17]], row => row[17]],
+  ['Rule', 46, row => row[14], row => /^\d+$/.test(row[14]) ? Number(row[14]) : row[14]],
+  ['Firewall', 98, row => row[15], row => row[15]],
+  ['Counters', 76, row => QUALITIES[row[16]], row => row[16]],
+  ['End', 66, row => ENDS[row[17]], row => row[17]],
 ];
 let order = [6, -1], view = data.rows.map((_, n) => n);
 const texts = [];
