@@ -2,12 +2,13 @@
 """The page of -o html in a real browser: what it shows is what -o json says, sorting and filtering do so, in light and
 dark, wide and narrow, with 100 000 rows, and nothing is asked of the network.
 
-usage: page.py pflow testdata [pfsim] [--save directory]      with pfsim: also 100 000 rows; --save: the screenshots
+usage: page.py pflow testdata [pfsim] [--save directory]      with pfsim: also 100 000 rows; --save docs/img
+                                                              writes the screenshots that the documentation has
 
 Chromium is spoken to by its DevTools protocol over two pipes. Where there is none, or it does not start, one line says
 that this was skipped.
 """
-import base64, json, os, shutil, subprocess, sys, tempfile, time
+import base64, csv, io, json, os, shutil, sqlite3, subprocess, sys, tempfile, time
 
 SAVE = sys.argv[sys.argv.index('--save') + 1] if '--save' in sys.argv else None
 WORDS = [word for word in sys.argv[1:] if word not in ('--save', SAVE)]
@@ -159,6 +160,23 @@ def data_of(path):
     return json.loads(text.split('id="data">', 1)[1].split('</script>', 1)[0])
 
 
+def check_csv():
+    """Python's csv and SQLite read what -o csv prints as what -o json does."""
+    capture = os.path.join(TESTDATA, CAPTURE)
+    text = subprocess.run([PFLOW, '-a', '-o', 'csv', '-r', capture], capture_output=True, check=True).stdout.decode()
+    rows = list(csv.DictReader(io.StringIO(text, newline=''), strict=True))
+    plain = [{name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in one.items()}
+             for one in records(capture)]
+    assert [{name: value for name, value in row.items() if value != ''} for row in rows] == plain
+    with sqlite3.connect(':memory:') as base:
+        names = list(rows[0])
+        base.execute('create table flows (%s)' % ', '.join('"%s"' % name for name in names))
+        base.executemany('insert into flows values (%s)' % ','.join('?' * len(names)), [list(row.values()) for row in rows])
+        octets, = base.execute('select sum(cast(octetDeltaCount as integer)) from flows').fetchone()
+    assert octets == sum(one['octetDeltaCount'] for one in records(capture))
+    print('csv: %d records as in json, by csv and SQLite' % len(rows))
+
+
 def contrast(browser):
     """The least contrast of the colours of text with what is behind them (WCAG 2)."""
     return browser.do('''(() => {
@@ -263,6 +281,7 @@ def check_large(browser, directory):
 
 
 def main():
+    check_csv()
     if not CHROMIUM:
         skip('no chromium')
     with tempfile.TemporaryDirectory() as directory:
@@ -282,10 +301,9 @@ def main():
     for (scheme, width), picture in pictures.items():
         if width == 1400:
             assert len(picture) < MOST_OCTETS, '%s: %d octets' % (scheme, len(picture))
-        if SAVE:
-            name = 'report-%s.png' % scheme if width == 1400 else 'report-%s-%d.png' % (scheme, width)
-            with open(os.path.join(SAVE, name), 'wb') as f:
-                f.write(picture)
+            if SAVE:
+                with open(os.path.join(SAVE, 'report-%s.png' % scheme), 'wb') as f:
+                    f.write(picture)
     print('the page: %d screenshots, sorted, filtered, light and dark; nothing asked of the network' % len(pictures))
 
 

@@ -1,10 +1,10 @@
 //! Exported flows as lines for people, as wide as the page.
 //!
 //! ```text
-//! 2023 UTC       sec  pr   pkts    bytes initiator > responder
-//! 11-14 22:13:25   1 udp      1     1110 10.1.203.150:42491 > 151.15.176.72:443
+//! 2023 CET       sec pr   pkts bytes initiator > responder
+//! 11-14 23:13:25  0s udp     1  1110 10.1.203.150:42491 > 151.15.176.72:443
 //!     nat 198.51.100.3:50338 > 151.15.176.72:443
-//! 11-14 22:13:25   1 udp      2      152 10.1.203.150:42491 < 151.15.176.72:443
+//! 11-14 23:13:25  0s udp     2   152 10.1.203.150:42491 < 151.15.176.72:443
 //! ```
 //! The initiator always stands first; the arrow points the way that the record's packets went. What
 //! does not fit goes on in the next line behind an indent, so that no line is longer than the page.
