@@ -85,7 +85,7 @@ pub const FLAGS: &[Flag] = &[
     option(
         "o",
         "output",
-        "print text, json, csv, top[=key[,n][,order]], html, messages, messages-json or none",
+        "print text, json, csv, top, html, messages, messages-json, none",
     ),
     option("p", "pidfile", "file to put the process number in"),
     repeatable(option("r", "file", "read a savefile, - for standard input")),
