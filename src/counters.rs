@@ -283,6 +283,15 @@ pub struct Tally {
 pub struct ProtocolCounters([[Tally; QUALITIES]; PROTOCOLS.len()]);
 
 impl ProtocolCounters {
+    /// How many protocols are told apart, all others being one.
+    pub const COUNT: usize = PROTOCOLS.len();
+
+    /// The place of IP protocol `proto` among those.
+    pub fn place(proto: u8) -> usize {
+        let place = PLACES.get(usize::from(proto)).copied();
+        place.unwrap_or_default().into()
+    }
+
     /// Counts a flow of IP protocol `proto`, of the quality with this number and of so many octets.
     #[inline(always)]
     #[expect(

@@ -30,6 +30,7 @@ use crate::export::{
 use crate::filter::{Filter, Subject};
 use crate::flow::{Boot, End, Flow, Passage, Records};
 use crate::ifindexes::IfIndexes;
+use crate::output::page::Page;
 use crate::output::{Output, Printer};
 use crate::solicit::{self, Solicitor};
 use crate::state::{Direction, IfName, StateId};
@@ -442,16 +443,17 @@ impl Reception<'_> {
     #[cold]
     #[inline(never)]
     fn print(&mut self, dialect: Dialect, message: Message<'_>) {
+        let id = message.named_state();
+        let held = id.and_then(|id| self.table.held_as(id, self.sender));
         if let Some(filter) = &self.exporter.filter {
-            let id = message.state_id();
-            let held = id.and_then(|id| self.table.known(self.sender, id));
             let told = (self.arrival.clock(), self.stamp, self.source);
             if !meant::takes(filter, &message, held.as_ref(), told) {
                 return;
             }
         }
+        let from = (self.source, dialect);
         let printer = &mut self.exporter.printer;
-        printer.message(self.stamp, self.number, self.source, dialect, &message);
+        printer.message(self.stamp, self.number, from, &message, held.as_ref());
     }
 }
 
@@ -577,6 +579,7 @@ impl Engine {
         self.latest = Some(now);
         self.settled = now.uptime;
         self.table.note_horizon(now.uptime);
+        self.exporter.printer.begin(now.wall);
         let Exporter {
             interfaces,
             config,
@@ -1490,6 +1493,18 @@ impl Engine {
     /// What interfaces that are gone counted, all together.
     pub fn gone_counters(&self) -> &InterfaceCounters {
         &self.exporter.gone
+    }
+
+    /// What standard output is.
+    pub fn set_page(&mut self, page: Page) {
+        self.exporter.printer.set_page(page);
+    }
+
+    /// Prints the next piece of what is printed at the end, behind [`Self::finish`]; whether there is
+    /// more.
+    #[must_use]
+    pub fn finish_printing_some(&mut self) -> bool {
+        self.exporter.printer.finish_some()
     }
 
     /// Output for standard output; the caller clears it.

@@ -28,6 +28,7 @@ use crate::engine::{Engine, Packet, Settings};
 use crate::export::Order;
 use crate::flow::Boot;
 use crate::output::messages::Detail;
+use crate::output::top::Top;
 use crate::output::{Form, Output, Printer};
 use crate::solicit::Requests;
 use crate::state::Direction;
@@ -80,6 +81,9 @@ const FORMS: &[Form] = &[
     Form::Messages,
     Form::MessagesJson,
     Form::None,
+    Form::Csv,
+    Form::Top(Top::DEFAULT),
+    Form::Html,
 ];
 
 /// Nanoseconds in one.
@@ -120,7 +124,7 @@ pub fn packet(data: &[u8]) {
         &mut |dialect, message| {
             messages += 1;
             for printer in &mut printers {
-                printer.message(START, messages, datagram.source, dialect, &message);
+                printer.message(START, messages, (datagram.source, dialect), &message, None);
                 assert_eq!(lines(printer.buffer()), 1);
                 printer.buffer().clear();
             }
@@ -356,6 +360,8 @@ impl Run {
 
     fn finish(mut self) {
         self.engine.finish(self.now);
+        self.check();
+        while self.engine.finish_printing_some() {}
         self.check();
     }
 

@@ -2,6 +2,7 @@
 //! page's test read.
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use getopts::{Matches, ParsingStyle};
 
@@ -10,6 +11,7 @@ use crate::filter::Filter;
 use crate::io::files;
 use crate::output::Form;
 use crate::output::messages::Detail;
+use crate::output::top::Top;
 use crate::state::Direction;
 use crate::table::Bound;
 use crate::time::Wall;
@@ -90,7 +92,7 @@ pub const FLAGS: &[Flag] = &[
     option(
         "o",
         "output",
-        "print text, json, csv, messages, messages-json or none",
+        "print text, json, csv, top, html, messages, messages-json, none",
     ),
     option("p", "pidfile", "file to put the process number in"),
     repeatable(option("r", "file", "read a savefile, - for standard input")),
@@ -250,9 +252,7 @@ fn checked(matches: &Matches) -> Result<Options, String> {
     let states = value("m")
         .map(|text| crate::config::states(&text))
         .transpose();
-    let form = value("o")
-        .map(|text| one_of(Form::VALUES, &text))
-        .transpose();
+    let form = value("o").map(|text| form(&text)).transpose();
     let directions = [
         ("in", Some(Direction::In)),
         ("out", Some(Direction::Out)),
@@ -280,6 +280,9 @@ fn checked(matches: &Matches) -> Result<Options, String> {
     if files.iter().filter(|file| *file == "-").count() > 1 {
         return Err("-r: standard input can be read once only".to_owned());
     }
+    if let Some(word) = matches.free.first().filter(|word| is_file(word)) {
+        return Err(format!("{word}: a file is read with -r: -r {word}"));
+    }
     let form = form.map_err(wrong("o"))?;
     let is_foreground = matches.opt_present("d");
     if files.is_empty() && !is_foreground && form.is_some_and(|form| form != Form::None) {
@@ -305,6 +308,19 @@ fn checked(matches: &Matches) -> Result<Options, String> {
         lines: matches.opt_strs("e"),
         words: matches.free.clone(),
     })
+}
+
+/// Whether a word that stands where a line of configuration begins is rather a file: none of those
+/// begins with a word that has a dot or a slash in it.
+fn is_file(word: &str) -> bool {
+    word.contains(['.', '/']) || Path::new(word).is_file()
+}
+
+fn form(text: &str) -> Result<Form, String> {
+    match text.split_once('=') {
+        Some(("top", words)) => Top::parse(words).map(Form::Top),
+        _ => one_of(Form::VALUES, text),
+    }
 }
 
 fn one_of<T: Copy>(values: &[(&str, T)], text: &str) -> Result<T, String> {
@@ -448,7 +464,7 @@ mod tests {
         let expected = [
             (
                 "-o yaml",
-                "-o: yaml is not one of: text json csv messages messages-json none",
+                "-o: yaml is not one of: text json csv top html messages messages-json none",
             ),
             ("-S up", "-S: up is not one of: in out any"),
             ("-x 2", "-x needs -r"),
@@ -464,6 +480,19 @@ mod tests {
             ("-m 0", "-m: 0 is not a number from 1 to 1073741824"),
             ("-m 100k", "-m: 100k is less than 4M"),
             ("-i em0 -r x", "-i and -r cannot be combined"),
+            ("x.pcap", "x.pcap: a file is read with -r: -r x.pcap"),
+            (
+                "-r x.pcap y.pcap",
+                "y.pcap: a file is read with -r: -r y.pcap",
+            ),
+            (
+                "Cargo.toml",
+                "Cargo.toml: a file is read with -r: -r Cargo.toml",
+            ),
+            (
+                "-r x -o top=hosts",
+                "-o: top: hosts is not one of: src dst host port proto interface rule firewall nat",
+            ),
             ("-r - -r -", "-r: standard input can be read once only"),
         ];
         for (line, problem) in expected {

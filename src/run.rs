@@ -39,6 +39,7 @@ use crate::io::keep::KeepFile;
 use crate::io::log::{Limiter, Log};
 use crate::io::transport::WhenFull;
 use crate::options::{DEFAULT_INTERFACE, DEFAULT_STATES, Options};
+use crate::output::page::Page;
 use crate::output::{Form, Output};
 use crate::time::Now;
 use crate::troubles::{News, Troubles};
@@ -90,7 +91,7 @@ fn print_config(config: &Config) -> Result<ExitCode, String> {
 fn engine(
     options: &Options,
     config: Config,
-    form: Form,
+    (form, page): (Form, Page),
     boot: Boot,
     local_addresses: Vec<IpAddr>,
 ) -> Engine {
@@ -107,6 +108,7 @@ fn engine(
     };
     let mut engine = Engine::new(settings, config);
     engine.set_filter(options.filter.clone(), TimeZone::system());
+    engine.set_page(page);
     engine
 }
 

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use crate::counters::{Counter, QualityCounters, SourceCounters};
+use crate::counters::{Counter, SourceCounters};
 use crate::engine::Engine;
-use crate::flow::Quality;
+use crate::output::quality;
 use crate::wire::pfsync::Dialect;
 
 /// The lines.
@@ -16,7 +16,7 @@ pub fn lines(engine: &Engine, sources: &SourceCounters) -> Vec<String> {
     lines.extend(solicited(engine));
     lines.extend(kept(engine));
     lines.push(flows(engine));
-    lines.extend(protocols(engine));
+    lines.extend(quality::lines(engine.protocol_counters()));
     lines.extend(interfaces(engine));
     lines
 }
@@ -115,7 +115,7 @@ fn flows(engine: &Engine) -> String {
         "{} flows, {} records, {} octets",
         counters.exported, counters.records, counters.octets
     );
-    line.push_str(&by_quality(&engine.protocol_counters().all()));
+    line.push_str(&quality::by_quality(&engine.protocol_counters().all()));
     if !left_out.is_empty() {
         let _ = write!(line, "; {left_out}");
     }
@@ -124,41 +124,6 @@ fn flows(engine: &Engine) -> String {
         let _ = write!(line, "; {clamped}");
     }
     line
-}
-
-/// Flows and octets of each quality.
-fn qualities(counters: &QualityCounters) -> [(Quality, u64, u64); 3] {
-    [
-        (Quality::Exact, counters.exact, counters.exact_octets),
-        (
-            Quality::Estimated,
-            counters.estimated,
-            counters.estimated_octets,
-        ),
-        (Quality::Partial, counters.partial, counters.partial_octets),
-    ]
-}
-
-/// `: 7 exact of 1200 octets, 1 partial of 90 octets`, what there is none of left out.
-fn by_quality(counters: &QualityCounters) -> String {
-    let mut text = String::new();
-    let qualities = qualities(counters).into_iter();
-    for (quality, flows, octets) in qualities.filter(|(_, flows, _)| *flows > 0) {
-        let separator = if text.is_empty() { ':' } else { ',' };
-        let name = quality.name();
-        let _ = write!(text, "{separator} {flows} {name} of {octets} octets");
-    }
-    text
-}
-
-/// The flows of each protocol that there were some of: what one lacks does not hide behind another.
-fn protocols(engine: &Engine) -> impl Iterator<Item = String> + '_ {
-    let protocols = engine.protocol_counters().iter();
-    let used = protocols.filter(|(_, counters)| *counters != QualityCounters::default());
-    used.map(|(name, counters)| {
-        let (flows, octets, rest) = (counters.flows(), counters.octets(), by_quality(&counters));
-        format!("{name}: {flows} flows, {octets} octets{rest}")
-    })
 }
 
 fn interfaces(engine: &Engine) -> impl Iterator<Item = String> + '_ {

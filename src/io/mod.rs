@@ -32,6 +32,7 @@ pub mod signals;
 pub mod spool;
 mod sys;
 pub mod tap;
+pub mod terminal;
 pub mod tls;
 pub mod transport;
 

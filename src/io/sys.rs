@@ -430,6 +430,20 @@ pub(super) fn bpf_buffer_len(fd: &impl AsRawFd) -> io::Result<usize> {
     Ok(usize::try_from(len).unwrap_or(usize::MAX))
 }
 
+/// Characters in a line of the terminal at `fd`; `None`: it is none.
+pub(super) fn columns(fd: &impl AsRawFd) -> Option<u16> {
+    let mut size = libc::winsize {
+        ws_row: 0,
+        ws_col: 0,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    let fd = fd.as_raw_fd();
+    // SAFETY: the descriptor is open as long as it is borrowed, and TIOCGWINSZ writes a winsize.
+    let outcome = unsafe { libc::ioctl(fd, libc::TIOCGWINSZ, &raw mut size) };
+    (outcome == 0).then_some(size.ws_col)
+}
+
 /// Makes a bpf device readable when its oldest packet has waited for `millis` milliseconds, where
 /// the system can. Asked before pledge(2), which refuses it.
 ///

@@ -1,78 +1,30 @@
-//! Exported flows, one line, one JSON object or one line of CSV a record.
+//! Exported flows as data: one JSON object or one line of CSV a record.
 //!
-//! ```text
-//! 2023-11-14 22:13:21.000      12 tcp   out >        10          1234 10.1.2.3:4000 > 192.0.2.1:443 nat 198.51.100.1:61952 > ...
-//! first packet, UTC       seconds proto dir    packets        octets source > destination
-//! ```
-//! `>` behind the direction marks the record of the initiator, `<` the one of the way back. In
-//! JSON, what IANA has an information element for has its name, times are integer milliseconds.
+//! What IANA has an information element for has its name; times are integer milliseconds.
 
 use std::fmt::Display;
-use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::json::Object;
-use super::words::{Endpoint, Protocol};
+use super::words::Endpoint;
 use crate::export::full::record_of;
-use crate::flow::{Flow, Passage, Quality, Record, Tuple};
+use crate::flow::{Flow, Passage, Record, Tuple};
 use crate::icmp::{ICMP, ICMPV6, Icmp};
 use crate::state::Af;
-use crate::time::Wall;
 use crate::wire::elements as ie;
 use crate::wire::elements::{Element, Registry};
 use crate::wire::full::Kind;
 
-/// Appends the records of `flow`, a line each.
-pub fn text(out: &mut Vec<u8>, flow: &Flow, passage: &Passage) {
-    for record in flow.records() {
-        // Writing to a Vec does not fail.
-        let _ = line(out, flow, &record, passage);
-    }
-}
-
-fn line(out: &mut Vec<u8>, flow: &Flow, record: &Record, passage: &Passage) -> std::io::Result<()> {
-    let times = flow.times;
-    let start = i64::try_from(times.start_ms()).unwrap_or(i64::MAX);
-    let tuple = &record.tuple;
-    let (src, dst) = ends(tuple);
-    write!(
-        out,
-        "{} {:>7} {:<9} {:<3} {} {:>9} {:>13} {src} > {dst}",
-        Wall::from_nanos(start.saturating_mul(1_000_000)),
-        times.end_ms().saturating_sub(times.start_ms()) / 1000,
-        Protocol(tuple.proto),
-        match passage.egress {
-            Some(_) => "fwd",
-            None => flow.direction.name(),
-        },
-        if record.reverse { '<' } else { '>' },
-        record.packets,
-        record.octets,
-    )?;
-    if let Some(icmp) = icmp(flow) {
-        write!(out, " icmp-id {}", icmp.id)?;
-        if let Some(kind) = icmp.kind {
-            write!(out, " icmp-type {kind}")?;
-        }
-    }
-    if let Some(translated) = &record.translated {
-        let (src, dst) = ends(translated);
-        write!(out, " nat {src} > {dst}")?;
-    }
-    if flow.quality != Quality::Exact {
-        write!(out, " {}", flow.quality.name())?;
-    }
-    writeln!(out)
-}
-
-fn ends(tuple: &Tuple) -> (Endpoint, Endpoint) {
+/// Both ends, the first of the tuple first.
+pub(super) fn ends(tuple: &Tuple) -> (Endpoint, Endpoint) {
     (
         Endpoint::new(tuple.af, tuple.src, tuple.sport),
         Endpoint::new(tuple.af, tuple.dst, tuple.dport),
     )
 }
 
-fn icmp(flow: &Flow) -> Option<Icmp> {
+/// What the ports of a flow of ICMP mean.
+pub(super) fn icmp(flow: &Flow) -> Option<Icmp> {
     let tuple = &flow.tuple;
     matches!(tuple.proto, ICMP | ICMPV6)
         .then(|| Icmp::of_ports(tuple.proto, tuple.sport, tuple.dport))
@@ -318,7 +270,7 @@ mod tests {
     use crate::flow::{Boot, Detail, End, Quality, Times};
     use crate::state::Route;
     use crate::state::{Address, Direction, IfName, StateId};
-    use crate::time::Now;
+    use crate::time::{Now, Wall};
 
     fn flow() -> Flow {
         let v4 = |a: [u8; 4]| Address::from(IpAddr::from(a));
@@ -366,19 +318,6 @@ mod tests {
             }),
             only: None,
         }
-    }
-
-    #[test]
-    fn a_record_is_one_aligned_line() {
-        let mut out = Vec::new();
-        text(&mut out, &flow(), &Passage::of_state(3));
-        let expected = "\
-2023-11-14 22:13:21.000      12 tcp       out >        10          1234 10.1.2.3:4000 > \
-192.0.2.1:443 nat 198.51.100.1:61952 > 192.0.2.1:443
-2023-11-14 22:13:21.000      12 tcp       out <         7         56789 192.0.2.1:443 > \
-10.1.2.3:4000 nat 192.0.2.1:443 > 198.51.100.1:61952
-";
-        assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 
     #[test]
@@ -463,25 +402,5 @@ mod tests {
             }
         }
         assert_eq!(names.len(), COLUMNS.len(), "{names:?}");
-    }
-
-    #[test]
-    fn icmp_ports_are_told_as_id_and_type() {
-        let mut icmp = flow();
-        icmp.tuple = Tuple {
-            proto: 1,
-            sport: 4660,
-            dport: 8,
-            ..icmp.tuple
-        };
-        icmp.translated = None;
-        let mut out = Vec::new();
-        text(&mut out, &icmp, &Passage::of_state(3));
-        let out = String::from_utf8(out).unwrap();
-        assert!(
-            out.lines()
-                .all(|line| line.ends_with(" icmp-id 4660 icmp-type 8")),
-            "{out}"
-        );
     }
 }

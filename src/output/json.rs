@@ -80,6 +80,30 @@ impl<'a> Object<'a> {
         fill(&mut Object::new(self.out));
     }
 
+    /// An array of objects, each with the members that `fill` gives it.
+    pub fn objects<T>(
+        &mut self,
+        key: &str,
+        values: impl IntoIterator<Item = T>,
+        mut fill: impl FnMut(&mut Object<'_>, T),
+    ) {
+        self.key(key);
+        self.out.push(b'[');
+        for (n, value) in values.into_iter().enumerate() {
+            if n > 0 {
+                self.out.push(b',');
+            }
+            fill(&mut Object::new(self.out), value);
+        }
+        self.out.push(b']');
+    }
+
+    /// A value that `write` writes.
+    pub(super) fn raw(&mut self, key: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        self.key(key);
+        write(self.out);
+    }
+
     fn list<T>(
         &mut self,
         key: &str,
@@ -119,7 +143,7 @@ fn display(out: &mut Vec<u8>, value: impl Display) {
     let _ = write!(out, "{value}");
 }
 
-fn quote(out: &mut Vec<u8>, value: impl Display) {
+pub(super) fn quote(out: &mut Vec<u8>, value: impl Display) {
     out.push(b'"');
     let _ = write!(Escape(out), "{value}");
     out.push(b'"');

@@ -1,30 +1,49 @@
-//! Floor 5: what -o prints: flows or messages, as text or JSON, into a buffer.
+//! Floor 5: what -o prints: flows or messages, for people or for programs, into a buffer.
 //!
-//! Writing the buffer to standard output is the shell's.
+//! ```text
+//! flow ----> Printer::flow ----> text, JSON, CSV      a record at a time
+//!                          \---> top, html            sums, and all at the end
+//! message -> Printer::message -> text, JSON
+//! ```
+//! Writing the buffer to standard output is the shell's, and so is asking what that is ([`Page`]).
 
 pub mod flows;
 pub mod json;
 pub mod messages;
+pub mod page;
+pub mod quality;
+pub mod report;
+pub mod tally;
+pub mod text;
+pub mod top;
 pub(crate) mod words;
 
 use std::net::IpAddr;
 
 use crate::flow::{Flow, Passage};
+use crate::table::Held;
 use crate::time::Wall;
 use crate::wire::pfsync::{Dialect, Message};
 use messages::{Context, Detail};
+use page::Page;
+use report::Report;
+use top::{Table, Top};
 
 /// What -o can ask for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Form {
     /// Nothing.
     None,
-    /// One aligned line a record.
+    /// Lines for people.
     Text,
     /// One JSON object a record.
     Json,
     /// One line of CSV a record.
     Csv,
+    /// Who carried most, at the end.
+    Top(Top),
+    /// All of it as a page for a browser, at the end.
+    Html,
     /// One line a pfsync message.
     Messages,
     /// One JSON object a pfsync message.
@@ -37,6 +56,8 @@ impl Form {
         ("text", Self::Text),
         ("json", Self::Json),
         ("csv", Self::Csv),
+        ("top", Self::Top(Top::DEFAULT)),
+        ("html", Self::Html),
         ("messages", Self::Messages),
         ("messages-json", Self::MessagesJson),
         ("none", Self::None),
@@ -52,25 +73,53 @@ pub struct Output {
     pub detail: Detail,
 }
 
+/// What is printed at the end.
+#[derive(Debug)]
+enum Collected {
+    Nothing,
+    Table(Box<Table>),
+    Report(Box<Report>),
+}
+
 /// Prints flows and messages into a buffer.
 #[derive(Debug)]
 pub struct Printer {
     output: Output,
+    page: Page,
     buffer: Vec<u8>,
     /// Whether the dialect of the messages that come is one of several.
     is_any_v5: bool,
-    /// Whether the columns of CSV were named.
+    /// Whether the columns were named.
     is_headed: bool,
+    collected: Collected,
 }
 
 impl Printer {
-    /// A printer of `output`.
+    /// A printer of `output`, on a page without a terminal.
     pub fn new(output: Output) -> Self {
         Self {
             output,
+            page: Page::default(),
             buffer: Vec::new(),
             is_any_v5: false,
             is_headed: false,
+            collected: match output.form {
+                Form::Top(top) => Collected::Table(Box::new(Table::new(top))),
+                Form::Html => Collected::Report(Box::new(Report::new())),
+                _ => Collected::Nothing,
+            },
+        }
+    }
+
+    /// Changes what is printed on.
+    pub fn set_page(&mut self, page: Page) {
+        self.page = page;
+    }
+
+    /// Nothing was printed yet, and `stamp` is the time of what will be.
+    pub fn begin(&mut self, stamp: Wall) {
+        if let Collected::Report(report) = &mut self.collected {
+            report.begin(stamp);
         }
     }
 
@@ -87,29 +136,65 @@ impl Printer {
     /// Prints the records of a flow, if flows are asked for.
     #[inline(always)]
     pub fn flow(&mut self, flow: &Flow, passage: &Passage) {
-        if matches!(self.output.form, Form::Text | Form::Json | Form::Csv) {
+        if self.prints_flows() {
             self.print_flow(flow, passage);
         }
     }
 
     #[inline(never)]
     fn print_flow(&mut self, flow: &Flow, passage: &Passage) {
+        match &mut self.collected {
+            Collected::Nothing => {}
+            Collected::Table(table) => return table.add(flow),
+            Collected::Report(report) => return report.add(flow, passage),
+        }
+        let is_headed = std::mem::replace(&mut self.is_headed, true);
+        let Self { buffer, page, .. } = self;
         match self.output.form {
-            Form::Text => flows::text(&mut self.buffer, flow, passage),
-            Form::Json => flows::json(&mut self.buffer, flow, passage),
+            Form::Text => {
+                if !is_headed {
+                    text::header(buffer, page, flow.times.start_ms());
+                }
+                text::text(buffer, page, flow, passage);
+            }
+            Form::Json => flows::json(buffer, flow, passage),
             Form::Csv => {
-                if !std::mem::replace(&mut self.is_headed, true) {
+                if !is_headed {
+                    flows::csv_header(buffer);
+                }
+                flows::csv(buffer, flow, passage);
+            }
+            Form::Top(_) | Form::Html | Form::None | Form::Messages | Form::MessagesJson => {}
+        }
+    }
+
+    /// Prints the next piece of what comes at the end; whether there is more.
+    #[must_use]
+    pub fn finish_some(&mut self) -> bool {
+        match &mut self.collected {
+            Collected::Nothing => {
+                let is_headed = std::mem::replace(&mut self.is_headed, true);
+                if self.output.form == Form::Csv && !is_headed {
                     flows::csv_header(&mut self.buffer);
                 }
-                flows::csv(&mut self.buffer, flow, passage);
+                false
             }
-            Form::None | Form::Messages | Form::MessagesJson => {}
+            Collected::Table(table) => {
+                table.print(&mut self.buffer, &self.page);
+                self.collected = Collected::Nothing;
+                false
+            }
+            Collected::Report(report) => report.print_some(&mut self.buffer, &self.page),
         }
     }
 
     /// Whether flows are.
+    #[inline(always)]
     pub fn prints_flows(&self) -> bool {
-        matches!(self.output.form, Form::Text | Form::Json)
+        matches!(
+            self.output.form,
+            Form::Text | Form::Json | Form::Csv | Form::Top(_) | Form::Html
+        )
     }
 
     /// Whether anything is.
@@ -119,7 +204,11 @@ impl Printer {
 
     /// Whether it shows what only full states tell.
     pub fn shows_details(&self) -> bool {
-        matches!(self.output.form, Form::Json | Form::Csv)
+        match self.output.form {
+            Form::Json | Form::Csv | Form::Html => true,
+            Form::Top(top) => top.by.is_detail(),
+            Form::None | Form::Text | Form::Messages | Form::MessagesJson => false,
+        }
     }
 
     /// Whether messages are asked for.
@@ -128,31 +217,30 @@ impl Printer {
         matches!(self.output.form, Form::Messages | Form::MessagesJson)
     }
 
-    /// Prints a message, if messages are asked for.
+    /// Prints a message, if messages are asked for. `held` is the state that it is about, if that is
+    /// held, as it was before the message.
     #[inline(never)]
     pub fn message(
         &mut self,
         stamp: Wall,
         packet: u64,
-        sender: Option<IpAddr>,
-        dialect: Dialect,
+        (sender, dialect): (Option<IpAddr>, Dialect),
         message: &Message<'_>,
+        held: Option<&Held<'_>>,
     ) {
-        let context = || Context {
+        let context = Context {
             stamp,
             packet,
             sender,
             dialect,
             is_any: self.is_any_v5,
+            held,
         };
-        match self.output.form {
-            Form::Messages => {
-                messages::text(&mut self.buffer, &context(), message, self.output.detail);
-            }
-            Form::MessagesJson => {
-                messages::json(&mut self.buffer, &context(), message, self.output.detail);
-            }
-            Form::None | Form::Text | Form::Json | Form::Csv => {}
+        let Self { buffer, output, .. } = self;
+        match output.form {
+            Form::Messages => messages::text(buffer, &context, message, output.detail),
+            Form::MessagesJson => messages::json(buffer, &context, message, output.detail),
+            Form::None | Form::Text | Form::Json | Form::Csv | Form::Top(_) | Form::Html => {}
         }
     }
 }

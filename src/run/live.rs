@@ -20,6 +20,7 @@ use crate::io::clock::Clock;
 use crate::io::control::Ask;
 use crate::io::output::{self, Output};
 use crate::io::signals::{self, Request};
+use crate::io::terminal;
 use crate::io::transport::WhenFull;
 use crate::options::Options;
 use crate::output::Form;
@@ -39,6 +40,8 @@ const TURN: Duration = Duration::from_secs(1);
 
 /// Captures until a signal, whatever becomes of the captures, or until nobody reads what it prints.
 pub(super) fn run(options: &Options) -> Result<ExitCode, String> {
+    // Read while the system's time zones can be.
+    let page = terminal::page(String::new());
     let child = match start::start(options)? {
         Started::Over(code) => return Ok(code),
         Started::Child(child) => *child,
@@ -68,7 +71,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, String> {
         Some(_) => (Boot::Known, Boot::Known),
         None => (Boot::Unknown, Boot::At(clock.host_boot())),
     };
-    let mut engine = super::engine(options, config, form, boot, addresses);
+    let mut engine = super::engine(options, config, (form, page), boot, addresses);
     engine.set_local_boot(local);
     let mut live = LiveRun {
         options: options.clone(),
@@ -419,6 +422,9 @@ impl LiveRun {
         }
         let now = self.clock.now();
         while self.outside.finish_some(&mut self.engine, now) {
+            self.drain();
+        }
+        while self.engine.finish_printing_some() {
             self.drain();
         }
         self.drain();

@@ -22,6 +22,7 @@ use crate::io::control::Ask;
 use crate::io::daemon::PidFile;
 use crate::io::log::Log;
 use crate::io::signals::{self, Request};
+use crate::io::terminal;
 use crate::io::transport::WhenFull;
 use crate::options::Options;
 use crate::output::Form;
@@ -54,6 +55,7 @@ pub(super) fn run(options: &Options, config: Config) -> Result<ExitCode, String>
         true => Form::Text,
         false => Form::None,
     });
+    let page = terminal::page(options.files.join(", "));
     let boot = config.boottime;
     let pidfile = options.pidfile.as_deref();
     let _pidfile = pidfile.map(|name| PidFile::take(name, 0)).transpose()?;
@@ -73,7 +75,7 @@ pub(super) fn run(options: &Options, config: Config) -> Result<ExitCode, String>
     let is_all_there = total.is_some() && options.speed == 0.0;
     outside.in_order = is_all_there.then_some(IN_ORDER);
     let mut replay = Replay {
-        engine: super::engine(options, config, form, known, Vec::new()),
+        engine: super::engine(options, config, (form, page), known, Vec::new()),
         outside,
         boot,
         clock: None,
@@ -479,7 +481,13 @@ impl Replay {
                 }
             }
         }
-        let printed = self.outside.drain(&mut self.engine)?;
+        let mut printed = self.outside.drain(&mut self.engine)?;
+        while printed == Printed::Yes && self.engine.finish_printing_some() {
+            printed = self.outside.print(&mut self.engine)?;
+        }
+        if printed == Printed::Yes {
+            printed = self.outside.print(&mut self.engine)?;
+        }
         self.pump_to_the_end(&mut ending)?;
         self.outside.finish_files(&mut self.engine);
         let has_sent_nothing = self.outside.has_sent_nothing(&mut self.engine);

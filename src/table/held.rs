@@ -123,12 +123,6 @@ impl Table {
         })
     }
 
-    /// The state that a message of `sender` about `id` means, if it is held.
-    pub fn known(&self, sender: SenderId, id: StateId) -> Option<Held<'_>> {
-        let id = self.id_of_sender(sender, id);
-        self.held(self.find(id)?)
-    }
-
     /// Whether what only full states tell is kept.
     pub fn has_details(&self) -> bool {
         self.details.is_on()

@@ -23,7 +23,7 @@ use std::time::Duration;
 use super::ending::DELETED;
 use super::full::Kind;
 use super::slot::{KeyPair, Moment};
-use super::{Arrival, Clearing, Sender, SenderId, Table};
+use super::{Arrival, Clearing, Held, Sender, SenderId, Table};
 use crate::flow::Flow;
 use crate::state::StateId;
 use crate::time::{Now, Uptime};
@@ -150,13 +150,15 @@ impl Table {
         }
     }
 
-    /// What the table knows as the state that `sender` calls `id`.
-    pub(super) fn id_of_sender(&self, sender: SenderId, id: StateId) -> StateId {
-        let alias = self.host_ids.alias(id.creatorid, sender.0);
-        StateId {
-            creatorid: alias.unwrap_or(id.creatorid),
-            ..id
-        }
+    /// The state that a message of `sender` calls `id`, if it is held.
+    pub fn held_as(&self, id: StateId, sender: SenderId) -> Option<Held<'_>> {
+        let host_ids = &self.host_ids;
+        let alias = host_ids.alias(id.creatorid, sender.0);
+        let own = alias.and_then(|creatorid| self.index.find(StateId { creatorid, ..id }));
+        let is_apart = host_ids.stage(id.creatorid) == Some(Stage::ToldApart);
+        let is_own = |place: &u32| !is_apart || self.slots[*place].counted_by == sender.0;
+        let place = own.or_else(|| self.index.find(id).filter(is_own));
+        self.held(place?)
     }
 
     /// Host ids that two firewalls were found to use since the last call.

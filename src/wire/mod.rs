@@ -2,6 +2,7 @@
 pub mod bpf;
 pub mod elements;
 pub mod full;
+pub mod gzip;
 pub mod ipfix;
 pub mod keep;
 pub mod layout;

@@ -39,6 +39,7 @@ pub use live::Live;
 pub use relay::{Relay, Relayed};
 
 use crate::counters::SourceCounters;
+use crate::wire::gzip;
 use crate::wire::savefile::{self, Frame};
 
 /// Octets of a batch.
@@ -124,6 +125,10 @@ pub enum Error {
     Io(io::Error),
     /// The savefile is damaged; what is before the place was read.
     Savefile(savefile::Error),
+    /// Likewise the one that a gzip file unpacks to; the offset is into that.
+    Unpacked(savefile::Error),
+    /// The gzip file is damaged; what is before the place was read.
+    Gzip(gzip::Error),
     /// libpcap says so.
     Pcap(pcap::Error),
     /// The buffer of a bpf device makes no sense.
@@ -135,6 +140,8 @@ impl fmt::Display for Error {
         match self {
             Self::Io(error) => error.fmt(f),
             Self::Savefile(error) => error.fmt(f),
+            Self::Unpacked(error) => write!(f, "unpacked: {error}"),
+            Self::Gzip(error) => error.fmt(f),
             Self::Pcap(error) => error.fmt(f),
             Self::Bpf(error) => error.fmt(f),
         }

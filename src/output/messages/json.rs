@@ -12,7 +12,7 @@ use crate::time::{NANOS, Wall};
 use crate::wire::pfsync::{Bus, Compressed, Dialect, Message, Peer, State, Tdb};
 
 /// Appends `message` to `out` as a line that is one JSON object.
-pub fn json(out: &mut Vec<u8>, context: &Context, message: &Message<'_>, detail: Detail) {
+pub fn json(out: &mut Vec<u8>, context: &Context<'_>, message: &Message<'_>, detail: Detail) {
     let dialect = context.dialect;
     let mut object = Object::new(out);
     object.number("ts", Seconds(context.stamp));
@@ -27,12 +27,17 @@ pub fn json(out: &mut Vec<u8>, context: &Context, message: &Message<'_>, detail:
         }
         Message::UpdateCompressed(update) => {
             add_compressed(&mut object, update, dialect, detail);
+            add_held(&mut object, context);
         }
         Message::UpdateRequest(id) => {
             add_id(&mut object, *id);
             object.boolean("bulk", is_bulk(*id));
+            add_held(&mut object, context);
         }
-        Message::DeleteCompressed(id) | Message::InsertAck(id) => add_id(&mut object, *id),
+        Message::DeleteCompressed(id) | Message::InsertAck(id) => {
+            add_id(&mut object, *id);
+            add_held(&mut object, context);
+        }
         Message::Clear(clear) => {
             object.string("ifname", clear.ifname);
             add_creator(&mut object, clear.creatorid);
@@ -55,6 +60,17 @@ fn add_creator(object: &mut Object<'_>, creatorid: u32) {
 fn add_id(object: &mut Object<'_>, id: StateId) {
     object.string("id", format_args!("{:016x}", id.id));
     add_creator(object, id.creatorid);
+}
+
+/// The state that a message tells only the id of.
+fn add_held(object: &mut Object<'_>, context: &Context<'_>) {
+    if let Some(held) = context.held {
+        let ends = Ends::of_held(held);
+        object.string("ifname", held.ifname);
+        object.number("proto", ends.before.proto);
+        object.string("direction", ends.direction.name());
+        add_ends(object, &ends);
+    }
 }
 
 fn add_bus(object: &mut Object<'_>, bus: &Bus) {

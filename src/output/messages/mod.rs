@@ -4,18 +4,20 @@
 //! time  sender|local  dialect  MSG  ...
 //!   INS UPD DEL      ifname proto in|out src (translated) -> dst (translated) state:state
 //!                    age t expires in t f:r pkts f:r bytes rule n id x creatorid x [flags]
-//!   UPD_C            state:state timeout word id x creatorid x
-//!   DEL_C IACK UREQ  id x creatorid x                      or UREQ bulk request
+//!   UPD_C            [state] state:state timeout word id x creatorid x
+//!   DEL_C IACK UREQ  [state] id x creatorid x              or UREQ bulk request
 //!   CLR              creatorid x on ifname                 or on every interface
 //!   BUS              start|end creatorid x endtime t
 //!   TDB              proto spi x dst address rpl n n bytes
 //! ```
+//! [state] is there if the state is held: ifname proto in|out src (translated) -> dst (translated).
 //! Initiator and its numbers always come first, whatever the direction; its address is the one
 //! before translation, with the one after it in parentheses. Otherwise the words are those of
 //! pfctl(8) -ss -vv and tcpdump(8) on OpenBSD. [`Detail`] adds words at the end of a line.
 //!
 //! JSON is one object a line. A member is there whenever the dialect has the field, and then
-//! always of one type; what is left out says nothing: names of peer states that the protocol does
+//! always of one type; of a state that a message tells only the id of, interface, protocol and ends
+//! are there if it is held. What is left out says nothing: names of peer states that the protocol does
 //! not name; `expire` in v2 and v3, and in UPD_C where it is 0; `icmp_*` of other protocols; `rt_addr` that is all zero; `nat_af`, `nat_proto` and
 //! `nat_rdomain` that do not differ. Rules and routing tables that are none are -1. Octets off the
 //! wire (ifname, tag) are escaped as in the text. Times are UTC.
@@ -37,6 +39,7 @@ pub use text::text;
 use super::words::{Endpoint, SCTP, TCP, UDP};
 use crate::icmp::{ICMP, ICMPV6, Icmp};
 use crate::state::{Address, Direction, PFTM, StateId, StateKey};
+use crate::table::Held;
 use crate::time::Wall;
 use crate::wire::pfsync::{Dialect, Peer, State};
 
@@ -45,7 +48,7 @@ const NONE: u32 = u32::MAX;
 
 /// Where a message came from.
 #[derive(Clone, Copy, Debug)]
-pub struct Context {
+pub struct Context<'a> {
     /// When its packet was captured.
     pub stamp: Wall,
     /// Number of the packet in its source, from 1.
@@ -56,9 +59,11 @@ pub struct Context {
     pub dialect: Dialect,
     /// Whether it could be any of its version: nothing in the packet or before it told.
     pub is_any: bool,
+    /// The state that the message is about, if it is held: some messages tell its id only.
+    pub held: Option<&'a Held<'a>>,
 }
 
-impl Context {
+impl Context<'_> {
     /// The dialect's name, or its version alone.
     fn dialect_name(&self) -> &'static str {
         match self.is_any {
@@ -93,7 +98,14 @@ struct Ends {
 impl Ends {
     fn of(state: &State<'_>) -> Self {
         let direction = state.direction().unwrap_or(Direction::In); // decode() lets no other pass
-        let (wire, stack) = (state.wire_key(), state.stack_key());
+        Self::of_keys(direction, state.wire_key(), state.stack_key())
+    }
+
+    fn of_held(held: &Held<'_>) -> Self {
+        Self::of_keys(held.direction, held.wire, held.stack)
+    }
+
+    fn of_keys(direction: Direction, wire: StateKey, stack: StateKey) -> Self {
         let (before, after) = match direction {
             Direction::In => (wire, stack),
             Direction::Out => (stack, wire),

@@ -29,13 +29,14 @@ fn octets(hex: &str) -> Vec<u8> {
         .collect()
 }
 
-pub(super) fn context(dialect: Dialect) -> Context {
+pub(super) fn context(dialect: Dialect) -> Context<'static> {
     Context {
         stamp: Wall::new(1_700_000_000, 900_000_000),
         packet: 7,
         sender: Some([192, 0, 2, 1].into()),
         dialect,
         is_any: false,
+        held: None,
     }
 }
 

@@ -18,7 +18,7 @@ macro_rules! put {
 }
 
 /// Appends `message` to `out` as a line of text.
-pub fn text(out: &mut Vec<u8>, context: &Context, message: &Message<'_>, detail: Detail) {
+pub fn text(out: &mut Vec<u8>, context: &Context<'_>, message: &Message<'_>, detail: Detail) {
     let is_verbose = detail >= Detail::Verbose;
     if is_verbose {
         put!(out, "{} ", Date(context.stamp));
@@ -35,9 +35,13 @@ pub fn text(out: &mut Vec<u8>, context: &Context, message: &Message<'_>, detail:
         Message::Insert(state) | Message::Update(state) | Message::Delete(state) => {
             put_state(out, state, detail);
         }
-        Message::UpdateCompressed(update) => put_compressed(out, update, dialect, detail),
+        Message::UpdateCompressed(update) => {
+            put_held(out, context);
+            put_compressed(out, update, dialect, detail);
+        }
         Message::UpdateRequest(id) if is_bulk(*id) => put!(out, " bulk request"),
         Message::DeleteCompressed(id) | Message::InsertAck(id) | Message::UpdateRequest(id) => {
+            put_held(out, context);
             put_id(out, *id);
         }
         Message::Clear(clear) => put_clear(out, clear),
@@ -59,6 +63,25 @@ pub fn text(out: &mut Vec<u8>, context: &Context, message: &Message<'_>, detail:
 
 fn put_id(out: &mut Vec<u8>, id: StateId) {
     put!(out, " id {:016x} creatorid {:08x}", id.id, id.creatorid);
+}
+
+/// The state that a message tells only the id of.
+fn put_held(out: &mut Vec<u8>, context: &Context<'_>) {
+    if let Some(held) = context.held {
+        let ends = Ends::of_held(held);
+        put_who(out, held.ifname, &ends);
+    }
+}
+
+fn put_who(out: &mut Vec<u8>, ifname: IfName, ends: &Ends) {
+    put!(
+        out,
+        " {} {} {}",
+        Name(ifname),
+        Protocol(ends.before.proto),
+        ends.direction.name()
+    );
+    put_ends(out, ends);
 }
 
 fn put_clear(out: &mut Vec<u8>, clear: &Clear) {
@@ -107,14 +130,7 @@ fn put_compressed(out: &mut Vec<u8>, update: &Compressed<'_>, dialect: Dialect, 
 fn put_state(out: &mut Vec<u8>, state: &State<'_>, detail: Detail) {
     let ends = Ends::of(state);
     let (dialect, proto) = (state.dialect(), ends.before.proto);
-    put!(
-        out,
-        " {} {} {}",
-        Name(state.ifname()),
-        Protocol(proto),
-        ends.direction.name()
-    );
-    put_ends(out, &ends);
+    put_who(out, state.ifname(), &ends);
     if let Some(icmp) = icmp(dialect, &ends) {
         put!(out, " icmp-id {}", icmp.id);
         if let Some(kind) = icmp.kind {

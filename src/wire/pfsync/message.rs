@@ -322,15 +322,12 @@ impl<'a> Message<'a> {
 }
 
 impl Message<'_> {
-    /// The state that it is about, where it is one.
-    pub fn state_id(&self) -> Option<StateId> {
+    /// The state that it names by id alone, where it does.
+    pub fn named_state(&self) -> Option<StateId> {
         match self {
-            Self::Insert(state) | Self::Update(state) | Self::Delete(state) => {
-                Some(state.state_id())
-            }
             Self::UpdateCompressed(update) => Some(update.state),
             Self::DeleteCompressed(id) | Self::InsertAck(id) | Self::UpdateRequest(id) => Some(*id),
-            Self::Clear(_) | Self::Bus(_) | Self::Tdb(_) | Self::Unknown { .. } => None,
+            _ => None,
         }
     }
 
