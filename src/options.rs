@@ -103,6 +103,8 @@ pub const DEFAULT_CONFIG: &str = "/etc/pflow.conf";
 pub const DEFAULT_STATES: u32 = 1_000_000;
 /// Control socket of a live capture if nothing is said.
 pub const DEFAULT_SOCKET: &str = "/var/run/pflow.sock";
+/// Control socket of the systemd unit, whose pflow is not root and has a directory of its own.
+pub const SERVICE_SOCKET: &str = "/run/pflow/pflow.sock";
 /// Process number of a daemon if nothing is said.
 pub const DEFAULT_PIDFILE: &str = "/var/run/pflow.pid";
 /// Whom to run as if started as root and nothing is said.

@@ -16,7 +16,7 @@ fn main() -> ExitCode {
             let _ = std::io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
-        Ok(Action::Say { socket, lines }) => ctl::say(&socket, &lines),
+        Ok(Action::Say { socket, lines }) => ctl::say(socket.as_deref(), &lines),
         Err(problem) => wrong_usage(&problem),
     }
 }
