@@ -112,6 +112,13 @@ pub const DEFAULT_USER: &str = "_pflow";
 /// Captured on if nothing is said.
 pub const DEFAULT_INTERFACE: &str = "pfsync0";
 
+/// What -S takes.
+pub(crate) const DIRECTIONS: &[(&str, Option<Direction>)] = &[
+    ("in", Some(Direction::In)),
+    ("out", Some(Direction::Out)),
+    ("any", None),
+];
+
 /// What the command line asks for.
 #[derive(Clone, Debug)]
 pub enum Action {
@@ -246,14 +253,7 @@ fn checked(matches: &Matches) -> Result<Options, String> {
     let form = value("o")
         .map(|text| one_of(Form::VALUES, &text))
         .transpose();
-    let directions = [
-        ("in", Some(Direction::In)),
-        ("out", Some(Direction::Out)),
-        ("any", None),
-    ];
-    let direction = value("S")
-        .map(|text| one_of(&directions, &text))
-        .transpose();
+    let direction = value("S").map(|text| one_of(DIRECTIONS, &text)).transpose();
     let socket = value("s")
         .map(|text| crate::config::socket(&text))
         .transpose();
