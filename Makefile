@@ -4,6 +4,10 @@ PREFIX = /usr/local
 # Empty: PREFIX/man on OpenBSD and NetBSD, PREFIX/share/man elsewhere.
 MANDIR =
 EXAMPLES = $(PREFIX)/share/examples/pflow
+# Completions, where the shells look for those of PREFIX.
+BASHDIR = $(PREFIX)/share/bash-completion/completions
+ZSHDIR = $(PREFIX)/share/zsh/site-functions
+FISHDIR = $(PREFIX)/share/fish/vendor_completions.d
 DESTDIR =
 CARGO = cargo
 INSTALL = install
@@ -25,10 +29,18 @@ RUSTENV = PATH="$${CARGO_HOME:-$$HOME/.cargo}/bin:$$PATH"; export PATH; \
 		LIBPCAP_VER=$${LIBPCAP_VER:-1.5.0}; export LIBPCAP_VER; \
 	fi;
 
+# What to say where there is no cargo.
+NEEDCARGO = command -v $(CARGO) >/dev/null 2>&1 || { \
+		echo "pflow needs Rust $(RUST) or later and finds no cargo, also not in $${CARGO_HOME:-$$HOME/.cargo}/bin." >&2; \
+		echo "\`make run' and \`make test' install it where the system has it; else https://rustup.rs:" >&2; \
+		echo "    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh" >&2; \
+		exit 1; \
+	};
+
 all: build
 
 build:
-	@$(RUSTENV) $(CARGO) build --release --locked
+	@$(RUSTENV) $(NEEDCARGO) $(CARGO) build --release --locked
 
 # Sets up this machine, builds, shows the flows of a capture of 200 states.
 run: setup build
@@ -36,6 +48,7 @@ run: setup build
 	@$(TARGET)/release/pflow -a -b 1699900000 -r $(CAPTURE)
 
 test: setup
+	@echo "Builds and runs the tests: about five minutes the first time on two processors, about one where they are built."
 	@$(RUSTENV) $(CARGO) test --locked
 
 # A firewall (pfsim, over a savefile), pflow and a collector on this machine: 20 000 states of 20
@@ -172,19 +185,65 @@ install:
 	$(INSTALL) -m 644 pflow.conf.5 "$$man/man5/pflow.conf.5" && \
 	$(INSTALL) -m 644 pflow.8 "$$man/man8/pflow.8" && \
 	$(INSTALL) -m 644 pflowctl.8 "$$man/man8/pflowctl.8"
+	@bash=$(DESTDIR)$(BASHDIR) zsh=$(DESTDIR)$(ZSHDIR) fish=$(DESTDIR)$(FISHDIR); \
+	if ! "$(TARGET)/release/pflowctl" -C bash >/dev/null 2>&1; then \
+		echo "no completions: pflowctl was built for another machine than this" >&2; \
+		exit 0; \
+	fi; \
+	$(INSTALL) -d -m 755 "$$bash" "$$zsh" "$$fish" && \
+	"$(TARGET)/release/pflowctl" -C bash >"$$bash/pflowctl" && ln -sf pflowctl "$$bash/pflow" && \
+	"$(TARGET)/release/pflowctl" -C zsh >"$$zsh/_pflowctl" && \
+	"$(TARGET)/release/pflowctl" -C fish >"$$fish/pflowctl.fish" && ln -sf pflowctl.fish "$$fish/pflow.fish" && \
+	chmod 644 "$$bash/pflowctl" "$$zsh/_pflowctl" "$$fish/pflowctl.fish" && \
+	echo "completions for bash, zsh and fish: $$bash, $$zsh, $$fish"
+	@[ -n "$(DESTDIR)" ] || id -u _pflow >/dev/null 2>&1 || { \
+		$(USERADD) \
+		if [ "$$(id -u)" = 0 ] && sh -c "$$add"; then echo "made the user _pflow, as whom pflow runs"; \
+		else echo "pflow runs as the user _pflow, which is missing; as root: $$add" >&2; fi; \
+	}
 
+# How the system makes a user of no rights, for the shell: $$add. FreeBSD's pw, the useradd of OpenBSD and NetBSD,
+# that of Linux, and where there is none busybox' adduser.
+USERADD = case "$$(uname -s)" in \
+		FreeBSD) add="pw useradd _pflow -c 'pflow daemon' -d /var/empty -s /usr/sbin/nologin";; \
+		OpenBSD|NetBSD) add="useradd -g =uid -c 'pflow daemon' -d /var/empty -s /sbin/nologin _pflow";; \
+		*) if command -v useradd >/dev/null 2>&1 || ! command -v adduser >/dev/null 2>&1; then \
+			add="useradd --system --user-group --no-create-home --comment 'pflow daemon' --home-dir /var/empty --shell /usr/sbin/nologin _pflow"; \
+		else \
+			add="addgroup -S _pflow; adduser -S -D -H -G _pflow -g 'pflow daemon' -h /var/empty -s /sbin/nologin _pflow"; \
+		fi;; \
+	esac;
+
+# The user stays: files may be its own. Under DESTDIR directories that are empty then go, too.
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/sbin/pflow $(DESTDIR)$(PREFIX)/sbin/pflowctl
 	rm -f $(DESTDIR)$(EXAMPLES)/pflow.conf
+	rm -f $(DESTDIR)$(BASHDIR)/pflowctl $(DESTDIR)$(BASHDIR)/pflow $(DESTDIR)$(ZSHDIR)/_pflowctl
+	rm -f $(DESTDIR)$(FISHDIR)/pflowctl.fish $(DESTDIR)$(FISHDIR)/pflow.fish
+	@[ ! -d "$(DESTDIR)$(EXAMPLES)" ] || rmdir "$(DESTDIR)$(EXAMPLES)" 2>/dev/null || :
 	man=$(MANDIR); man=$(MAN); \
-	rm -f "$$man/man5/pflow.conf.5" "$$man/man8/pflow.8" "$$man/man8/pflowctl.8"
+	rm -f "$$man/man5/pflow.conf.5" "$$man/man8/pflow.8" "$$man/man8/pflowctl.8"; \
+	if [ -n "$(DESTDIR)" ] && cd "$(DESTDIR)"; then \
+		for dir in "$$man/man5" "$$man/man8"; do rmdir -p ".$${dir#$(DESTDIR)}" 2>/dev/null; done; \
+		for dir in $(PREFIX)/sbin $(EXAMPLES) $(BASHDIR) $(ZSHDIR) $(FISHDIR); do rmdir -p ".$$dir" 2>/dev/null; done; \
+	fi; :
+	@[ -n "$(DESTDIR)" ] || ! id -u _pflow >/dev/null 2>&1 || echo "the user _pflow stays: files may be its own"
 
-# A Debian package: ./pflow_VERSION_ARCH.deb.
-deb: setup
+# A Debian package with the screen of `pflowctl top`: ./pflow_VERSION_ARCH.deb. What it takes is looked for before the
+# build, which takes minutes.
+deb: deb-tools setup
 	@$(RUSTENV) $(CARGO) build --release --locked --features top
 	@packaging/debian/build "$(TARGET)/release"
+
+deb-tools:
+	@for pair in dpkg-deb:dpkg dpkg-shlibdeps:dpkg-dev strip:binutils; do \
+		command -v "$${pair%%:*}" >/dev/null 2>&1 || { \
+			echo "a Debian package needs $${pair%%:*}, please: apt-get install $${pair##*:}" >&2; \
+			exit 1; \
+		}; \
+	done
 
 clean:
 	@$(RUSTENV) $(CARGO) clean
 
-.PHONY: all build run test demo setup lint check man-lint bench install uninstall deb clean
+.PHONY: all build run test demo setup lint check man-lint bench install uninstall deb deb-tools clean

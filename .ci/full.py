@@ -10,7 +10,7 @@ Captures of TESTDATA are replayed with and without `enterprise`, `biflow`, `even
 3. ipfixDump --rfc5610, python-ipfix, netflow_parser, NetGauze, nfcapd with nfdump, and nfacctd with primitives read every
    record, and each field that they know has the value of -o json. Those that are not installed are skipped.
 4. A spool that nobody took anything from gives all of it, in a session that is whole, to the collector that comes.
-At the end stands the table of fields by readers, which has to be the one in the README.
+At the end stands the table of fields by readers, which has to be the one in docs/readers.md.
 """
 import calendar, collections, csv, io, ipaddress, json, os, shutil, socket, subprocess, sys, tempfile, time
 
@@ -496,8 +496,8 @@ def columns(capture, name):
     expect('%s: csv has what json has' % name, is_same)
 
 
-def check_readme():
-    """The table of fields by readers is printed, and is the README's."""
+def check_table():
+    """The table of fields by readers is printed, and is that of docs/readers.md."""
     readers = ['ipfixDump', 'python-ipfix', 'netflow_parser', 'NetGauze', 'nfdump', 'nfacctd']
     lines = ['| field | %s |' % ' | '.join(readers), '|---|' + '---|' * len(readers)]
     for field, known in table.items():
@@ -505,15 +505,15 @@ def check_readme():
     print('\n' + '\n'.join(lines))
     missing = [one for one in readers if not any(known.get(one) for known in table.values())]
     if missing:
-        print('SKIPPED: the README is not compared without %s' % ', '.join(missing))
+        print('SKIPPED: docs/readers.md is not compared without %s' % ', '.join(missing))
         return
-    with open(os.path.join(DATA, '..', 'README.md')) as f:
+    with open(os.path.join(DATA, '..', 'docs', 'readers.md')) as f:
         told = [line.rstrip('\n') for line in f]
     begin = told.index(lines[0]) if lines[0] in told else 0
     told = told[begin:begin + len(lines) + 1]
     # Which fields are there is the same in any order.
     is_same = sorted(told[:-1]) == sorted(lines) and not told[-1].startswith('|')
-    expect("the README's table is this one", is_same, sorted(set(told[:-1]) ^ set(lines))[:5])
+    expect("the table of docs/readers.md is this one", is_same, sorted(set(told[:-1]) ^ set(lines))[:5])
 
 
 def main():
@@ -538,7 +538,7 @@ def main():
     if CHECK:
         connection(main_capture)
         spool(main_capture)
-    check_readme()
+    check_table()
 
 
 try:

@@ -146,7 +146,7 @@ fn packet(action: u8, size: u8, messages: &[u8], count: u16) -> Vec<u8> {
     packet
 }
 
-/// IPv4 without translation, as spec and README count memory.
+/// IPv4 without translation, as docs/performance.md counts memory.
 fn plain(n: u64) -> [u8; capture::STATE] {
     let mut state = capture::state(n / 65536 * 4);
     state[..12].copy_from_slice(&[0; 12]);

@@ -2,8 +2,8 @@
 //!
 //! A pure core, [`engine::Engine`], is handed packets, configurations and the time, and hands back
 //! datagrams, lines to print and lines to log. Around it [`run`] and [`io`] own every descriptor,
-//! thread, clock and system call. Modules stand on floors and import from lower ones only; README
-//! draws them, a test holds them to it.
+//! thread, clock and system call. Modules stand on floors and import from lower ones only;
+//! docs/design.md draws them, a test holds them to it.
 //!
 //! ```
 //! use pflow::config::{Config, Place, apply_line};

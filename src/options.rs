@@ -112,12 +112,21 @@ pub const DEFAULT_CONFIG: &str = "/etc/pflow.conf";
 pub const DEFAULT_STATES: u32 = 1_000_000;
 /// Control socket of a live capture if nothing is said.
 pub const DEFAULT_SOCKET: &str = "/var/run/pflow.sock";
+/// Control socket of the systemd unit, whose pflow is not root and has a directory of its own.
+pub const SERVICE_SOCKET: &str = "/run/pflow/pflow.sock";
 /// Process number of a daemon if nothing is said.
 pub const DEFAULT_PIDFILE: &str = "/var/run/pflow.pid";
 /// Whom to run as if started as root and nothing is said.
 pub const DEFAULT_USER: &str = "_pflow";
 /// Captured on if nothing is said.
 pub const DEFAULT_INTERFACE: &str = "pfsync0";
+
+/// What -S takes.
+pub(crate) const DIRECTIONS: &[(&str, Option<Direction>)] = &[
+    ("in", Some(Direction::In)),
+    ("out", Some(Direction::Out)),
+    ("any", None),
+];
 
 /// What the command line asks for.
 #[derive(Clone, Debug)]
@@ -253,14 +262,7 @@ fn checked(matches: &Matches) -> Result<Options, String> {
         .map(|text| crate::config::states(&text))
         .transpose();
     let form = value("o").map(|text| form(&text)).transpose();
-    let directions = [
-        ("in", Some(Direction::In)),
-        ("out", Some(Direction::Out)),
-        ("any", None),
-    ];
-    let direction = value("S")
-        .map(|text| one_of(&directions, &text))
-        .transpose();
+    let direction = value("S").map(|text| one_of(DIRECTIONS, &text)).transpose();
     let filter = value("F").map(|text| filter(&text)).transpose();
     let socket = value("s")
         .map(|text| crate::config::socket(&text))

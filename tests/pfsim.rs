@@ -428,3 +428,41 @@ fn over_a_day_firewalls_whose_clocks_drift_count_what_passed() {
         }
     }
 }
+
+#[test]
+fn at_ten_times_the_speed_ages_and_silences_are_those_of_a_listeners_clock() {
+    const SPEED: u64 = 10;
+    let clock = Clock {
+        speed: SPEED as f64,
+        ..Clock::default()
+    };
+    let settings = Settings {
+        nodes: 2,
+        incidents: vec![(150 * SECOND, Incident::Failover)],
+        clocks: [clock.clone(), clock],
+        ..small("obsd74")
+    };
+    let mut world = World::new(settings.clone());
+    let mut run = Run::new();
+    let mut flows = Vec::new();
+    for second in 1..=settings.seconds {
+        world.run_until(second * SECOND);
+        while let Some((at, packet)) = world.poll_packet() {
+            let ms = (at / 1000 / SPEED) as i64;
+            run.frame(ms, LinkType::RAW, &packet, packet.len());
+        }
+        world.ask_for_silent(second * SECOND);
+        flows.append(&mut run.flows());
+    }
+    let truth = ended(&world);
+    assert!(flows.len() > 300, "{}", flows.len());
+    assert_eq!(run.counters().steps, 0);
+    let listened = |simulated: u64| T0 + (simulated / SPEED / SECOND) as i64;
+    for flow in &flows {
+        let account = &truth[&(flow.id, flow.creator)].account;
+        let begun = listened(account.created);
+        assert!((flow.start - begun).abs() <= 2, "{flow:?}: {begun}");
+        let removed = listened(account.removed.unwrap());
+        assert!(flow.end <= removed + 1, "{flow:?}: {removed}");
+    }
+}

@@ -130,7 +130,13 @@ fn table() -> getopts::Options {
     table.optopt("t", "", "write the truth there", "file");
     table.optopt("u", "", "UNIX time of the beginning", "seconds");
     table.optopt("w", "", "write packets there", "file");
-    table.optopt("x", "", "times real time, with -i (1)", "speed");
+    table.optopt(
+        "x",
+        "",
+        "times real time, with -i (1): ages and silences are told in real seconds, time-outs are \
+         the simulation's, so that what is silent ends early",
+        "speed",
+    );
     table
 }
 
@@ -164,6 +170,16 @@ impl Options {
         for text in matches.opt_strs("C") {
             clock(&text, &mut clocks)?;
         }
+        let speed = number(&matches, "x", 1.0)?;
+        if !(speed > 0.0 && f64::is_finite(speed)) {
+            return Err(format!("-x: not a speed: {speed}").into());
+        }
+        // Files are stamped by simulated time, at any speed.
+        if matches.opt_present("i") {
+            for clock in &mut clocks {
+                clock.speed = speed;
+            }
+        }
         let settings = Settings {
             seed: number(&matches, "s", base.seed)?,
             states: number(&matches, "n", base.states)?,
@@ -194,7 +210,7 @@ impl Options {
             file: matches.opt_str("w"),
             truth: matches.opt_str("t"),
             interface: matches.opt_str("i"),
-            speed: number(&matches, "x", 1.0)?,
+            speed,
         }))
     }
 }

@@ -16,8 +16,8 @@ fn main() -> ExitCode {
             let _ = std::io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
-        Ok(Action::Serve { socket }) => ctl::serve(&socket),
-        Ok(Action::Say { socket, lines }) => ctl::say(&socket, &lines),
+        Ok(Action::Serve { socket }) => ctl::serve(socket.as_deref()),
+        Ok(Action::Say { socket, lines }) => ctl::say(socket.as_deref(), &lines),
         Err(problem) => wrong_usage(&problem),
     }
 }

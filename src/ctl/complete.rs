@@ -4,13 +4,17 @@
 //! pflowctl  pflowN  flowdst ...                 words of interfaces, and values where they are few
 //!           show    states  address ...
 //!           tap     pflowN
+//! pflow     -o      json                        flags, their values where they are few, else files
+//! pflow     pflowN  flowdst ...                 words of interfaces, as pflowctl's
 //! ```
-//! Names of interfaces are asked of the running pflow while the user types.
+//! One script completes both programs. Names of interfaces are asked of the running pflow while the user types.
 
 use crate::config::{interface_word_names, program_word_names, values_of};
 use crate::control::request::{FILTERS, REQUESTS, SHOWN};
 use crate::control::top::Key;
 use crate::ctl::FLAGS;
+use crate::options;
+use crate::output::Form;
 
 /// Makes a script.
 type Script = fn() -> String;
@@ -70,6 +74,26 @@ fn flags() -> String {
     flags.join(" ")
 }
 
+/// pflow's flags.
+fn flags_of_pflow() -> String {
+    let flags: Vec<_> = options::FLAGS
+        .iter()
+        .map(|flag| format!("-{}", flag.letter))
+        .collect();
+    flags.join(" ")
+}
+
+/// What pflow's flags take where it is one of few words; everything else is a file's name or the user's own.
+fn values_of_flags() -> [(&'static str, String); 2] {
+    [
+        ("-o", joined(Form::VALUES.iter().map(|(name, _)| *name))),
+        (
+            "-S",
+            joined(options::DIRECTIONS.iter().map(|(name, _)| *name)),
+        ),
+    ]
+}
+
 /// Words with few values, and those.
 fn valued() -> Vec<(&'static str, String)> {
     let words = interface_word_names().map(|(name, _)| (name, values_of(name)));
@@ -99,7 +123,18 @@ fn sh() -> String {
 
 /// The lines of a `case` for words with few values.
 fn cases(line: impl Fn(&str) -> String) -> String {
-    let cases = valued().into_iter();
+    lines(valued().into_iter(), line)
+}
+
+/// The same with pflow's flags.
+fn cases_of_pflow(line: impl Fn(&str) -> String) -> String {
+    lines(values_of_flags().into_iter().chain(valued()), line)
+}
+
+fn lines(
+    cases: impl Iterator<Item = (&'static str, String)>,
+    line: impl Fn(&str) -> String,
+) -> String {
     cases
         .map(|(word, values)| format!("\t{word}) {};;\n", line(&values)))
         .collect()
@@ -107,7 +142,7 @@ fn cases(line: impl Fn(&str) -> String) -> String {
 
 fn bash() -> String {
     format!(
-        "# pflowctl completions for bash: . this file\n\
+        "# pflowctl and pflow completions for bash: . this file\n\
          _pflowctl() {{\n\
          \tlocal cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD-1]}} words=\n\
          \tlocal at=1\n\
@@ -132,7 +167,22 @@ fn bash() -> String {
          \tfi\n\
          \tCOMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n\
          }}\n\
-         complete -F _pflowctl pflowctl\n",
+         complete -F _pflowctl pflowctl\n\
+         _pflow() {{\n\
+         \tlocal cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD-1]}} words=\n\
+         \tcase $prev in\n\
+         {}\
+         \t-[fprs]) COMPREPLY=($(compgen -f -- \"$cur\")); return;;\n\
+         \tesac\n\
+         \tif [[ -z $words ]]; then\n\
+         \t\tcase \" ${{COMP_WORDS[*]:1:COMP_CWORD-1}}\" in\n\
+         \t\t*\" pflow\"[0-9]*) words=\"{}\";;\n\
+         \t\t*) words=\"{} pflow0\";;\n\
+         \t\tesac\n\
+         \tfi\n\
+         \tCOMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n\
+         }}\n\
+         complete -F _pflow pflow\n",
         cases(|values| format!("words=\"{values}\"")),
         joined(SHELLS.iter().map(|(name, _)| *name)),
         flags(),
@@ -141,13 +191,26 @@ fn bash() -> String {
         filters(),
         top_words(),
         interface_words(),
+        cases_of_pflow(|values| format!("words=\"{values}\"")),
+        interface_words(),
+        flags_of_pflow(),
     )
 }
 
 fn zsh() -> String {
     format!(
-        "#compdef pflowctl\n\
-         # pflowctl completions for zsh: _pflowctl in a directory of $fpath\n\
+        "#compdef pflowctl pflow\n\
+         # pflowctl and pflow completions for zsh: _pflowctl in a directory of $fpath\n\
+         if [[ $service = pflow ]]; then\n\
+         case ${{words[CURRENT-1]}} in\n\
+         {}\
+         \t-[fprs]) _files; return;;\n\
+         esac\n\
+         if [[ \" ${{words[2,CURRENT-1]}}\" = *\" pflow\"[0-9]* ]]; then compadd -- {}\n\
+         else compadd -- {} pflow0\n\
+         fi\n\
+         return\n\
+         fi\n\
          local at=2\n\
          while [[ ${{words[at]}} == -* && $at -lt $CURRENT ]]; do\n\
          \tcase ${{words[at]}} in (-s|-d|-C) at=$((at + 1));; esac\n\
@@ -166,6 +229,9 @@ fn zsh() -> String {
          \t*:show:top|*:top:*) compadd -- {};;\n\
          \t*:pflow*) compadd -- {};;\n\
          esac\n",
+        cases_of_pflow(|values| format!("compadd -- {values}; return")),
+        interface_words(),
+        flags_of_pflow(),
         cases(|values| format!("compadd -- {values}; return")),
         joined(SHELLS.iter().map(|(name, _)| *name)),
         flags(),
@@ -210,6 +276,34 @@ fn fish() -> String {
     for (word, values) in valued() {
         add(&format!("test (commandline -opc)[-1] = {word}"), &values);
     }
+    text + &fish_of_pflow()
+}
+
+fn fish_of_pflow() -> String {
+    let mut text = String::new();
+    for flag in options::FLAGS {
+        let argument = if flag.argument.is_some() { " -r" } else { "" };
+        let help = flag.help.replace('\'', "");
+        text += &format!(
+            "complete -c pflow -s {}{argument} -d '{help}'\n",
+            flag.letter
+        );
+    }
+    for (flag, values) in values_of_flags() {
+        text += &format!(
+            "complete -c pflow -s {} -x -a '{values}'\n",
+            flag.trim_start_matches('-')
+        );
+    }
+    let behind = "string match -q \"* pflow[0-9]*\" -- (commandline)";
+    text += &format!(
+        "complete -c pflow -n '{behind}' -f -a '{}'\n",
+        interface_words()
+    );
+    for (word, values) in valued() {
+        let after = format!("test (commandline -opc)[-1] = {word}");
+        text += &format!("complete -c pflow -n '{after}' -f -a '{values}'\n");
+    }
     text
 }
 
@@ -231,11 +325,48 @@ mod tests {
                 assert!(words.contains(&word), "{shell}: {word}");
             }
         }
+        for (shell, script) in SHELLS.iter().filter(|(shell, _)| *shell != "sh") {
+            let script = script();
+            for (_, values) in values_of_flags() {
+                assert!(script.contains(&values), "{shell}: {values}");
+            }
+            for flag in options::FLAGS {
+                let fish = format!("-c pflow -s {}", flag.letter);
+                let has = script.contains(&flags_of_pflow()) || script.contains(&fish);
+                assert!(has, "{shell}: {}", flag.letter);
+            }
+        }
         assert!(
             script("tcsh")
                 .unwrap_err()
                 .ends_with("is not one of: sh bash zsh fish")
         );
+    }
+
+    #[test]
+    fn bash_completes_pflows_flags_values_and_words() {
+        let completed = |line: &str| {
+            let words: Vec<_> = line.split(' ').collect();
+            let asked = format!(
+                "{}\nCOMP_WORDS=({}); COMP_CWORD={}; _pflow; echo \"${{COMPREPLY[*]}}\"\n",
+                bash(),
+                words
+                    .iter()
+                    .map(|word| format!("\"{word}\""))
+                    .collect::<Vec<_>>()
+                    .join(" "),
+                words.len() - 1
+            );
+            let output = Command::new("bash").args(["-c", &asked]).output();
+            output.map(|output| String::from_utf8(output.stdout).unwrap())
+        };
+        // Not every system has bash.
+        if let Ok(flags) = completed("pflow -") {
+            assert!(flags.contains("-a ") && flags.contains("-o "), "{flags}");
+            assert!(completed("pflow -o js").unwrap().starts_with("json"));
+            let words = completed("pflow -a pflow0 flowd").unwrap();
+            assert!(words.contains("flowdst"), "{words}");
+        }
     }
 
     #[test]

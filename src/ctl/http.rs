@@ -17,6 +17,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+use super::connect::connect;
 use super::{AnswerTo, Ending, hear};
 use crate::control::Exposition;
 use crate::io::clock::Clock;
@@ -304,9 +305,9 @@ impl Write for Bounded {
 }
 
 /// What pflow answers.
-fn fetch(socket: &str, exposition: Exposition) -> Result<Vec<u8>, String> {
+fn fetch(socket: Option<&str>, exposition: Exposition) -> Result<Vec<u8>, String> {
+    let (stream, socket) = connect(socket)?;
     let failed = |error: io::Error| format!("{socket}: {error}");
-    let stream = UnixStream::connect(socket).map_err(failed)?;
     for set in [UnixStream::set_read_timeout, UnixStream::set_write_timeout] {
         set(&stream, Some(PFLOW_WITHIN)).map_err(failed)?;
     }
@@ -316,7 +317,7 @@ fn fetch(socket: &str, exposition: Exposition) -> Result<Vec<u8>, String> {
         &mut BufReader::new(stream),
         AnswerTo::Print,
         &mut body,
-        socket,
+        &socket,
     ) {
         Ok(()) => Ok(body.0),
         Err(Ending::Failed(problem) | Ending::Refused(problem)) => Err(problem),
@@ -412,7 +413,7 @@ impl Way {
     }
 
     /// Answers until the connection ends.
-    fn serve(&mut self, socket: &str) -> Result<(), Gone> {
+    fn serve(&mut self, socket: Option<&str>) -> Result<(), Gone> {
         loop {
             let asked = self.request()?;
             let head = asked.as_ref().ok();
@@ -436,7 +437,7 @@ impl Way {
 }
 
 /// Speaks HTTP on standard input and output until the connection ends.
-pub(super) fn serve(socket: &str) -> ExitCode {
+pub(super) fn serve(socket: Option<&str>) -> ExitCode {
     // Whoever is not answered any more has gone, which is no failure of ours.
     let _ = Way::new(io::stdin(), io::stdout()).serve(socket);
     ExitCode::SUCCESS

@@ -6,17 +6,17 @@
 //! Words are sent as they are: pflow knows them, abbreviates them and complains.
 
 mod complete;
+mod connect;
 mod http;
 #[cfg(feature = "top")]
 mod top;
 
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
-use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
 use getopts::Matches;
 
-use crate::options::{DEFAULT_SOCKET, Flag, flag, help_of, matches, option, repeatable};
+use crate::options::{Flag, flag, help_of, matches, option, repeatable};
 pub use complete::SHELLS;
 
 /// Every flag.
@@ -61,13 +61,13 @@ pub enum Action {
     Print(String),
     /// Answer requests for metrics by HTTP.
     Serve {
-        /// The socket.
-        socket: String,
+        /// The socket; `None`: where pflow usually has it.
+        socket: Option<String>,
     },
     /// Say lines to the control socket.
     Say {
-        /// The socket.
-        socket: String,
+        /// The socket; `None`: where pflow usually has it.
+        socket: Option<String>,
         /// What to say, in order; an error ends it.
         lines: Vec<Line>,
     },
@@ -120,8 +120,8 @@ pub fn parse(arguments: &[String]) -> Result<Action, String> {
     let is_file = |text: &String| text.contains('/');
     let (files, ids): (Vec<_>, Vec<_>) = matches.opt_strs("s").into_iter().partition(is_file);
     let socket = match &*files {
-        [] => DEFAULT_SOCKET.to_owned(),
-        [file] => file.clone(),
+        [] => None,
+        [file] => Some(file.clone()),
         _ => return Err("-s: one socket only".to_owned()),
     };
     if matches.free.first().is_some_and(|word| word == "metrics") {
@@ -245,15 +245,15 @@ fn joined(words: &[impl AsRef<str>]) -> Result<String, String> {
 }
 
 /// Answers requests for metrics on standard input by HTTP on standard output.
-pub fn serve(socket: &str) -> ExitCode {
+pub fn serve(socket: Option<&str>) -> ExitCode {
     http::serve(socket)
 }
 
 /// What is printed at once, octets.
 const OUTPUT: usize = 1 << 16;
 
-/// Says the lines and prints the answers.
-pub fn say(socket: &str, lines: &[Line]) -> ExitCode {
+/// Says the lines and prints the answers; without a `socket` pflow is looked for where it usually is.
+pub fn say(socket: Option<&str>, lines: &[Line]) -> ExitCode {
     if let [
         Line {
             text,
@@ -282,17 +282,6 @@ fn complain(problem: &str) {
     let _ = writeln!(io::stderr(), "pflowctl: {problem}");
 }
 
-/// Connects to a control socket.
-fn connect(socket: &str) -> Result<UnixStream, String> {
-    UnixStream::connect(socket).map_err(|error| {
-        let hint = match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => " (is pflow running?)",
-            _ => "",
-        };
-        format!("{socket}: {error}{hint}")
-    })
-}
-
 enum Ending {
     /// Whoever read standard output has gone.
     BrokenPipe,
@@ -310,20 +299,20 @@ impl Ending {
     }
 }
 
-fn try_say(socket: &str, lines: &[Line]) -> Result<(), Ending> {
-    let failed = |error: io::Error| Ending::Failed(format!("{socket}: {error}"));
+fn try_say(socket: Option<&str>, lines: &[Line]) -> Result<(), Ending> {
     let is_stream = |line: &Line| line.answer == AnswerTo::Stream;
     if lines.iter().any(is_stream) && io::stdout().is_terminal() {
         let problem = "tap: not to a terminal; try | tcpdump -n -r -";
         return Err(Ending::Failed(problem.to_owned()));
     }
-    let stream = connect(socket).map_err(Ending::Failed)?;
+    let (stream, socket) = connect::connect(socket).map_err(Ending::Failed)?;
+    let failed = |error: io::Error| Ending::Failed(format!("{socket}: {error}"));
     let mut reader = BufReader::new(stream.try_clone().map_err(failed)?);
     // Standard output alone is written a line at a time, which is slow for a million states.
     let mut stdout = BufWriter::with_capacity(OUTPUT, io::stdout().lock());
     for Line { text, answer } in lines {
         writeln!(&stream, "{text}").map_err(failed)?;
-        hear(&mut reader, *answer, &mut stdout, socket)?;
+        hear(&mut reader, *answer, &mut stdout, &socket)?;
     }
     stdout.flush().map_err(|error| Ending::of_output(&error))
 }
@@ -387,7 +376,7 @@ mod tests {
         parse(&words)
     }
 
-    fn said(line: &str) -> (String, Vec<String>) {
+    fn said(line: &str) -> (Option<String>, Vec<String>) {
         match run(line) {
             Ok(Action::Say { socket, lines }) => {
                 (socket, lines.into_iter().map(|line| line.text).collect())
@@ -398,10 +387,7 @@ mod tests {
 
     #[test]
     fn without_a_command_all_interfaces_are_shown() {
-        let all = (
-            DEFAULT_SOCKET.to_owned(),
-            vec!["show interfaces".to_owned()],
-        );
+        let all = (None, vec!["show interfaces".to_owned()]);
         assert_eq!(said(""), all);
         assert_eq!(said("-a"), all);
         assert_eq!(said("-j").1, ["json show interfaces"]);
@@ -411,7 +397,10 @@ mod tests {
     fn a_commands_words_stay_words() {
         assert_eq!(
             said("-s /tmp/s pflow0 -flowdst"),
-            ("/tmp/s".to_owned(), vec!["pflow0 -flowdst".to_owned()])
+            (
+                Some("/tmp/s".to_owned()),
+                vec!["pflow0 -flowdst".to_owned()]
+            )
         );
         let words = ["pflow0", "tap", "a file#1"].map(str::to_owned);
         assert_eq!(line(&words).unwrap(), "pflow0 tap \"a file#1\"");

@@ -474,7 +474,7 @@ impl Firewall {
             dst: image.dst,
             timeout: image.timeout,
             longest: self.settings.longest,
-            creation: now.saturating_sub(u64::from(image.age) * SECOND),
+            creation: now.saturating_sub(self.clock.simulated(image.age)),
             last: now,
             packets: [0; 2],
             octets: [0; 2],

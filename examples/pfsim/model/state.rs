@@ -202,10 +202,21 @@ impl State {
         self.octets[from as usize] += octets;
     }
 
+    /// How long it may be silent.
+    fn patience(&self) -> u64 {
+        let timeout = TIMEOUTS.get(usize::from(self.timeout));
+        timeout.map_or(0, |timeout| u64::from(self.longest.min(*timeout)))
+    }
+
     /// When it is due to be purged, whole seconds.
     pub fn expires(&self) -> u64 {
-        let timeout = TIMEOUTS.get(usize::from(self.timeout));
-        seconds(self.last) + timeout.map_or(0, |timeout| u64::from(self.longest.min(*timeout)))
+        seconds(self.last) + self.patience()
+    }
+
+    /// What is left of its time-out, by `clock`: a time-out is as long at any speed, and a silence is not.
+    fn expire(&self, now: Micros, clock: &Clock) -> u32 {
+        let due = seconds(clock.scaled(self.last)) + self.patience();
+        due.saturating_sub(seconds(clock.scaled(now))) as u32
     }
 
     /// Whether a SYN for the same addresses may take its place (`pf_test_state`).
@@ -215,7 +226,7 @@ impl State {
             && self.dst.state >= tcps::FIN_WAIT_2
     }
 
-    /// What pfsync exports of it, with its age by `clock`.
+    /// What pfsync exports of it, with its age and expiry by `clock`.
     pub fn image(&self, now: Micros, clock: &Clock) -> Image {
         let path = &self.path;
         Image {
@@ -229,7 +240,7 @@ impl State {
             dst: self.dst,
             rule: path.rule,
             age: clock.seconds(self.creation, now),
-            expire: self.expires().saturating_sub(seconds(now)) as u32,
+            expire: self.expire(now, clock),
             packets: self.packets,
             octets: self.octets,
             proto: path.proto,

@@ -6,7 +6,8 @@ use std::io::{BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use super::super::{AnswerTo, Ending, connect, hear};
+use super::super::connect::connect;
+use super::super::{AnswerTo, Ending, hear};
 use super::answer::Answer;
 use crate::control::top::{MAX_SHOWN, Order};
 
@@ -43,14 +44,18 @@ pub(super) enum Failure {
 
 /// A connection that is made when there is something to ask.
 pub(super) struct Client {
+    /// The socket that -s names, if it does.
+    asked: Option<String>,
+    /// The one that was connected to last.
     socket: String,
     connection: Option<BufReader<UnixStream>>,
 }
 
 impl Client {
-    pub(super) fn new(socket: &str) -> Self {
+    pub(super) fn new(socket: Option<&str>) -> Self {
         Self {
-            socket: socket.to_owned(),
+            asked: socket.map(str::to_owned),
+            socket: String::new(),
             connection: None,
         }
     }
@@ -65,15 +70,17 @@ impl Client {
     }
 
     fn try_ask(&mut self, query: &Query) -> Result<Answer, Failure> {
+        if self.connection.is_none() {
+            let (stream, socket) = connect(self.asked.as_deref()).map_err(Failure::Lost)?;
+            self.socket = socket;
+            let lost = |error: std::io::Error| Failure::Lost(format!("{}: {error}", self.socket));
+            stream.set_read_timeout(Some(PATIENCE)).map_err(lost)?;
+            stream.set_write_timeout(Some(PATIENCE)).map_err(lost)?;
+            self.connection = Some(BufReader::new(stream));
+        }
         let lost = |error: std::io::Error| Failure::Lost(format!("{}: {error}", self.socket));
-        let reader = match &mut self.connection {
-            Some(reader) => reader,
-            none => {
-                let stream = connect(&self.socket).map_err(Failure::Lost)?;
-                stream.set_read_timeout(Some(PATIENCE)).map_err(lost)?;
-                stream.set_write_timeout(Some(PATIENCE)).map_err(lost)?;
-                none.insert(BufReader::new(stream))
-            }
+        let Some(reader) = &mut self.connection else {
+            return Err(Failure::Lost(self.socket.clone()));
         };
         // One write, because what is left of a line would be another's beginning.
         let line = query.line();
@@ -119,7 +126,7 @@ mod tests {
             }
             asked
         });
-        let mut client = Client::new(path.to_str().unwrap());
+        let mut client = Client::new(path.to_str());
         let mut ask = |filter: &str| {
             let query = Query {
                 order: Order::parse("-age").unwrap(),

@@ -40,7 +40,7 @@ use crate::io::clock::Clock;
 const TURN: Duration = Duration::from_secs(1);
 
 /// Shows states until the user has enough. `line` is `top` and what may follow it.
-pub(super) fn run(socket: &str, line: &str) -> ExitCode {
+pub(super) fn run(socket: Option<&str>, line: &str) -> ExitCode {
     match try_run(socket, line) {
         Ok(End::Quit) => ExitCode::SUCCESS,
         Ok(End::Signal(signal)) => {
@@ -64,7 +64,7 @@ enum End {
 /// What comes of a question.
 type Answered = (Query, Result<Answer, Failure>);
 
-fn try_run(socket: &str, line: &str) -> Result<End, String> {
+fn try_run(socket: Option<&str>, line: &str) -> Result<End, String> {
     let words = config::words(line).map_err(|error| error.to_string())?;
     let words: Vec<&str> = words.iter().skip(1).map(String::as_str).collect();
     let (order, most, filter) = split(&words)?;
