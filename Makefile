@@ -180,6 +180,7 @@ install:
 	$(INSTALL) -m 755 "$(TARGET)/release/pflow" $(DESTDIR)$(PREFIX)/sbin/pflow
 	$(INSTALL) -m 755 "$(TARGET)/release/pflowctl" $(DESTDIR)$(PREFIX)/sbin/pflowctl
 	$(INSTALL) -m 644 packaging/pflow.conf $(DESTDIR)$(EXAMPLES)/pflow.conf
+	$(INSTALL) -m 644 packaging/grafana/pflow.json $(DESTDIR)$(EXAMPLES)/grafana.json
 	man=$(MANDIR); man=$(MAN); \
 	$(INSTALL) -d -m 755 "$$man/man5" "$$man/man8" && \
 	$(INSTALL) -m 644 pflow.conf.5 "$$man/man5/pflow.conf.5" && \
@@ -217,7 +218,7 @@ USERADD = case "$$(uname -s)" in \
 # The user stays: files may be its own. Under DESTDIR directories that are empty then go, too.
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/sbin/pflow $(DESTDIR)$(PREFIX)/sbin/pflowctl
-	rm -f $(DESTDIR)$(EXAMPLES)/pflow.conf
+	rm -f $(DESTDIR)$(EXAMPLES)/pflow.conf $(DESTDIR)$(EXAMPLES)/grafana.json
 	rm -f $(DESTDIR)$(BASHDIR)/pflowctl $(DESTDIR)$(BASHDIR)/pflow $(DESTDIR)$(ZSHDIR)/_pflowctl
 	rm -f $(DESTDIR)$(FISHDIR)/pflowctl.fish $(DESTDIR)$(FISHDIR)/pflow.fish
 	@[ ! -d "$(DESTDIR)$(EXAMPLES)" ] || rmdir "$(DESTDIR)$(EXAMPLES)" 2>/dev/null || :

@@ -262,6 +262,32 @@ fn every_member_of_json_records_is_named() {
     }
 }
 
+/// The README's commands behind a dollar, and what it shows of what each prints.
+#[test]
+fn the_readmes_commands_print_what_it_shows() {
+    let readme = include_str!("../README.md");
+    let mut lines = readme.lines().peekable();
+    let mut commands = 0;
+    while let Some(line) = lines.next() {
+        let Some(command) = line.strip_prefix("    $ ") else {
+            continue;
+        };
+        let mut shown = String::new();
+        while let Some(line) = lines.next_if(|line| line.starts_with("    ")) {
+            shown += &line[4..];
+            shown += "\n";
+        }
+        let output = shell(&format!("TZ=UTC {command}"));
+        assert_eq!(
+            String::from_utf8(output.stdout).unwrap(),
+            shown,
+            "{command}"
+        );
+        commands += 1;
+    }
+    assert_eq!(commands, 2);
+}
+
 /// Runs a command line in the source's folder, with this build as `pflow`.
 fn shell(line: &str) -> Output {
     let bin = Path::new(env!("CARGO_BIN_EXE_pflow")).parent().unwrap();
