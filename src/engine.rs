@@ -113,6 +113,8 @@ struct Exporter {
     ifindexes: IfIndexes,
     is_all: bool,
     direction: Option<Direction>,
+    /// Whether -S or -F leaves flows out.
+    is_choosy: bool,
     /// Which flows and messages are meant (-F), with its times of day resolved.
     filter: Option<Filter>,
     interfaces: Vec<Interface>,
@@ -212,6 +214,23 @@ impl Exporter {
         true
     }
 
+    /// Counts a flow that -S or -F leaves out.
+    #[cold]
+    #[inline(never)]
+    fn passes_over(&mut self, flow: &Flow) -> bool {
+        if self
+            .direction
+            .is_some_and(|direction| direction != flow.direction)
+        {
+            self.counters.direction += 1;
+            return true;
+        }
+        // One without octets is counted as that.
+        let is_other = !flow.is_empty() && !self.admits(flow, None);
+        self.counters.filtered += u64::from(is_other);
+        is_other
+    }
+
     /// Whether -F takes a flow; `egress` is the interface that a connection left through.
     fn admits(&self, flow: &Flow, egress: Option<IfName>) -> bool {
         let Some(filter) = &self.filter else {
@@ -238,22 +257,14 @@ impl Exporter {
             counters.unflagged += 1;
             return false;
         }
-        if self
-            .direction
-            .is_some_and(|direction| direction != flow.direction)
-        {
-            counters.direction += 1;
+        if self.is_choosy && self.passes_over(flow) {
             return false;
         }
+        let counters = &mut self.counters;
         if flow.is_empty() {
             counters.empty += 1;
             return false;
         }
-        if self.filter.is_some() && !self.admits(flow, None) {
-            self.counters.filtered += 1;
-            return false;
-        }
-        let counters = &mut self.counters;
         let [octets, octets_back] = flow.octets;
         let all_octets = octets.saturating_add(octets_back);
         let quality = flow.quality as usize;
@@ -538,6 +549,7 @@ impl Engine {
                 config,
                 is_all: settings.is_all,
                 direction: settings.direction,
+                is_choosy: settings.direction.is_some(),
                 filter: None,
                 outbox: Outbox::default(),
                 printer: Printer::new(settings.output),
@@ -563,6 +575,7 @@ impl Engine {
     /// Leaves out flows and messages that `filter` does not take (-F). Times without a zone in it,
     /// and in what control sockets ask, are of `zone`.
     pub fn set_filter(&mut self, filter: Option<Filter>, zone: TimeZone) {
+        self.exporter.is_choosy = self.exporter.direction.is_some() || filter.is_some();
         self.exporter.filter = filter;
         self.zone = zone;
     }

@@ -85,6 +85,8 @@ enum Collected {
 #[derive(Debug)]
 pub struct Printer {
     output: Output,
+    /// Whether flows are printed: each flow asks.
+    is_of_flows: bool,
     page: Page,
     buffer: Vec<u8>,
     /// Whether the dialect of the messages that come is one of several.
@@ -99,6 +101,10 @@ impl Printer {
     pub fn new(output: Output) -> Self {
         Self {
             output,
+            is_of_flows: matches!(
+                output.form,
+                Form::Text | Form::Json | Form::Csv | Form::Top(_) | Form::Html
+            ),
             page: Page::default(),
             buffer: Vec::new(),
             is_any_v5: false,
@@ -191,10 +197,7 @@ impl Printer {
     /// Whether flows are.
     #[inline(always)]
     pub fn prints_flows(&self) -> bool {
-        matches!(
-            self.output.form,
-            Form::Text | Form::Json | Form::Csv | Form::Top(_) | Form::Html
-        )
+        self.is_of_flows
     }
 
     /// Whether anything is.

@@ -464,7 +464,9 @@ impl Table {
             self.begin_asides(place, arrival);
         }
         count(&mut self.counters.inserted, 1);
-        count(&mut self.unmarked, u64::from(!is_marked));
+        if !is_marked {
+            self.note_unmarked();
+        }
         if kind != Kind::Insert {
             self.note_activity(place, arrival, state, kind);
         }

@@ -288,6 +288,13 @@ impl Table {
         &mut self.senders[sender.0]
     }
 
+    /// A state was learned whose rule does not say pflow.
+    #[cold]
+    #[inline(never)]
+    fn note_unmarked(&mut self) {
+        self.unmarked += 1;
+    }
+
     /// Counts the states learned since the last call as those of `sender`, whose packet it was: once a
     /// packet, which costs less than once a state.
     #[inline(always)]
