@@ -140,8 +140,10 @@ setup:
 	if [ "$${have%%.*}" -lt "$$(echo $(RUST) | cut -d. -f1)" ] || { \
 		[ "$${have%%.*}" -eq "$$(echo $(RUST) | cut -d. -f1)" ] && \
 		[ "$${have#*.}" -lt "$$(echo $(RUST) | cut -d. -f2)" ]; }; then \
-		echo "pflow needs Rust $(RUST) or later, this is $$have; with rustup:" >&2; \
+		echo "pflow needs Rust $(RUST) or later, this is $$have. With rustup, which https://rustup.rs has:" >&2; \
 		echo "    rustup update stable" >&2; \
+		[ ! -e /etc/debian_version ] || \
+			echo "Debian 12 has it in bookworm-security: rustc-web and cargo-web" >&2; \
 		exit 1; \
 	fi
 
@@ -221,7 +223,7 @@ uninstall:
 	rm -f $(DESTDIR)$(EXAMPLES)/pflow.conf $(DESTDIR)$(EXAMPLES)/grafana.json
 	rm -f $(DESTDIR)$(BASHDIR)/pflowctl $(DESTDIR)$(BASHDIR)/pflow $(DESTDIR)$(ZSHDIR)/_pflowctl
 	rm -f $(DESTDIR)$(FISHDIR)/pflowctl.fish $(DESTDIR)$(FISHDIR)/pflow.fish
-	@[ ! -d "$(DESTDIR)$(EXAMPLES)" ] || rmdir "$(DESTDIR)$(EXAMPLES)" 2>/dev/null || :
+	@[ -n "$(DESTDIR)" ] || [ ! -d $(EXAMPLES) ] || rmdir $(EXAMPLES) 2>/dev/null || :
 	man=$(MANDIR); man=$(MAN); \
 	rm -f "$$man/man5/pflow.conf.5" "$$man/man8/pflow.8" "$$man/man8/pflowctl.8"; \
 	if [ -n "$(DESTDIR)" ] && cd "$(DESTDIR)"; then \
