@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn the_systemd_units_socket_is_a_usual_one() {
         let unit = include_str!("../../packaging/systemd/pflow.service");
-        assert!(unit.contains(&format!(" -s {SERVICE_SOCKET}\n")));
+        assert!(unit.contains(&format!(" -s {SERVICE_SOCKET} ")));
         assert!(USUAL.contains(&SERVICE_SOCKET));
     }
 }

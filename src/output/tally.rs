@@ -5,7 +5,7 @@
 //!                                       full: the smaller half falls out -> others
 //! ```
 //! What falls out stays in the sums. A key that fell out and came back lacks no more than the
-//! largest amount that each fall took away: [`Tally::lacking`] is the sum of those.
+//! largest amount that each fall took away: `Tally::lacking` is the sum of those.
 
 use std::collections::HashMap;
 use std::fmt::{self, Display};

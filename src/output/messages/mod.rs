@@ -10,7 +10,7 @@
 //!   BUS              start|end creatorid x endtime t
 //!   TDB              proto spi x dst address rpl n n bytes
 //! ```
-//! [state] is there if the state is held: ifname proto in|out src (translated) -> dst (translated).
+//! `[state]` is there if the state is held: ifname proto in|out src (translated) -> dst (translated).
 //! Initiator and its numbers always come first, whatever the direction; its address is the one
 //! before translation, with the one after it in parentheses. Otherwise the words are those of
 //! pfctl(8) -ss -vv and tcpdump(8) on OpenBSD. [`Detail`] adds words at the end of a line.
