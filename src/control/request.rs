@@ -46,7 +46,7 @@ pub const SHOWN: &[Word] = &[
     (
         "metrics",
         "[openmetrics | prometheus]",
-        "every counter and gauge, for programs that watch",
+        "every counter and gauge, for monitoring",
     ),
     ("senders", "", "firewalls heard, and of whose states"),
     ("sources", "", "where packets are captured"),
