@@ -26,8 +26,6 @@ use std::net::IpAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use jiff::tz::TimeZone;
-
 use crate::config::Config;
 use crate::control;
 use crate::counters::SourceCounters;
@@ -107,7 +105,7 @@ fn engine(
         },
     };
     let mut engine = Engine::new(settings, config);
-    engine.set_filter(options.filter.clone(), TimeZone::system());
+    engine.set_filter(options.filter.clone(), page.local.clone());
     engine.set_page(page);
     engine
 }

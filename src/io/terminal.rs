@@ -11,8 +11,10 @@ use crate::output::page::Page;
 /// zones, which cannot be read any more once the program is caged.
 pub fn page(title: String) -> Page {
     let stdout = io::stdout();
+    let local = TimeZone::system();
     let without = Page {
         title,
+        local: local.clone(),
         ..Page::default()
     };
     if !stdout.is_terminal() {
@@ -24,7 +26,7 @@ pub fn page(title: String) -> Page {
             .filter(|columns| *columns > 0)
             .map_or(without.columns, usize::from),
         is_terminal: true,
-        zone: TimeZone::system(),
+        zone: local,
         ..without
     }
 }

@@ -22,6 +22,8 @@ pub struct Page {
     pub is_terminal: bool,
     /// Times are told in it.
     pub zone: TimeZone,
+    /// The system's zone: times that people write are in it, whatever is printed on.
+    pub local: TimeZone,
     /// What is shown, such as the names of files.
     pub title: String,
 }
@@ -33,6 +35,7 @@ impl Default for Page {
             columns: COLUMNS,
             is_terminal: false,
             zone: TimeZone::UTC,
+            local: TimeZone::UTC,
             title: String::new(),
         }
     }
