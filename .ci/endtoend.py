@@ -728,7 +728,7 @@ def endings():
           (r.returncode != 1 or 'cut.pcap' not in r.stderr or 'offset' not in r.stderr or r.stdout.count('\n') < 200) and r.stderr)
     r = run('sh', '-c', '{ "$0" -x 1000 -a -r "$1" -o messages; echo "status $?" >&2; } | head -n 1', PFLOW, CAPTURE)
     check('a broken pipe ends quietly', (r.stderr.strip() != 'status 0' or r.stdout.count('\n') != 1) and r.stderr)
-    r = run('sh', '-c', 'cat "$1" | "$0" -a -r - | wc -l', PFLOW, CAPTURE)
+    r = run('sh', '-c', 'cat "$1" | "$0" -a -r - -o json | wc -l', PFLOW, CAPTURE)
     check('standard input is read', r.stdout.strip() != '305' and r.stdout)
     r = run(PFLOW, '-Z')
     check('wrong usage is status 2', (r.returncode != 2 or 'usage: pflow' not in r.stderr) and r.stderr)

@@ -508,7 +508,7 @@ def check_table():
         print('SKIPPED: docs/readers.md is not compared without %s' % ', '.join(missing))
         return
     with open(os.path.join(DATA, '..', 'docs', 'readers.md')) as f:
-        told = [line.rstrip('\n') for line in f]
+        told = [line.rstrip('\n') for line in f] + ['']
     begin = told.index(lines[0]) if lines[0] in told else 0
     told = told[begin:begin + len(lines) + 1]
     # Which fields are there is the same in any order.
