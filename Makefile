@@ -48,7 +48,7 @@ run: setup build
 	@$(TARGET)/release/pflow -a -b 1699900000 -r $(CAPTURE)
 
 test: setup
-	@echo "Builds and runs the tests: about five minutes the first time on two processors, about one where they are built."
+	@echo "Builds and runs the tests: about four minutes the first time on two processors, three where they are built."
 	@$(RUSTENV) $(CARGO) test --locked
 
 # A firewall (pfsim, over a savefile), pflow and a collector on this machine: 20 000 states of 20
