@@ -96,6 +96,11 @@ impl Uptime {
 }
 
 impl Wall {
+    /// The reading so many milliseconds after 1970, as far as the scale reaches.
+    pub fn from_millis(millis: i64) -> Self {
+        Self(millis.saturating_mul(NANOS / 1000))
+    }
+
     /// This stamp if it lies between 1970 and 2116, else the nearer end of that. A capture may
     /// claim any stamp; with these no deadline reaches the end of the scale.
     pub fn sane(self) -> Self {

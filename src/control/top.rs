@@ -315,7 +315,7 @@ fn seconds(later: i64, earlier: i64) -> u64 {
     u64::try_from(later.saturating_sub(earlier)).unwrap_or(0)
 }
 
-/// Octets in a thousand seconds, the average over the age, of which a part of a second counts as one.
+/// Octets in a thousand seconds, the average over the age. An age under a second counts as one.
 fn millirate(state: &Held<'_>, now: Uptime) -> u64 {
     let octets = state.octets[0].saturating_add(state.octets[1]);
     octets.saturating_mul(1000) / seconds(now.secs(), state.creation).max(1)
@@ -430,7 +430,7 @@ fn text(state: &Held<'_>, now: Now, widths: [usize; 2], out: &mut Vec<u8>) {
 fn json(state: &Held<'_>, now: Now, out: &mut Vec<u8>) {
     let mut object = Object::new(out);
     states::members(&mut object, state, now);
-    object.boolean("estimated", state.is_estimated);
+    object.string("quality", state.quality.name());
     object.number("rate", millirate(state, now.uptime) / 1000);
     object.end();
     out.push(b'\n');

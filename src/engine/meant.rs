@@ -1,13 +1,12 @@
 //! Whether -F takes a message: by the state in it, or the one it is about, if that is held.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use crate::filter::{Filter, Subject};
 use crate::flow;
 use crate::state::Direction;
 use crate::table::Held;
-use crate::time::{Now, Wall};
+use crate::time::{NANOS, Now, Wall};
 use crate::wire::pfsync::{Message, State};
 
 /// Whether `filter` takes `message`, which came from `sender` at `stamp`. `held` is the state that
@@ -49,19 +48,16 @@ fn takes_state(filter: &Filter, state: &State<'_>, about: Subject<'_>) -> bool {
     // A state without a direction is refused before it comes here.
     let (before, after) = flow::tuples(direction.unwrap_or_default(), &wire, &stack);
     let values = state.values();
-    let sum = |[forward, back]: [u64; 2]| forward.saturating_add(back);
-    let age = Duration::from_secs(values.age.into());
     let (stamp, _) = about.span.unwrap_or_default();
-    let nanos = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
-    let creation = Wall::from_nanos(stamp.nanos().saturating_sub(nanos));
+    let creation = Wall::from_nanos(stamp.nanos().saturating_sub(i64::from(values.age) * NANOS));
     filter.admits(&Subject {
         before: Some(&before),
         after: after.as_ref(),
         directions: [Direction::In, Direction::Out].map(|one| direction == Some(one)),
         interfaces: [Some(state.ifname()), None],
         rule: Some(state.rule()),
-        octets: Some(sum(values.octets)),
-        packets: Some(sum(values.packets)),
+        octets: Some(values.octets),
+        packets: Some(values.packets),
         duration: Some(values.age.into()),
         span: Some((creation, stamp)),
         ..about

@@ -234,10 +234,10 @@ pub struct Subject<'a> {
     pub creatorid: Option<u32>,
     /// What its counters are worth.
     pub quality: Option<Quality>,
-    /// Octets of both directions.
-    pub octets: Option<u64>,
-    /// Packets of both directions.
-    pub packets: Option<u64>,
+    /// Octets from the initiator and back.
+    pub octets: Option<[u64; 2]>,
+    /// Packets likewise.
+    pub packets: Option<[u64; 2]>,
     /// Seconds from its first packet on.
     pub duration: Option<u64>,
     /// When it began and ended.
@@ -250,7 +250,7 @@ impl<'a> Subject<'a> {
         let (start, end) = (flow.times.start_ms(), flow.times.end_ms());
         let wall = |ms: u64| {
             let ms = i64::try_from(ms).unwrap_or(i64::MAX);
-            Wall::from_nanos(ms.saturating_mul(1_000_000))
+            Wall::from_millis(ms)
         };
         let is_joined = passage.egress.is_some();
         let is = |direction| is_joined || flow.direction == direction;
@@ -267,8 +267,8 @@ impl<'a> Subject<'a> {
             firewall: detail.map(|detail| detail.sender.into()),
             creatorid: Some(flow.id.creatorid),
             quality: Some(flow.quality),
-            octets: Some(sum(flow.octets)),
-            packets: Some(sum(flow.packets)),
+            octets: Some(flow.octets),
+            packets: Some(flow.packets),
             duration: Some(end.saturating_sub(start) / 1000),
             span: Some((wall(start), wall(end))),
         }
@@ -369,8 +369,8 @@ impl Test {
             Self::Nat => subject.after.is_some(),
             Self::Compare(quantity, how, bound) => {
                 let number = match quantity {
-                    Quantity::Octets => subject.octets,
-                    Quantity::Packets => subject.packets,
+                    Quantity::Octets => subject.octets.map(sum),
+                    Quantity::Packets => subject.packets.map(sum),
                     Quantity::Duration => subject.duration,
                 };
                 number.is_some_and(|number| how.holds(number, *bound))

@@ -202,16 +202,6 @@ impl Table {
         total.minus(&exported)
     }
 
-    /// Whether something estimated is in [`Self::total`].
-    pub(super) fn has_estimate(&self, slot: &Slot) -> bool {
-        let mut shares = self.shares_of_slot(slot);
-        self.settings.counting == Counting::Estimate
-            && shares.any(|at| {
-                let share = &self.shares[at];
-                share.is_estimate && share.counts != Counts::default()
-            })
-    }
-
     fn total_of_shares(&self, slot: &Slot) -> (Counts, Counts) {
         let (mut total, mut exported) = (slot.counts, Counts::default());
         for at in self.shares_of_slot(slot) {

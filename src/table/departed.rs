@@ -5,9 +5,9 @@
 //! deleted, cleared, replaced   a full state within ten seconds is old news
 //! overdue, evicted, cleared    a full state goes on, less what was exported
 //! ```
-//! Ends whose ids fall together share a set of four, of which the oldest makes room. So an end
+//! Ids whose hashes are alike share four places, and the oldest of the four makes room. So an end
 //! writes to one place and allocates nothing. Only a very busy firewall makes it forget early. The
-//! same ids fall together in every run, because a replay must end alike.
+//! hashes are the same in every run, because a replay must end alike.
 
 use super::slot::{Counts, Second};
 use crate::state::{StateId, StateKey};

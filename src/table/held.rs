@@ -41,8 +41,6 @@ pub struct Held<'a> {
     pub pflow: bool,
     /// Whether its timeout is over and its delete seems lost.
     pub is_overdue: bool,
-    /// Whether its counters have something estimated in them.
-    pub is_estimated: bool,
     /// What its counters would be worth if it ended now.
     pub quality: Quality,
     /// What else full states told, where somebody asks for it.
@@ -53,11 +51,7 @@ impl Held<'_> {
     /// Hands `with` what a filter is asked about this state at `now`.
     pub fn with_subject<T>(&self, now: Now, with: impl FnOnce(&Subject<'_>) -> T) -> T {
         let (before, after) = flow::tuples(self.direction, &self.wire, &self.stack);
-        let sum = |[forward, back]: [u64; 2]| forward.saturating_add(back);
-        let wall = |uptime| {
-            let ms = now.seconds().epoch_millis(uptime);
-            Wall::from_nanos(ms.saturating_mul(1_000_000))
-        };
+        let wall = |uptime| Wall::from_millis(now.seconds().epoch_millis(uptime));
         let is = |direction| self.direction == direction;
         let age = now.uptime.secs().saturating_sub(self.creation);
         with(&Subject {
@@ -72,8 +66,8 @@ impl Held<'_> {
             }),
             creatorid: Some(self.id.creatorid),
             quality: Some(self.quality),
-            octets: Some(sum(self.octets)),
-            packets: Some(sum(self.packets)),
+            octets: Some(self.octets),
+            packets: Some(self.packets),
             duration: Some(u64::try_from(age).unwrap_or(0)),
             span: Some((wall(self.creation), wall(self.seen.secs()))),
         })
@@ -119,7 +113,6 @@ impl Table {
             is_overdue: slot.is_overdue,
             quality: self.quality(slot, End::Active),
             detail: self.detail_of(place),
-            is_estimated: self.has_estimate(slot),
         })
     }
 

@@ -309,7 +309,7 @@ impl Gzip {
     fn check(&mut self) -> Result<(), (usize, usize, ErrorKind)> {
         let [a, b, c, d, e, f, g, h, ..] = self.field;
         let crc = std::mem::take(&mut self.crc).finalize();
-        // The error is of the whole field, of which all but this octet were counted.
+        // An error is where the field begins. Its last octet is not counted yet.
         self.have -= 1;
         if u32::from_le_bytes([a, b, c, d]) != crc {
             return Err((0, 0, ErrorKind::Checksum));

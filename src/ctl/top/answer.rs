@@ -50,7 +50,7 @@ pub(super) struct State {
     pub(super) silent: u64,
     pub(super) ends_in: u64,
     pub(super) is_overdue: bool,
-    pub(super) is_estimated: bool,
+    pub(super) quality: String,
     pub(super) packets: u64,
     pub(super) octets: u64,
     pub(super) sender: String,
@@ -196,7 +196,7 @@ impl Members {
             silent: self.number("silent")?,
             ends_in: self.number("endsIn")?,
             is_overdue: self.truth("overdue")?,
-            is_estimated: self.truth("estimated")?,
+            quality: self.text("quality")?,
             packets: self.sum("packets")?,
             octets: self.sum("octets")?,
             sender: self.text("sender")?,
@@ -218,7 +218,7 @@ pub(super) mod tests {
         format!(
             r#"{{"interface":"em0","proto":"tcp","direction":"{direction}","wire":{wire},{stack}
                "timeout":"tcp.established","age":10,"silent":1,"endsIn":60,"overdue":false,
-               "pflow":true,"estimated":false,"packets":[1,2],"octets":[100,200],
+               "pflow":true,"quality":"exact","packets":[1,2],"octets":[100,200],
                "id":"00000000000000ff","creatorid":"0000002a","sender":"10.0.0.2","rate":30}}"#
         )
         .replace('\n', " ")

@@ -142,8 +142,7 @@ impl Column {
                 Err(_) => cut(&state.sender, width),
             },
             Quality if state.is_overdue => cut("overdue", width),
-            Quality if state.is_estimated => cut("estimated", width),
-            Quality => cut("told", width),
+            Quality => cut(&state.quality, width),
         }
     }
 }

@@ -20,7 +20,7 @@ pub(in super::super) fn row(id: u64, octets: u64) -> Row {
         silent: 1,
         ends_in: 86_400,
         is_overdue: false,
-        is_estimated: false,
+        quality: "exact".to_owned(),
         packets: octets / 100,
         octets,
         sender: "10.0.0.2".to_owned(),

@@ -43,7 +43,7 @@ fn two() -> Model {
         panic!();
     };
     first.gateway = Some(end("198.51.100.1", 61000));
-    first.is_estimated = true;
+    first.quality = "estimated".to_owned();
     second.source = end("2001:db8:85a3:1234:5678:8a2e:370:7334", 546);
     second.destination = end("2001:db8::1", 547);
     (second.proto, second.timeout) = ("udp".to_owned(), "udp.multiple".to_owned());
@@ -73,7 +73,7 @@ fn a_screen_of_200_columns() {
         [
             "PR        DIR SRC                                              GATEWAY            DEST             STATE                AGE      EXP    PKTS   BYTES    RATE IF       SENDER          QUALITY     SILENT",
             "tcp       out 10.0.0.5:50000                                   198.51.100.1:61000 192.0.2.1:443    tcp.established 00:00:10 24:00:00  123456   12.3M 1234567 em0      10.0.0.2        estimated 00:00:01",
-            "udp       out 2001:db8:85a3:1234:5678:8a2e:370:7334[546]                          2001:db8::1[547] udp.multiple    00:00:10 24:00:00       9     999      99 em0      10.0.0.2        told      00:00:01",
+            "udp       out 2001:db8:85a3:1234:5678:8a2e:370:7334[546]                          2001:db8::1[547] udp.multiple    00:00:10 24:00:00       9     999      99 em0      10.0.0.2        exact     00:00:01",
         ]
     );
 }
