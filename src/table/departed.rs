@@ -5,9 +5,9 @@
 //! deleted, cleared, replaced   a full state within ten seconds is old news
 //! overdue, evicted, cleared    a full state goes on, less what was exported
 //! ```
-//! Ids whose hashes are alike share four places, and the oldest of the four makes room. So an end
-//! writes to one place and allocates nothing. Only a very busy firewall makes it forget early. The
-//! hashes are the same in every run, because a replay must end alike.
+//! The number of an id says which set of four places is its own. The oldest of the four makes room.
+//! So an end writes to one place and allocates nothing. Only a very busy firewall makes it forget
+//! early, and in every run the same, because a replay must end alike.
 
 use super::slot::{Counts, Second};
 use crate::state::{StateId, StateKey};
