@@ -57,10 +57,19 @@ PEER = dict(seqlo=8, seqhi=12, seqdiff=16, max_win=20, mss=22, state=24, wscale=
 
 def theirs(source, target, struct, members):
     """Offsets of the members, and the size, by the compiler."""
-    lines = ['const unsigned long pf_%d = offsetof(struct %s, %s);' % (n, struct, m) for n, m in enumerate(members)]
-    lines.append('const unsigned long pf_size = sizeof(struct %s);' % struct)
     peer = 'pf_state_peer_export' if source == FREEBSD else 'pfsync_state_peer'
-    lines += ['const unsigned long pf_peer_%s = offsetof(struct %s, %s);' % (m, peer, m) for m in PEER]
+    values = numbers(source, target, dict([('%d' % n, 'offsetof(struct %s, %s)' % (struct, m)) for n, m in enumerate(members)]
+                                          + [('size', 'sizeof(struct %s)' % struct)]
+                                          + [('peer_' + m, 'offsetof(struct %s, %s)' % (peer, m)) for m in PEER]))
+    for member, offset in PEER.items():
+        if values['peer_' + member] != offset:
+            sys.exit('pfsync_state_peer.%s is at %s for %s' % (member, values['peer_' + member], target))
+    return dict(zip(members, (values['%d' % n] for n in range(len(members))))), values['size']
+
+
+def numbers(source, target, expressions):
+    """What expressions of C are, by the compiler."""
+    lines = ['const unsigned long pf_%s = %s;' % pair for pair in expressions.items()]
     python = zig()
     path = os.path.join(CACHE, 'layout.c')
     with open(path, 'w') as f:
@@ -76,13 +85,8 @@ def theirs(source, target, struct, members):
         value = re.match(r'\s+\.(?:quad|xword|8byte|long|word|4byte|llong|int)\s+(\d+)', line)
         if value and name and name not in values:
             values[name] = int(value[1])
-    for name in ['pf_%d' % n for n in range(len(members))] + ['pf_size']:
-        if name not in values:  # an object of zeros has no directive of its own
-            values[name] = 0
-    for member, offset in PEER.items():
-        if values.get('pf_peer_' + member) != offset:
-            sys.exit('pfsync_state_peer.%s is at %s for %s' % (member, values.get('pf_peer_' + member), target))
-    return dict(zip(members, (values['pf_%d' % n] for n in range(len(members))))), values['pf_size']
+    # an object of zeros has no directive of its own
+    return {name: values.get('pf_' + name, 0) for name in expressions}
 
 
 def ours(file, static):
@@ -108,8 +112,56 @@ def ours(file, static):
     return found
 
 
+def check_export():
+    """The fields of src/wire/pf/export.rs in struct pf_state_export and in struct pfsync_state_1500: what differs, and how many were compared."""
+    text = open(SRC + '../pf/export.rs').read()
+    fields = re.search(r'const FIELDS.*?\[(.*?)\n\];', text, re.S)[1]
+    constant = {name: int(value) for name, value in re.findall(r'const (\w+): usize = (\d+);', text)}
+    rows = re.findall(r'\((\w+), (\w+), (\d+)\),\s*// (\w+)(.*)', fields)
+    wanted = {}  # what is to be: C expression
+    found = {}   # the same: our number
+    for n, (at, to, length, name, more) in enumerate(rows):
+        other = re.search(r', as (\w+)', more)
+        key = re.match(r'\[PF_SK_(\w+)\]', more)
+        member = name if not key else 'key[%d]' % (0 if key[1] == 'WIRE' else 1)
+        # qid and the three behind it are one piece, min_ttl and set_tos another
+        last = {'qid': 'dnrpipe', 'min_ttl': 'set_tos'}.get(name, member)
+        source, target = 'struct pf_state_export', 'struct pfsync_state_1500'
+        wanted['at%d' % n] = 'offsetof(%s, %s)' % (source, member)
+        wanted['to%d' % n] = 'offsetof(%s, %s)' % (target, other[1] if other else member)
+        wanted['len%d' % n] = 'offsetof(%s, %s) + sizeof(((%s *)0)->%s) - offsetof(%s, %s)' % (source, last, source, last, source, member)
+        found.update({'at%d' % n: int(constant.get(at, at) if not at.isdigit() else at), 'to%d' % n: int(to), 'len%d' % n: int(length)})
+    wanted.update(LEN='sizeof(struct pf_state_export)', VERSION='offsetof(struct pf_state_export, version)', ID='offsetof(struct pf_state_export, id)',
+                  COUNTERS='offsetof(struct pf_state_export, packets)', CREATORID='offsetof(struct pf_state_export, creatorid)',
+                  AF='offsetof(struct pf_state_export, af)', COUNTERS_TO='offsetof(struct pfsync_state_1500, packets)')
+    found.update((name, constant[name]) for name in wanted if name.isupper())
+    # bytes follow packets in both, and stack_af wire_af.
+    afs = re.search(r'AFS_TO: \[usize; 2\] = \[(\d+), (\d+)\]', text)
+    wanted.update(bytes_at='offsetof(struct pf_state_export, bytes)', bytes_to='offsetof(struct pfsync_state_1500, bytes)',
+                  wire_af='offsetof(struct pfsync_state_1500, wire_af)', stack_af='offsetof(struct pfsync_state_1500, stack_af)', version='PF_STATE_VERSION')
+    version = re.search(r'KNOWN_VERSION: u64 = ([\d_]+)', text)[1].replace('_', '')
+    found.update(bytes_at=constant['COUNTERS'] + 16, bytes_to=constant['COUNTERS_TO'] + 16, wire_af=int(afs[1]), stack_af=int(afs[2]), version=int(version))
+    if len(rows) != int(re.search(r'FIELDS: \[Field; (\d+)\]', text)[1]):
+        sys.exit('layouts: not all of FIELDS were read')
+    return compare('pf/export.rs', FREEBSD, ('x86_64-freebsd', 'powerpc64-freebsd'), wanted, found)
+
+
+def compare(what, source, targets, wanted, found):
+    """How many numbers differ from the kernels', and how many were compared."""
+    wrong = 0
+    for target in targets:
+        real = numbers(source, target, wanted)
+        for name in wanted:
+            if real[name] != found[name]:
+                wrong += 1
+                print('FAILED %s %s: %s, the kernel of %s has %s' % (what, name, found[name], target, real[name]))
+    return wrong, len(targets) * len(wanted)
+
+
 def main():
     wrong = checked = 0
+    for more in (check_export(),):
+        wrong, checked = wrong + more[0], checked + more[1]
     for (file, static), (struct, source, targets, members) in LAYOUTS.items():
         mine = ours(file, static)
         for target in targets:

@@ -8,13 +8,16 @@
 //! keep       states | records of a keep file   refused, or restored and kept again the same
 //! config     text                              a line, or +the+words+of+one, at a time; as printed
 //! control    len 2 | frame | text                     a line a request, on both sockets; its answer
+//! pf         struct | family of a key | octets            as a state, an answer, a request
 //! spool      number | len 1 | note | files            what makes sense is sent, then what is new
 //! ```
 //! They stand here so that `cargo test` can run what the fuzzers found (tests/corpus.rs). They
 //! panic where a claim fails; nothing else of the program uses them.
 
+mod pf;
 mod spool;
 
+pub use pf::pf;
 pub use spool::spool;
 
 use std::io::ErrorKind;
@@ -53,6 +56,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("keep", keep),
     ("config", config),
     ("control", control),
+    ("pf", pf),
     ("spool", spool),
 ];
 

@@ -10,6 +10,7 @@ pub mod link;
 pub mod netflow5;
 pub mod netflow9;
 pub mod options;
+pub mod pf;
 pub mod pfsync;
 pub mod record;
 pub mod savefile;
