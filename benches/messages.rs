@@ -192,6 +192,8 @@ impl Bench {
         bench.engine.start(now);
         if case.asks {
             let settings = solicit::Settings {
+                is_network: true,
+                is_pf: false,
                 rate: solicit::DEFAULT_RATE,
                 peers: Vec::new(),
                 timeouts: Timeouts::default(),

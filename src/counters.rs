@@ -162,7 +162,7 @@ counters! {
 }
 
 counters! {
-    /// Asking firewalls for whole states. What was asked, repetitions left out, was answered,
+    /// Asking firewalls for whole states. What was asked, repetitions left out, was answered, gone,
     /// unanswered, overtaken, or waits.
     SolicitCounters {
         requested: "states asked for, silent for the first time",
@@ -174,6 +174,7 @@ counters! {
         adopted: "requests of others that were as good as ours",
         repeated: "requests repeated, no answer came within 2 seconds",
         answered: "requests answered",
+        gone: "states that pf did not know any more when it was asked",
         unanswered: "requests that nobody answered",
         overtaken: "states that ended before the answer came",
         resumed: "states that went on after they were asked for",
@@ -191,6 +192,22 @@ counters! {
         packets: "packets of requests sent",
         octets: "octets of packets of requests, IP header left out",
         send_errors: "packets of requests that could not be sent",
+    }
+}
+
+counters! {
+    /// Asking this host's own pf.
+    PfCounters {
+        asked: "states that pf was asked for",
+        answered: "states that pf told",
+        gone: "states that pf did not know",
+        unreadable: "states that pf told and that cannot be read",
+        refused: "states that pf was not asked for: too many requests wait",
+        failed: "states that pf was asked for in vain",
+        reads: "times that all states were read",
+        read_states: gauge "states in the last read of all",
+        read_micros: "microseconds that reads of all states took",
+        started: "processes started to ask pf",
     }
 }
 

@@ -11,6 +11,7 @@
 //! [`Engine::poll_timeout`] says when to come back.
 
 mod meant;
+mod pf;
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -284,7 +284,13 @@ impl Outside {
     /// Has the engine ask for states as its configuration says, if there is something to ask by.
     fn set_soliciting(&self, engine: &mut Engine, now: Now) {
         let soliciting = engine.config().soliciting();
-        engine.set_soliciting(now, soliciting.filter(|_| self.solicit.is_on()));
+        let soliciting = soliciting.map(|settings| crate::solicit::Settings {
+            is_network: settings.is_network && self.solicit.is_on(),
+            is_pf: false,
+            ..settings
+        });
+        let soliciting = soliciting.filter(|settings| settings.is_network || settings.is_pf);
+        engine.set_soliciting(now, soliciting);
     }
 
     /// Sends the requests for states.

@@ -213,8 +213,11 @@ impl Config {
 
     /// How to ask firewalls for states, if they are to be asked.
     pub fn soliciting(&self) -> Option<solicit::Settings> {
-        self.solicit.interface.as_ref()?;
-        Some(solicit::Settings {
+        let is_network = self.solicit.interface.is_some();
+        let is_pf = self.counting == Counting::Pf;
+        (is_network || is_pf).then(|| solicit::Settings {
+            is_network,
+            is_pf,
             rate: self.solicit.rate,
             peers: self.solicit.peers.clone(),
             timeouts: self.timeouts,

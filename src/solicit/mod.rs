@@ -1,50 +1,54 @@
 //! Floor 4: asking firewalls for what pfsync leaves out: whole states, with their counters.
 //!
 //! ```text
-//! Table --events--> Schedule: whom to ask when --ready--> rate --> packets --> Requests
-//!                   Unknown: states never seen whole ---> rate -->
-//!                   Bulk: everything, at the start and after a gap ----------->
+//! Table --events--> Schedule: whom to ask when --ready--> rate --+--> packets --> Requests
+//!                   Unknown: states never seen whole ---> rate --+--> pf: states to ask it for
+//!                   Bulk: everything, at the start and after a gap -> packets
 //! ```
 //! A request is heard by every firewall that knows the state, and each answers with what itself
 //! counted, to the group or to its syncpeer (if_pfsync.c, `pfsync_in_ureq`). It goes out in the dialect of
 //! the sender that showed activity last, because a firewall takes no version but its own.
 //!
-//! Nothing here sends: what there is to send stands in [`Requests`].
+//! The firewall that this program runs on is asked another way: pf itself, by ioctl(2).
+//!
+//! Nothing here sends: what there is to send stands in [`Requests`], and what pf is to be asked for
+//! in [`Solicitor::pf_requests`].
 
 mod bulk;
+pub mod pf;
 mod schedule;
 #[cfg(test)]
 mod tests;
 mod unknown;
+mod way;
 mod wheel;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::counters::SolicitCounters;
+use crate::counters::{PfCounters, SolicitCounters};
 use crate::state::{StateId, Timeouts};
 use crate::table::{Event, Sender, SenderRecord, Table};
 use crate::time::{Now, Uptime};
-use crate::wire::pfsync::{Dialect, request};
+use crate::wire::pfsync::request;
 use bulk::Bulk;
 use schedule::Schedule;
 use unknown::{Outcome, Unknown};
+use way::Way;
+pub use way::{Destination, Requests, Route};
 
 /// Requests a second, unless set.
 pub const DEFAULT_RATE: u32 = 1000;
 /// Most requests a second that can be set.
 pub const MAX_RATE: u32 = 100_000;
 
-/// Octets of the largest packet, IP header included: an Ethernet's.
-const MTU: usize = 1500;
-/// Octets of an IPv4 header.
-const IPV4: usize = 20;
-/// Octets of an IPv6 header.
-const IPV6: usize = 40;
-
 /// How to ask.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Settings {
+    /// Whether firewalls are asked by the network.
+    pub is_network: bool,
+    /// Whether this host's pf is asked.
+    pub is_pf: bool,
     /// States asked for in a second at most.
     pub rate: u32,
     /// Firewalls that do not hear the group: pfsync(4)'s syncpeer. Where there are any, no others
@@ -56,102 +60,6 @@ pub struct Settings {
     pub active: Option<Duration>,
 }
 
-/// Where a packet of requests goes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Destination {
-    /// 224.0.0.240.
-    Group4,
-    /// ff12::f0 on the interface (FreeBSD 14 and later).
-    Group6,
-    /// A firewall.
-    Address(IpAddr),
-}
-
-impl Destination {
-    /// Octets that the IP header leaves.
-    fn room(self) -> usize {
-        match self {
-            Self::Group4 | Self::Address(IpAddr::V4(_)) => MTU - IPV4,
-            Self::Group6 | Self::Address(IpAddr::V6(_)) => MTU - IPV6,
-        }
-    }
-}
-
-/// How a sender is asked.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Route {
-    /// What it reads.
-    pub dialect: Dialect,
-    /// Where it listens.
-    pub to: Destination,
-}
-
-impl Route {
-    /// How to ask the sender of `record`. This host's own firewall cannot be asked: it does not
-    /// hear what its host sends (if_pfsync.c, `pfsync_input`).
-    fn to(record: &SenderRecord, peers: &[IpAddr]) -> Option<Self> {
-        let Sender::Address(address) = record.sender else {
-            return None;
-        };
-        let to = match address {
-            _ if peers.contains(&address) => Destination::Address(address),
-            _ if !peers.is_empty() => return None,
-            IpAddr::V4(_) => Destination::Group4,
-            IpAddr::V6(_) => Destination::Group6,
-        };
-        let dialect = record.dialect?;
-        Some(Self { dialect, to })
-    }
-}
-
-/// Octets that requests keep room for.
-const USUAL_OCTETS: usize = 1 << 18;
-
-/// Packets ready to be sent, from the pfsync header on, in order.
-#[derive(Debug, Default)]
-pub struct Requests {
-    octets: Vec<u8>,
-    packets: Vec<(Destination, usize)>,
-}
-
-impl Requests {
-    /// Appends packets that ask for `ids`.
-    fn push(&mut self, route: Route, mut ids: &[StateId]) {
-        while !ids.is_empty() {
-            let start = self.octets.len();
-            let written = request::write(route.dialect, ids, route.to.room(), &mut self.octets);
-            let Some(rest) = ids.get(written.max(1)..) else {
-                return;
-            };
-            self.packets.push((route.to, self.octets.len() - start));
-            ids = rest;
-        }
-    }
-
-    /// The packets, each with where it goes.
-    pub fn iter(&self) -> impl Iterator<Item = (Destination, &[u8])> {
-        let mut start = 0;
-        self.packets.iter().map(move |(to, len)| {
-            let packet = self.octets.get(start..start + len).unwrap_or_default();
-            start += len;
-            (*to, packet)
-        })
-    }
-
-    /// Whether there is nothing to send.
-    pub fn is_empty(&self) -> bool {
-        self.packets.is_empty()
-    }
-
-    /// Forgets what was sent, and gives back what a burst took.
-    pub fn clear(&mut self) {
-        self.octets.clear();
-        self.packets.clear();
-        self.octets.shrink_to(USUAL_OCTETS);
-        self.packets.shrink_to(USUAL_OCTETS / 1024);
-    }
-}
-
 /// Whom to ask, when, and what came of it.
 pub struct Solicitor {
     settings: Settings,
@@ -159,11 +67,15 @@ pub struct Solicitor {
     unknown: Unknown,
     bulk: Bulk,
     requests: Requests,
+    /// States to ask pf for.
+    pf_requests: Vec<StateId>,
     /// States to ask for, by route, for the packets of one turn.
     batches: Vec<(Route, Vec<StateId>)>,
     events: Vec<Event>,
     /// What was asked.
     pub counters: SolicitCounters,
+    /// What pf was asked.
+    pub pf: PfCounters,
 }
 
 impl Solicitor {
@@ -175,9 +87,11 @@ impl Solicitor {
             unknown: Unknown::default(),
             bulk: Bulk::default(),
             requests: Requests::default(),
+            pf_requests: Vec::new(),
             batches: Vec::new(),
             events: Vec::new(),
             counters: SolicitCounters::default(),
+            pf: PfCounters::default(),
         }
     }
 
@@ -199,7 +113,7 @@ impl Solicitor {
         for event in events.drain(..) {
             match event {
                 Event::Bus { sender, status } => {
-                    let route = Route::to(table.record_of(sender), &self.settings.peers);
+                    let route = Route::to(table.record_of(sender), &self.settings);
                     if let Some(route) = route {
                         self.bulk.bus(now.uptime, route, status, &mut self.counters);
                     }
@@ -226,7 +140,7 @@ impl Solicitor {
 
     /// A packet came from the sender of `record`.
     pub fn heard(&mut self, now: Now, record: &SenderRecord) {
-        if let Some(route) = Route::to(record, &self.settings.peers) {
+        if let Some(route) = Route::to(record, &self.settings) {
             self.bulk.heard(now.uptime, route, &mut self.counters);
         }
     }
@@ -256,32 +170,41 @@ impl Solicitor {
             batches,
             counters,
             requests,
+            pf_requests,
             ..
         } = self;
         bulk.handle_timeout(now.uptime, counters, &mut |route| {
             requests.push(route, &[request::EVERYTHING]);
         });
-        let route = |sender| Route::to(table.record_of(sender), &settings.peers);
+        let way = |sender| Way::to(table.record_of(sender), settings);
+        let mut add = |way, id| match way {
+            Way::Network(route) => add(batches, route, id),
+            Way::Pf => pf_requests.push(id),
+        };
         let mut ask = |place, sender| {
-            let Some(route) = route(sender) else {
-                return false;
-            };
-            add(batches, route, table.state_at(place));
-            true
+            let way = way(sender);
+            if let Some(way) = way {
+                add(way, table.state_at(place));
+            }
+            way.is_some()
         };
         schedule.handle_timeout(now.uptime, counters, &mut ask);
         let is_known = |id| table.holds(id);
         let mut ask = |id, sender| {
-            let Some(route) = route(sender) else {
+            let Some(way) = way(sender) else {
                 return match table.record_of(sender).dialect {
                     None => Outcome::NotYet,
                     Some(_) => Outcome::Unaskable,
                 };
             };
-            if bulk.is_under_way(now.uptime, route) || !schedule.take_turn(now.uptime) {
+            let is_coming = match way {
+                Way::Network(route) => bulk.is_under_way(now.uptime, route),
+                Way::Pf => false,
+            };
+            if is_coming || !schedule.take_turn(now.uptime) {
                 return Outcome::NotYet;
             }
-            add(batches, route, table.wire_id(id));
+            add(way, table.wire_id(id));
             Outcome::Asked
         };
         unknown.handle_timeout(now.uptime, counters, &is_known, &mut ask);
@@ -299,6 +222,37 @@ impl Solicitor {
         } else {
             counters.send_errors += 1;
         }
+    }
+
+    /// Whether this host's pf is asked.
+    pub fn asks_pf(&self) -> bool {
+        self.settings.is_pf
+    }
+
+    /// States to ask pf for; the caller takes them out.
+    pub fn pf_requests(&mut self) -> &mut Vec<StateId> {
+        &mut self.pf_requests
+    }
+
+    /// pf does not know a state that it was asked for.
+    pub fn handle_gone(&mut self, table: &Table, id: StateId) {
+        self.pf.gone += 1;
+        match table.place_of_local(id) {
+            Some(place) => self.schedule.gone(place, &mut self.counters),
+            None => self.unknown.gone(id, &mut self.counters),
+        }
+    }
+
+    /// All states were read for what pf was asked for, so many and in such a time: how long it may
+    /// take until they are read the next time.
+    pub fn note_pf_read(&mut self, states: u64, cost: Duration) {
+        self.pf.reads += 1;
+        self.pf.read_states = states;
+        let micros = u64::try_from(cost.as_micros()).unwrap_or(u64::MAX);
+        self.pf.read_micros = self.pf.read_micros.saturating_add(micros);
+        let pause = pf::pause_after(cost);
+        self.schedule.set_pf_delay(pause);
+        self.unknown.set_pf_delay(pause);
     }
 
     /// Packets to send; the caller clears it.

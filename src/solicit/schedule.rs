@@ -22,16 +22,23 @@
 //!   that ended and one for each that lives, and 64. The requests of `active` are extra.
 //!
 //! How long a state can live its `expire` tells, better than the configuration.
+//!
+//! pf may answer only when it reads all states the next time ([`super::pf`]). What it is asked for
+//! is asked so much earlier, and its answer is waited for so much longer.
+
+mod entry;
+mod heard;
 
 use std::time::Duration;
 
 use super::Settings;
-use super::wheel::{Link, Linked, Tick, Wheel};
+use super::wheel::{Tick, Wheel};
 use crate::counters::SolicitCounters;
 use crate::slab::Slab;
 use crate::state::{PFTM_COUNT, Timeouts};
-use crate::table::{Event, SenderId, WATCHER_OCTETS};
+use crate::table::SenderId;
 use crate::time::{NANOS, Uptime};
+use entry::{ASKED, Class, DONE, EARLY, EVER, Entry, OWED, REPEATED, RESUMED, WAITING};
 
 /// The clock's step.
 const TICK: Duration = Duration::from_millis(100);
@@ -68,90 +75,6 @@ const UNASKED_PAYS: i64 = 3;
 /// Of how many states one is asked early though most go on.
 const PROBE: u32 = 16;
 
-/// Known, and has not ended.
-const HELD: u16 = 1;
-/// Activity came since its last full state.
-const OWED: u16 = 1 << 1;
-/// Asked for, not answered yet.
-const WAITING: u16 = 1 << 2;
-/// Asked for a second time.
-const REPEATED: u16 = 1 << 3;
-/// Nothing more is to be done in this silence.
-const DONE: u16 = 1 << 4;
-/// Asked for in this silence.
-const ASKED: u16 = 1 << 5;
-/// That was early.
-const EARLY: u16 = 1 << 6;
-/// Asked for in some silence.
-const EVER: u16 = 1 << 7;
-/// Went on after that.
-const RESUMED: u16 = 1 << 8;
-/// A second sender showed activity while it was owed: only an answer from all is enough.
-const SHARED: u16 = 1 << 9;
-
-/// What is known of a state: 40 octets, by its place in the table.
-#[derive(Clone, Copy, Debug, Default)]
-struct Entry {
-    link: Link,
-    /// When its last activity came, rounded up.
-    last: Tick,
-    /// When it was asked for last, rounded up.
-    asked: Tick,
-    /// When to ask though it goes on.
-    active: Tick,
-    /// How long it lives after its last packet, seconds; 0 if it did not tell.
-    timeout: u32,
-    flags: u16,
-    /// Who showed activity last.
-    sender: SenderId,
-    pftm: u8,
-}
-
-// The table counts this memory, because there is an entry for each of its places.
-const _: () = assert!(size_of::<Entry>() <= WATCHER_OCTETS);
-
-impl Linked for Entry {
-    fn link(&mut self) -> &mut Link {
-        &mut self.link
-    }
-}
-
-impl Entry {
-    fn has(&self, flags: u16) -> bool {
-        self.flags & flags != 0
-    }
-
-    fn set_pftm(&mut self, pftm: u8) {
-        if self.pftm != pftm {
-            (self.pftm, self.timeout) = (pftm, 0);
-        }
-    }
-}
-
-/// What is known of the states in one PFTM.
-#[derive(Clone, Copy, Debug, Default)]
-struct Class {
-    /// How many of those asked early went on, in parts of 1024, mostly the latest.
-    resumed: u16,
-    /// How long the latest to tell lives, seconds; 0 if none did.
-    timeout: u32,
-}
-
-impl Class {
-    fn note(&mut self, is_resumed: bool) {
-        let part = |of: u16| of.div_ceil(32);
-        if is_resumed {
-            self.resumed += part(1024_u16.saturating_sub(self.resumed));
-        } else {
-            self.resumed -= part(self.resumed);
-        }
-    }
-
-    fn is_early_vain(&self) -> bool {
-        self.resumed > 256
-    }
-}
-
 /// Why a state is asked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Reason {
@@ -186,6 +109,8 @@ pub(super) struct Schedule {
     classes: [Class; PFTM_COUNT],
     /// Requests that each sender left unanswered since its last answer.
     misses: Vec<u8>,
+    /// How long pf may take to answer.
+    pf_delay: Tick,
 }
 
 impl Schedule {
@@ -201,6 +126,7 @@ impl Schedule {
             credit: CREDIT,
             classes: Default::default(),
             misses: Vec::new(),
+            pf_delay: 0,
         };
         schedule.set(settings);
         schedule
@@ -216,33 +142,23 @@ impl Schedule {
         self.active = settings.active.map(ticks);
     }
 
+    /// pf may take so long to answer.
+    pub(super) fn set_pf_delay(&mut self, delay: Duration) {
+        let ticks = delay.as_nanos().div_ceil(TICK.as_nanos());
+        self.pf_delay = Tick::try_from(ticks).unwrap_or(Tick::MAX);
+    }
+
+    /// How long a sender may take to answer, beside what the network takes.
+    fn delay(&self, sender: SenderId) -> Tick {
+        match sender.is_local() {
+            true => self.pf_delay,
+            false => 0,
+        }
+    }
+
     /// Octets of memory taken for states.
     pub(super) fn octets(&self) -> usize {
         self.entries.octets()
-    }
-
-    /// Takes in what happened to a state.
-    pub(super) fn handle(&mut self, now: Uptime, event: Event, counters: &mut SolicitCounters) {
-        match event {
-            Event::Activity {
-                place,
-                sender,
-                pftm,
-            } => {
-                self.activity(place, sender, pftm, self.tick_after(now), counters);
-                self.reschedule(place);
-            }
-            Event::Full { place, .. } => {
-                self.full(event, self.tick_after(now), counters);
-                self.reschedule(place);
-            }
-            Event::Ended { place } => self.ended(place, counters),
-            Event::Requested { place, .. } => self.requested(place, now, counters),
-            Event::RequestedOther { .. }
-            | Event::Unknown { .. }
-            | Event::UnknownEnded { .. }
-            | Event::Bus { .. } => {}
-        }
     }
 
     /// When [`Self::handle_timeout`] has something to do.
@@ -345,7 +261,8 @@ impl Schedule {
             return None;
         }
         if entry.has(WAITING) {
-            return Some(entry.asked.saturating_add(PATIENCE));
+            let patience = PATIENCE.saturating_add(self.delay(entry.sender));
+            return Some(entry.asked.saturating_add(patience));
         }
         let silent = (!entry.has(DONE)).then(|| entry.last.saturating_add(self.patience(place)));
         let active = self.active.map(|_| entry.active);
@@ -358,7 +275,8 @@ impl Schedule {
         let timeout = self.lifetime(place).saturating_mul(TICKS_A_SECOND);
         let early = Self::early(entry.pftm, timeout);
         if self.is_late(place) {
-            early.max(timeout.saturating_sub(MARGIN))
+            let margin = MARGIN.saturating_add(self.delay(entry.sender));
+            early.max(timeout.saturating_sub(margin))
         } else {
             early
         }
@@ -403,138 +321,6 @@ impl Schedule {
                 self.wheel.insert(&mut self.entries, place, due);
             }
         }
-    }
-
-    fn activity(
-        &mut self,
-        place: u32,
-        sender: SenderId,
-        pftm: u8,
-        tick: Tick,
-        counters: &mut SolicitCounters,
-    ) {
-        while self.entries.places() <= place {
-            self.entries.insert(Entry::default());
-        }
-        let period = self.active;
-        let entry = &mut self.entries[place];
-        if !entry.has(HELD) {
-            entry.flags = HELD;
-            entry.timeout = 0;
-            entry.active = period.map_or(0, |period| tick.saturating_add(lead(period)));
-        } else if entry.has(OWED) && entry.sender != sender {
-            entry.flags |= SHARED;
-        }
-        let (was_asked, was_early) = (entry.has(ASKED), entry.has(EARLY));
-        let asked_pftm = entry.pftm;
-        entry.flags &= !(DONE | ASKED | EARLY);
-        entry.set_pftm(pftm);
-        if let Some(period) = period
-            && !entry.has(OWED)
-        {
-            // What was due while there was nothing new is over.
-            entry.active = next_beat(entry.active, period, tick);
-        }
-        entry.flags |= OWED;
-        (entry.sender, entry.last) = (sender, tick);
-        if was_asked {
-            counters.resumed += 1;
-            entry.flags |= RESUMED;
-            if was_early && let Some(class) = self.classes.get_mut(usize::from(asked_pftm)) {
-                class.note(true);
-            }
-        }
-    }
-
-    fn full(&mut self, event: Event, tick: Tick, counters: &mut SolicitCounters) {
-        let Event::Full {
-            place,
-            sender,
-            pftm,
-            expire,
-            is_activity,
-            has_counters,
-        } = event
-        else {
-            return;
-        };
-        let is_known = self.entries.places() > place && self.entries[place].has(HELD);
-        if is_activity || !is_known {
-            self.activity(place, sender, pftm, tick, counters);
-        }
-        let entry = &mut self.entries[place];
-        if entry.sender != sender {
-            return;
-        }
-        entry.set_pftm(pftm);
-        let known = self.lifetime(place);
-        let entry = &mut self.entries[place];
-        // Of a state that is new here it is not known when its last packet was.
-        if expire > 0 && (is_activity || is_known) {
-            let silent = tick.saturating_sub(entry.last) / TICKS_A_SECOND;
-            // With all of its time left it has seen packets just now, of which nothing was told.
-            let is_fresh = expire.saturating_add(FRESH) >= known;
-            entry.timeout = if is_fresh {
-                expire
-            } else {
-                // More than it lives shows packets of which the word was lost, not a longer life.
-                expire.saturating_add(silent).min(known)
-            };
-            if let Some(class) = self.classes.get_mut(usize::from(pftm)) {
-                class.timeout = entry.timeout;
-            }
-        }
-        if !has_counters {
-            return;
-        }
-        if entry.has(WAITING) {
-            counters.answered += 1;
-            entry.flags &= !(WAITING | REPEATED | OWED | SHARED);
-            if let Some(misses) = self.misses.get_mut(sender.index()) {
-                *misses = 0;
-            }
-        } else if !entry.has(SHARED) {
-            entry.flags &= !OWED;
-        }
-    }
-
-    fn ended(&mut self, place: u32, counters: &mut SolicitCounters) {
-        if self.entries.places() <= place || !self.entries[place].has(HELD) {
-            return;
-        }
-        let entry = self.entries[place];
-        counters.overtaken += u64::from(entry.has(WAITING));
-        counters.deferred += u64::from(entry.link.is_ready());
-        if entry.has(EARLY)
-            && let Some(class) = self.classes.get_mut(usize::from(entry.pftm))
-        {
-            class.note(false);
-        }
-        let pays = if entry.has(EVER) {
-            ASKED_PAYS
-        } else {
-            UNASKED_PAYS
-        };
-        self.credit = self.credit.saturating_add(pays);
-        self.wheel.remove(&mut self.entries, place);
-        self.entries[place].flags = 0;
-    }
-
-    /// Somebody else asked: what comes of it is as good as an answer to us.
-    fn requested(&mut self, place: u32, now: Uptime, counters: &mut SolicitCounters) {
-        let asked = self.tick_after(now);
-        if self.entries.places() <= place {
-            return;
-        }
-        let entry = &mut self.entries[place];
-        if !entry.has(OWED) || entry.has(WAITING) {
-            return;
-        }
-        counters.adopted += 1;
-        entry.flags |= WAITING;
-        entry.asked = asked;
-        self.wheel.remove(&mut self.entries, place);
-        self.reschedule(place);
     }
 
     fn ask(
@@ -627,7 +413,8 @@ fn next_beat(active: Tick, period: Tick, tick: Tick) -> Tick {
     active.saturating_add(period.saturating_mul(missed))
 }
 
-/// How long after the beginning of an active timeout to ask.
-fn lead(period: Tick) -> Tick {
-    period.saturating_sub(LEAD).max(period / 2)
+/// How long after the beginning of an active timeout to ask whoever may take `delay` to answer.
+fn lead(period: Tick, delay: Tick) -> Tick {
+    let lead = LEAD.saturating_add(delay);
+    period.saturating_sub(lead).max(period / 2)
 }

@@ -22,6 +22,8 @@ const ICMP_ERROR: u8 = 10;
 
 fn settings(rate: u32) -> Settings {
     Settings {
+        is_network: true,
+        is_pf: true,
         rate,
         peers: Vec::new(),
         timeouts: Timeouts::default(),

@@ -143,6 +143,8 @@ pub(super) struct Unknown {
     due: Option<Uptime>,
     /// Whose turn was last.
     latest: SenderId,
+    /// How long pf may take to answer.
+    pf_delay: Duration,
 }
 
 impl Unknown {
@@ -223,6 +225,18 @@ impl Unknown {
     /// A state that is not known ended.
     pub(super) fn ended(&mut self, id: StateId) {
         self.strangers.remove(&id);
+    }
+
+    /// pf does not know a state: nothing will be told of it.
+    pub(super) fn gone(&mut self, id: StateId, counters: &mut SolicitCounters) {
+        let stranger = self.strangers.remove(&id);
+        let is_asked = stranger.is_some_and(|one| matches!(one.stage, Stage::Once | Stage::Twice));
+        counters.gone += u64::from(is_asked);
+    }
+
+    /// pf may take so long to answer.
+    pub(super) fn set_pf_delay(&mut self, delay: Duration) {
+        self.pf_delay = delay;
     }
 
     /// When [`Self::handle_timeout`] has something to do.
@@ -341,7 +355,12 @@ impl Unknown {
     }
 
     fn enter(&mut self, now: Uptime, id: StateId, stranger: Stranger, stage: Stage) {
-        let due = now.after(stage.length());
+        let is_waiting = matches!(stage, Stage::Once | Stage::Twice);
+        let delay = match is_waiting && stranger.sender.is_local() {
+            true => self.pf_delay,
+            false => Duration::ZERO,
+        };
+        let due = now.after(stage.length() + delay);
         self.strangers.insert(
             id,
             Stranger {

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use super::slot::{Counts, EXPORTED, LEFT_OUT, Moment, SETTLED, Share, Slot};
 use super::{Arrival, Kind, Table};
-use crate::accounting::Counting;
 use crate::slab::NONE;
 use crate::time::Uptime;
 use crate::wire::pfsync::{Dialect, Values};
@@ -208,7 +207,7 @@ impl Table {
             let share = &self.shares[at];
             if share.sender == EXPORTED {
                 exported = share.counts;
-            } else if !share.is_estimate || self.settings.counting == Counting::Estimate {
+            } else if !share.is_estimate || self.settings.counting.has_estimates() {
                 total = total.plus(&share.counts);
             }
         }

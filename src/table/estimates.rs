@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::counting::{LATE, MAX_SHARES};
 use super::slot::{Counts, Moment, SETTLED, Second, Share, Slot, UNSETTLED};
 use super::{Arrival, Kind, Table};
-use crate::accounting::{Before, Counting, Model, Position, Sent, TCP, with_rounds};
+use crate::accounting::{Before, Model, Position, Sent, TCP, with_rounds};
 use crate::flow::{End, Quality};
 use crate::slab::NONE;
 use crate::state::Af;
@@ -376,7 +376,7 @@ impl Table {
             Quality::Partial
         } else if is_estimated
             && slot.marks & unknown == 0
-            && self.settings.counting == Counting::Estimate
+            && self.settings.counting.has_estimates()
         {
             Quality::Estimated
         } else {

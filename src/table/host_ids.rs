@@ -107,7 +107,7 @@ impl HostIds {
     }
 
     /// The alias of a creator's `sender`, if it has one.
-    fn alias(&self, creatorid: u32, sender: u16) -> Option<u32> {
+    pub(super) fn alias(&self, creatorid: u32, sender: u16) -> Option<u32> {
         let aliases = &self.creators.get(&creatorid)?.aliases;
         let of = |sender| aliases.iter().find(|(one, _)| *one == sender);
         of(sender).or_else(|| of(FURTHER)).map(|(_, alias)| *alias)

@@ -14,7 +14,7 @@
 
 use super::Table;
 use super::slot::{KeyPair, Slot};
-use crate::accounting::{Counting, Head, Position, Sent, TCP};
+use crate::accounting::{Head, Position, Sent, TCP};
 use crate::state::{Direction, StateId, StateKey};
 use crate::time::Uptime;
 
@@ -53,7 +53,7 @@ impl Table {
         let unknown = Position::UNTRACKED | Position::UNSURE | Position::HEADLESS;
         if slot.counted_by != partner.counted_by
             || partner.marks & unknown != 0
-            || self.settings.counting != Counting::Estimate
+            || !self.settings.counting.has_estimates()
             || !self.is_of_one_sender(&slot)
             || !self.is_of_one_sender(&partner)
         {

@@ -47,6 +47,11 @@ impl SenderId {
     pub fn index(self) -> usize {
         self.0.into()
     }
+
+    /// Whether it is [`Sender::Local`].
+    pub fn is_local(self) -> bool {
+        self.0 == LOCAL
+    }
 }
 
 /// Where packets come from.

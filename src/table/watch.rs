@@ -1,8 +1,9 @@
 //! What the table tells whoever solicits: where there was activity, where a whole state came, what
 //! ended. Nothing is kept unless somebody watches.
 
+use super::senders::LOCAL;
 use super::{Arrival, Kind, SenderId, SenderRecord, Table};
-use crate::state::StateId;
+use crate::state::{Af, StateId};
 use crate::wire::pfsync::{BusStatus, State};
 
 /// Events that the buffer keeps room for; a CLR can end a million states at once.
@@ -101,6 +102,18 @@ impl Table {
     /// Whether a state is held, as an event named it.
     pub fn holds(&self, id: StateId) -> bool {
         self.find(id).is_some()
+    }
+
+    /// The place of the state that `local` calls `id`, if it is held.
+    pub fn place_of_local(&self, id: StateId) -> Option<u32> {
+        let alias = self.host_ids.alias(id.creatorid, LOCAL);
+        let own = alias.and_then(|creatorid| self.find(StateId { creatorid, ..id }));
+        own.or_else(|| self.find(id))
+    }
+
+    /// The family of the key STACK of the state at a place.
+    pub fn stack_family(&self, place: u32) -> Af {
+        self.slots[place].key_pair(&self.keys).stack.af
     }
 
     /// What is known of a sender.

@@ -59,9 +59,16 @@ pub enum Answer<'a> {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Nonsense;
 
-/// The kind of the first message, its octets and how many it takes in all; `None` until it is
-/// whole.
-fn split(octets: &[u8]) -> Result<Option<(u32, &[u8], usize)>, Nonsense> {
+/// The first message of some octets.
+struct Split<'a> {
+    kind: u32,
+    message: &'a [u8],
+    /// Octets that it takes, its header included.
+    taken: usize,
+}
+
+/// The first message, or `None` until it is whole.
+fn split(octets: &[u8]) -> Result<Option<Split<'_>>, Nonsense> {
     let Some(header) = octets.get(..HEADER) else {
         return Ok(None);
     };
@@ -71,7 +78,11 @@ fn split(octets: &[u8]) -> Result<Option<(u32, &[u8], usize)>, Nonsense> {
         return Err(Nonsense);
     }
     let message = octets.get(HEADER..HEADER + len);
-    Ok(message.map(|message| (kind, message, HEADER + len)))
+    Ok(message.map(|message| Split {
+        kind,
+        message,
+        taken: HEADER + len,
+    }))
 }
 
 /// Whether a message of this kind can have so many octets.
@@ -123,9 +134,9 @@ pub fn write_requests(ids: &[StateId], out: &mut Vec<u8>) {
 /// It is no request.
 pub fn read_request(octets: &[u8], ids: &mut Vec<StateId>) -> Result<Option<usize>, Nonsense> {
     match split(octets)? {
-        Some((ASK, message, taken)) => {
-            ids.extend(message.chunks_exact(ID).filter_map(read_id));
-            Ok(Some(taken))
+        Some(split) if split.kind == ASK => {
+            ids.extend(split.message.chunks_exact(ID).filter_map(read_id));
+            Ok(Some(split.taken))
         }
         Some(_) => Err(Nonsense),
         None => Ok(None),
@@ -168,10 +179,11 @@ impl<'a> Answer<'a> {
     /// # Errors
     /// It is no answer.
     pub fn read(octets: &'a [u8]) -> Result<Option<(Self, usize)>, Nonsense> {
-        let Some((kind, message, taken)) = split(octets)? else {
+        let Some(split) = split(octets)? else {
             return Ok(None);
         };
-        let answer = match kind {
+        let message = split.message;
+        let answer = match split.kind {
             STATE_OPENBSD => Self::State(Form::OpenBsd, message),
             STATE_FREEBSD => Self::State(Form::FreeBsd, message),
             GONE => Self::Gone(read_id(message).ok_or(Nonsense)?),
@@ -182,6 +194,6 @@ impl<'a> Answer<'a> {
             FAILED => Self::Failed(std::str::from_utf8(message).map_err(|_| Nonsense)?),
             _ => return Err(Nonsense),
         };
-        Ok(Some((answer, taken)))
+        Ok(Some((answer, split.taken)))
     }
 }
