@@ -5,6 +5,7 @@
 #[cfg(not(target_os = "linux"))]
 mod bpf;
 mod clocks;
+#[cfg(any(target_os = "linux", target_os = "openbsd", target_os = "freebsd"))]
 mod confine;
 mod file;
 mod process;
@@ -18,6 +19,7 @@ use std::io;
 #[cfg(not(target_os = "linux"))]
 pub(super) use bpf::*;
 pub use clocks::*;
+#[cfg(any(target_os = "linux", target_os = "openbsd", target_os = "freebsd"))]
 pub(super) use confine::*;
 pub(super) use file::*;
 pub(super) use process::*;
