@@ -5,12 +5,12 @@ use std::fmt::{self, Display};
 use std::net::SocketAddr;
 use std::str::FromStr;
 
-use super::grammar::{
+use super::show::{Amount, Word};
+use super::values::{
     MAX_ACTIVE, MAX_DELAY, MAX_QUEUE, MAX_RATE, MAX_RECONNECT, MAX_REFRESH, MAX_REFRESH_PACKETS,
     MAX_RENEW, MAX_STATISTICS, MIN_QUEUE, MIN_RENEW, destination, enterprise, file_name,
     file_pattern, number, octets, one_of, pin, rdomain, server_name, source,
 };
-use super::show::{Amount, Word};
 use crate::export::SpoolSettings;
 use crate::export::spool::{MAX_SPOOL, MIN_SPOOL};
 use crate::export::{
