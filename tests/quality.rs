@@ -4,7 +4,7 @@
 //! ```text
 //! World --packets--> Engine --records--> Outcome, compared with World::truth()
 //!   ^                   |
-//!   +---- requests -----+
+//!   +---- requests -----+           or of pf, at the ioctl(2) of /dev/pf
 //! ```
 //! The small scenarios run always; the full ones, of 20 000 states in 20 simulated minutes, are
 //! ignored here and run with optimization in .ci/run. Nothing waits.
@@ -22,8 +22,13 @@ mod common;
 #[path = "../examples/pfsim/model/mod.rs"]
 mod model;
 
+#[path = "quality/pf.rs"]
+mod pf;
+
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
+use std::rc::Rc;
 
 use common::{Run, T0, settings};
 use model::dialect::Dialect;
@@ -31,8 +36,9 @@ use model::firewall::Ended;
 use model::state::{Micros, SECOND, TCP};
 use model::wire;
 use model::world::{Incident, Settings, World};
+use pflow::accounting::Counting;
 use pflow::config::{Config, apply_text};
-use pflow::counters::SolicitCounters;
+use pflow::counters::{PfCounters, SolicitCounters};
 use pflow::wire::link::LinkType;
 
 /// How often the listener's clock is looked at.
@@ -98,33 +104,58 @@ struct Outcome {
     /// Records that no state accounts for.
     invented: usize,
     counters: SolicitCounters,
+    pf: PfCounters,
+}
+
+/// Whom a listener asks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Asks {
+    Nobody,
+    /// Firewalls, by the network.
+    Network,
+    /// The pf of the host that it listens on, which takes so many nanoseconds to tell a state.
+    Pf {
+        cost: u64,
+    },
 }
 
 /// How a scenario is listened to.
 #[derive(Clone, Copy, Debug)]
 struct Listener {
-    /// Whether it asks.
-    is_asking: bool,
+    asks: Asks,
     /// When it starts, seconds.
     from: u64,
 }
 
 const PASSIVE: Listener = Listener {
-    is_asking: false,
+    asks: Asks::Nobody,
     from: 0,
 };
 
 const ASKING: Listener = Listener {
-    is_asking: true,
+    asks: Asks::Network,
     from: 0,
 };
 
 /// Plays a scenario to a listener, and an hour of silence after it.
 fn play(scenario: &Settings, listener: Listener) -> Outcome {
-    let mut world = World::new(scenario.clone());
+    let world = Rc::new(RefCell::new(World::new(scenario.clone())));
     let mut config = Config::default();
-    apply_text(&mut config, "test", "solicit on em1\n").unwrap();
-    let soliciting = config.soliciting().filter(|_| listener.is_asking);
+    let mut asker = None;
+    match listener.asks {
+        Asks::Nobody => {}
+        Asks::Network => apply_text(&mut config, "test", "solicit on em1\n").unwrap(),
+        Asks::Pf { cost } => {
+            // Only where there is a /dev/pf a line may say so.
+            config.counting = Counting::Pf;
+            asker = Some(pf::StandIn::new(Rc::clone(&world), &scenario.dialect, cost));
+        }
+    }
+    let link = match scenario.is_pfsync0 {
+        true => LinkType::PFSYNC,
+        false => LinkType::RAW,
+    };
+    let soliciting = config.soliciting();
     let mut run = Run::with(settings(), config);
     run.advance((listener.from * 1000) as i64);
     run.engine.set_soliciting(run.now(), soliciting);
@@ -132,10 +163,10 @@ fn play(scenario: &Settings, listener: Listener) -> Outcome {
     let mut ident = 0;
     for step in 1..=scenario.seconds * SECOND / STEP {
         let now = step * STEP;
-        world.run_until(now);
-        while let Some((at, packet)) = world.poll_packet() {
+        world.borrow_mut().run_until(now);
+        while let Some((at, packet)) = poll_packet(&world) {
             if at >= listener.from * SECOND {
-                run.frame((at / 1000) as i64, LinkType::RAW, &packet, packet.len());
+                run.frame((at / 1000) as i64, link, &packet, packet.len());
             }
         }
         if now >= listener.from * SECOND {
@@ -144,18 +175,28 @@ fn play(scenario: &Settings, listener: Listener) -> Outcome {
         if let Some(solicitor) = run.engine.solicitor() {
             for (_, packet) in solicitor.requests().iter() {
                 ident += 1;
-                world.inject(wire::ip(Ipv4Addr::new(192, 0, 2, 9), ident, packet), now);
+                let packet = wire::ip(Ipv4Addr::new(192, 0, 2, 9), ident, packet);
+                world.borrow_mut().inject(packet, now);
             }
             solicitor.requests().clear();
+        }
+        if let Some(asker) = &mut asker {
+            asker.answer(&mut run, now);
         }
         take(&mut run, &mut exports);
     }
     let counters = run.engine.solicit_counters().copied().unwrap_or_default();
+    let pf = run.engine.pf_counters().copied().unwrap_or_default();
     run.advance((scenario.seconds * 1000) as i64 + 7_200_000);
     let now = run.now();
     run.engine.finish(now);
     take(&mut run, &mut exports);
-    outcome(scenario, listener, &world, exports, counters)
+    let world = &world.borrow();
+    outcome(scenario, listener, world, exports, (counters, pf))
+}
+
+fn poll_packet(world: &RefCell<World>) -> Option<(Micros, Vec<u8>)> {
+    world.borrow_mut().poll_packet()
 }
 
 type Exports = HashMap<(u64, u32, bool), Export>;
@@ -200,7 +241,7 @@ fn outcome(
     listener: Listener,
     world: &World,
     mut exports: Exports,
-    counters: SolicitCounters,
+    (counters, pf): (SolicitCounters, PfCounters),
 ) -> Outcome {
     let end = (scenario.seconds - 3) * SECOND;
     let (mut records, mut states, mut older) = (Vec::new(), 0, 0);
@@ -234,6 +275,7 @@ fn outcome(
         older,
         invented: exports.len(),
         counters,
+        pf,
     }
 }
 
@@ -440,6 +482,47 @@ fn check_late(scenario: &Settings, from: u64) {
     assert_eq!(outcome.wrong(), 0.0, "{name}");
 }
 
+/// What asking this host's own pf gives: everything but what pf forgets before it is asked, which is
+/// counted. A state costs `cost` nanoseconds to be told.
+fn check_pf(scenario: &Settings, cost: u64, right: f64) {
+    let scenario = Settings {
+        is_pfsync0: true,
+        ..scenario.clone()
+    };
+    let listener = Listener {
+        asks: Asks::Pf { cost },
+        from: 0,
+    };
+    let outcome = play(&scenario, listener);
+    let name = outcome.summary("pf", &scenario);
+    let udp = |record: &&Record| record.proto == 17;
+    let all_udp = outcome.records.iter().filter(udp).count();
+    let right_udp = outcome
+        .records
+        .iter()
+        .filter(udp)
+        .filter(|udp| udp.is_right());
+    let share = right_udp.count() as f64 / all_udp as f64;
+    let Outcome { counters, pf, .. } = &outcome;
+    println!(
+        "{name}; UDP {share:.4} of {all_udp}; {pf:?}; gone {}",
+        counters.gone
+    );
+    assert!(all_udp > 100, "{name}");
+    assert!(outcome.share(Record::is_right) >= right, "{name}");
+    assert!(share >= right, "{name}: UDP {share}");
+    assert!(outcome.octets(|_| true) >= 0.999, "{name}");
+    assert_eq!(outcome.wrong(), 0.0, "{name}");
+    assert_eq!(outcome.invented, 0, "{name}");
+    // The budget: as much as may be asked of the network, no packet, and the rate.
+    assert!(outcome.requests() <= 1.5, "{name}");
+    assert_eq!((counters.packets, counters.unaskable), (0, 0), "{name}");
+    assert_eq!(pf.asked, pf.answered + pf.gone, "{name}");
+    assert_eq!((pf.unreadable, pf.failed, pf.refused), (0, 0, 0), "{name}");
+    // A hundredth of a processor at most.
+    assert!(pf.read_micros * 100 <= scenario.seconds * SECOND, "{name}");
+}
+
 /// Traffic that goes on after each silence long enough to be asked for.
 fn check_bursty(scenario: &Settings) {
     let scenario = Settings {
@@ -467,6 +550,19 @@ fn asked_where_nothing_is_lost_counters_are_exact() {
     for name in DIALECTS {
         check_asking(&small(name));
     }
+}
+
+#[test]
+fn pf_of_this_host_tells_what_its_pfsync0_does_not() {
+    for name in ["obsd47", "obsd74", "fbsd14", "fbsd15"] {
+        check_pf(&small(name), 250, 0.999);
+    }
+}
+
+#[test]
+fn reads_of_all_states_are_fewer_where_they_cost_more() {
+    // As if each state stood for a hundred: a read takes 150 ms or more, and waits 15 s.
+    check_pf(&small("fbsd14"), 250_000, 0.97);
 }
 
 #[test]
@@ -513,6 +609,7 @@ fn full_scenarios_alone() {
 fn full_scenarios_asked() {
     for scenario in fulls() {
         check_asking(&scenario);
+        check_pf(&scenario, 250, 0.999);
         check_lossy(&scenario, 0.99);
         check_late(&scenario, 300);
     }

@@ -19,7 +19,7 @@
 //!            | "queue" ( n | amount ) | "spool" directory ( n | amount ) | "-spool" | "rdomain" ( n | name ) | "-rdomain"
 //!            | "file" pattern | "-file" | "rotate" n | "compress" ( "none" | "gzip" ) | "retain" n
 //! program-word = "interface" name | "states" ( n | amount ) | "boottime" time | "timeout" name n
-//!            | "ifindex" ( name n | "auto" ) | "counters" ( "exact" | "estimate" )
+//!            | "ifindex" ( name n | "auto" ) | "counters" ( "exact" | "estimate" | "pf" )
 //!            | "records" ( "state" | "connection" )
 //!            | "flush" ( "active" | "none" ) | "join" ( "on" | "off" )
 //!            | "socket" [ "ro" ] file
@@ -33,8 +33,8 @@ use std::net::IpAddr;
 
 use super::Error;
 use super::values::{
-    MAX_KEEP_INTERVAL, MAX_TIMEOUT, boottime, bound, capture_name, file_name, interface_name,
-    number, one_of, socket_name, source, user_name,
+    MAX_KEEP_INTERVAL, MAX_TIMEOUT, boottime, bound, capture_name, counting, file_name,
+    interface_name, number, one_of, socket_name, source, user_name,
 };
 use super::words::{self, Setting};
 use crate::accounting::Counting;
@@ -275,7 +275,7 @@ fn program_word<'a>(
                 index: number(value()?, 0, u16::MAX).map_err(wrong)?,
             },
         },
-        "counters" => ProgramWord::Counters(one_of(Counting::VALUES, value()?).map_err(wrong)?),
+        "counters" => ProgramWord::Counters(counting(value()?).map_err(wrong)?),
         "records" => ProgramWord::Records(one_of(Records::VALUES, value()?).map_err(wrong)?),
         "flush" => {
             let active = one_of(&[("active", true), ("none", false)], value()?);
@@ -407,6 +407,19 @@ mod tests {
         assert!(
             error("frobnicate").starts_with("frobnicate: unknown word, expected one of: pflowN")
         );
+    }
+
+    #[test]
+    fn pf_is_asked_only_where_it_can_be() {
+        assert_eq!(
+            error("counters most"),
+            "counters: most is not one of: exact estimate pf"
+        );
+        let line = parse(&["counters", "pf"], Spelling::Whole);
+        let problem = line.err().map(|error| error.to_string());
+        let expected = "counters: pf can be asked on OpenBSD and FreeBSD only";
+        let is_bsd = cfg!(any(target_os = "openbsd", target_os = "freebsd"));
+        assert_eq!(problem.as_deref(), (!is_bsd).then_some(expected));
     }
 
     #[test]

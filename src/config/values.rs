@@ -8,7 +8,9 @@ use std::str::FromStr;
 
 use super::Pattern;
 use super::show::Amount;
+use crate::accounting::Counting;
 use crate::export::{Pin, Rdomain, Source};
+use crate::solicit::pf;
 use crate::table::{Bound, MIN_OCTETS};
 use crate::time::Wall;
 use crate::wire::full::REVERSE_ENTERPRISE;
@@ -44,6 +46,15 @@ pub(super) const MAX_TIMEOUT: u32 = 0x7fff_ffff;
 const MAX_STATES: u32 = 1 << 30;
 /// Most memory that they may ask for, octets.
 const MAX_OCTETS: u64 = 1 << 44;
+
+/// How flows get their counters that are not exact as they were heard.
+pub(super) fn counting(text: &str) -> Result<Counting, String> {
+    let counting = one_of(Counting::VALUES, text)?;
+    match counting == Counting::Pf && !pf::CAN_BE_ASKED {
+        true => Err("pf can be asked on OpenBSD and FreeBSD only".to_owned()),
+        false => Ok(counting),
+    }
+}
 
 /// How many states to hold at most: a number of them, or memory with its unit. The argument of -m.
 ///

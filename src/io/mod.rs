@@ -1,7 +1,7 @@
 //! Floor 7: descriptors, clocks and threads: everything that is not pure.
 //!
-//! The two seams where a test or another system can put something else are
-//! [`capture::Source`] and [`transport::Transport`].
+//! The seams where a test or another system can put something else are [`capture::Source`],
+//! [`transport::Transport`] and [`pf::Ioctl`].
 
 pub mod capture;
 pub mod clock;
@@ -15,6 +15,7 @@ pub mod link;
 pub mod log;
 pub mod output;
 pub mod pacer;
+pub mod pf;
 pub mod privileges;
 pub mod raw;
 #[cfg(target_os = "linux")]

@@ -8,6 +8,8 @@ mod clocks;
 #[cfg(any(target_os = "linux", target_os = "openbsd", target_os = "freebsd"))]
 mod confine;
 mod file;
+#[cfg(any(target_os = "openbsd", target_os = "freebsd"))]
+mod pf;
 mod process;
 #[cfg(target_os = "linux")]
 mod segments;
@@ -22,6 +24,8 @@ pub use clocks::*;
 #[cfg(any(target_os = "linux", target_os = "openbsd", target_os = "freebsd"))]
 pub(super) use confine::*;
 pub(super) use file::*;
+#[cfg(any(target_os = "openbsd", target_os = "freebsd"))]
+pub(super) use pf::*;
 pub(super) use process::*;
 #[cfg(target_os = "linux")]
 pub(super) use segments::*;

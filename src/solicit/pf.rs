@@ -10,6 +10,9 @@
 
 use std::time::Duration;
 
+/// Whether this system's pf is known well enough to be asked.
+pub const CAN_BE_ASKED: bool = cfg!(any(target_os = "openbsd", target_os = "freebsd"));
+
 /// Shortest time between two reads of all states.
 pub const LEAST_PAUSE: Duration = Duration::from_secs(1);
 /// Longest time between two reads of all states.

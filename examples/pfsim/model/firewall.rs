@@ -187,6 +187,22 @@ impl Firewall {
         self.by_id.len()
     }
 
+    /// What its /dev/pf tells of a state.
+    pub fn image_of(&self, id: u64, creator: u32, now: Micros) -> Option<Image> {
+        let state = self.states[*self.by_id.get(&(id, creator))?].as_ref()?;
+        Some(state.image(now, &self.clock))
+    }
+
+    /// What its /dev/pf tells of all states.
+    pub fn images(&self, now: Micros) -> impl Iterator<Item = Image> {
+        let known = self
+            .states
+            .iter()
+            .flatten()
+            .filter(|state| !state.is_unlinked);
+        known.map(move |state| state.image(now, &self.clock))
+    }
+
     /// One second's share of the table.
     fn purge(&mut self, now: Micros) {
         let second = now / SECOND;

@@ -49,12 +49,26 @@ impl Form {
         }
     }
 
-    /// Which state `octets` are about; `None` if there are too few.
-    pub fn state_id(self, octets: &[u8]) -> Option<StateId> {
-        let (id, creatorid) = match self {
+    /// Writes which state is asked for, where [`Self::state_id`] reads it, if there is room.
+    pub fn name(self, id: StateId, octets: &mut [u8]) {
+        let (at, creatorid) = self.places();
+        if octets.len() >= self.octets() {
+            BigEndian::write_u64(&mut octets[at..], id.id);
+            BigEndian::write_u32(&mut octets[creatorid..], id.creatorid);
+        }
+    }
+
+    /// Where `id` and `creatorid` are.
+    const fn places(self) -> (usize, usize) {
+        match self {
             Self::OpenBsd => (0, 236),
             Self::FreeBsd => (export::ID, export::CREATORID),
-        };
+        }
+    }
+
+    /// Which state `octets` are about; `None` if there are too few.
+    pub fn state_id(self, octets: &[u8]) -> Option<StateId> {
+        let (id, creatorid) = self.places();
         Some(StateId {
             id: BigEndian::read_u64(octets.get(id..id + 8)?),
             creatorid: BigEndian::read_u32(octets.get(creatorid..creatorid + 4)?),
