@@ -484,7 +484,7 @@ fn check_late(scenario: &Settings, from: u64) {
 
 /// What asking this host's own pf gives: everything but what pf forgets before it is asked, which is
 /// counted. A state costs `cost` nanoseconds to be told.
-fn check_pf(scenario: &Settings, cost: u64, right: f64) {
+fn check_pf(scenario: &Settings, cost: u64, right: f64) -> PfCounters {
     let scenario = Settings {
         is_pfsync0: true,
         ..scenario.clone()
@@ -517,10 +517,11 @@ fn check_pf(scenario: &Settings, cost: u64, right: f64) {
     // The budget: as much as may be asked of the network, no packet, and the rate.
     assert!(outcome.requests() <= 1.5, "{name}");
     assert_eq!((counters.packets, counters.unaskable), (0, 0), "{name}");
-    assert_eq!(pf.asked, pf.answered + pf.gone, "{name}");
+    // Those that were asked for at last may wait still.
+    let waiting = pf.asked - pf.answered - pf.gone;
+    assert!(waiting < 100, "{name}: {waiting}");
     assert_eq!((pf.unreadable, pf.failed, pf.refused), (0, 0, 0), "{name}");
-    // A hundredth of a processor at most.
-    assert!(pf.read_micros * 100 <= scenario.seconds * SECOND, "{name}");
+    *pf
 }
 
 /// Traffic that goes on after each silence long enough to be asked for.
@@ -555,14 +556,20 @@ fn asked_where_nothing_is_lost_counters_are_exact() {
 #[test]
 fn pf_of_this_host_tells_what_its_pfsync0_does_not() {
     for name in ["obsd47", "obsd74", "fbsd14", "fbsd15"] {
-        check_pf(&small(name), 250, 0.999);
+        let scenario = small(name);
+        let pf = check_pf(&scenario, 250, 0.999);
+        // A hundredth of a processor at most.
+        assert!(pf.read_micros * 100 <= scenario.seconds * SECOND, "{name}");
     }
 }
 
 #[test]
 fn reads_of_all_states_are_fewer_where_they_cost_more() {
-    // As if each state stood for a hundred: a read takes 150 ms or more, and waits 15 s.
-    check_pf(&small("fbsd14"), 250_000, 0.97);
+    // As if each state stood for a thousand: a read takes 150 ms or more, and waits 15 s.
+    let scenario = small("fbsd14");
+    let pf = check_pf(&scenario, 250_000, 0.98);
+    assert!(pf.reads * 12 <= scenario.seconds, "{pf:?}");
+    assert!(pf.gone > 0, "{pf:?}");
 }
 
 #[test]
@@ -609,9 +616,16 @@ fn full_scenarios_alone() {
 fn full_scenarios_asked() {
     for scenario in fulls() {
         check_asking(&scenario);
-        check_pf(&scenario, 250, 0.999);
         check_lossy(&scenario, 0.99);
         check_late(&scenario, 300);
+    }
+}
+
+#[test]
+#[ignore = "20 000 states at a time: .ci/run has it optimized"]
+fn full_scenarios_of_pf() {
+    for scenario in fulls() {
+        check_pf(&scenario, 250, 0.999);
     }
 }
 

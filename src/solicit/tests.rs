@@ -516,3 +516,50 @@ proptest! {
         prop_assert_eq!(run.asked.len(), seen, "something was asked for after all ended");
     }
 }
+
+/// A run whose sender is this host.
+fn local(pf_delay: u64) -> Run {
+    let mut run = Run::new();
+    run.sender = SenderId::default();
+    assert!(run.sender.is_local());
+    run.schedule.set_pf_delay(Duration::from_secs(pf_delay));
+    run
+}
+
+#[test]
+fn pf_that_answers_late_is_waited_for_and_asked_earlier() {
+    let mut run = local(15);
+    run.owed(0, 1, CLOSING);
+    run.to(1_000_000);
+    // 2 s and 15 s later, once.
+    assert_eq!(run.asked_in(1), [3, 20]);
+    assert_eq!(run.counters.unanswered, 1);
+    run.owed(1_000_000, 2, UDP_MULTIPLE);
+    run.to(1_024_000);
+    run.answer(1_024_000, 2, UDP_MULTIPLE);
+    assert_eq!(run.counters.answered, 1);
+    // It went on: the next time it is asked for 8 s and 15 s before the end of its 60.
+    run.activity(1_030_000, 2, UDP_MULTIPLE);
+    run.to(1_069_000);
+    assert_eq!(run.asked_in(2), [1010, 1067]);
+}
+
+#[test]
+fn a_state_that_pf_does_not_know_is_not_asked_for_again() {
+    let mut run = local(0);
+    run.owed(0, 1, CLOSING);
+    run.to(3500);
+    run.schedule.gone(1, &mut run.counters);
+    run.to(1_000_000);
+    assert_eq!(run.asked_in(1), [3]);
+    let counters = &run.counters;
+    assert_eq!((counters.gone, counters.unanswered), (1, 0));
+    // One that nobody asked for is none.
+    run.schedule.gone(1, &mut run.counters);
+    run.schedule.gone(77, &mut run.counters);
+    assert_eq!(run.counters.gone, 1);
+    // Its packets show that it is there after all.
+    run.activity(1_000_000, 1, FIN_WAIT);
+    run.to(1_038_500);
+    assert_eq!(run.asked_in(1), [3, 1037]);
+}

@@ -94,7 +94,7 @@ fn export(image: &Image, dialect: &Dialect) -> Vec<u8> {
 }
 
 /// Who asks it.
-pub struct StandIn {
+pub(crate) struct StandIn {
     asker: Asker<Model>,
     now: Rc<Cell<Micros>>,
     read: Rc<Cell<u64>>,
@@ -103,7 +103,7 @@ pub struct StandIn {
 }
 
 impl StandIn {
-    pub fn new(world: Rc<RefCell<World>>, dialect: &Dialect, cost: u64) -> Self {
+    pub(crate) fn new(world: Rc<RefCell<World>>, dialect: &Dialect, cost: u64) -> Self {
         let (form, dialect) = match dialect.layout {
             Layout::V6(_) => (Form::OpenBsd, dialect.name),
             _ => (Form::FreeBsd, "fbsd15"),
@@ -125,7 +125,7 @@ impl StandIn {
     }
 
     /// Takes the engine's requests, and gives it the answers that there are at `now`.
-    pub fn answer(&mut self, run: &mut Run, now: Micros) {
+    pub(crate) fn answer(&mut self, run: &mut Run, now: Micros) {
         self.now.set(now);
         if let Some(solicitor) = run.engine.solicitor() {
             let ids: Vec<StateId> = std::mem::take(solicitor.pf_requests());
