@@ -14,6 +14,7 @@ mod files;
 mod keep;
 mod live;
 mod parent;
+mod pf;
 mod ports;
 mod replay;
 mod solicit;
@@ -35,6 +36,7 @@ use crate::flow::Boot;
 use crate::io::clock::Clock;
 use crate::io::keep::KeepFile;
 use crate::io::log::{Limiter, Log};
+use crate::io::pf::Answers;
 use crate::io::transport::WhenFull;
 use crate::options::{DEFAULT_INTERFACE, DEFAULT_STATES, Options};
 use crate::output::page::Page;
@@ -45,6 +47,7 @@ use collectors::{Collectors, OpenedFeeds};
 use files::{Files, OpenedFiles};
 use keep::Keeper;
 use parent::Parent;
+use pf::{OpenedPf, Pf};
 use ports::{OpenedPorts, Ports};
 use solicit::{OpenedRaw, Soliciting};
 use taps::{OpenedTaps, Taps};
@@ -183,6 +186,8 @@ struct Outside {
     files: Files,
     /// Where requests for states go.
     solicit: Soliciting,
+    /// Who asks this host's pf.
+    pf: Pf,
     keeper: Keeper,
     /// What is wrong.
     troubles: Troubles,
@@ -195,6 +200,7 @@ struct Opened {
     taps: OpenedTaps,
     files: OpenedFiles,
     solicit: OpenedRaw,
+    pf: OpenedPf,
     keep: Option<KeepFile>,
 }
 
@@ -215,6 +221,7 @@ impl Outside {
         parent: Option<Parent>,
     ) -> Result<Self, String> {
         let mut outside = Self {
+            pf: Pf::new(parent.clone()),
             parent,
             ports: Ports::new(when_full),
             collectors: Collectors::new(when_full),
@@ -243,6 +250,7 @@ impl Outside {
             taps: self.taps.prepare(config, self.parent.as_ref())?,
             files: self.files.prepare(config, self.parent.as_ref())?,
             solicit: self.solicit.prepare(config, self.parent.as_ref())?,
+            pf: self.pf.prepare(config)?,
             keep: self.keeper.prepare(config, self.parent.as_ref())?,
         })
     }
@@ -255,6 +263,7 @@ impl Outside {
         self.taps.commit(config, opened.taps);
         self.files.commit(config, opened.files);
         self.solicit.commit(opened.solicit);
+        self.pf.commit(opened.pf);
         self.keeper.commit(config, opened.keep);
     }
 
@@ -286,7 +295,7 @@ impl Outside {
         let soliciting = engine.config().soliciting();
         let soliciting = soliciting.map(|settings| crate::solicit::Settings {
             is_network: settings.is_network && self.solicit.is_on(),
-            is_pf: false,
+            is_pf: settings.is_pf && self.pf.is_on(),
             ..settings
         });
         let soliciting = soliciting.filter(|settings| settings.is_network || settings.is_pf);
@@ -300,8 +309,10 @@ impl Outside {
             limiter,
             log,
             clock,
+            pf,
             ..
         } = self;
+        pf.send(engine);
         let Some(solicitor) = engine.solicitor() else {
             return;
         };
@@ -310,6 +321,12 @@ impl Outside {
                 log.warn(&line);
             }
         });
+    }
+
+    /// Takes in what pf answered.
+    fn take_pf(&mut self, engine: &mut Engine, answers: Answers, now: Now) {
+        let line = self.pf.take(engine, answers, now);
+        line.into_iter().for_each(|line| self.log.warn(&line));
     }
 
     /// Sends, prints and logs what the engine has.

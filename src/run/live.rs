@@ -35,6 +35,8 @@ const ADDRESSES: Duration = Duration::from_secs(30);
 const SPELL: Duration = Duration::from_millis(5);
 /// Packets between two looks at how long that took.
 const SPELL_PACKETS: usize = 16;
+/// How soon requests go on to pf that did not go at once.
+const AGAIN: Duration = Duration::from_millis(50);
 /// Longest wait for anything, so that a silence is noticed.
 const TURN: Duration = Duration::from_secs(1);
 
@@ -157,11 +159,20 @@ impl LiveRun {
                 self.try_captures(now);
             }
             self.outside.keep(&mut self.engine, now);
+            let line = self.outside.pf.come_back(now.uptime);
+            line.into_iter()
+                .for_each(|line| self.outside.log.warn(&line));
+            let told = self.outside.pf.answers();
             let due = self.engine.poll_timeout();
             let wait = due.map_or(TURN, |due| due.since(now.uptime).min(TURN));
             let keep = self.outside.keeper.wait(now.uptime);
             let wait = keep.map_or(wait, |keep| keep.min(wait));
             let wait = self.pump_due.map_or(wait, |pump| pump.min(wait));
+            let wait = if self.outside.pf.is_sending() {
+                wait.min(AGAIN)
+            } else {
+                wait
+            };
             select_biased! {
                 recv(self.signals) -> request => match request {
                     Ok(Request::Stop) => break,
@@ -181,6 +192,12 @@ impl LiveRun {
                     // Not before `adder` goes.
                     Err(_) => break,
                 },
+                recv(told) -> answers => {
+                    let ended = |_| Err("the process that asks pf ended".to_owned());
+                    let now = self.clock.now();
+                    let answers = answers.unwrap_or_else(ended);
+                    self.outside.take_pf(&mut self.engine, answers, now);
+                }
                 recv(asks) -> ask => match ask {
                     Ok(ask) => self.answer(ask),
                     Err(_) => asks = never(),

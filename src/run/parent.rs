@@ -17,6 +17,8 @@
 //!                                    number of the interface for raw6
 //!        --capture NAME--->          if the configuration names it: a process that reads it, and
 //!                                    what that writes to
+//!        --pf------------->           if the configuration has counters pf: a process that holds
+//!                                    /dev/pf, and what asks it
 //!        --keep read, new->          opens the keep file, or the one beside it: the same
 //!        --keep install--->          puts the new one in the place of the old one
 //!        --files open N P->          if pflowN's file is P: its directory, by a number
@@ -40,6 +42,7 @@ mod asking;
 mod captures;
 mod files;
 mod guardian;
+mod pf;
 mod spool;
 mod watch;
 
@@ -50,6 +53,7 @@ pub(super) use asking::Parent;
 pub(super) use captures::Captures;
 pub(super) use files::Directories;
 pub(super) use guardian::{Guardian, Limits};
+pub(super) use pf::Holder;
 pub(super) use spool::SpoolFiles;
 
 // The words of requests.
@@ -67,6 +71,7 @@ const TROUBLE: &str = "trouble";
 const RAW4: &str = "raw4";
 const RAW6: &str = "raw6";
 const CAPTURE: &str = "capture";
+const PF: &str = "pf";
 const KEEP: &str = "keep";
 // What `keep` asks for.
 const READ: &str = "read";

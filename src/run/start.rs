@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use super::commands;
 use super::live_config;
-use super::parent::{Captures, Directories, Guardian, Limits, Parent};
+use super::parent::{Captures, Directories, Guardian, Holder, Limits, Parent};
 use crate::config::Config;
 use crate::io::capture::{Live, Numbered};
 use crate::io::clock::Clock;
@@ -99,6 +99,7 @@ pub(super) fn start(options: &Options) -> Result<Started, String> {
             options,
             keep: config.keep.file.as_deref().map(Files::new),
             captures: Captures::new(&config, user),
+            holder: Holder::default(),
             directories: Directories::default(),
             life: Some(life),
             config,

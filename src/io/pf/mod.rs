@@ -9,6 +9,7 @@
 //! as seldom as [`crate::solicit::pf`] says. The process answers with the octets of the states that
 //! were asked for, and the child, which has no rights, makes sense of them.
 
+mod client;
 mod device;
 mod process;
 
@@ -23,6 +24,7 @@ use crate::state::StateId;
 use crate::time::Uptime;
 use crate::wire::pf::Form;
 use crate::wire::pf::frames::Answer;
+pub use client::{Answers, Client};
 pub use device::Device;
 pub use process::run;
 

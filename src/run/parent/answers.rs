@@ -11,7 +11,7 @@ use super::guardian::Guardian;
 use super::spool::{self, SPOOL};
 use super::{
     ADDRESSES, BIND, CAPTURE, CONFIG, CONNECT, DISCARD, DONE, INSTALL, INTERFACES, KEEP, LOG, NEW,
-    PEM, RAW4, RAW6, REACH, READ, TAP, TROUBLE,
+    PEM, PF, RAW4, RAW6, REACH, READ, TAP, TROUBLE,
 };
 use crate::config::Config;
 use crate::io::capture::{self, local_addresses, local_interfaces};
@@ -73,6 +73,7 @@ impl Guardian<'_> {
                 Ok(Opened::Text(texts.join(" ")))
             }
             (INTERFACES, None) => local_interfaces().map(Opened::Text).map_err(text_of),
+            (PF, None) => self.open_pf().map(Opened::Descriptor),
             (KEEP, Some(step)) => {
                 let keep = self.keep.as_ref().ok_or("no keep file is named")?;
                 handle_keep(keep, step).map_err(text_of)

@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use super::{
     ADDRESSES, BIND, CAPTURE, CONFIG, CONNECT, DISCARD, DISK_TIMEOUT, DONE, INSTALL, INTERFACES,
-    KEEP, LOG, NEW, PEM, RAW4, RAW6, REACH, READ, READY, TAP, TROUBLE,
+    KEEP, LOG, NEW, PEM, PF, RAW4, RAW6, REACH, READ, READY, TAP, TROUBLE,
 };
 use crate::config::{Config, apply_text};
 use crate::export::{Carrier, Rdomain};
 use crate::io::capture::Relayed;
 use crate::io::keep::Place;
 use crate::io::link::{self, ANSWER_TIMEOUT, Link, Message, Passed};
+use crate::io::pf::Client;
 use crate::io::raw::Raw;
 use crate::state::IfName;
 
@@ -157,6 +158,12 @@ impl Parent {
             Ok((_, None)) | Err(_) => None,
         };
         Ok(Raw::new(v4, v6))
+    }
+
+    /// Who asks this host's pf, by another process.
+    pub(in crate::run) fn open_pf(&self) -> Result<Client, String> {
+        let stream = self.asking_now()?.open(PF)?;
+        Client::start(UnixStream::from(stream)).map_err(|error| error.to_string())
     }
 
     /// A capture that was lost, read by another process.

@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 
 use super::captures::Captures;
 use super::files::Directories;
+use super::pf::Holder;
 use super::watch::Watch;
 use super::{READY, REFUSED};
 use crate::config::Config;
@@ -56,6 +57,7 @@ pub(in crate::run) struct Guardian<'a> {
     /// The keep file, which stays the same.
     pub(in crate::run) keep: Option<Files>,
     pub(in crate::run) captures: Captures,
+    pub(in crate::run) holder: Holder,
     pub(in crate::run) directories: Directories,
     pub(in crate::run) link: Link,
     /// Its end tells the child that this process has ended.

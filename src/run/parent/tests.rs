@@ -226,6 +226,7 @@ impl Play {
                 options: &options,
                 keep: None,
                 captures: Captures::new(&config, None),
+                holder: Holder::default(),
                 directories: Directories::default(),
                 config,
                 link: ours,
