@@ -29,6 +29,7 @@ FREEBSD = HEAD + '''
 #include <net/pfvar.h>
 #include <net/if_pfsync.h>
 '''
+IOCCOM = '#include <sys/ioccom.h>\n'
 NETBSD = HEAD + '''
 #include <net/pfvar.h>
 '''
@@ -146,6 +147,28 @@ def check_export():
     return compare('pf/export.rs', FREEBSD, ('x86_64-freebsd', 'powerpc64-freebsd'), wanted, found)
 
 
+def check_ioctls():
+    """The numbers and structs of src/io/sys/pf.rs: what differs, and how many were compared."""
+    text = open(SRC + '../../io/sys/pf.rs').read()
+    inout = int(re.search(r'INOUT: libc::c_ulong = (0x[0-9a-f_]+)', text)[1].replace('_', ''), 16)
+    number = lambda nr, size: inout | (size & 0x1fff) << 16 | ord(re.search(r"b'(.)' as", text)[1]) << 8 | nr
+    length = int(re.search(r'const LEN: usize = (\d+)', text)[1])
+    state = int(re.search(r'DIOCGETSTATE: libc::c_ulong = iowr\((\d+), LEN\)', text)[1])
+    states = int(re.search(r'DIOCGETSTATESV2: libc::c_ulong = iowr\((\d+), size_of::<States>\(\)\)', text)[1])
+    version = int(re.search(r'VERSION: u64 = ([\d_]+)', text)[1].replace('_', ''))
+    fields = re.findall(r'^    (ps_\w+): ', re.search(r'struct States \{(.*?)\n\}', text, re.S)[1], re.M)
+    first = compare('io/sys/pf.rs', OPENBSD + IOCCOM, ('x86_64-openbsd', 'sparc64-openbsd'),
+                    {'DIOCGETSTATE': 'DIOCGETSTATE', 'LEN': 'sizeof(struct pfioc_state)', 'state': 'offsetof(struct pfioc_state, state)',
+                     'id': 'offsetof(struct pfsync_state, id)', 'creatorid': 'offsetof(struct pfsync_state, creatorid)'},
+                    {'DIOCGETSTATE': number(state, length), 'LEN': length, 'state': 0, 'id': 0, 'creatorid': 236})
+    # int, u64, pointer: repr(C) on 64-bit machines.
+    wanted = {'DIOCGETSTATESV2': 'DIOCGETSTATESV2', 'size': 'sizeof(struct pfioc_states_v2)', 'VERSION': 'PF_STATE_VERSION'}
+    wanted.update((field, 'offsetof(struct pfioc_states_v2, %s)' % field) for field in fields)
+    found = {'DIOCGETSTATESV2': number(states, 24), 'size': 24, 'VERSION': version, 'ps_len': 0, 'ps_req_version': 8, 'ps_buf': 16}
+    second = compare('io/sys/pf.rs', '#define COMPAT_FREEBSD14\n' + FREEBSD + IOCCOM, ('x86_64-freebsd', 'powerpc64-freebsd'), wanted, found)
+    return first[0] + second[0], first[1] + second[1]
+
+
 def compare(what, source, targets, wanted, found):
     """How many numbers differ from the kernels', and how many were compared."""
     wrong = 0
@@ -160,7 +183,7 @@ def compare(what, source, targets, wanted, found):
 
 def main():
     wrong = checked = 0
-    for more in (check_export(),):
+    for more in (check_export(), check_ioctls()):
         wrong, checked = wrong + more[0], checked + more[1]
     for (file, static), (struct, source, targets, members) in LAYOUTS.items():
         mine = ours(file, static)

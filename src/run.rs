@@ -325,8 +325,7 @@ impl Outside {
 
     /// Takes in what pf answered.
     fn take_pf(&mut self, engine: &mut Engine, answers: Answers, now: Now) {
-        let line = self.pf.take(engine, answers, now);
-        line.into_iter().for_each(|line| self.log.warn(&line));
+        self.pf.take(engine, answers, now);
     }
 
     /// Sends, prints and logs what the engine has.

@@ -284,9 +284,15 @@ fn worth_lines(view: &View<'_>) -> Vec<String> {
     )];
     if let Some(udp) = udp(view).filter(|udp| udp.partial > 0) {
         lines.push(format!(
-            "udp: {}% of flows, {}% of octets are short, passively heard: see solicit",
+            "udp: {}% of flows, {}% of octets are short, passively heard: see counters and solicit",
             percent(udp.partial, udp.flows()),
             percent(udp.partial_octets, udp.octets()),
+        ));
+    }
+    if let Some(pf) = view.engine.pf_counters() {
+        lines.push(format!(
+            "pf: asked for {} states, told {}, {} were gone; all were read {} times",
+            pf.asked, pf.answered, pf.gone, pf.reads,
         ));
     }
     lines

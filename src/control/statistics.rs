@@ -46,8 +46,9 @@ impl Part {
 pub(super) type Kind = fn(&View<'_>) -> Vec<Part>;
 
 /// All kinds but the senders', in order: one look at these is of one instant.
-pub(super) const KINDS: [Kind; 11] = [
-    pflow, sources, packets, messages, table, flows, protocols, solicit, keep, control, interfaces,
+pub(super) const KINDS: [Kind; 12] = [
+    pflow, sources, packets, messages, table, flows, protocols, solicit, pf, keep, control,
+    interfaces,
 ];
 
 /// Appends all parts, then the senders', one a step.
@@ -199,6 +200,12 @@ fn protocols(view: &View<'_>) -> Vec<Part> {
 fn solicit(view: &View<'_>) -> Vec<Part> {
     let counters = view.engine.solicit_counters().into_iter();
     let part = counters.map(|counters| Part::new("solicit", counters.iter()));
+    part.collect()
+}
+
+fn pf(view: &View<'_>) -> Vec<Part> {
+    let counters = view.engine.pf_counters().into_iter();
+    let part = counters.map(|counters| Part::new("pf", counters.iter()));
     part.collect()
 }
 

@@ -24,16 +24,20 @@ impl Engine {
         };
         match *answer {
             Answer::State(form, octets) => {
+                solicitor.pf_problem = None;
                 if let Err(problem) = self.handle_pf_state(now, form, octets) {
                     self.note_unreadable(&problem);
                 }
             }
-            Answer::Gone(id) => solicitor.handle_gone(&self.table, id),
+            Answer::Gone(id) => {
+                solicitor.pf_problem = None;
+                solicitor.handle_gone(&self.table, id);
+            }
             Answer::Read { states, nanos } => {
                 solicitor.note_pf_read(states, Duration::from_nanos(nanos));
             }
             // Who waits for the answer gives it up by itself.
-            Answer::Failed(_) => {}
+            Answer::Failed(problem) => solicitor.pf_problem = Some(problem.to_owned()),
         }
     }
 
@@ -78,6 +82,11 @@ impl Engine {
         if solicitor.pf.unreadable == 1 {
             self.notice(format!("{problem}: it counts for nothing"));
         }
+    }
+
+    /// Why this host's pf does not answer, if it is asked and does not.
+    pub fn pf_problem(&self) -> Option<&str> {
+        self.solicitor.as_ref()?.pf_problem.as_deref()
     }
 
     /// What this host's pf was asked, if it is to be.

@@ -19,6 +19,7 @@ use crate::io::capture::{Adder, Batch, Readers};
 use crate::io::clock::Clock;
 use crate::io::control::Ask;
 use crate::io::output::{self, Output};
+use crate::io::pf;
 use crate::io::signals::{self, Request};
 use crate::io::terminal;
 use crate::io::transport::WhenFull;
@@ -159,9 +160,7 @@ impl LiveRun {
                 self.try_captures(now);
             }
             self.outside.keep(&mut self.engine, now);
-            let line = self.outside.pf.come_back(now.uptime);
-            line.into_iter()
-                .for_each(|line| self.outside.log.warn(&line));
+            self.outside.pf.come_back(&mut self.engine, now.uptime);
             let told = self.outside.pf.answers();
             let due = self.engine.poll_timeout();
             let wait = due.map_or(TURN, |due| due.since(now.uptime).min(TURN));
@@ -193,7 +192,7 @@ impl LiveRun {
                     Err(_) => break,
                 },
                 recv(told) -> answers => {
-                    let ended = |_| Err("the process that asks pf ended".to_owned());
+                    let ended = |_| Err(pf::ENDED.to_owned());
                     let now = self.clock.now();
                     let answers = answers.unwrap_or_else(ended);
                     self.outside.take_pf(&mut self.engine, answers, now);

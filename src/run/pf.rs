@@ -11,7 +11,6 @@ use super::parent::Parent;
 use crate::accounting::Counting;
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::io::log::Trouble;
 use crate::io::pf::{Answers, Client, MAX_WAITING};
 use crate::state::StateId;
 use crate::time::{Now, Uptime};
@@ -28,9 +27,6 @@ pub(super) struct Pf {
     client: Option<Client>,
     /// States that were asked for and not answered yet.
     waiting: HashSet<StateId, RandomState>,
-    trouble: Trouble,
-    /// What is wrong.
-    problem: Option<String>,
     /// When to start the process again.
     again: Option<Uptime>,
 }
@@ -50,8 +46,6 @@ impl Pf {
             is_on: false,
             client: None,
             waiting: HashSet::default(),
-            trouble: Trouble::new("counters pf"),
-            problem: None,
             again: None,
         }
     }
@@ -59,11 +53,6 @@ impl Pf {
     /// Whether pf is to be asked.
     pub(super) fn is_on(&self) -> bool {
         self.is_on
-    }
-
-    /// What is wrong, if something is.
-    pub(super) fn problem(&self) -> Option<&str> {
-        self.problem.as_deref()
     }
 
     /// Starts the process, if `config` wants it and it is not wanted already.
@@ -86,7 +75,7 @@ impl Pf {
             self.is_on = client.is_some();
             self.client = client;
             self.waiting.clear();
-            (self.problem, self.again) = (None, None);
+            self.again = None;
         }
     }
 
@@ -126,46 +115,29 @@ impl Pf {
         self.client.as_ref().is_some_and(Client::is_sending)
     }
 
-    /// Takes in what came; the line for the log if something begins or ends to be wrong.
-    pub(super) fn take(
-        &mut self,
-        engine: &mut Engine,
-        answers: Answers,
-        now: Now,
-    ) -> Option<String> {
+    /// Takes in what came.
+    pub(super) fn take(&mut self, engine: &mut Engine, answers: Answers, now: Now) {
         let octets = match answers {
             Ok(octets) => octets,
             Err(problem) => return self.lose(engine, problem, now.uptime),
         };
-        let (mut rest, mut line) = (octets.as_slice(), None);
+        let mut rest = octets.as_slice();
         while let Ok(Some((answer, taken))) = Answer::read(rest) {
             match answer {
-                Answer::Failed(problem) => {
-                    self.fail_waiting(engine);
-                    line = self.trouble.begin(now.uptime, &problem).or(line);
-                    self.problem = Some(problem.to_owned());
-                }
+                Answer::Failed(_) => self.fail_waiting(engine),
                 Answer::State(form, state) => {
                     if let Some(id) = form.state_id(state) {
                         self.waiting.remove(&id);
                     }
-                    line = self.note_works(now.uptime).or(line);
                 }
                 Answer::Gone(id) => {
                     self.waiting.remove(&id);
-                    line = self.note_works(now.uptime).or(line);
                 }
                 Answer::Read { .. } => {}
             }
             engine.handle_pf(now, &answer);
             rest = rest.get(taken..).unwrap_or_default();
         }
-        line
-    }
-
-    fn note_works(&mut self, now: Uptime) -> Option<String> {
-        self.problem = None;
-        self.trouble.end(now)
     }
 
     /// What waits has no answer.
@@ -177,31 +149,36 @@ impl Pf {
     }
 
     /// The process is no more.
-    fn lose(&mut self, engine: &mut Engine, problem: String, now: Uptime) -> Option<String> {
+    fn lose(&mut self, engine: &mut Engine, problem: String, now: Uptime) {
         self.fail_waiting(engine);
         self.client = None;
         self.again = Some(now.after(PAUSE));
-        let line = self.trouble.begin(now, &problem);
-        self.problem = Some(problem);
-        line
+        tell(engine, problem);
     }
 
-    /// Starts the process again, if it is time; the line for the log if that is new.
-    pub(super) fn come_back(&mut self, now: Uptime) -> Option<String> {
-        self.again.filter(|again| *again <= now)?;
+    /// Starts the process again, if it is time.
+    pub(super) fn come_back(&mut self, engine: &mut Engine, now: Uptime) {
+        if self.again.is_none_or(|again| again > now) {
+            return;
+        }
         self.again = None;
-        let outcome = self.parent.as_ref().map(Parent::open_pf)?;
-        match outcome {
-            Ok(client) => {
-                self.client = Some(client);
-                None
-            }
-            Err(problem) => {
+        match self.parent.as_ref().map(Parent::open_pf) {
+            Some(Ok(client)) => self.client = Some(client),
+            Some(Err(problem)) => {
                 self.again = Some(now.after(PAUSE));
-                let line = self.trouble.begin(now, &problem);
-                self.problem = Some(problem);
-                line
+                tell(engine, problem);
             }
+            None => {}
         }
     }
 }
+
+/// Tells why pf does not answer: what is wrong is logged and shown as other troubles are.
+fn tell(engine: &mut Engine, problem: String) {
+    if let Some(solicitor) = engine.solicitor() {
+        solicitor.pf_problem = Some(problem);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -76,6 +76,8 @@ pub struct Solicitor {
     pub counters: SolicitCounters,
     /// What pf was asked.
     pub pf: PfCounters,
+    /// Why pf does not answer.
+    pub pf_problem: Option<String>,
 }
 
 impl Solicitor {
@@ -92,6 +94,7 @@ impl Solicitor {
             events: Vec::new(),
             counters: SolicitCounters::default(),
             pf: PfCounters::default(),
+            pf_problem: None,
         }
     }
 

@@ -73,6 +73,8 @@ pub enum Cause {
     SpoolFilling,
     /// Messages are dropped before they are sent.
     Losing,
+    /// This host's pf does not answer.
+    Pf,
     /// No state is marked `pflow`.
     Unmarked,
     /// Nearly all updates are of states not known.
@@ -89,7 +91,7 @@ pub enum Cause {
 
 /// Of each cause: its name, what is said when it is over, and for how many seconds there must be a
 /// sign of it before it begins, and none before it ends.
-const CAUSES: [(Cause, &str, &str, u64, u64); 21] = [
+const CAUSES: [(Cause, &str, &str, u64, u64); 22] = [
     (Cause::CaptureLost, "capture_lost", "capturing again", 0, 0),
     (Cause::Silent, "silent", "pfsync packets come", 0, 0),
     (
@@ -135,6 +137,7 @@ const CAUSES: [(Cause, &str, &str, u64, u64); 21] = [
         0,
     ),
     (Cause::Losing, "losing", "nothing more is dropped", 0, 20),
+    (Cause::Pf, "pf", "pf answers again", 0, 0),
     (Cause::Unmarked, "unmarked", "states are marked pflow", 0, 0),
     (
         Cause::Unknown,

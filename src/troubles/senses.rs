@@ -39,6 +39,18 @@ const BOTH: Duration = Duration::from_secs(30);
 /// Percent of a spool's size with which it is filling, and with fewer of which it is not.
 const FILLING: [u64; 2] = [80, 60];
 
+/// Whether this host's pf answers.
+fn sign_of_pf(engine: &Engine) -> Option<Sign> {
+    let problem = engine.pf_problem()?;
+    Some(Sign {
+        cause: Cause::Pf,
+        subject: "pf".to_owned(),
+        what: format!("pf does not tell its states: {problem}"),
+        remedy: "flows have what pfsync tells until then; it is asked again".to_owned(),
+        told: Told::Nothing,
+    })
+}
+
 /// Of a sender.
 #[derive(Clone, Copy, Debug, Default)]
 struct SenderSense {
@@ -85,6 +97,7 @@ impl Senses {
         self.watch_senders(engine, now.uptime, &mut signs);
         self.watch_host_ids(engine, now.uptime, &mut signs);
         self.watch_table(engine, now.uptime, &mut signs);
+        signs.extend(sign_of_pf(engine));
         signs
     }
 

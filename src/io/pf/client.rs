@@ -18,6 +18,9 @@ const PIECE: usize = 1 << 16;
 /// Pieces that wait for the loop at most; then the process waits, too.
 const PIECES: usize = 16;
 
+/// Why there are no more answers.
+pub const ENDED: &str = "the process that asks pf ended";
+
 /// What came.
 pub type Answers = Result<Vec<u8>, String>;
 
@@ -88,9 +91,11 @@ fn read(mut stream: UnixStream, sender: &Sender<Answers>) {
     let (mut octets, mut room) = (Vec::new(), vec![0; PIECE]);
     let problem = loop {
         match stream.read(&mut room) {
-            Ok(0) => break "the process that asks pf ended".to_owned(),
+            Ok(0) => break ENDED.to_owned(),
             Ok(read) => octets.extend_from_slice(room.get(..read).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            // It ended without reading what it was asked.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => break ENDED.to_owned(),
             Err(error) => break format!("the process that asks pf: {error}"),
         }
         let Some(whole) = whole_answers(&octets) else {

@@ -62,14 +62,17 @@ impl Device {
         }
     }
 
-    /// Leaves the descriptor nothing but the ioctl(2) that states are told by, where the system
-    /// can.
+    /// Leaves the descriptor nothing but the ioctl(2) that states are told by, and the process
+    /// nothing to open, where the system can.
     ///
     /// # Errors
     /// What the system reports.
     pub fn confine(&self) -> io::Result<()> {
         #[cfg(target_os = "freebsd")]
-        crate::io::sys::limit_pf(&self.0)?;
+        {
+            crate::io::sys::limit_pf(&self.0)?;
+            crate::io::sys::enter_capability_mode()?;
+        }
         Ok(())
     }
 }

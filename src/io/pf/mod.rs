@@ -24,7 +24,7 @@ use crate::state::StateId;
 use crate::time::Uptime;
 use crate::wire::pf::Form;
 use crate::wire::pf::frames::Answer;
-pub use client::{Answers, Client};
+pub use client::{Answers, Client, ENDED};
 pub use device::Device;
 pub use process::run;
 

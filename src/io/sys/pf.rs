@@ -91,6 +91,16 @@ const VERSION: u64 = 20_230_404;
 #[cfg(target_os = "freebsd")]
 const DIOCGETSTATESV2: libc::c_ulong = iowr(93, size_of::<States>());
 
+/// Enters capability mode: nothing more can be opened.
+///
+/// # Errors
+/// What cap_enter(2) reports.
+#[cfg(target_os = "freebsd")]
+pub(in crate::io) fn enter_capability_mode() -> io::Result<()> {
+    // SAFETY: cap_enter(2) touches no memory.
+    outcome(unsafe { libc::cap_enter() })
+}
+
 /// Leaves a descriptor of /dev/pf nothing but [`pf_states`].
 ///
 /// # Errors
