@@ -145,6 +145,40 @@ def capability(name, args):
     return name if promise(name, args) == '' or name in ('kill', 'tgkill', 'execve', 'openat', 'open', 'unlink') else None
 
 
+# The process that holds /dev/pf (run/parent/pf.rs). On FreeBSD it is in capability mode with one right on that descriptor; on
+# OpenBSD it is not under pledge(2), because pledge_ioctl() lets no promise have DIOCGETSTATE. It does not run on Linux, so its
+# source is read: what it leaves itself, and what it calls.
+PF_CALLS = {'read', 'write_all', 'wait_readable', 'set_write_timeout'}
+
+
+def pf_process():
+    """What is wrong with what the process of /dev/pf leaves itself, and with what it calls."""
+    source = lambda name: open(os.path.join(HERE, '..', 'src', name)).read()
+    wrong, limits = [], source('io/sys/pf.rs')
+    limit = limits[limits.index('fn limit_pf'):]
+    if set(re.findall(r'libc::(CAP_[A-Z]+),', limit)) != {'CAP_IOCTL'} or '[DIOCGETSTATESV2]' not in limit:
+        wrong.append('limit_pf leaves more, or less, than DIOCGETSTATESV2')
+    device = source('io/pf/device.rs')
+    confine = device[device.index('limit_pf'):]
+    if not re.match(r'limit_pf\(&self\.0\)\?;\s*crate::io::sys::enter_capability_mode\(\)\?;', confine):
+        wrong.append('confine does not limit the descriptor and then enter capability mode')
+    used = set(re.findall(r'sys::(\w+)\(&self\.0', device)) - {'limit_pf'}
+    if used != {'pf_state', 'pf_states'}:
+        wrong.append('/dev/pf is used by %s' % sorted(used))
+    asked = set(re.findall(r'libc::ioctl\(pf\.as_raw_fd\(\), (\w+)', limits))
+    if asked != {'DIOCGETSTATE', 'DIOCGETSTATESV2'} or 'File::open(PATH)' not in device or 'OpenOptions' in device:
+        wrong.append('/dev/pf is opened to be written, or asked %s' % sorted(asked))
+    process = source('io/pf/process.rs')
+    called = set(re.findall(r'(?:stream|sys)(?:\.|::)(\w+)\(', process))
+    if called - PF_CALLS:
+        wrong.append('the process calls %s' % sorted(called - PF_CALLS))
+    parent = source('run/parent/pf.rs')
+    steps = [parent.index(step) for step in ('check_pf(&self.config)?', 'Device::open()?', 'fork_apart()', 'self.life = None', 'self.confine(&device)', 'pf::run(')]
+    if steps != sorted(steps) or parent.index('become_user') > parent.index('.confine()'):
+        wrong.append('the process does not check, open, fork and give up in this order')
+    return wrong
+
+
 CALL = re.compile(r'(\d+) +(\w+)\((.*)$')
 
 
@@ -236,6 +270,8 @@ def self_check():
     return len(bad) + len(good)
 
 
+for problem in pf_process():
+    sys.exit('FAILED the process of /dev/pf: ' + problem)
 if sys.argv[1:] == ['--self-check']:
     print('the model: %d cases' % self_check())
     sys.exit()

@@ -207,7 +207,6 @@ counters! {
         reads: "times that all states were read",
         read_states: gauge "states in the last read of all",
         read_micros: "microseconds that reads of all states took",
-        started: "processes started to ask pf",
     }
 }
 

@@ -36,7 +36,6 @@ use crate::flow::Boot;
 use crate::io::clock::Clock;
 use crate::io::keep::KeepFile;
 use crate::io::log::{Limiter, Log};
-use crate::io::pf::Answers;
 use crate::io::transport::WhenFull;
 use crate::options::{DEFAULT_INTERFACE, DEFAULT_STATES, Options};
 use crate::output::page::Page;
@@ -321,11 +320,6 @@ impl Outside {
                 log.warn(&line);
             }
         });
-    }
-
-    /// Takes in what pf answered.
-    fn take_pf(&mut self, engine: &mut Engine, answers: Answers, now: Now) {
-        self.pf.take(engine, answers, now);
     }
 
     /// Sends, prints and logs what the engine has.

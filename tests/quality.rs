@@ -564,6 +564,17 @@ fn pf_of_this_host_tells_what_its_pfsync0_does_not() {
 }
 
 #[test]
+fn pf_is_asked_for_states_of_every_translation() {
+    for name in ["obsd74", "fbsd14", "fbsd15"] {
+        let scenario = Settings {
+            has_every_way: true,
+            ..small(name)
+        };
+        check_pf(&scenario, 250, 0.999);
+    }
+}
+
+#[test]
 fn reads_of_all_states_are_fewer_where_they_cost_more() {
     // As if each state stood for a thousand: a read takes 150 ms or more, and waits 15 s.
     let scenario = small("fbsd14");

@@ -183,7 +183,10 @@ impl LiveRun {
                     Ok(batch) => {
                         self.handle_batch(&batch);
                         readers.recycle(batch);
-                        // One a batch, so that neither packets nor clients starve.
+                        // One a batch, so that neither packets nor pf nor clients starve.
+                        if let Ok(answers) = told.try_recv() {
+                            self.take_pf(answers);
+                        }
                         if let Ok(ask) = asks.try_recv() {
                             self.answer(ask);
                         }
@@ -193,9 +196,7 @@ impl LiveRun {
                 },
                 recv(told) -> answers => {
                     let ended = |_| Err(pf::ENDED.to_owned());
-                    let now = self.clock.now();
-                    let answers = answers.unwrap_or_else(ended);
-                    self.outside.take_pf(&mut self.engine, answers, now);
+                    self.take_pf(answers.unwrap_or_else(ended));
                 }
                 recv(asks) -> ask => match ask {
                     Ok(ask) => self.answer(ask),
@@ -211,6 +212,12 @@ impl LiveRun {
         }
         readers.stop();
         self.stop(readers);
+    }
+
+    /// Takes in what pf answered.
+    fn take_pf(&mut self, answers: pf::Answers) {
+        let now = self.clock.now();
+        self.outside.pf.take(&mut self.engine, answers, now);
     }
 
     fn answer(&mut self, ask: Ask) {
