@@ -1,30 +1,37 @@
 //! The configuration: what a new one changes, and the change, which cannot fail.
 
-use super::Engine;
-use super::export::Exporter;
+use super::export::{Exporter, set_in};
+use super::parts::Engine;
 use crate::config::Config;
 use crate::export::{Events, Interface};
 use crate::flow::Records;
-use crate::ifindexes::IfIndexes;
 use crate::solicit::{self, Solicitor};
-use crate::state::IfName;
 use crate::table::Bound;
 use crate::time::Now;
 
-/// The numbers that `config` sets.
-fn set_in(config: &Config) -> impl Iterator<Item = (IfName, u16)> {
-    let set = config.ifindexes.iter();
-    set.map(|(name, index)| (IfName::from_bytes(name), *index))
-}
-
-/// The numbers of interfaces, as `config` has them.
-pub(super) fn ifindexes_of(config: &Config) -> IfIndexes {
-    let mut ifindexes = IfIndexes::default();
-    ifindexes.configure(set_in(config), config.is_ifindex_auto);
-    ifindexes
-}
-
 impl Engine {
+    /// Configures every interface; templates go out at `now`. Times of day in -F are of that day.
+    pub fn start(&mut self, now: Now) {
+        let filter = self.exporter.filter.take();
+        self.exporter.filter = filter.map(|filter| filter.resolved(now.wall, &self.zone));
+        self.latest = Some(now);
+        self.settled = now.uptime;
+        self.table.note_horizon(now.uptime);
+        self.exporter.printer.begin(now.wall);
+        let Exporter {
+            interfaces,
+            config,
+            outbox,
+            ..
+        } = &mut self.exporter;
+        for interface in interfaces {
+            if let Some(settings) = config.interfaces.get(&interface.unit()) {
+                interface.configure(now, settings.clone(), outbox);
+            }
+        }
+        self.sync_table(now);
+    }
+
     /// The interfaces that `config` would change, or that `touched`, named in a command, is.
     pub fn changed_interfaces(&self, config: &Config, touched: Option<u32>) -> Vec<u32> {
         let old = &self.exporter.config.interfaces;

@@ -1,8 +1,7 @@
 //! What a flow goes through once it is made: it is left out or counted, then offered to interfaces
 //! and printed.
 
-use super::Settings;
-use super::commit::ifindexes_of;
+use super::handed::Settings;
 use crate::config::Config;
 use crate::counters::{FlowCounters, InterfaceCounters, ProtocolCounters, count};
 use crate::export::{Interface, Outbox, TemplateSet};
@@ -16,6 +15,19 @@ use crate::time::Now;
 
 /// So many octets to send and to print are much.
 const MUCH: usize = 1 << 20;
+
+/// The numbers that `config` sets.
+pub(super) fn set_in(config: &Config) -> impl Iterator<Item = (IfName, u16)> {
+    let set = config.ifindexes.iter();
+    set.map(|(name, index)| (IfName::from_bytes(name), *index))
+}
+
+/// The numbers of interfaces, as `config` has them.
+fn ifindexes_of(config: &Config) -> IfIndexes {
+    let mut ifindexes = IfIndexes::default();
+    ifindexes.configure(set_in(config), config.is_ifindex_auto);
+    ifindexes
+}
 
 /// The filters, the interfaces, and what prints.
 pub(super) struct Exporter {

@@ -1,7 +1,7 @@
 //! Keep files: the table and what interfaces go on with after a restart.
 
-use super::Engine;
 use super::export::Exporter;
+use super::parts::Engine;
 use crate::counters::KeepCounters;
 use crate::export::{self, Domain, Interface, Order};
 use crate::table::{KeepCursor, Restore};

@@ -1,7 +1,7 @@
 //! Messages on their way out, and what became of them, counted with their interface.
 
-use super::Engine;
 use super::export::Exporter;
+use super::parts::Engine;
 use crate::counters::{InterfaceCounters, Reports};
 use crate::export::spool::SpoolTally;
 use crate::export::{

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::Engine;
 use super::export::Exporter;
+use super::parts::Engine;
 use crate::export::Interface;
 use crate::flow::Flow;
 use crate::solicit::Solicitor;
@@ -158,12 +158,5 @@ impl Engine {
             interface.flush(now, outbox);
         }
         false
-    }
-
-    /// Tells whoever asks firewalls what happened in the table.
-    pub(super) fn take_events(&mut self, now: Now) {
-        if let Some(solicitor) = &mut self.solicitor {
-            solicitor.take(now, &mut self.table);
-        }
     }
 }

@@ -9,6 +9,7 @@
 //! step of a long answer is asked for when the last is written, so a client that does not read
 //! holds up nobody and nothing grows. Lines, clients and times have bounds.
 
+mod asks;
 mod client;
 mod listen;
 mod server;
@@ -19,71 +20,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::control::{Access, Listing};
 use crate::counters::ControlCounters;
+pub use asks::{Answer, Ask, ClientId, MAX_CLIENTS, MAX_LINE, Then};
 pub use listen::{Listening, NotOpened, SocketFile};
 use server::Server;
-
-/// Most clients of one socket. A further one takes the place of the one silent the longest.
-pub const MAX_CLIENTS: usize = 64;
-/// Longest line, octets with its end.
-pub const MAX_LINE: usize = 4096;
-
-/// A client's number.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct ClientId(u64);
-
-/// What the export loop is asked.
-#[derive(Debug)]
-pub enum Ask {
-    /// A client's line.
-    Line {
-        /// Whose.
-        client: ClientId,
-        /// Without its end.
-        line: String,
-        /// What may be asked.
-        access: Access,
-    },
-    /// The next step of an answer.
-    More {
-        /// Whose.
-        client: ClientId,
-        /// Where it is.
-        listing: Listing,
-    },
-    /// A client that is to get what an interface sends, and nothing else any more.
-    Stream {
-        /// N of pflowN.
-        unit: u32,
-        /// Its connection, which blocks.
-        stream: UnixStream,
-    },
-    /// A line for the log.
-    Log(String),
-}
-
-/// What a client gets.
-#[derive(Debug)]
-pub struct Answer {
-    /// Whose.
-    pub client: ClientId,
-    /// Lines.
-    pub lines: Vec<u8>,
-    /// What follows them.
-    pub then: Then,
-}
-
-/// What follows the lines of an answer.
-#[derive(Debug)]
-pub enum Then {
-    /// Nothing: it worked, or why it did not.
-    Done(Result<(), String>),
-    /// More lines.
-    More(Listing),
-    /// What interface N sends.
-    Stream(u32),
-}
 
 /// The control sockets, for as long as it lives.
 pub struct Control {

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 
-use super::{ClientId, MAX_LINE};
+use super::asks::{ClientId, MAX_LINE};
 use crate::control::{Access, Listing};
 use crate::time::Uptime;
 

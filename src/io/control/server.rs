@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
 
+use super::asks::{Answer, Ask, ClientId, MAX_CLIENTS, MAX_LINE, Then};
 use super::client::{After, Client, Stage};
-use super::{Answer, Ask, ClientId, MAX_CLIENTS, MAX_LINE, Then};
 use crate::control::Access;
 use crate::counters::ControlCounters;
 use crate::io::clock::Clock;
