@@ -2,12 +2,11 @@
 //!
 //! Addresses are numeric, IPv6 in brackets: nothing is ever resolved.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use super::Pattern;
-use super::show::Amount;
 use crate::accounting::Counting;
 use crate::export::{Pin, Rdomain, Source};
 use crate::solicit::pf;
@@ -131,9 +130,38 @@ pub(super) fn octets(text: &str, least: u64, most: u64) -> Result<u64, String> {
         Some(octets) if is_digits(digits) && (least..=most).contains(&octets) => Ok(octets),
         _ => Err(format!(
             "{text} is not a number of octets from {} to {}",
-            Amount(least),
-            Amount(most)
+            WithUnit(least),
+            WithUnit(most)
         )),
+    }
+}
+
+/// A word in quotes if it needs them.
+pub(super) struct Quoted<'a>(pub(super) &'a str);
+
+impl Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_special = |c: char| c.is_whitespace() || matches!(c, '#' | '$' | '=');
+        let is_plain = !self.0.is_empty() && !self.0.contains(is_special);
+        if is_plain {
+            f.write_str(self.0)
+        } else {
+            write!(f, "\"{}\"", self.0)
+        }
+    }
+}
+
+/// Octets in the largest unit of which they are a whole number.
+pub(super) struct WithUnit(pub(super) u64);
+
+impl Display for WithUnit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(1 << 30, "G"), (1 << 20, "M"), (1 << 10, "k")];
+        let is_whole = |(unit, _): &&(u64, &str)| self.0 >= *unit && self.0.is_multiple_of(*unit);
+        match units.iter().find(is_whole) {
+            Some((unit, name)) => write!(f, "{}{name}", self.0 / unit),
+            None => self.0.fmt(f),
+        }
     }
 }
 
