@@ -44,36 +44,13 @@
 //!
 //! The table is left whose counters they are.
 
+mod counting;
+
 use std::time::Duration;
 
 use crate::state::Af;
 use crate::wire::pfsync::Peer;
-
-/// Which counters are exported of flows that are not exact.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Counting {
-    /// The last exact ones.
-    Exact,
-    /// With what was estimated.
-    #[default]
-    Estimate,
-    /// As pf of this host counted; with what was estimated where it could not be asked.
-    Pf,
-}
-
-impl Counting {
-    /// Their words in the configuration.
-    pub const VALUES: &'static [(&'static str, Self)] = &[
-        ("exact", Self::Exact),
-        ("estimate", Self::Estimate),
-        ("pf", Self::Pf),
-    ];
-
-    /// Whether what was estimated is exported.
-    pub fn has_estimates(self) -> bool {
-        self != Self::Exact
-    }
-}
+pub use counting::Counting;
 
 /// IP protocol number of TCP.
 pub const TCP: u8 = 6;

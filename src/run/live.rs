@@ -181,16 +181,7 @@ impl LiveRun {
             self.outside.keep(&mut self.engine, now);
             self.outside.pf.come_back(&mut self.engine, now.uptime);
             let told = self.outside.pf.answers();
-            let due = self.engine.poll_timeout();
-            let wait = due.map_or(TURN, |due| due.since(now.uptime).min(TURN));
-            let keep = self.outside.keeper.wait(now.uptime);
-            let wait = keep.map_or(wait, |keep| keep.min(wait));
-            let wait = self.pump_due.map_or(wait, |pump| pump.min(wait));
-            let wait = if self.outside.pf.is_sending() {
-                wait.min(AGAIN)
-            } else {
-                wait
-            };
+            let wait = self.wait(now.uptime);
             select_biased! {
                 recv(self.signals) -> request => match request {
                     Ok(Request::Stop) => break,
@@ -233,9 +224,20 @@ impl LiveRun {
         self.stop(readers);
     }
 
+    /// How long there is nothing to do unless something comes.
+    fn wait(&self, now: Uptime) -> Duration {
+        let due = self.engine.poll_timeout();
+        let due = due.map(|due| due.since(now));
+        let keep = self.outside.keeper.wait(now);
+        let again = self.outside.pf.is_sending().then_some(AGAIN);
+        let waits = [due, keep, self.pump_due, again];
+        waits.into_iter().flatten().fold(TURN, Duration::min)
+    }
+
     /// Takes in what pf answered.
     fn take_pf(&mut self, answers: pf::Answers) {
         let now = self.clock.now();
+        self.handle_timeouts(now);
         self.outside.pf.take(&mut self.engine, answers, now);
     }
 
