@@ -563,6 +563,38 @@ fn pf_of_this_host_tells_what_its_pfsync0_does_not() {
     }
 }
 
+/// pflow starts in the middle of it, on the firewall itself.
+fn check_pf_late(scenario: &Settings, from: u64) {
+    let scenario = Settings {
+        is_pfsync0: true,
+        ..scenario.clone()
+    };
+    let listener = Listener {
+        asks: Asks::Pf { cost: 250 },
+        from,
+    };
+    let outcome = play(&scenario, listener);
+    let name = outcome.summary("pf, started late", &scenario);
+    let Outcome { counters, pf, .. } = &outcome;
+    println!("{name}; {pf:?}; unknown {}", counters.unknown);
+    assert!(outcome.older > 20, "{name}: {}", outcome.older);
+    assert!(counters.unknown > 20, "{name}: {}", counters.unknown);
+    // States that began before it and are silent from then on are not heard of. All others are told.
+    let told = outcome.share(|record| record.export.is_some());
+    assert!(told >= 0.7, "{name}: {told}");
+    assert!(
+        outcome.share(Record::is_right) >= told * 0.999,
+        "{name}: {told}"
+    );
+    assert_eq!((outcome.wrong(), outcome.invented), (0.0, 0), "{name}");
+}
+
+#[test]
+fn pf_is_asked_for_states_that_are_older_than_pflow() {
+    check_pf_late(&small("obsd74"), 60);
+    check_pf_late(&small("fbsd15"), 60);
+}
+
 #[test]
 fn pf_is_asked_for_states_of_every_translation() {
     for name in ["obsd74", "fbsd14", "fbsd15"] {

@@ -116,6 +116,26 @@ fn what_the_engine_asks_for_comes_back_as_states_of_local_or_as_gone() {
     process.join().unwrap();
 }
 
+#[test]
+fn what_is_no_state_is_counted_and_said_once() {
+    let mut engine = engine();
+    for form in pf::Form::ALL {
+        let octets = vec![0xff; form.octets()];
+        engine.handle_pf(now(1), &Answer::State(*form, &octets));
+    }
+    assert_eq!(engine.pf_counters().unwrap().unreadable, 2);
+    assert_eq!(engine.notices().len(), 1);
+    assert_eq!(engine.table().len(), 0);
+    engine.handle_pf(now(1), &Answer::Gone(ids(1..2)[0]));
+    assert_eq!(engine.pf_counters().unwrap().gone, 1);
+    // The next read of all states is due later the more the last one cost.
+    let nanos = 40_000_000;
+    engine.handle_pf(now(1), &Answer::Read { states: 5, nanos });
+    let counters = *engine.pf_counters().unwrap();
+    assert_eq!((counters.reads, counters.read_states), (1, 5));
+    assert_eq!(counters.read_micros, 40_000);
+}
+
 /// Lines of the log about pf.
 fn look(troubles: &mut Troubles, engine: &Engine, at: Now) -> Vec<String> {
     let news = troubles.look(engine, &[Source::default()], at);
