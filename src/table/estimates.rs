@@ -12,9 +12,11 @@
 use std::time::Duration;
 
 use super::counting::{LATE, MAX_SHARES};
-use super::slot::{Counts, Moment, SETTLED, Second, Share, Slot, UNSETTLED};
+use super::slot::{Counts, LEFT_OUT, Moment, SETTLED, Second, Share, Slot, UNSETTLED};
 use super::{Arrival, Kind, Table};
-use crate::accounting::{Before, Counting, Model, Position, Sent, TCP, with_rounds};
+use crate::accounting::{
+    Before, Counting, Head, Model, Position, Segments, Sent, TCP, with_rounds,
+};
 use crate::flow::{End, Quality};
 use crate::slab::NONE;
 use crate::state::Af;
@@ -92,6 +94,7 @@ impl Table {
                 told.not_behind(slot.position())
             };
             slot.set_position(position);
+            self.forget_segments(place);
         }
         // Before v5 pfsync0 shows a full update of each packet, built before that was counted. One
         // that was asked for, or that answers an old one, is no packet's.
@@ -101,6 +104,7 @@ impl Table {
     }
 
     /// Notes activity that a UPD_C told of, and what it carried.
+    #[inline(always)]
     pub(super) fn note_compressed(
         &mut self,
         place: u32,
@@ -108,12 +112,55 @@ impl Table {
         update: &Compressed<'_>,
     ) {
         let sender = arrival.sender.0;
-        let now = arrival.now.uptime;
-        self.unsettle(place, sender, now);
-        let slot = self.slots[place];
-        if slot.proto != TCP {
-            return;
+        let slot = &mut self.slots[place];
+        if slot.counted_by == sender {
+            slot.marks |= UNSETTLED;
+        } else {
+            self.unsettle(place, sender, arrival.now.uptime);
         }
+        if self.slots[place].proto == TCP && !self.note_data(place, arrival, update) {
+            self.note_advance(place, arrival, update);
+        }
+    }
+
+    /// Adds data to the estimate that its sender's last UPD_C added to, and nothing else to be told:
+    /// false, with nothing done, if it may be more than that. Most UPD_C are such.
+    #[inline(always)]
+    fn note_data(&mut self, place: u32, arrival: &Arrival, update: &Compressed<'_>) -> bool {
+        let slot = &mut self.slots[place];
+        if slot.shares >= LEFT_OUT {
+            return false;
+        }
+        let share = &mut self.shares[slot.shares];
+        let is_of_sender = share.is_estimate && share.sender == arrival.sender.0;
+        if !is_of_sender || share.refusals > 0 {
+            return false;
+        }
+        let mut position = slot.position();
+        let Some(data) = position.follow_data([update.src, update.dst]) else {
+            return false;
+        };
+        let [ahead, back] = data;
+        if ahead | back > 0 {
+            let offers = [update.src.mss(), update.dst.mss()];
+            let is_headless = back > 0 && share.head != Head::default();
+            let Some(traffic) = share.segments.traffic(offers, data).filter(|_| !is_headless) else {
+                return false;
+            };
+            let (packets, octets) = traffic;
+            share.counts = share.counts.plus(&Counts { packets, octets });
+            share.full = arrival.now.uptime;
+        }
+        slot.set_position(position);
+        true
+    }
+
+    /// Adds to the estimate whatever a UPD_C of TCP tells.
+    #[inline(never)]
+    fn note_advance(&mut self, place: u32, arrival: &Arrival, update: &Compressed<'_>) {
+        let sender = arrival.sender.0;
+        let now = arrival.now.uptime;
+        let slot = self.slots[place];
         let mut position = slot.position();
         let peers = [update.src, update.dst];
         let estimate = self.find_estimate(place, sender);
@@ -138,7 +185,9 @@ impl Table {
         };
         let offers = peers.map(|peer| peer.mss());
         let model = self.model(&slot, offers, &counted);
+        let segments = self.model(&slot, [0; 2], &counted).segments();
         let share = &mut self.shares[at];
+        share.segments = segments;
         if share.refusals > 0 {
             for (sent, expected) in advance.iter_mut().zip(expected) {
                 sent.payload = with_rounds(sent.payload, expected);
@@ -159,6 +208,16 @@ impl Table {
         share.full = now;
         if share.refusals > 0 {
             share.end_refusals(octets);
+        }
+    }
+
+    /// The shape of a state's packets was told anew: other senders' estimates go on by that.
+    #[inline(always)]
+    fn forget_segments(&mut self, place: u32) {
+        let mut at = self.slots[place].shares;
+        while at < LEFT_OUT {
+            self.shares[at].segments = Segments::UNKNOWN;
+            at = self.shares[at].next;
         }
     }
 
@@ -206,6 +265,11 @@ impl Table {
         } else {
             (slot.seen, 0)
         };
+        // No pace makes more of so little.
+        let [ahead, back] = share.counts.octets;
+        if ahead.max(back) < LONG_STEP / (u64::from(MOST_REFUSALS) + HEARTBEAT) {
+            return [0, 0];
+        }
         let silence = now.since(taken);
         if !(1..longest + HEARTBEAT).contains(&silence.as_secs()) {
             return [0, 0];

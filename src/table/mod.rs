@@ -531,6 +531,7 @@ impl Table {
         *cursor < self.slots.places()
     }
 
+    #[inline(always)]
     fn update_compressed(&mut self, arrival: &Arrival, update: &Compressed<'_>) {
         let Some(place) = self.find(update.state) else {
             self.counters.unknown_update += 1;

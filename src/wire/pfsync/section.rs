@@ -125,6 +125,10 @@ impl Section {
                 let dialect = Dialect::OpenBsd47;
                 self.walk(Action::Insert, dialect, packet, missing, errors, each)
             }
+            Action::UpdateCompressed if dialect == Dialect::OpenBsd47 => {
+                let (action, dialect) = (Action::UpdateCompressed, Dialect::OpenBsd47);
+                self.walk(action, dialect, packet, missing, errors, each)
+            }
             Action::UpdateCompressed => {
                 let action = Action::UpdateCompressed;
                 self.walk(action, dialect, packet, missing, errors, each)
