@@ -18,7 +18,7 @@ use crate::accounting::{
     Before, Counting, Head, Model, Position, Segments, Sent, TCP, with_rounds,
 };
 use crate::flow::{End, Quality};
-use crate::slab::NONE;
+use crate::slab::{NONE, Slab};
 use crate::state::Af;
 use crate::time::Uptime;
 use crate::wire::pfsync::{Compressed, Values};
@@ -104,55 +104,17 @@ impl Table {
     }
 
     /// Notes activity that a UPD_C told of, and what it carried.
-    #[inline(always)]
     pub(super) fn note_compressed(
         &mut self,
         place: u32,
         arrival: &Arrival,
         update: &Compressed<'_>,
     ) {
-        let sender = arrival.sender.0;
-        let slot = &mut self.slots[place];
-        if slot.counted_by == sender {
-            slot.marks |= UNSETTLED;
-        } else {
-            self.unsettle(place, sender, arrival.now.uptime);
-        }
-        if self.slots[place].proto == TCP && !self.note_data(place, arrival, update) {
+        self.unsettle(place, arrival.sender.0, arrival.now.uptime);
+        let Self { slots, shares, .. } = self;
+        if !slots[place].add_data(shares, arrival, update) {
             self.note_advance(place, arrival, update);
         }
-    }
-
-    /// Adds data to the estimate that its sender's last UPD_C added to, and nothing else to be told:
-    /// false, with nothing done, if it may be more than that. Most UPD_C are such.
-    #[inline(always)]
-    fn note_data(&mut self, place: u32, arrival: &Arrival, update: &Compressed<'_>) -> bool {
-        let slot = &mut self.slots[place];
-        if slot.shares >= LEFT_OUT {
-            return false;
-        }
-        let share = &mut self.shares[slot.shares];
-        let is_of_sender = share.is_estimate && share.sender == arrival.sender.0;
-        if !is_of_sender || share.refusals > 0 {
-            return false;
-        }
-        let mut position = slot.position();
-        let Some(data) = position.follow_data([update.src, update.dst]) else {
-            return false;
-        };
-        let [ahead, back] = data;
-        if ahead | back > 0 {
-            let offers = [update.src.mss(), update.dst.mss()];
-            let is_headless = back > 0 && share.head != Head::default();
-            let Some(traffic) = share.segments.traffic(offers, data).filter(|_| !is_headless) else {
-                return false;
-            };
-            let (packets, octets) = traffic;
-            share.counts = share.counts.plus(&Counts { packets, octets });
-            share.full = arrival.now.uptime;
-        }
-        slot.set_position(position);
-        true
     }
 
     /// Adds to the estimate whatever a UPD_C of TCP tells.
@@ -462,6 +424,46 @@ impl Share {
 }
 
 impl Slot {
+    /// Adds what a UPD_C tells to the estimate that its sender's last one added to, if it tells of
+    /// data and nothing else; nothing of other protocols than TCP. False, with nothing added: it may
+    /// tell more.
+    #[inline(always)]
+    pub(super) fn add_data(
+        &mut self,
+        shares: &mut Slab<Share>,
+        arrival: &Arrival,
+        update: &Compressed<'_>,
+    ) -> bool {
+        if self.proto != TCP {
+            return true;
+        }
+        if self.shares >= LEFT_OUT {
+            return false;
+        }
+        let share = &mut shares[self.shares];
+        if !share.is_estimate || share.sender != arrival.sender.0 || share.refusals > 0 {
+            return false;
+        }
+        let mut position = self.position();
+        let Some(data) = position.follow_data([update.src, update.dst]) else {
+            return false;
+        };
+        let [ahead, back] = data;
+        if ahead | back > 0 {
+            if back > 0 && share.head != Head::default() {
+                return false;
+            }
+            let offers = [update.src.mss(), update.dst.mss()];
+            let Some((packets, octets)) = share.segments.traffic(offers, data) else {
+                return false;
+            };
+            share.counts = share.counts.plus(&Counts { packets, octets });
+            share.full = arrival.now.uptime;
+        }
+        self.set_position(position);
+        true
+    }
+
     /// [`Table::note_full`] of the first full state.
     #[inline(always)]
     pub(super) fn note_first(&mut self, arrival: &Arrival, state: &Values<'_>, kind: Kind) {

@@ -365,15 +365,20 @@ pub trait Listener {
 
     /// Messages of one action come, written in `dialect`: whether it wants to be told what is
     /// [`Self::coming`].
-    fn begin(&mut self, dialect: Dialect) -> bool {
-        let _ = dialect;
+    fn begin(&mut self, dialect: Dialect, action: Action) -> bool {
+        let _ = (dialect, action);
         false
     }
 
-    /// A message about this state is one of the next [`AHEAD`], unless it makes no sense: time to
-    /// fetch what is known of it, beside what is known of the others.
-    fn coming(&mut self, id: StateId) {
-        let _ = id;
+    /// A message of `action` about this state is one of the next [`AHEAD`], unless it makes no sense:
+    /// time to fetch what is known of it, beside what is known of the others.
+    fn coming(&mut self, action: Action, id: StateId) {
+        let _ = (action, id);
+    }
+
+    /// All of them that are next were told of: time to fetch what the first look led to.
+    fn told(&mut self, action: Action) {
+        let _ = action;
     }
 
     /// A message that makes sense.

@@ -154,7 +154,7 @@ impl Section {
         errors: &mut FirstError,
         each: &mut impl Listener,
     ) -> Walked {
-        let mut ahead = if each.begin(dialect) { 0 } else { usize::MAX };
+        let mut ahead = if each.begin(dialect, action) { 0 } else { usize::MAX };
         let mut rest = packet.get(self.offset..).unwrap_or_default();
         for n in 0..self.count {
             if n == ahead {
@@ -205,11 +205,13 @@ fn announce<'a>(
         return;
     };
     for octets in messages {
-        each.coming(StateId {
+        let id = StateId {
             id: BigEndian::read_u64(&octets[id..]),
             creatorid: BigEndian::read_u32(&octets[creatorid..]),
-        });
+        };
+        each.coming(action, id);
     }
+    each.told(action);
 }
 
 /// The dialect of a v5 section's states: FreeBSD's newer ones have actions of their own, so that
