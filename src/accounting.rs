@@ -564,7 +564,10 @@ impl Model {
             payload.div_ceil(size) + sent.control
         };
         let [ahead, back] = sent;
-        let segments = [data(ahead, size, counted), data(back, size_back, counted_back)];
+        let segments = [
+            data(ahead, size, counted),
+            data(back, size_back, counted_back),
+        ];
         with_acks(self.header, sent, segments)
     }
 
@@ -630,7 +633,10 @@ fn with_acks(
     let octets =
         |packets: u64, sent: Sent| sent.payload.saturating_add(packets * header + sent.options);
     let [packets_ahead, packets_back] = packets;
-    (packets, [octets(packets_ahead, ahead), octets(packets_back, back)])
+    (
+        packets,
+        [octets(packets_ahead, ahead), octets(packets_back, back)],
+    )
 }
 
 /// What a [`Model`] comes to between two full states, kept with the estimate. To divide counters once
@@ -663,7 +669,13 @@ impl Segments {
     pub fn traffic(&self, offers: [u16; 2], data: [u32; 2]) -> Option<([u64; 2], [u64; 2])> {
         let header = u32::from(self.header);
         let options = u16::from(self.header) % TCP_HEADER as u16;
-        let offer = |mss: u16| if mss >= LEAST_MSS { mss - options } else { u16::MAX };
+        let offer = |mss: u16| {
+            if mss >= LEAST_MSS {
+                mss - options
+            } else {
+                u16::MAX
+            }
+        };
         let [one, other] = offers.map(offer);
         let mss = u32::from(self.mss.min(one).min(other)).max(1);
         let least = (SEGMENT_HEADERS as u32 * header).min(mss);
@@ -678,7 +690,10 @@ impl Segments {
         if learned == Self::UNSETTLED || learned_back == Self::UNSETTLED {
             return None;
         }
-        let sent = data.map(|data| Sent { payload: data.into(), ..Sent::default() });
+        let sent = data.map(|data| Sent {
+            payload: data.into(),
+            ..Sent::default()
+        });
         let segments = [segments(ahead, learned), segments(back, learned_back)];
         Some(with_acks(header.into(), sent, segments))
     }

@@ -154,7 +154,11 @@ impl Section {
         errors: &mut FirstError,
         each: &mut impl Listener,
     ) -> Walked {
-        let mut ahead = if each.begin(dialect, action) { 0 } else { usize::MAX };
+        let mut ahead = if each.begin(dialect, action) {
+            0
+        } else {
+            usize::MAX
+        };
         let mut rest = packet.get(self.offset..).unwrap_or_default();
         for n in 0..self.count {
             if n == ahead {
