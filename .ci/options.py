@@ -4,7 +4,7 @@
 usage: options.py SOURCE-DIRECTORY
 
 The numbers come from the headers that PyPI's ziglang ships, by its compiler; they are compared with what the libc crate
-says (its source in cargo's registry) and with the constants in src/io/sys.rs. What sizes the kernels take is in no header:
+says (its source in cargo's registry) and with the constants in src/io/sys/. What sizes the kernels take is in no header:
 the table below has it from ip_output.c and ip6_output.c (ip_setmoptions, ip6_setmoptions) and uipc_socket.c of each.
 """
 import glob, os, re, subprocess, sys
@@ -54,7 +54,7 @@ OPTIONS = [
 REFUSED = ('set_multicast_ttl_v4', 'set_multicast_loop_v4')
 SETTERS = re.compile(r'\.(set_(?:ttl|tos|multicast|unicast|recv_buffer|send_buffer|read_timeout|write_timeout|reuse|tclass|only|broadcast|linger|keepalive|nodelay|tcp|mark)\w*|join_\w+|bind_device)\(')
 OTHERS = {'bind_device': 'SO_BINDTODEVICE: a name, Linux only'}
-# ioctl: the systems where src/io/sys.rs has it as a constant, and the type that it reads or writes.
+# ioctl: the systems where src/io/sys/ has it as a constant, and the type that it reads or writes.
 IOCTLS = [
     ('BIOCGBLEN', 'openbsd', 'unsigned int'),
     ('BIOCGBLEN', 'freebsd', 'unsigned int'),
@@ -101,7 +101,7 @@ def of_crate(system, name):
 
 
 source = {path: open(path).read() for path in glob.glob(ROOT + '/src/io/**/*.rs', recursive=True)}
-sys_rs = source[ROOT + '/src/io/sys.rs']
+system_calls = '\n'.join(text for path, text in source.items() if path.startswith(ROOT + '/src/io/sys/'))
 passed = failed = 0
 
 
@@ -121,8 +121,8 @@ for system in ALL:
         print('%-8s %-20s %4d  %2d octets  %s' % (system, name, values[n], size, setter))
     for name, _, kind in (i for i in IOCTLS if i[1] == system):
         value, size = evaluate(system, [name, 'sizeof(%s)' % kind])
-        ours = re.findall(r'const %s: libc::\w+ = (0x[0-9a-f_]+)' % name, sys_rs)
-        check(value in [int(one, 16) for one in ours], '%s: %s is %s in sys.rs, %#x in the headers' % (system, name, ours, value))
+        ours = re.findall(r'const %s: libc::\w+ = (0x[0-9a-f_]+)' % name, system_calls)
+        check(value in [int(one, 16) for one in ours], '%s: %s is %s in sys/, %#x in the headers' % (system, name, ours, value))
         # The number itself tells how much the kernel copies: IOCPARM_LEN.
         check(value >> 16 & 0x1fff == size, '%s: %s copies %d octets, %s has %d' % (system, name, value >> 16 & 0x1fff, kind, size))
         print('%-8s %-20s %#x  %2d octets' % (system, name, value, size))

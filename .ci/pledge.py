@@ -9,7 +9,7 @@ both IP versions, an interface that goes and comes back, flush, statistics, the 
 (seccomp) on, each call of a caged process is looked up by its name on OpenBSD and must be covered by the promises that
 src/io/privileges.rs makes. Files are not named at all after unveil(2) of nothing. Sources: OpenBSD's kern_pledge.c
 (pledge_syscalls, pledge_sockopt, pledge_ioctl, pledge_fcntl, pledge_kill), FreeBSD's capabilities.conf and rights(4).
-Calls that only the BSDs' own code makes are not seen here; they are in src/io/sys.rs and few.
+Calls that only the BSDs' own code makes are not seen here; they are in src/io/sys/ and few.
 """
 import collections, gzip, os, pwd, re, signal, subprocess, sys, tempfile, time
 

@@ -249,28 +249,19 @@ pub fn parse(arguments: &[String]) -> Result<Action, String> {
     checked(&matches).map(|options| Action::Run(Box::new(options)))
 }
 
+/// What `parse` makes of the value of `-letter`, if that is there.
+fn value<T>(
+    matches: &Matches,
+    letter: &str,
+    parse: impl FnOnce(&str) -> Result<T, String>,
+) -> Result<Option<T>, String> {
+    let value = matches.opt_str(letter).map(|text| parse(&text));
+    value
+        .transpose()
+        .map_err(|problem| format!("-{letter}: {problem}"))
+}
+
 fn checked(matches: &Matches) -> Result<Options, String> {
-    let value = |letter: &str| matches.opt_str(letter);
-    let wrong = |letter: &str| {
-        let letter = letter.to_owned();
-        move |problem: String| format!("-{letter}: {problem}")
-    };
-    let boottime = value("b")
-        .map(|text| crate::config::boottime(&text))
-        .transpose();
-    let states = value("m")
-        .map(|text| crate::config::states(&text))
-        .transpose();
-    let form = value("o").map(|text| form(&text)).transpose();
-    let direction = value("S").map(|text| one_of(DIRECTIONS, &text)).transpose();
-    let filter = value("F").map(|text| filter(&text)).transpose();
-    let socket = value("s")
-        .map(|text| crate::config::socket(&text))
-        .transpose();
-    let user = value("u")
-        .map(|text| crate::config::user(&text))
-        .transpose();
-    let speed = value("x").map(|text| speed(&text)).transpose();
     let files = matches.opt_strs("r");
     let captures = matches.opt_strs("i");
     if !files.is_empty() && !captures.is_empty() {
@@ -285,7 +276,7 @@ fn checked(matches: &Matches) -> Result<Options, String> {
     if let Some(word) = matches.free.first().filter(|word| is_file(word)) {
         return Err(format!("{word}: a file is read with -r: -r {word}"));
     }
-    let form = form.map_err(wrong("o"))?;
+    let form = value(matches, "o", form)?;
     let is_foreground = matches.opt_present("d");
     if files.is_empty() && !is_foreground && form.is_some_and(|form| form != Form::None) {
         return Err("-o needs -d or -r: a daemon has no standard output".to_owned());
@@ -295,18 +286,18 @@ fn checked(matches: &Matches) -> Result<Options, String> {
         is_foreground,
         is_check: matches.opt_present("n"),
         verbosity: matches.opt_count("v"),
-        direction: direction.map_err(wrong("S"))?.flatten(),
-        filter: filter.map_err(wrong("F"))?,
+        direction: value(matches, "S", |text| one_of(DIRECTIONS, text))?.flatten(),
+        filter: value(matches, "F", filter)?,
         form,
         files,
-        speed: speed.map_err(wrong("x"))?.unwrap_or(0.0),
-        pidfile: value("p"),
-        boottime: boottime.map_err(wrong("b"))?,
-        user: user.map_err(wrong("u"))?,
-        socket: socket.map_err(wrong("s"))?,
-        states: states.map_err(wrong("m"))?,
+        speed: value(matches, "x", speed)?.unwrap_or(0.0),
+        pidfile: matches.opt_str("p"),
+        boottime: value(matches, "b", crate::config::boottime)?,
+        user: value(matches, "u", crate::config::user)?,
+        socket: value(matches, "s", crate::config::socket)?,
+        states: value(matches, "m", crate::config::states)?,
         captures,
-        config_file: value("f"),
+        config_file: matches.opt_str("f"),
         lines: matches.opt_strs("e"),
         words: matches.free.clone(),
     })

@@ -1,5 +1,5 @@
 //! The house rules that the compiler does not know: imports go down, one file reads the clocks,
-//! one file has unsafe code.
+//! one module has unsafe code.
 //!
 //! Source files are read as tokens, so that comments and strings do not count.
 
@@ -32,8 +32,8 @@ const FLOORS: &[(usize, &[&str])] = &[
     (8, &["bin"]),
 ];
 
-/// The only file with unsafe code.
-const UNSAFE: &str = "src/io/sys.rs";
+/// The only module with unsafe code.
+const UNSAFE: &str = "src/io/sys/";
 
 /// The only file that reads a clock.
 const CLOCK: &str = "src/io/clock.rs";
@@ -304,10 +304,10 @@ fn a_module_names_lower_floors_only() {
 }
 
 #[test]
-fn unsafe_code_stands_in_one_file() {
+fn unsafe_code_stands_in_one_module() {
     let places = places(&["unsafe"]);
     assert!(
-        places.len() == 1 && places[0].starts_with(UNSAFE),
+        !places.is_empty() && places.iter().all(|place| place.starts_with(UNSAFE)),
         "{places:?}"
     );
 }

@@ -1,4 +1,4 @@
-//! The words: tables of them, and lines parsed into commands.
+//! Lines, parsed into commands: the words, and what follows each.
 //!
 //! ```text
 //! line       = interface *( word ) | program-word
@@ -26,53 +26,28 @@
 //!            | "keep" ( "file" file | "interval" n )
 //!            | "solicit" ( "on" name | "off" | "rate" n | "peer" address )
 //! ```
-//! The settings of interfaces stand in words.rs. The words are ifconfig(8)'s and, as synonyms, pflowctl(8)'s of FreeBSD. Addresses are numeric,
-//! IPv6 in brackets: nothing is ever resolved.
+//! The settings of interfaces stand in words.rs, and what values look like in values.rs. The words
+//! are ifconfig(8)'s and, as synonyms, pflowctl(8)'s of FreeBSD.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::IpAddr;
 
-use super::show::Amount;
+use super::Error;
+use super::values::{
+    MAX_KEEP_INTERVAL, MAX_TIMEOUT, boottime, bound, capture_name, file_name, interface_name,
+    number, one_of, socket_name, source, user_name,
+};
 use super::words::{self, Setting};
-use super::{Error, Pattern};
 use crate::accounting::Counting;
-use crate::export::{Pin, Rdomain, Settings, Source};
+use crate::export::{Settings, Source};
 use crate::flow::Records;
 use crate::solicit;
-use crate::table::{Bound, MIN_OCTETS};
+use crate::table::Bound;
 use crate::time::Wall;
-use crate::wire::full::REVERSE_ENTERPRISE;
 pub use crate::word::Spelling;
 pub(crate) use crate::word::lookup;
 
 /// Largest N of pflowN.
 pub(crate) const MAX_UNIT: u32 = 65535;
-/// Largest `refresh`, seconds: a day.
-pub(crate) const MAX_REFRESH: u32 = 86400;
-/// Largest `refreshpackets`.
-pub(crate) const MAX_REFRESH_PACKETS: u32 = 1_000_000;
-/// Largest `active`, seconds: a day.
-pub(crate) const MAX_ACTIVE: u32 = 86400;
-/// Largest `delay`, seconds: a day.
-pub(crate) const MAX_DELAY: u32 = 86400;
-/// Largest `statistics`, seconds: a day.
-pub(crate) const MAX_STATISTICS: u32 = 86400;
-/// Largest `reconnect`, seconds: a day.
-pub(crate) const MAX_RECONNECT: u32 = 86400;
-/// Least `renew`, seconds.
-pub(crate) const MIN_RENEW: u32 = 10;
-/// Largest `renew`, seconds: a day.
-pub(crate) const MAX_RENEW: u32 = 86400;
-/// Least `queue`, octets: some dozens of messages.
-pub(crate) const MIN_QUEUE: u32 = 1 << 16;
-/// Largest `queue`, octets.
-pub(crate) const MAX_QUEUE: u32 = 1 << 30;
-/// Largest `rate`, datagrams a second.
-pub(crate) const MAX_RATE: u32 = 1_000_000;
-/// Largest `keep interval`, seconds: half of what a file may be old.
-pub(crate) const MAX_KEEP_INTERVAL: u32 = 1800;
-/// Largest `timeout`, seconds.
-pub(crate) const MAX_TIMEOUT: u32 = 0x7fff_ffff;
-
 /// A line that makes sense by itself.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
@@ -195,6 +170,11 @@ pub fn interface_word_names() -> impl Iterator<Item = (&'static str, bool)> + Cl
 /// Every word that sets the program.
 pub fn program_word_names() -> impl Iterator<Item = &'static str> + Clone {
     PROGRAM_WORDS.iter().copied()
+}
+
+/// Whether a line may begin with `word`, so that no macro can be called that.
+pub(super) fn is_first_word(word: &str) -> bool {
+    word == "include" || word.starts_with("pflow") || PROGRAM_WORDS.contains(&word)
 }
 
 /// Parses the words of a line, of which there is at least one.
@@ -351,266 +331,6 @@ fn solicit(word: &str, value: &str) -> Result<SolicitWord, String> {
         "off" => Ok(SolicitWord::Off),
         _ => Err(format!("{word} is not one of: on off rate peer")),
     }
-}
-
-/// Most states that `states` and -m may ask for: places are numbered in 32 bits.
-const MAX_STATES: u32 = 1 << 30;
-/// Most memory that they may ask for, octets.
-const MAX_OCTETS: u64 = 1 << 44;
-
-/// How many states to hold at most: a number of them, or memory with its unit.
-pub(super) fn bound(text: &str) -> Result<Bound, String> {
-    let mut digits = text.chars();
-    let unit = match digits.next_back() {
-        Some('k' | 'K') => 1 << 10,
-        Some('m' | 'M') => 1 << 20,
-        Some('g' | 'G') => 1 << 30,
-        _ => return number(text, 1, MAX_STATES).map(Bound::States),
-    };
-    let digits = digits.as_str();
-    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(format!("{text} is not an amount of memory, as 256M"));
-    }
-    let octets = digits.parse().ok().and_then(|n: u64| n.checked_mul(unit));
-    match octets {
-        Some(octets) if octets < MIN_OCTETS => {
-            let least = Bound::Octets(MIN_OCTETS);
-            Err(format!("{text} is less than {least}"))
-        }
-        Some(octets) if octets <= MAX_OCTETS => Ok(Bound::Octets(octets)),
-        _ => {
-            let most = Bound::Octets(MAX_OCTETS);
-            Err(format!("{text} is more than {most}"))
-        }
-    }
-}
-
-pub(super) fn one_of<T: Clone>(values: &[(&str, T)], text: &str) -> Result<T, String> {
-    values
-        .iter()
-        .find(|(name, _)| *name == text)
-        .map(|(_, value)| value.clone())
-        .ok_or_else(|| {
-            let names: Vec<_> = values.iter().map(|(name, _)| *name).collect();
-            format!("{text} is not one of: {}", names.join(" "))
-        })
-}
-
-/// A number from `least` to `most`.
-pub(super) fn number<T>(text: &str, least: T, most: T) -> Result<T, String>
-where
-    T: std::str::FromStr + PartialOrd + std::fmt::Display,
-{
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    match text.parse::<T>() {
-        Ok(number) if digits && number >= least && number <= most => Ok(number),
-        _ => Err(format!("{text} is not a number from {least} to {most}")),
-    }
-}
-
-/// Octets from `least` to `most`, with a unit or without.
-pub(super) fn octets(text: &str, least: u64, most: u64) -> Result<u64, String> {
-    let (digits, unit) = match text.strip_suffix(['k', 'K', 'm', 'M', 'g', 'G']) {
-        Some(digits) => match text.as_bytes().last() {
-            Some(b'k' | b'K') => (digits, 1 << 10),
-            Some(b'm' | b'M') => (digits, 1 << 20),
-            _ => (digits, 1 << 30),
-        },
-        None => (text, 1),
-    };
-    let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    let octets = digits.parse().ok().and_then(|n: u64| n.checked_mul(unit));
-    match octets {
-        Some(octets) if is_number && (least..=most).contains(&octets) => Ok(octets),
-        _ => Err(format!(
-            "{text} is not a number of octets from {} to {}",
-            Amount(least),
-            Amount(most)
-        )),
-    }
-}
-
-/// Largest number of a routing table of this system: RT_TABLEID_MAX of OpenBSD's sys/socket.h,
-/// RT_MAXFIBS of FreeBSD's net/route.h.
-const MAX_TABLE: u32 = if cfg!(target_os = "openbsd") {
-    255
-} else {
-    65535
-};
-/// Longest name of an interface of Linux (IFNAMSIZ without its NUL).
-const MAX_DEVICE_NAME: usize = 15;
-
-/// A private enterprise number that can be somebody's: not the one that RFC 5103 uses up.
-pub(super) fn enterprise(text: &str) -> Result<u32, String> {
-    match number(text, 1, u32::MAX)? {
-        REVERSE_ENTERPRISE => Err(format!("{text} stands for the way back (RFC 5103)")),
-        number => Ok(number),
-    }
-}
-
-/// What this system calls a routing domain.
-pub(super) fn rdomain(text: &str) -> Result<Rdomain, String> {
-    if cfg!(any(target_os = "openbsd", target_os = "freebsd")) {
-        return number(text, 0, MAX_TABLE).map(Rdomain::Table);
-    }
-    if !cfg!(target_os = "linux") {
-        return Err("this system has no routing domains for sockets".to_owned());
-    }
-    let is_wrong = |c: char| c == '/' || c == '"' || c.is_whitespace() || c.is_control();
-    if !(1..=MAX_DEVICE_NAME).contains(&text.len()) || text.contains(is_wrong) {
-        return Err(format!("{text:?} is not the name of an interface"));
-    }
-    Ok(Rdomain::Device(text.to_owned()))
-}
-
-/// Longest name of a capture device, octets.
-const MAX_CAPTURE_NAME: usize = 255;
-
-/// Whether a line may begin with `word`, so that no macro can be called that.
-pub(super) fn is_first_word(word: &str) -> bool {
-    word == "include" || word.starts_with("pflow") || PROGRAM_WORDS.contains(&word)
-}
-
-/// A capture device: any name that a line can hold.
-fn capture_name(text: &str) -> Result<String, String> {
-    let is_wrong = |c: char| c == '"' || c.is_control();
-    if !(1..=MAX_CAPTURE_NAME).contains(&text.len()) || text.contains(is_wrong) {
-        return Err(format!("{text:?} is not the name of an interface"));
-    }
-    Ok(text.to_owned())
-}
-
-/// Longest name of a file (PATH_MAX without its NUL on the BSDs).
-const MAX_FILE_NAME: usize = 1023;
-/// Longest name of a socket: what `sun_path` holds on the BSDs, without its NUL.
-const MAX_SOCKET_NAME: usize = 103;
-
-/// A file: any name that a line can hold.
-pub(super) fn file_name(text: &str) -> Result<String, String> {
-    let is_wrong = |c: char| c == '"' || c.is_control();
-    if !(1..=MAX_FILE_NAME).contains(&text.len()) || text.contains(is_wrong) {
-        return Err(format!("{text:?} is not the name of a file"));
-    }
-    Ok(text.to_owned())
-}
-
-/// A pattern of names of files.
-pub(super) fn file_pattern(text: &str) -> Result<String, String> {
-    let name = file_name(text)?;
-    Pattern::new(&name).map(|_| name)
-}
-
-/// Octets of the longest name of a host (RFC 1035 2.3.4).
-const MAX_HOST_NAME: usize = 253;
-
-/// The name of a host, as a certificate has it.
-pub(super) fn server_name(text: &str) -> Result<String, String> {
-    let is_right = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
-    let is_address = text.parse::<IpAddr>().is_ok();
-    match (1..=MAX_HOST_NAME).contains(&text.len()) && text.bytes().all(is_right) && !is_address {
-        true => Ok(text.to_owned()),
-        false => Err(format!("{text:?} is not the name of a host")),
-    }
-}
-
-/// SHA-256 of a certificate: 64 hexadecimal digits, with or without colons.
-pub(super) fn pin(text: &str) -> Result<Pin, String> {
-    let wrong = || format!("{text} is not a SHA-256: 64 hexadecimal digits");
-    let digits: Vec<u8> = text.bytes().filter(|b| *b != b':').collect();
-    let mut pin = [0; 32];
-    if digits.len() != 2 * pin.len() {
-        return Err(wrong());
-    }
-    for (octet, pair) in pin.iter_mut().zip(digits.chunks_exact(2)) {
-        let pair = str::from_utf8(pair).map_err(|_| wrong())?;
-        let is_hex = pair.bytes().all(|b| b.is_ascii_hexdigit());
-        *octet = u8::from_str_radix(pair, 16)
-            .ok()
-            .filter(|_| is_hex)
-            .ok_or_else(wrong)?;
-    }
-    Ok(Pin(pin))
-}
-
-/// A UNIX-domain socket.
-pub(super) fn socket_name(text: &str) -> Result<String, String> {
-    if text.len() > MAX_SOCKET_NAME {
-        return Err(format!(
-            "{text} is longer than {MAX_SOCKET_NAME} octets, which is all a socket's name can be"
-        ));
-    }
-    match text {
-        "ro" => Err("no name".to_owned()), // `socket ro` would mean something else
-        text => file_name(text),
-    }
-}
-
-/// Longest name of a user, octets (LOGIN_NAME_MAX of the BSDs without its NUL).
-const MAX_USER_NAME: usize = 31;
-
-/// A user.
-pub(super) fn user_name(text: &str) -> Result<String, String> {
-    let is_plain = text
-        .bytes()
-        .all(|b| b.is_ascii_graphic() && !b"\"#:$=".contains(&b));
-    match text.len() {
-        1..=MAX_USER_NAME if is_plain => Ok(text.to_owned()),
-        _ => Err(format!(
-            "{text:?} is not a user's name of 1 to {MAX_USER_NAME} characters"
-        )),
-    }
-}
-
-/// A name as pfsync carries it.
-fn interface_name(text: &str) -> Result<String, String> {
-    let is_plain = text
-        .bytes()
-        .all(|b| b.is_ascii_graphic() && b != b'"' && b != b'#');
-    match text.len() {
-        1..=15 if is_plain => Ok(text.to_owned()),
-        _ => Err(format!(
-            "{text} is not an interface name of 1 to 15 characters"
-        )),
-    }
-}
-
-/// `a.b.c.d:port` or `[v6]:port`.
-pub(super) fn destination(text: &str) -> Result<SocketAddr, String> {
-    let Source { address, port } = source(text)?;
-    let port = port.ok_or("no port")?;
-    Ok(SocketAddr::new(address, port))
-}
-
-/// `a.b.c.d`, `a.b.c.d:port`, `[v6]` or `[v6]:port`.
-pub(super) fn source(text: &str) -> Result<Source, String> {
-    let wrong = || format!("{text} is not a numeric address, IPv6 in brackets");
-    let (address, rest) = if let Some(bracketed) = text.strip_prefix('[') {
-        let (address, rest) = bracketed.split_once(']').ok_or_else(wrong)?;
-        let address: Ipv6Addr = address.parse().map_err(|_| wrong())?;
-        (IpAddr::V6(address), rest)
-    } else {
-        let end = text.find(':').unwrap_or(text.len());
-        let (address, rest) = text.split_at(end);
-        (IpAddr::V4(address.parse().map_err(|_| wrong())?), rest)
-    };
-    let port = match rest.strip_prefix(':') {
-        Some(port) => Some(number(port, 0, u16::MAX).map_err(|problem| format!("port {problem}"))?),
-        None if rest.is_empty() => None,
-        None => return Err(wrong()),
-    };
-    Ok(Source { address, port })
-}
-
-/// UNIX seconds with an optional fraction.
-pub(super) fn boottime(text: &str) -> Result<Wall, String> {
-    let wrong = || format!("{text} is not a time in seconds since 1970");
-    let (secs, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    let secs = number::<i64>(secs, 0, 1 << 32).map_err(|_| wrong())?;
-    if fraction.is_empty() || fraction.len() > 9 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(wrong());
-    }
-    let nanos = format!("{fraction:0<9}").parse().map_err(|_| wrong())?;
-    Ok(Wall::new(secs, nanos))
 }
 
 #[cfg(test)]
@@ -801,16 +521,5 @@ mod tests {
         );
         assert!(parse("pflow0 flowd 127.0.0.1:1", Spelling::Whole).is_err());
         assert!(parse("", Spelling::Abbreviated).is_err());
-    }
-
-    #[test]
-    fn a_boot_time_has_up_to_nine_digits_of_fraction() {
-        assert_eq!(boottime("1699900000"), Ok(Wall::new(1_699_900_000, 0)));
-        assert_eq!(
-            boottime("1699900000.25"),
-            Ok(Wall::new(1_699_900_000, 250_000_000))
-        );
-        assert!(boottime("1.0123456789").is_err());
-        assert!(boottime("1.").is_err());
     }
 }

@@ -33,12 +33,12 @@ pub struct Pattern {
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Part {
     Text(String),
-    Word(Word),
+    Conversion(Conversion),
 }
 
 /// What stands for a time.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Word {
+enum Conversion {
     Year,
     YearOfCentury,
     Month,
@@ -52,17 +52,17 @@ enum Word {
 }
 
 /// strftime(3)'s letters, and what each stands for.
-const LETTERS: &[(char, Word)] = &[
-    ('Y', Word::Year),
-    ('y', Word::YearOfCentury),
-    ('m', Word::Month),
-    ('d', Word::Day),
-    ('j', Word::DayOfYear),
-    ('H', Word::Hour),
-    ('M', Word::Minute),
-    ('S', Word::Second),
-    ('s', Word::SinceEpoch),
-    ('z', Word::Zone),
+const LETTERS: &[(char, Conversion)] = &[
+    ('Y', Conversion::Year),
+    ('y', Conversion::YearOfCentury),
+    ('m', Conversion::Month),
+    ('d', Conversion::Day),
+    ('j', Conversion::DayOfYear),
+    ('H', Conversion::Hour),
+    ('M', Conversion::Minute),
+    ('S', Conversion::Second),
+    ('s', Conversion::SinceEpoch),
+    ('z', Conversion::Zone),
 ];
 
 /// Where a name that a pattern made stands among the others, if they were written at one time: its
@@ -105,7 +105,9 @@ impl Pattern {
 
     /// Whether a name depends on the time.
     pub fn has_time(&self) -> bool {
-        self.parts.iter().any(|part| matches!(part, Part::Word(_)))
+        self.parts
+            .iter()
+            .any(|part| matches!(part, Part::Conversion(_)))
     }
 
     /// The name of a file that begins at `secs` since the epoch, in the time of `zone`; `None` if
@@ -118,17 +120,17 @@ impl Pattern {
         for part in &self.parts {
             let done = match part {
                 Part::Text(text) => write!(name, "{text}"),
-                Part::Word(word) => match word {
-                    Word::Year => write!(name, "{:04}", time.year()),
-                    Word::YearOfCentury => write!(name, "{:02}", time.year().rem_euclid(100)),
-                    Word::Month => write!(name, "{:02}", time.month()),
-                    Word::Day => write!(name, "{:02}", time.day()),
-                    Word::DayOfYear => write!(name, "{:03}", time.day_of_year()),
-                    Word::Hour => write!(name, "{:02}", time.hour()),
-                    Word::Minute => write!(name, "{:02}", time.minute()),
-                    Word::Second => write!(name, "{:02}", time.second()),
-                    Word::SinceEpoch => write!(name, "{secs}"),
-                    Word::Zone => {
+                Part::Conversion(word) => match word {
+                    Conversion::Year => write!(name, "{:04}", time.year()),
+                    Conversion::YearOfCentury => write!(name, "{:02}", time.year().rem_euclid(100)),
+                    Conversion::Month => write!(name, "{:02}", time.month()),
+                    Conversion::Day => write!(name, "{:02}", time.day()),
+                    Conversion::DayOfYear => write!(name, "{:03}", time.day_of_year()),
+                    Conversion::Hour => write!(name, "{:02}", time.hour()),
+                    Conversion::Minute => write!(name, "{:02}", time.minute()),
+                    Conversion::Second => write!(name, "{:02}", time.second()),
+                    Conversion::SinceEpoch => write!(name, "{secs}"),
+                    Conversion::Zone => {
                         let minutes = time.offset().seconds() / 60;
                         let sign = if minutes < 0 { '-' } else { '+' };
                         let minutes = minutes.abs();
@@ -150,7 +152,7 @@ impl Pattern {
         for part in &self.parts {
             rest = match part {
                 Part::Text(text) => rest.strip_prefix(&**text)?,
-                Part::Word(word) => {
+                Part::Conversion(word) => {
                     let (number, behind) = word.read(rest)?;
                     numbers.push(number);
                     behind
@@ -180,7 +182,7 @@ fn is_number(text: &str) -> bool {
     text.bytes().all(|octet| octet.is_ascii_digit()) && !text.starts_with('0')
 }
 
-impl Word {
+impl Conversion {
     /// Reads a value off the front of `text`: the value, and what is behind.
     fn read(self, text: &str) -> Option<(u64, &str)> {
         let is_other = |c: char| !c.is_ascii_digit();
@@ -228,7 +230,7 @@ fn parts(name: &str) -> Result<Vec<Part>, String> {
                 if !text.is_empty() {
                     parts.push(Part::Text(std::mem::take(&mut text)));
                 }
-                parts.push(Part::Word(*word));
+                parts.push(Part::Conversion(*word));
             }
             None => return Err("% at the end".to_owned()),
         }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use super::values::Quoted;
 use super::{Config, DEFAULT_KEEP_INTERVAL};
 use crate::accounting::Counting;
 use crate::flow::Records;
@@ -17,40 +18,23 @@ fn name_of<T: PartialEq>(values: &[(&'static str, T)], value: &T) -> &'static st
         .map_or("", |(name, _)| name)
 }
 
-/// A word in quotes if it needs them.
-pub(super) struct Word<'a>(pub(super) &'a str);
-
-impl fmt::Display for Word<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_special = |c: char| c.is_whitespace() || matches!(c, '#' | '$' | '=');
-        let is_plain = !self.0.is_empty() && !self.0.contains(is_special);
-        if is_plain {
-            f.write_str(self.0)
-        } else {
-            write!(f, "\"{}\"", self.0)
-        }
-    }
-}
-
-/// Octets in the largest unit of which they are a whole number.
-pub(super) struct Amount(pub(super) u64);
-
-impl fmt::Display for Amount {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let units = [(1 << 30, "G"), (1 << 20, "M"), (1 << 10, "k")];
-        let is_whole = |(unit, _): &&(u64, &str)| self.0 >= *unit && self.0.is_multiple_of(*unit);
-        match units.iter().find(is_whole) {
-            Some((unit, name)) => write!(f, "{}{name}", self.0 / unit),
-            None => self.0.fmt(f),
-        }
-    }
-}
-
 impl fmt::Display for Config {
-    /// One line a setting that is not the default; interfaces last, each on a line.
+    /// One line a setting that is not the default. Interfaces come last, each on a line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fmt_states(f)?;
+        self.fmt_program(f)?;
+        for (unit, settings) in &self.interfaces {
+            writeln!(f, "pflow{unit} {settings}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Config {
+    /// What is captured, and what is made of it.
+    fn fmt_states(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for name in &self.captures {
-            writeln!(f, "interface {}", Word(name))?;
+            writeln!(f, "interface {}", Quoted(name))?;
         }
         if let Some(states) = self.states {
             writeln!(f, "states {states}")?;
@@ -71,7 +55,7 @@ impl fmt::Display for Config {
             writeln!(
                 f,
                 "ifindex {} {index}",
-                Word(&String::from_utf8_lossy(name))
+                Quoted(&String::from_utf8_lossy(name))
             )?;
         }
         if self.is_ifindex_auto {
@@ -89,14 +73,19 @@ impl fmt::Display for Config {
         if self.is_join_off {
             writeln!(f, "join off")?;
         }
+        Ok(())
+    }
+
+    /// How the program deals with its surroundings.
+    fn fmt_program(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(file) = &self.socket {
-            writeln!(f, "socket {}", Word(file))?;
+            writeln!(f, "socket {}", Quoted(file))?;
         }
         if let Some(file) = &self.socket_readonly {
-            writeln!(f, "socket ro {}", Word(file))?;
+            writeln!(f, "socket ro {}", Quoted(file))?;
         }
         if let Some(name) = &self.solicit.interface {
-            writeln!(f, "solicit on {}", Word(name))?;
+            writeln!(f, "solicit on {}", Quoted(name))?;
         }
         if self.solicit.rate != solicit::DEFAULT_RATE {
             writeln!(f, "solicit rate {}", self.solicit.rate)?;
@@ -108,16 +97,13 @@ impl fmt::Display for Config {
             }
         }
         if let Some(name) = &self.user {
-            writeln!(f, "user {}", Word(name))?;
+            writeln!(f, "user {}", Quoted(name))?;
         }
         if let Some(file) = &self.keep.file {
-            writeln!(f, "keep file {}", Word(file))?;
+            writeln!(f, "keep file {}", Quoted(file))?;
         }
         if self.keep.interval != DEFAULT_KEEP_INTERVAL {
             writeln!(f, "keep interval {}", self.keep.interval)?;
-        }
-        for (unit, settings) in &self.interfaces {
-            writeln!(f, "pflow{unit} {settings}")?;
         }
         Ok(())
     }

@@ -5,12 +5,11 @@ use std::fmt::{self, Display};
 use std::net::SocketAddr;
 use std::str::FromStr;
 
-use super::grammar::{
+use super::values::{
     MAX_ACTIVE, MAX_DELAY, MAX_QUEUE, MAX_RATE, MAX_RECONNECT, MAX_REFRESH, MAX_REFRESH_PACKETS,
-    MAX_RENEW, MAX_STATISTICS, MIN_QUEUE, MIN_RENEW, destination, enterprise, file_name,
-    file_pattern, number, octets, one_of, pin, rdomain, server_name, source,
+    MAX_RENEW, MAX_STATISTICS, MIN_QUEUE, MIN_RENEW, Quoted, WithUnit, destination, enterprise,
+    file_name, file_pattern, number, octets, one_of, pin, rdomain, server_name, source,
 };
-use super::show::{Amount, Word};
 use crate::export::SpoolSettings;
 use crate::export::spool::{MAX_SPOOL, MIN_SPOOL};
 use crate::export::{
@@ -86,9 +85,9 @@ impl Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Number(number) => number.fmt(f),
-            Self::Word(word) => Word(word).fmt(f),
+            Self::Word(word) => Quoted(word).fmt(f),
             Self::Words(words) => words.fmt(f),
-            Self::Octets(octets) => Amount(*octets).fmt(f),
+            Self::Octets(octets) => WithUnit(*octets).fmt(f),
             Self::List(values) => values.join(" ").fmt(f),
         }
     }
@@ -235,7 +234,7 @@ impl Kind<Option<SpoolSettings>> for SpoolKind {
 
     fn show(&self, value: &Option<SpoolSettings>) -> Option<Shown> {
         let spool = value.as_ref()?;
-        let (directory, octets) = (Word(&spool.directory), Amount(spool.octets));
+        let (directory, octets) = (Quoted(&spool.directory), WithUnit(spool.octets));
         Some(Shown::Words(format!("{directory} {octets}")))
     }
 

@@ -32,8 +32,8 @@ const MAX_REQUEST: usize = 1 << 16;
 const HEADER: usize = 8;
 /// Octets read at once: room is made for what came, not for what was announced.
 const PIECE: usize = 1 << 16;
-/// How long an answer is waited for, unless a disk is asked.
-pub const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the child waits for an answer, unless a disk has to give it.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A message.
 #[derive(Debug)]

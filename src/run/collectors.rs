@@ -30,7 +30,7 @@ use crate::io::transport::dtls::Dtls;
 use crate::io::transport::sctp;
 use crate::io::transport::secure::Secure;
 use crate::io::transport::{self, Transport, WhenFull, source_address, tcp};
-use crate::time::Now;
+use crate::time::{Now, Uptime};
 use backlog::Backlog;
 use feed::{Attempt, Feed, OpenedFor};
 use security::Security;
@@ -251,6 +251,34 @@ fn open_again(opened_for: &OpenedFor, to: SocketAddr, parent: Option<&Parent>) -
     open(opened_for, to, parent).unwrap_or_else(Attempt::Failed)
 }
 
+impl Collectors {
+    /// Closes the feeds that `config` does not have or that something was opened for. What waited in
+    /// them, and what became of that, by interface.
+    fn close_old(
+        &mut self,
+        config: &Config,
+        opened: &OpenedFeeds,
+        now: Uptime,
+    ) -> (BTreeMap<u32, Backlog>, Vec<(u32, Turn)>) {
+        let (mut left, mut turns) = (BTreeMap::new(), Vec::new());
+        for (unit, mut feed) in std::mem::take(&mut self.feeds) {
+            let settings = config.interfaces.get(&unit);
+            let prepared = opened.prepared.get(&unit);
+            let is_same = |_: &&Settings| prepared.is_some_and(|one| one.attempt.is_none());
+            if let Some(settings) = settings.filter(is_same) {
+                feed.set(settings);
+                self.feeds.insert(unit, feed);
+                continue;
+            }
+            let mut turn = Turn::default();
+            let waiting = feed.close(false, now, &mut turn);
+            left.insert(unit, waiting);
+            turns.push((unit, turn));
+        }
+        (left, turns)
+    }
+}
+
 impl Outside {
     /// Takes what [`Collectors::prepare`] opened into use and ends what is not needed any more: what
     /// its collector does not take at once waits for the interface's next one, or is lost.
@@ -262,23 +290,7 @@ impl Outside {
     ) {
         let clock = self.clock.now();
         let now = clock.uptime;
-        let mut turns = Vec::new();
-        let old = std::mem::take(&mut self.collectors.feeds);
-        let mut left = BTreeMap::new();
-        for (unit, mut feed) in old {
-            let settings = config.interfaces.get(&unit);
-            let prepared = opened.prepared.get(&unit);
-            let is_same = |_: &&Settings| prepared.is_some_and(|one| one.attempt.is_none());
-            if let Some(settings) = settings.filter(is_same) {
-                feed.set(settings);
-                self.collectors.feeds.insert(unit, feed);
-                continue;
-            }
-            let mut turn = Turn::default();
-            let stream = feed.close(false, now, &mut turn);
-            left.insert(unit, stream);
-            turns.push((unit, turn));
-        }
+        let (mut left, mut turns) = self.collectors.close_old(config, &opened, now);
         for (unit, settings) in &config.interfaces {
             let Some(Prepared {
                 opened_for,
@@ -298,18 +310,8 @@ impl Outside {
             }
             self.collectors.feeds.insert(*unit, feed);
         }
-        for (unit, mut stream) in left {
-            let lost = stream.clear();
-            if lost.records > 0 {
-                let records = lost.records;
-                let line = format!("{records} records that waited for the collector are lost");
-                self.log.warn(&format!("pflow{unit}: {line}"));
-            }
-            let mut turn = Turn {
-                lost,
-                ..Turn::default()
-            };
-            turn.note_spool(stream.finish());
+        for (unit, stream) in left {
+            let turn = self.lose(unit, stream);
             turns.push((unit, turn));
         }
         if let Some(engine) = engine {
@@ -318,6 +320,22 @@ impl Outside {
                 self.note_turn(unit, turn, engine);
             }
         }
+    }
+
+    /// Loses what waited for the collector of interface `unit`, which has none any more.
+    fn lose(&mut self, unit: u32, mut waiting: Backlog) -> Turn {
+        let lost = waiting.clear();
+        if lost.records > 0 {
+            let records = lost.records;
+            let line = format!("{records} records that waited for the collector are lost");
+            self.log.warn(&format!("pflow{unit}: {line}"));
+        }
+        let mut turn = Turn {
+            lost,
+            ..Turn::default()
+        };
+        turn.note_spool(waiting.finish());
+        turn
     }
 
     /// Has the messages of interface `unit` wait for its collector.

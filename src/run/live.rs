@@ -24,6 +24,7 @@ use crate::io::terminal;
 use crate::io::transport::WhenFull;
 use crate::options::Options;
 use crate::output::Form;
+use crate::output::page::Page;
 use crate::summary;
 use crate::time::{Now, Uptime};
 
@@ -42,67 +43,18 @@ const TURN: Duration = Duration::from_secs(1);
 pub(super) fn run(options: &Options) -> Result<ExitCode, String> {
     // Read while the system's time zones can be.
     let page = terminal::page(String::new());
-    let child = match start::start(options)? {
+    let mut child = match start::start(options)? {
         Started::Over(code) => return Ok(code),
         Started::Child(child) => *child,
     };
-    let Child {
-        config,
-        clock,
-        mut log,
-        parent,
-        lifeline,
-        captures,
-        listening,
-        null,
-    } = child;
-    let thread = |error: io::Error| format!("thread: {error}");
-    log.write_behind().map_err(thread)?;
-    let names = config.captures.clone();
-    let signals = signals::listen(Some(lifeline)).map_err(|error| format!("signals: {error}"))?;
-    let addresses = parent.addresses();
-    let addresses = addresses.map_err(|problem| format!("this host's addresses: {problem}"))?;
-    let outside = Outside::open(&config, WhenFull::Drop, log, Some(parent.clone()))?;
-    let commands = Commands::start(listening)?;
-    let form = options.form.unwrap_or(Form::None);
-    let (readers, adder) = Readers::start_open(captures).map_err(thread)?;
-    let now = clock.now();
-    let (boot, local) = match config.boottime {
-        Some(_) => (Boot::Known, Boot::Known),
-        None => (Boot::Unknown, Boot::At(clock.host_boot())),
-    };
-    let mut engine = super::engine(options, config, (form, page), boot, addresses);
-    engine.set_local_boot(local);
-    let mut live = LiveRun {
-        options: options.clone(),
-        output: Output::start().map_err(thread)?,
-        addresses_read: now.uptime,
-        engine,
-        outside,
-        clock,
-        signals,
-        sources: super::sources(&names),
-        captured: 0,
-        commands,
-        looked: now.uptime,
-        parent: parent.clone(),
-        adder,
-        comeback: Comeback::default(),
-        pump_due: None,
-        is_stopping: false,
-    };
-    live.read_interfaces();
-    live.outside
-        .keeper
-        .restore(&mut live.engine, now, Some(&parent), &mut live.outside.log);
-    live.engine.start(now);
-    live.outside.set_soliciting(&mut live.engine, now);
-    live.tell_start(&names);
+    let null = child.null.take();
+    let (mut live, readers) = LiveRun::open(options, child, page)?;
+    live.begin();
     if let Some(null) = null {
         let replaced = null.replace_standard();
         replaced.map_err(|error| format!("/dev/null: {error}"))?;
     }
-    parent.tell_ready()?;
+    live.parent.tell_ready()?;
     live.run(&readers);
     Ok(ExitCode::SUCCESS)
 }
@@ -134,6 +86,73 @@ struct LiveRun {
 }
 
 impl LiveRun {
+    /// Opens everything that `child` begins with, and starts the threads.
+    fn open(options: &Options, child: Child, page: Page) -> Result<(Self, Readers), String> {
+        let Child {
+            config,
+            clock,
+            mut log,
+            parent,
+            lifeline,
+            captures,
+            listening,
+            null: _,
+        } = child;
+        let thread = |error: io::Error| format!("thread: {error}");
+        log.write_behind().map_err(thread)?;
+        let names = config.captures.clone();
+        let signals = signals::listen(Some(lifeline));
+        let signals = signals.map_err(|error| format!("signals: {error}"))?;
+        let addresses = parent.addresses();
+        let addresses = addresses.map_err(|problem| format!("this host's addresses: {problem}"))?;
+        let outside = Outside::open(&config, WhenFull::Drop, log, Some(parent.clone()))?;
+        let commands = Commands::start(listening)?;
+        let form = options.form.unwrap_or(Form::None);
+        let (readers, adder) = Readers::start_open(captures).map_err(thread)?;
+        let now = clock.now();
+        let (boot, local) = match config.boottime {
+            Some(_) => (Boot::Known, Boot::Known),
+            None => (Boot::Unknown, Boot::At(clock.host_boot())),
+        };
+        let mut engine = super::engine(options, config, (form, page), boot, addresses);
+        engine.set_local_boot(local);
+        let live = Self {
+            options: options.clone(),
+            output: Output::start().map_err(thread)?,
+            addresses_read: now.uptime,
+            engine,
+            outside,
+            clock,
+            signals,
+            sources: super::sources(&names),
+            captured: 0,
+            commands,
+            looked: now.uptime,
+            parent,
+            adder,
+            comeback: Comeback::default(),
+            pump_due: None,
+            is_stopping: false,
+        };
+        Ok((live, readers))
+    }
+
+    /// Takes back what was kept, and starts the engine.
+    fn begin(&mut self) {
+        let now = self.clock.now();
+        self.read_interfaces();
+        self.outside.keeper.restore(
+            &mut self.engine,
+            now,
+            Some(&self.parent),
+            &mut self.outside.log,
+        );
+        self.engine.start(now);
+        self.outside.set_soliciting(&mut self.engine, now);
+        let names = self.engine.config().captures.clone();
+        self.tell_start(&names);
+    }
+
     fn tell_start(&mut self, names: &[String]) {
         let log = &mut self.outside.log;
         log.info(&format!("capturing on {}", names.join(", ")));

@@ -62,17 +62,30 @@ fn is_all_local(config: &Config) -> bool {
     names.all(|name| name.starts_with("pfsync"))
 }
 
-/// Starts.
-pub(super) fn start(options: &Options) -> Result<Started, String> {
-    let config = live_config(options)?;
-    // A header has one uptime: of the firewall that all comes from, if it is one and known.
+/// A header has one uptime. It is of the firewall that all packets come from, if that is one and
+/// known.
+fn clock_of(config: &Config) -> Result<Clock, String> {
     let clock = match config.boottime {
-        None if !is_all_local(&config) => Clock::of_no_machine(),
+        None if !is_all_local(config) => Clock::of_no_machine(),
         boot => Clock::new(boot),
     };
     if clock.now().uptime < Uptime::default() {
         return Err("the boot time lies in the future".to_owned());
     }
+    Ok(clock)
+}
+
+fn log_of(options: &Options) -> Log {
+    match options.is_foreground {
+        true => Log::stderr(options.verbosity > 0),
+        false => Log::syslog(options.verbosity > 0),
+    }
+}
+
+/// Starts.
+pub(super) fn start(options: &Options) -> Result<Started, String> {
+    let config = live_config(options)?;
+    let clock = clock_of(&config)?;
     let user = find_user(&config)?;
     let mut background = None;
     if !options.is_foreground {
@@ -83,11 +96,7 @@ pub(super) fn start(options: &Options) -> Result<Started, String> {
         }
     }
     let pidfile = take_pidfile(options)?;
-    let mut log = if options.is_foreground {
-        Log::stderr(options.verbosity > 0)
-    } else {
-        Log::syslog(options.verbosity > 0)
-    };
+    let mut log = log_of(options);
     let listening = listen(&config, &mut log)?;
     let process = |error: std::io::Error| format!("second process: {error}");
     let (ours, theirs) = Link::pair().map_err(process)?;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::rates::{Rise, Share};
@@ -409,65 +410,35 @@ impl InterfaceSense {
         let Some(to) = settings.flowdst.filter(|_| interface.is_running()) else {
             return;
         };
-        let subject = format!("pflow{unit}");
-        if let Some((kind, problem)) = interface.send_problem() {
-            let is_way = matches!(
-                kind,
-                io::ErrorKind::NetworkUnreachable
-                    | io::ErrorKind::HostUnreachable
-                    | io::ErrorKind::InvalidInput
-                    | io::ErrorKind::AddrNotAvailable
-            );
-            let from = settings
-                .flowsrc
-                .filter(|from| !from.address.is_unspecified());
-            let (cause, what, remedy) = match from {
-                // Systems tell the two apart in no way.
-                Some(from) if is_way => (
-                    Cause::BadSource,
-                    format!("pflow{unit}: no way from flowsrc {from} to {to}: {problem}"),
-                    "is it an address of this host still, is there a route?",
-                ),
-                None if is_way => (
-                    Cause::NoRoute,
-                    format!("pflow{unit}: no route to {to}: {problem}"),
-                    "add one",
-                ),
-                _ => (
-                    Cause::SendFails,
-                    format!("pflow{unit}: send to {to}: {problem}"),
-                    "the system says so",
-                ),
-            };
-            signs.push(Sign {
-                cause,
-                subject,
-                what,
-                remedy: remedy.to_owned(),
-                told: Told::Begin,
-            });
+        let (cause, what, remedy, told) = if let Some((kind, problem)) = interface.send_problem() {
+            let from = settings.flowsrc;
+            let (cause, problem, remedy) = unsent(kind, problem, from, to);
+            (cause, problem, remedy, Told::Begin)
         } else if let Some(problem) = interface.session().state().problem() {
-            let is_refused = interface.session().state() == crate::export::State::Refused;
-            let (cause, what, remedy) = match is_refused {
+            match interface.session().state() == crate::export::State::Refused {
                 true => (
                     Cause::Refused,
-                    format!("pflow{unit}: {problem} at {to}"),
+                    format!("{problem} at {to}"),
                     "start the collector there, or correct flowdst",
+                    Told::Both,
                 ),
                 false => (
                     Cause::Unreachable,
-                    format!("pflow{unit}: {to} {problem}"),
+                    format!("{to} {problem}"),
                     "a router, or a packet filter there, says so",
+                    Told::Both,
                 ),
-            };
-            signs.push(Sign {
-                cause,
-                subject,
-                what,
-                remedy: remedy.to_owned(),
-                told: Told::Both,
-            });
-        }
+            }
+        } else {
+            return;
+        };
+        signs.push(Sign {
+            cause,
+            subject: format!("pflow{unit}"),
+            what: format!("pflow{unit}: {what}"),
+            remedy: remedy.to_owned(),
+            told,
+        });
     }
 
     fn watch_connection(&self, interface: &Interface, signs: &mut Vec<Sign>) {
@@ -562,5 +533,39 @@ impl InterfaceSense {
             remedy: remedy.to_owned(),
             told: Told::Begin,
         });
+    }
+}
+
+/// Why a datagram to `to` could not be sent, and what to do about it.
+fn unsent(
+    kind: io::ErrorKind,
+    problem: &str,
+    from: Option<crate::export::Source>,
+    to: SocketAddr,
+) -> (Cause, String, &'static str) {
+    let is_way = matches!(
+        kind,
+        io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::InvalidInput
+            | io::ErrorKind::AddrNotAvailable
+    );
+    match from.filter(|from| !from.address.is_unspecified()) {
+        // Systems do not tell a wrong source from a missing route.
+        Some(from) if is_way => (
+            Cause::BadSource,
+            format!("no way from flowsrc {from} to {to}: {problem}"),
+            "is it an address of this host still, is there a route?",
+        ),
+        None if is_way => (
+            Cause::NoRoute,
+            format!("no route to {to}: {problem}"),
+            "add one",
+        ),
+        _ => (
+            Cause::SendFails,
+            format!("send to {to}: {problem}"),
+            "the system says so",
+        ),
     }
 }

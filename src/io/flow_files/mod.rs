@@ -418,32 +418,11 @@ impl Writer {
         let ready = state.stream.prepare_as_made(BLOCK, |at| period.has(at));
         let next = state.stream.next_made();
         if ready == 0 {
-            let is_live = self.plan.when_full == WhenFull::Drop;
-            return match (next, period.0) {
-                (Some(_), _) => Step::Finish,
-                (None, _) if is_closing => Step::Finish,
-                (None, Some((_, end))) if is_live => {
-                    match Wall::new(end, 0).after(LATE).since(now.wall) {
-                        Duration::ZERO => Step::Finish,
-                        left => Step::Wait(Some(left.min(LOOK))),
-                    }
-                }
-                (None, _) => Step::Wait(None),
-            };
+            return self.when_written(period, next.is_some() || is_closing, now.wall);
         }
         let is_whole = ready >= BLOCK || next.is_some() || is_closing;
-        if !is_whole && self.plan.compression != Compression::None {
-            let since = *self.gathering.get_or_insert(now.uptime);
-            match self.plan.when_full {
-                // What is written together depends on nothing but the flows.
-                WhenFull::Wait => return Step::Wait(None),
-                WhenFull::Drop => {
-                    let left = GATHER.saturating_sub(now.uptime.since(since));
-                    if !left.is_zero() {
-                        return Step::Wait(Some(left));
-                    }
-                }
-            }
+        if !is_whole && let Some(wait) = self.gather(now.uptime) {
+            return wait;
         }
         self.gathering = None;
         let (mut octets, mut ends) = (Vec::with_capacity(ready), Vec::new());
@@ -452,6 +431,35 @@ impl Writer {
             ends.push(octets.len());
         }
         Step::Write(octets, ends)
+    }
+
+    /// What follows when nothing waits for the file that is open. `is_last`: nothing more will.
+    fn when_written(&self, period: Period, is_last: bool, now: Wall) -> Step {
+        let is_live = self.plan.when_full == WhenFull::Drop;
+        match period.0 {
+            _ if is_last => Step::Finish,
+            Some((_, end)) if is_live => match Wall::new(end, 0).after(LATE).since(now) {
+                Duration::ZERO => Step::Finish,
+                left => Step::Wait(Some(left.min(LOOK))),
+            },
+            _ => Step::Wait(None),
+        }
+    }
+
+    /// How long to wait for more, because a longer block is compressed better.
+    fn gather(&mut self, now: Uptime) -> Option<Step> {
+        if self.plan.compression == Compression::None {
+            return None;
+        }
+        let since = *self.gathering.get_or_insert(now);
+        match self.plan.when_full {
+            // What is written together depends on nothing but the flows.
+            WhenFull::Wait => Some(Step::Wait(None)),
+            WhenFull::Drop => {
+                let left = GATHER.saturating_sub(now.since(since));
+                (!left.is_zero()).then_some(Step::Wait(Some(left)))
+            }
+        }
     }
 
     fn write(&mut self, octets: &[u8], ends: &[usize]) {

@@ -389,6 +389,20 @@ impl Report {
             self.total.octets.saturating_sub(shown),
         ];
         object.array("left_out", left_out);
+        self.put_protocols(&mut object);
+        self.put_chart(&mut object);
+        self.put_tops(&mut object);
+        let longest = self.longest.take();
+        object.raw("longest", |out| {
+            let mut array = Array::new(out);
+            longest.iter().for_each(|row| array.raw(|out| row.put(out)));
+        });
+        object.end();
+        // Rows follow in the same object.
+        json.pop();
+    }
+
+    fn put_protocols(&self, object: &mut Object<'_>) {
         let protocols = self.protocols.iter().zip(&self.packets);
         object.objects(
             "protocols",
@@ -406,6 +420,9 @@ impl Report {
                 object.array("octets", octets);
             },
         );
+    }
+
+    fn put_chart(&self, object: &mut Object<'_>) {
         object.object("chart", |object| {
             object.number("start", self.bins.start());
             object.number("step", self.bins.step());
@@ -420,6 +437,10 @@ impl Report {
                 }
             });
         });
+    }
+
+    /// The keys with the most octets, of each kind of key.
+    fn put_tops(&self, object: &mut Object<'_>) {
         let tallies = TOPS.iter().zip(&self.tallies);
         object.objects("tops", tallies, |object, ((name, prefix, _), tally)| {
             object.string("name", name);
@@ -442,14 +463,6 @@ impl Report {
                 }
             });
         });
-        let longest = self.longest.take();
-        object.raw("longest", |out| {
-            let mut array = Array::new(out);
-            longest.iter().for_each(|row| array.raw(|out| row.put(out)));
-        });
-        object.end();
-        // Rows follow in the same object.
-        json.pop();
     }
 }
 

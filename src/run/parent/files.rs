@@ -15,13 +15,13 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 
-use super::{DISK, Opened, Parent};
+use super::{DISK_TIMEOUT, Opened, Parent};
 use crate::config::{Config, MAX_INTERFACES};
 use crate::export::Settings;
 use crate::io::flow_files::{Directory, Place};
 
 /// What requests begin with.
-pub(super) const FILES: &str = "files ";
+pub(super) const FILES: &str = "files";
 
 impl Parent {
     /// Opens the directory that pflow`unit` writes files in.
@@ -30,7 +30,7 @@ impl Parent {
         unit: u32,
         settings: &Settings,
     ) -> Result<FilesPlace, String> {
-        let request = format!("{FILES}open {unit} {}", files_words(settings));
+        let request = format!("{FILES} open {unit} {}", files_words(settings));
         let (number, _) = self.asking().ask(&request)?;
         Ok(FilesPlace {
             parent: self.clone(),
@@ -48,8 +48,8 @@ pub(in crate::run) struct FilesPlace {
 
 impl FilesPlace {
     fn ask(&self, request: &str) -> io::Result<(String, Option<OwnedFd>)> {
-        let request = format!("{FILES}{request}");
-        let answer = self.parent.asking().ask_patiently(&request, DISK);
+        let request = format!("{FILES} {request}");
+        let answer = self.parent.asking().ask_patiently(&request, DISK_TIMEOUT);
         answer.map_err(io::Error::other)
     }
 }

@@ -19,7 +19,7 @@ use super::{Opened, Parent};
 use crate::config::Config;
 use crate::io::spool::Directory;
 
-pub(super) const SPOOL: &str = "spool ";
+pub(super) const SPOOL: &str = "spool";
 
 /// Does what the child asks for.
 pub(super) fn handle(config: &Config, request: &str) -> Result<Opened, String> {
@@ -89,7 +89,7 @@ impl Parent {
 impl SpoolFiles {
     /// Asks, and waits for a parent that is busy only at `is_start`: a `WouldBlock` else.
     fn ask(&self, request: &str, is_start: bool) -> io::Result<(String, Option<File>)> {
-        let request = format!("{SPOOL}{} {} {request}", self.unit, self.tag);
+        let request = format!("{SPOOL} {} {} {request}", self.unit, self.tag);
         let mut asking = match is_start {
             true => self.parent.asking(),
             false => self

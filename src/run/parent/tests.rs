@@ -1,9 +1,24 @@
 //! The parent against a child that is played: another process that stands for it, and its end of
 //! the link in the hands of the test.
 
+use std::fs::File;
+use std::io;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::allowed::*;
+use super::answers::*;
 use super::files::{MAX_DIRECTORIES, files_words};
 use super::*;
-use crate::io::signals::Raiser;
+use crate::config::{Config, apply_text};
+use crate::io::link::{ANSWER_TIMEOUT, Link, Pulled};
+use crate::io::log::Log;
+use crate::io::signals::{Raiser, Waiter};
+use crate::run::live_config;
 
 #[test]
 fn the_parent_opens_what_its_own_configuration_names_and_nothing_else() {
@@ -236,7 +251,7 @@ impl Play {
 
     fn ready(script: &str) -> Self {
         let mut play = Self::start(script, &["-i", "em0"], Limits::default());
-        play.link.tell(READY.as_bytes(), PATIENCE).unwrap();
+        play.link.tell(READY.as_bytes(), ANSWER_TIMEOUT).unwrap();
         play
     }
 
@@ -297,7 +312,10 @@ fn octets_that_are_no_message_end_both_processes_with_a_line() {
 fn a_request_that_nobody_knows_is_refused_and_nothing_ends() {
     let mut play = Play::ready(CHILD);
     for request in ["", "taps", "\u{fffd}", "capture ", "bind x"] {
-        let answer = play.link.ask(5, request.as_bytes(), PATIENCE).unwrap();
+        let answer = play
+            .link
+            .ask(5, request.as_bytes(), ANSWER_TIMEOUT)
+            .unwrap();
         assert_eq!(answer.octets[0], REFUSED, "{request:?}");
     }
     play.stop();
@@ -311,7 +329,7 @@ fn half_a_message_keeps_the_parent_from_nothing() {
     play.link.write_raw(&[0, 9]).unwrap();
     play.link.write_raw(CONFIG.as_bytes()).unwrap();
     // The answer to it comes before that to the next.
-    let answer = play.link.ask(9, CONFIG.as_bytes(), PATIENCE).unwrap();
+    let answer = play.link.ask(9, CONFIG.as_bytes(), ANSWER_TIMEOUT).unwrap();
     assert_eq!(answer.octets[0], DONE);
     play.link.write_raw(&[0, 0]).unwrap();
     play.stop();
@@ -386,10 +404,10 @@ fn signals_wait_for_a_child_that_does_not_know_them_yet_but_for_those_that_end_i
         play.signal(libc::SIGHUP);
     }
     // It has been looked at: an answer comes after it.
-    play.link.ask(1, CONFIG.as_bytes(), PATIENCE).unwrap();
+    play.link.ask(1, CONFIG.as_bytes(), ANSWER_TIMEOUT).unwrap();
     play.signal(libc::SIGUSR1);
-    play.link.ask(2, CONFIG.as_bytes(), PATIENCE).unwrap();
-    play.link.tell(READY.as_bytes(), PATIENCE).unwrap();
+    play.link.ask(2, CONFIG.as_bytes(), ANSWER_TIMEOUT).unwrap();
+    play.link.tell(READY.as_bytes(), ANSWER_TIMEOUT).unwrap();
     let mut said = [play.said(), play.said()];
     said.sort();
     assert_eq!(said, ["HUP", "USR1"]);
@@ -422,13 +440,13 @@ fn a_fifo_in_the_place_of_the_configuration_keeps_nobody_waiting() {
     std::fs::write(&name, "interface em0\n").unwrap();
     let path = name.to_str().unwrap();
     let mut play = Play::start(CHILD, &["-f", path], Limits::default());
-    play.link.tell(READY.as_bytes(), PATIENCE).unwrap();
-    let answer = play.link.ask(1, CONFIG.as_bytes(), PATIENCE).unwrap();
+    play.link.tell(READY.as_bytes(), ANSWER_TIMEOUT).unwrap();
+    let answer = play.link.ask(1, CONFIG.as_bytes(), ANSWER_TIMEOUT).unwrap();
     assert_eq!(answer.octets[0], DONE);
     std::fs::remove_file(&name).unwrap();
     let made = std::process::Command::new("mkfifo").arg(&name).status();
     assert!(made.unwrap().success());
-    let answer = play.link.ask(2, CONFIG.as_bytes(), PATIENCE).unwrap();
+    let answer = play.link.ask(2, CONFIG.as_bytes(), ANSWER_TIMEOUT).unwrap();
     assert_eq!(answer.octets[0], REFUSED);
     let text = String::from_utf8_lossy(&answer.octets[1..]).into_owned();
     assert_eq!(text, format!("{path}: not a regular file"));

@@ -99,20 +99,8 @@ impl Put<'_> {
         match record {
             Record::Sender(sender) => self.sender(sender),
             Record::State(state) => self.state(state),
-            Record::Share(share) => {
-                self.octets(share.sender.to_be_bytes());
-                self.octets([u8::from(share.is_estimate)]);
-                self.octets(share.head.to_be_bytes());
-                self.counts(&share.counts);
-                self.wall(share.full);
-            }
-            Record::Part(part) => {
-                self.octets(part.unit.to_be_bytes());
-                self.wall(part.due.unwrap_or(NO_TIME));
-                let (counts, last) = part.shown.unwrap_or((Counts::default(), NO_TIME));
-                self.counts(&counts);
-                self.wall(last);
-            }
+            Record::Share(share) => self.share(share),
+            Record::Part(part) => self.part(part),
             Record::Deleted {
                 set,
                 tag,
@@ -155,10 +143,7 @@ impl Put<'_> {
                 self.octets(index.to_be_bytes());
             }
             Record::Connection { exported } => self.counts(exported),
-            Record::Translation { unit, due } => {
-                self.octets(unit.to_be_bytes());
-                self.wall(due.unwrap_or(NO_TIME));
-            }
+            Record::Translation { unit, due } => self.due(*unit, *due),
             Record::Detail(detail) => self.detail(detail),
             Record::HostId {
                 creatorid,
@@ -168,6 +153,27 @@ impl Put<'_> {
                 self.octets([u8::from(*is_told_apart)]);
             }
         }
+    }
+
+    /// When something of an interface is due, if it is.
+    fn due(&mut self, unit: u32, due: Option<Wall>) {
+        self.octets(unit.to_be_bytes());
+        self.wall(due.unwrap_or(NO_TIME));
+    }
+
+    fn share(&mut self, share: &KeptShare) {
+        self.octets(share.sender.to_be_bytes());
+        self.octets([u8::from(share.is_estimate)]);
+        self.octets(share.head.to_be_bytes());
+        self.counts(&share.counts);
+        self.wall(share.full);
+    }
+
+    fn part(&mut self, part: &KeptPart) {
+        self.due(part.unit, part.due);
+        let (counts, last) = part.shown.unwrap_or((Counts::default(), NO_TIME));
+        self.counts(&counts);
+        self.wall(last);
     }
 
     fn detail(&mut self, detail: &KeptDetail) {

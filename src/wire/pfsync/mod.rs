@@ -455,6 +455,14 @@ impl FirstError {
     }
 }
 
+/// What is wrong with a packet of `have` octets, fewer than its header has.
+fn no_header(have: usize, missing: usize) -> Error {
+    match missing {
+        0 => Error::Header { have },
+        _ => Error::Cut { missing },
+    }
+}
+
 /// v2 to v4: one action, `count` messages of its size. CLR and BUS carry one message and a count
 /// of 0 (`pfsync_clear_states`, `pfsync_send_bus` of OpenBSD 4.4).
 fn decode_flat(
@@ -477,12 +485,7 @@ fn decode_flat(
         paused: None,
     };
     if packet.len() < header {
-        let have = packet.len();
-        return outcome(Err(if missing > 0 {
-            Error::Cut { missing }
-        } else {
-            Error::Header { have }
-        }));
+        return outcome(Err(no_header(packet.len(), missing)));
     }
     let (number, count) = (packet[2], usize::from(packet[3]));
     let Some(action) = Action::of_flat(number) else {
@@ -531,12 +534,7 @@ fn decode_sections(
     each: &mut impl Listener,
 ) -> Outcome {
     if packet.len() < HEADER {
-        let have = packet.len();
-        return Outcome::failed(if missing > 0 {
-            Error::Cut { missing }
-        } else {
-            Error::Header { have }
-        });
+        return Outcome::failed(no_header(packet.len(), missing));
     }
     let len = usize::from(BigEndian::read_u16(&packet[2..]));
     let have = packet.len().saturating_add(missing);

@@ -1,0 +1,104 @@
+//! What the parent waits for: signals, the link, the child's end. It never waits for the child
+//! alone, whatever that does or does not.
+
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::io::clock::Clock;
+use crate::io::daemon::{self, Ended};
+use crate::io::link::Link;
+use crate::io::log::{Log, Trouble};
+use crate::io::signals::{LONGEST, Waiter};
+use crate::time::Uptime;
+
+/// Between two looks at a child that is to end.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// What waits, and what it knows of the child.
+pub(super) struct Watch {
+    child: Pid,
+    waiter: Waiter,
+    clock: Clock,
+    /// Whether the child knows signals: until then it would end by them.
+    is_ready: bool,
+    /// Signals for a child that is not ready.
+    waiting: Vec<Signal>,
+    /// When it was first told to end.
+    pub(super) asked: Option<Uptime>,
+    waits: Trouble,
+    /// What is wrong with the link.
+    pub(super) talks: Trouble,
+}
+
+impl Watch {
+    pub(super) fn new(child: Pid, waiter: Waiter) -> Self {
+        Self {
+            child,
+            waiter,
+            clock: Clock::new(None),
+            is_ready: false,
+            waiting: Vec::new(),
+            asked: None,
+            waits: Trouble::new("poll"),
+            talks: Trouble::new("link to the child process"),
+        }
+    }
+
+    pub(super) fn now(&self) -> Uptime {
+        self.clock.now().uptime
+    }
+
+    /// Waits for a signal or for `link`, at most so long, and passes signals on; whether the link is
+    /// to be looked at.
+    pub(super) fn wait(&mut self, link: Option<&Link>, longest: Duration, log: &mut Log) -> bool {
+        let woken = self.waiter.wait(link, longest);
+        let now = self.now();
+        let line = match &woken.problem {
+            Some(problem) => self.waits.begin(now, problem),
+            None => self.waits.end(now),
+        };
+        line.into_iter().for_each(|line| log.warn(&line));
+        let signals = woken.signals.into_iter();
+        for signal in signals.filter_map(|signal| Signal::try_from(signal).ok()) {
+            let is_end = matches!(signal, Signal::SIGTERM | Signal::SIGINT);
+            if is_end {
+                self.asked.get_or_insert(now);
+            }
+            if self.is_ready || is_end {
+                // One that has ended shows in a moment.
+                let _ = kill(self.child, signal);
+            } else if !self.waiting.contains(&signal) {
+                self.waiting.push(signal);
+            }
+        }
+        woken.is_link_ready
+    }
+
+    /// How long until the child must have ended, if it was told to.
+    pub(super) fn left(&self, told: Duration) -> Duration {
+        let left = |asked: Uptime| told.saturating_sub(self.now().since(asked));
+        self.asked.map_or(LONGEST, left)
+    }
+
+    /// Passes on what has waited until the child knows signals.
+    pub(super) fn set_ready(&mut self) {
+        self.is_ready = true;
+        for signal in self.waiting.drain(..) {
+            let _ = kill(self.child, signal);
+        }
+    }
+
+    /// Waits so long for the child to end.
+    pub(super) fn end_within(&mut self, patience: Duration, log: &mut Log) -> Option<Ended> {
+        let until = self.now().after(patience);
+        loop {
+            let ended = daemon::ended(self.child);
+            if ended.is_some() || self.now() >= until {
+                return ended;
+            }
+            self.wait(None, LOOK, log);
+        }
+    }
+}
