@@ -17,13 +17,15 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::{At, Form, Progress, Source, View, interfaces, put, senders};
+use super::interfaces;
+use super::senders::{self, Tally};
+use super::view::{Form, Progress, View, put};
 use crate::counters::{FlowCounters, QualityCounters};
 use crate::export::{Carrier, Connection, Interface};
 use crate::output::json::Object;
 use crate::table::SenderRecord;
 use crate::time::Uptime;
-use crate::troubles::Trouble;
+use crate::troubles::{Source, Trouble};
 use crate::wire::pfsync::Dialect;
 
 /// Most lines.
@@ -34,20 +36,19 @@ const COLUMNS: usize = 80;
 const TROUBLE_LINES: usize = 6;
 
 /// Appends the answer, once states are counted.
-pub(super) fn step(view: &View<'_>, at: &mut At, form: Form, out: &mut Vec<u8>) -> Progress {
-    match at {
-        At::Counting(place, counts) => {
-            *at = senders::count(view, *place, std::mem::take(counts));
+pub(super) fn step(view: &View<'_>, tally: &mut Tally, form: Form, out: &mut Vec<u8>) -> Progress {
+    match tally {
+        Tally::Counting(place, counts) => {
+            *tally = senders::count(view, *place, std::mem::take(counts));
             Progress::More
         }
-        At::Counted(next, counts) => match form {
+        Tally::Counted(next, counts) => match form {
             Form::Text => {
                 text(view, counts, out);
                 Progress::Done
             }
             Form::Json => json_step(view, next, counts, out),
         },
-        At::Item(_) | At::Ranking(_) => Progress::Done,
     }
 }
 

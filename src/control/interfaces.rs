@@ -17,7 +17,7 @@
 use std::fmt::{self, Display};
 use std::net::SocketAddr;
 
-use super::{Form, View, put};
+use super::view::{Form, View, put};
 use crate::config::{self, Shown};
 use crate::export::{Connection, FileState, Format, Interface, Settings, shown_mtu};
 use crate::output::json::Object;

@@ -15,7 +15,7 @@
 //! Source: prometheus.io, OpenMetrics 1.0 (ABNF, "MetricFamily"), "Exposition formats".
 
 use super::statistics::{KINDS, Part, sender};
-use super::{At, Progress, View, put};
+use super::view::{Progress, View, put};
 use crate::counters::{Counter, Kind};
 use crate::export::{Connection, Interface};
 use crate::table::SenderRecord;
@@ -75,12 +75,9 @@ struct Family {
 pub(super) fn step(
     view: &View<'_>,
     exposition: Exposition,
-    at: &mut At,
+    next: &mut u32,
     out: &mut Vec<u8>,
 ) -> Progress {
-    let At::Item(next) = at else {
-        return Progress::Done;
-    };
     let number = *next as usize;
     *next += 1;
     let Some(later) = number.checked_sub(1) else {

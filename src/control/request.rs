@@ -10,8 +10,11 @@
 //! ```
 //! Words may be abbreviated as long as one only can be meant.
 
+use super::metrics::Exposition;
+use super::question::{Access, Question};
+use super::states;
 use super::top::Top;
-use super::{Access, Exposition, Form, Question, states};
+use super::view::Form;
 use crate::config::{
     self, Command, InterfaceWord, Spelling, interface_word_names, lookup, program_word_names,
 };

@@ -1,20 +1,35 @@
 //! `show senders`, `show sources` and `show timeouts`.
 
-use super::{At, Form, Progress, STEP_PLACES, View, put};
+use super::view::{Form, Progress, STEP_PLACES, View, put};
 use crate::counters::Counter;
 use crate::output::json::Object;
 use crate::table::SenderRecord;
 use crate::wire::pfsync::Dialect;
 
+/// States by sender.
+#[derive(Clone, Debug)]
+pub(super) enum Tally {
+    /// They are being counted, and this place of the table comes next.
+    Counting(u32, Vec<u64>),
+    /// They are counted, and this sender comes next.
+    Counted(u32, Vec<u64>),
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self::Counting(0, Vec::new())
+    }
+}
+
 /// Appends the next senders, or counts the next states.
-pub(super) fn step(view: &View<'_>, at: &mut At, form: Form, out: &mut Vec<u8>) -> Progress {
+pub(super) fn step(view: &View<'_>, tally: &mut Tally, form: Form, out: &mut Vec<u8>) -> Progress {
     let table = view.engine.table();
-    match at {
-        At::Counting(place, counts) => {
-            *at = count(view, *place, std::mem::take(counts));
+    match tally {
+        Tally::Counting(place, counts) => {
+            *tally = count(view, *place, std::mem::take(counts));
             Progress::More
         }
-        At::Counted(next, counts) => {
+        Tally::Counted(next, counts) => {
             let number = *next as usize;
             *next += 1;
             let Some(record) = table.senders().get(number) else {
@@ -29,12 +44,11 @@ pub(super) fn step(view: &View<'_>, at: &mut At, form: Form, out: &mut Vec<u8>) 
             }
             Progress::More
         }
-        At::Item(_) | At::Ranking(_) => Progress::Done,
     }
 }
 
 /// Counts the states of the next places, from `place` on, to those before.
-pub(super) fn count(view: &View<'_>, place: u32, mut counts: Vec<u64>) -> At {
+pub(super) fn count(view: &View<'_>, place: u32, mut counts: Vec<u64>) -> Tally {
     let table = view.engine.table();
     counts.resize(table.senders().len(), 0);
     let end = table.places().min(place.saturating_add(STEP_PLACES));
@@ -44,8 +58,8 @@ pub(super) fn count(view: &View<'_>, place: u32, mut counts: Vec<u64>) -> At {
         }
     }
     match end < table.places() {
-        true => At::Counting(end, counts),
-        false => At::Counted(0, counts),
+        true => Tally::Counting(end, counts),
+        false => Tally::Counted(0, counts),
     }
 }
 

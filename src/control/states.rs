@@ -10,7 +10,7 @@
 
 use std::fmt::{self, Display};
 
-use super::{At, Form, Progress, STEP_OCTETS, STEP_PLACES, View, put};
+use super::view::{Form, Progress, STEP_OCTETS, STEP_PLACES, View, put};
 use crate::filter::Filter;
 use crate::output::json::Object;
 use crate::output::words::{Endpoint, Protocol};
@@ -51,13 +51,10 @@ pub(super) fn resolved(view: &View<'_>, filter: &Filter) -> Result<Filter, Strin
 pub(super) fn step(
     view: &View<'_>,
     filter: Option<&Filter>,
-    at: &mut At,
+    place: &mut u32,
     form: Form,
     out: &mut Vec<u8>,
 ) -> Progress {
-    let At::Item(place) = at else {
-        return Progress::Done;
-    };
     let table = view.engine.table();
     let Some(now) = view.now else {
         return Progress::Done;

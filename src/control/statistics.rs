@@ -12,11 +12,13 @@
 //! records packed                    sent + refused + held by the interface
 //! ```
 
-use super::{At, Form, Progress, View, interfaces, put};
+use super::interfaces;
+use super::view::{Form, Progress, View, put};
 use crate::counters::{Counter, QualityCounters};
 use crate::export::Interface;
 use crate::output::json::Object;
 use crate::table::SenderRecord;
+use crate::troubles::Source;
 
 /// Counters that belong together.
 pub(super) struct Part {
@@ -51,10 +53,7 @@ pub(super) const KINDS: [Kind; 11] = [
 ];
 
 /// Appends all parts, then the senders', one a step.
-pub(super) fn step(view: &View<'_>, at: &mut At, form: Form, out: &mut Vec<u8>) -> Progress {
-    let At::Item(next) = at else {
-        return Progress::Done;
-    };
+pub(super) fn step(view: &View<'_>, next: &mut u32, form: Form, out: &mut Vec<u8>) -> Progress {
     let number = *next as usize;
     *next += 1;
     let Some(number) = number.checked_sub(1) else {
@@ -145,8 +144,7 @@ fn plural(count: u64, one: &'static str, many: &'static str) -> &'static str {
 }
 
 fn sources(view: &View<'_>) -> Vec<Part> {
-    let part =
-        |source: &super::Source| Part::new("source", source.counters.iter()).of(&source.name);
+    let part = |source: &Source| Part::new("source", source.counters.iter()).of(&source.name);
     view.sources.iter().map(part).collect()
 }
 

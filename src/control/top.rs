@@ -13,7 +13,7 @@ use std::collections::BinaryHeap;
 use std::fmt::Write as _;
 
 use super::states;
-use super::{Form, Progress, STEP_OCTETS, STEP_PLACES, View, put};
+use super::view::{Form, Progress, STEP_OCTETS, STEP_PLACES, View, put};
 use crate::config::{Spelling, lookup};
 use crate::filter::Filter;
 use crate::output::json::Object;

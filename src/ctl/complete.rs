@@ -9,10 +9,10 @@
 //! ```
 //! One script completes both programs. Names of interfaces are asked of the running pflow while the user types.
 
+use super::flags::FLAGS;
 use crate::config::{interface_word_names, program_word_names, values_of};
 use crate::control::request::{FILTERS, REQUESTS, SHOWN};
 use crate::control::top::Key;
-use crate::ctl::FLAGS;
 use crate::options;
 use crate::output::Form;
 

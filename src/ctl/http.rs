@@ -18,7 +18,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::connect::connect;
-use super::{AnswerTo, Ending, hear};
+use super::hear::{AnswerTo, Ending, hear};
 use crate::control::Exposition;
 use crate::io::clock::Clock;
 use crate::time::{Uptime, Wall};

@@ -21,6 +21,8 @@ mod times;
 use std::fmt::{self, Display};
 use std::net::IpAddr;
 
+use jiff::tz::TimeZone;
+
 use crate::flow::{Flow, Passage, Quality, Tuple};
 use crate::protocols::Protocol;
 use crate::state::{Direction, IfName};
@@ -288,6 +290,27 @@ impl Filter {
     /// Whether `subject` is meant.
     pub fn admits(&self, subject: &Subject<'_>) -> bool {
         self.0.admits(subject)
+    }
+
+    /// The same with the times of day in it on the local day of `day`, and those without an offset
+    /// in `zone`.
+    pub fn resolved(&self, day: Wall, zone: &TimeZone) -> Self {
+        let change = |test: &Test| match test {
+            Test::From(when) => Test::From(when.resolved(day, zone)),
+            Test::To(when) => Test::To(when.resolved(day, zone)),
+            other => other.clone(),
+        };
+        Self(self.0.map(&change))
+    }
+
+    /// The first time in it whose day or zone is not written.
+    pub fn local_time(&self) -> Option<&When> {
+        let is_local =
+            |test: &Test| matches!(test, Test::From(when) | Test::To(when) if when.is_local());
+        match self.0.find(&is_local) {
+            Some(Test::From(when) | Test::To(when)) => Some(when),
+            _ => None,
+        }
     }
 
     /// Whether it asks for what only full states tell ([`Flow::detail`]).

@@ -6,7 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use super::rates::{Rise, Share};
-use super::{Cause, Sign, Source, Told};
+use super::sign::{Cause, Sign, Source, Told};
 use crate::counters::{InterfaceCounters, Reason};
 use crate::engine::Engine;
 use crate::export::{Connection, Interface};

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use super::super::connect::connect;
-use super::super::{AnswerTo, Ending, hear};
+use super::super::hear::{AnswerTo, Ending, hear};
 use super::answer::Answer;
 use crate::control::top::{MAX_SHOWN, Order};
 

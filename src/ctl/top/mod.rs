@@ -32,6 +32,8 @@ use self::answer::Answer;
 use self::client::{Client, Failure, Query};
 use self::model::{Flow, Model};
 use self::terminal::Screen;
+use super::hear::complain;
+use super::line::joined;
 use crate::config;
 use crate::control::top::split;
 use crate::io::clock::Clock;
@@ -49,7 +51,7 @@ pub(super) fn run(socket: Option<&str>, line: &str) -> ExitCode {
             ExitCode::FAILURE
         }
         Err(problem) => {
-            super::complain(&problem);
+            complain(&problem);
             ExitCode::FAILURE
         }
     }
@@ -70,7 +72,7 @@ fn try_run(socket: Option<&str>, line: &str) -> Result<End, String> {
     let (order, most, filter) = split(&words)?;
     let query = Query {
         order,
-        filter: super::joined(filter)?,
+        filter: joined(filter)?,
     };
     // What is wrong from the beginning is told without a screen.
     let mut client = Client::new(socket);
