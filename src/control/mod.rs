@@ -22,14 +22,14 @@ pub use crate::troubles::Source;
 pub(crate) use interfaces::no_such as no_such_interface;
 pub use metrics::Exposition;
 pub use question::{Access, Question};
-use senders::Tally;
-pub use view::{Form, Progress, View};
+use senders::SenderCount;
+pub use view::{AnswerForm, Progress, View};
 
 /// An answer that is being made.
 #[derive(Clone, Debug)]
 pub struct Listing {
     question: Question,
-    form: Form,
+    form: AnswerForm,
     at: At,
 }
 
@@ -39,16 +39,16 @@ enum At {
     /// A part, a family, a place in the table: what comes next of what the question goes through.
     Item(u32),
     /// States are counted by sender, or were.
-    Senders(Tally),
+    Senders(SenderCount),
     /// States are being put in order.
     Ranking(top::Ranking),
 }
 
 impl Listing {
     /// The answer to `question`, not begun.
-    pub fn new(question: Question, form: Form) -> Self {
+    pub fn new(question: Question, form: AnswerForm) -> Self {
         let at = match question {
-            Question::Health | Question::Senders => At::Senders(Tally::default()),
+            Question::Health | Question::Senders => At::Senders(SenderCount::default()),
             Question::Top(_) => At::Ranking(top::Ranking::default()),
             _ => At::Item(0),
         };
@@ -63,11 +63,11 @@ impl Listing {
         let Self { question, form, at } = self;
         let form = *form;
         match (question, at) {
-            (Question::Health, At::Senders(tally)) => {
-                return Ok(health::step(view, tally, form, out));
+            (Question::Health, At::Senders(states)) => {
+                return Ok(health::step(view, states, form, out));
             }
-            (Question::Senders, At::Senders(tally)) => {
-                return Ok(senders::step(view, tally, form, out));
+            (Question::Senders, At::Senders(states)) => {
+                return Ok(senders::step(view, states, form, out));
             }
             (Question::Metrics(exposition), At::Item(next)) => {
                 return Ok(metrics::step(view, *exposition, next, out));
@@ -97,14 +97,14 @@ impl Listing {
 fn at_once(
     view: &View<'_>,
     question: &Question,
-    form: Form,
+    form: AnswerForm,
     out: &mut Vec<u8>,
 ) -> Result<(), String> {
     match question {
         Question::Config => out.extend(view.engine.config().to_string().bytes()),
         Question::Interfaces(unit) => interfaces::show(view, *unit, form, out)?,
         // There is one form for programs.
-        Question::List { unit, .. } if form == Form::Json => {
+        Question::List { unit, .. } if form == AnswerForm::Json => {
             interfaces::show(view, *unit, form, out)?;
         }
         Question::List { unit, is_verbose } => interfaces::list(view, *unit, *is_verbose, out)?,

@@ -1,7 +1,7 @@
 //! What can be asked, and who may ask it.
 
 use super::metrics::Exposition;
-use super::top::Top;
+use super::top::TopQuestion;
 use crate::filter::Filter;
 
 /// What may be asked on a socket.
@@ -36,7 +36,7 @@ pub enum Question {
     /// States, all or those that the filter takes.
     States(Option<Filter>),
     /// Of those the first few by something.
-    Top(Top),
+    Top(TopQuestion),
     /// Where packets come from.
     Sources,
     /// Who sends, and whose states.

@@ -1,6 +1,6 @@
 //! `show senders`, `show sources` and `show timeouts`.
 
-use super::view::{Form, Progress, STEP_PLACES, View, put};
+use super::view::{AnswerForm, Progress, STEP_PLACES, View, put};
 use crate::counters::Counter;
 use crate::output::json::Object;
 use crate::table::SenderRecord;
@@ -8,28 +8,33 @@ use crate::wire::pfsync::Dialect;
 
 /// States by sender.
 #[derive(Clone, Debug)]
-pub(super) enum Tally {
+pub(super) enum SenderCount {
     /// They are being counted, and this place of the table comes next.
     Counting(u32, Vec<u64>),
     /// They are counted, and this sender comes next.
     Counted(u32, Vec<u64>),
 }
 
-impl Default for Tally {
+impl Default for SenderCount {
     fn default() -> Self {
         Self::Counting(0, Vec::new())
     }
 }
 
 /// Appends the next senders, or counts the next states.
-pub(super) fn step(view: &View<'_>, tally: &mut Tally, form: Form, out: &mut Vec<u8>) -> Progress {
+pub(super) fn step(
+    view: &View<'_>,
+    states: &mut SenderCount,
+    form: AnswerForm,
+    out: &mut Vec<u8>,
+) -> Progress {
     let table = view.engine.table();
-    match tally {
-        Tally::Counting(place, counts) => {
-            *tally = count(view, *place, std::mem::take(counts));
+    match states {
+        SenderCount::Counting(place, counts) => {
+            *states = count(view, *place, std::mem::take(counts));
             Progress::More
         }
-        Tally::Counted(next, counts) => {
+        SenderCount::Counted(next, counts) => {
             let number = *next as usize;
             *next += 1;
             let Some(record) = table.senders().get(number) else {
@@ -38,8 +43,8 @@ pub(super) fn step(view: &View<'_>, tally: &mut Tally, form: Form, out: &mut Vec
             let states = counts.get(number).copied().unwrap_or(0);
             if record.packets.packets() > 0 {
                 match form {
-                    Form::Text => text(record, states, out),
-                    Form::Json => json(record, states, out),
+                    AnswerForm::Text => text(record, states, out),
+                    AnswerForm::Json => json(record, states, out),
                 }
             }
             Progress::More
@@ -48,7 +53,7 @@ pub(super) fn step(view: &View<'_>, tally: &mut Tally, form: Form, out: &mut Vec
 }
 
 /// Counts the states of the next places, from `place` on, to those before.
-pub(super) fn count(view: &View<'_>, place: u32, mut counts: Vec<u64>) -> Tally {
+pub(super) fn count(view: &View<'_>, place: u32, mut counts: Vec<u64>) -> SenderCount {
     let table = view.engine.table();
     counts.resize(table.senders().len(), 0);
     let end = table.places().min(place.saturating_add(STEP_PLACES));
@@ -58,8 +63,8 @@ pub(super) fn count(view: &View<'_>, place: u32, mut counts: Vec<u64>) -> Tally 
         }
     }
     match end < table.places() {
-        true => Tally::Counting(end, counts),
-        false => Tally::Counted(0, counts),
+        true => SenderCount::Counting(end, counts),
+        false => SenderCount::Counted(0, counts),
     }
 }
 
@@ -139,16 +144,16 @@ fn json(record: &SenderRecord, states: u64, out: &mut Vec<u8>) {
 }
 
 /// Appends where packets come from.
-pub(super) fn sources(view: &View<'_>, form: Form, out: &mut Vec<u8>) {
+pub(super) fn sources(view: &View<'_>, form: AnswerForm, out: &mut Vec<u8>) {
     for source in view.sources {
         match form {
-            Form::Text => {
+            AnswerForm::Text => {
                 put!(out, "{}:\n", source.name);
                 for Counter { help, value, .. } in source.counters.iter() {
                     put!(out, "\t{value} {help}\n");
                 }
             }
-            Form::Json => {
+            AnswerForm::Json => {
                 let mut object = Object::new(out);
                 object.string("source", &source.name);
                 for Counter { name, value, .. } in source.counters.iter() {
@@ -162,15 +167,15 @@ pub(super) fn sources(view: &View<'_>, form: Form, out: &mut Vec<u8>) {
 }
 
 /// Appends pf's timeouts, as pfctl -st does.
-pub(super) fn timeouts(view: &View<'_>, form: Form, out: &mut Vec<u8>) {
+pub(super) fn timeouts(view: &View<'_>, form: AnswerForm, out: &mut Vec<u8>) {
     let timeouts = view.engine.config().timeouts;
     match form {
-        Form::Text => {
+        AnswerForm::Text => {
             for (name, seconds) in timeouts.iter() {
                 put!(out, "{name:<20}{seconds:>10}s\n");
             }
         }
-        Form::Json => {
+        AnswerForm::Json => {
             let mut object = Object::new(out);
             for (name, seconds) in timeouts.iter() {
                 object.number(name, seconds);

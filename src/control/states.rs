@@ -10,7 +10,7 @@
 
 use std::fmt::{self, Display};
 
-use super::view::{Form, Progress, STEP_OCTETS, STEP_PLACES, View, put};
+use super::view::{AnswerForm, Progress, STEP_OCTETS, STEP_PLACES, View, put};
 use crate::filter::Filter;
 use crate::output::json::Object;
 use crate::output::words::{Endpoint, Protocol};
@@ -52,7 +52,7 @@ pub(super) fn step(
     view: &View<'_>,
     filter: Option<&Filter>,
     place: &mut u32,
-    form: Form,
+    form: AnswerForm,
     out: &mut Vec<u8>,
 ) -> Progress {
     let table = view.engine.table();
@@ -67,8 +67,8 @@ pub(super) fn step(
         };
         if let Some(state) = table.held(*place).filter(is_meant) {
             match form {
-                Form::Text => text(&state, now, out),
-                Form::Json => json(&state, now, out),
+                AnswerForm::Text => text(&state, now, out),
+                AnswerForm::Json => json(&state, now, out),
             }
         }
         *place += 1;

@@ -13,7 +13,7 @@
 //! ```
 
 use super::interfaces;
-use super::view::{Form, Progress, View, put};
+use super::view::{AnswerForm, Progress, View, put};
 use crate::counters::{Counter, QualityCounters};
 use crate::export::Interface;
 use crate::output::json::Object;
@@ -53,7 +53,12 @@ pub(super) const KINDS: [Kind; 11] = [
 ];
 
 /// Appends all parts, then the senders', one a step.
-pub(super) fn step(view: &View<'_>, next: &mut u32, form: Form, out: &mut Vec<u8>) -> Progress {
+pub(super) fn step(
+    view: &View<'_>,
+    next: &mut u32,
+    form: AnswerForm,
+    out: &mut Vec<u8>,
+) -> Progress {
     let number = *next as usize;
     *next += 1;
     let Some(number) = number.checked_sub(1) else {
@@ -78,10 +83,10 @@ pub(super) fn step(view: &View<'_>, next: &mut u32, form: Form, out: &mut Vec<u8
     }
 }
 
-fn write(part: &Part, form: Form, out: &mut Vec<u8>) {
+fn write(part: &Part, form: AnswerForm, out: &mut Vec<u8>) {
     match form {
-        Form::Text => text(part, out),
-        Form::Json => {
+        AnswerForm::Text => text(part, out),
+        AnswerForm::Json => {
             let mut object = Object::new(out);
             object.string("part", part.kind);
             if let Some(name) = &part.of {

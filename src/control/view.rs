@@ -7,7 +7,7 @@ use crate::troubles::{Source, Troubles};
 
 /// How an answer is written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Form {
+pub enum AnswerForm {
     /// For people.
     Text,
     /// A JSON object a line.

@@ -31,10 +31,10 @@ pub use parse::Error;
 pub use times::When;
 
 /// A word of the grammar, what follows it, what it is for.
-pub type Word = (&'static str, &'static str, &'static str);
+pub type WordHelp = (&'static str, &'static str, &'static str);
 
 /// Every word. Those that mean the same stand beside each other in the help.
-pub const WORDS: &[Word] = &[
+pub const WORDS: &[WordHelp] = &[
     ("and", "", "both of its sides; may be left out"),
     ("or", "", "one of its sides at least"),
     ("not", "", "not what follows"),
@@ -95,7 +95,7 @@ enum Expr {
 
 /// Which end is meant.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum End {
+enum Side {
     Either,
     Source,
     Destination,
@@ -201,9 +201,9 @@ impl Net {
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Test {
-    Address(End, Net),
+    Address(Side, Net),
     /// From the one to the other.
-    Port(End, u16, u16),
+    Port(Side, u16, u16),
     Protocol(u8),
     Direction(Direction),
     Interface(IfName),
@@ -363,17 +363,17 @@ impl Test {
             Self::Address(end, net) => subject.tuples().any(|tuple| {
                 let has = |address: crate::state::Address| net.has(address.ip(tuple.af));
                 match end {
-                    End::Either => has(tuple.src) || has(tuple.dst),
-                    End::Source => has(tuple.src),
-                    End::Destination => has(tuple.dst),
+                    Side::Either => has(tuple.src) || has(tuple.dst),
+                    Side::Source => has(tuple.src),
+                    Side::Destination => has(tuple.dst),
                 }
             }),
             Self::Port(end, least, most) => subject.tuples().any(|tuple| {
                 let has = |port| (*least..=*most).contains(&port);
                 match end {
-                    End::Either => has(tuple.sport) || has(tuple.dport),
-                    End::Source => has(tuple.sport),
-                    End::Destination => has(tuple.dport),
+                    Side::Either => has(tuple.sport) || has(tuple.dport),
+                    Side::Source => has(tuple.sport),
+                    Side::Destination => has(tuple.dport),
                 }
             }),
             Self::Protocol(proto) => subject.tuples().any(|tuple| tuple.proto == *proto),
@@ -453,10 +453,10 @@ impl Display for Test {
         match self {
             Self::Address(end, net) => {
                 f.write_str(match end {
-                    End::Either if net.is_host() => "host ",
-                    End::Either => "net ",
-                    End::Source => "src ",
-                    End::Destination => "dst ",
+                    Side::Either if net.is_host() => "host ",
+                    Side::Either => "net ",
+                    Side::Source => "src ",
+                    Side::Destination => "dst ",
                 })?;
                 write!(f, "{}", net.address)?;
                 match net.is_host() {
@@ -466,9 +466,9 @@ impl Display for Test {
             }
             Self::Port(end, least, most) => {
                 f.write_str(match end {
-                    End::Either => "port ",
-                    End::Source => "src port ",
-                    End::Destination => "dst port ",
+                    Side::Either => "port ",
+                    Side::Source => "src port ",
+                    Side::Destination => "dst port ",
                 })?;
                 match least == most {
                     true => least.fmt(f),

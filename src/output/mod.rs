@@ -27,7 +27,7 @@ use crate::wire::pfsync::{Dialect, Message};
 use messages::{Context, Detail};
 use page::Page;
 use report::Report;
-use top::{Table, Top};
+use top::{Top, TopTable};
 
 /// What -o can ask for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -77,7 +77,7 @@ pub struct Output {
 #[derive(Debug)]
 enum Collected {
     Nothing,
-    Table(Box<Table>),
+    Table(Box<TopTable>),
     Report(Box<Report>),
 }
 
@@ -110,7 +110,7 @@ impl Printer {
             is_any_v5: false,
             is_headed: false,
             collected: match output.form {
-                Form::Top(top) => Collected::Table(Box::new(Table::new(top))),
+                Form::Top(top) => Collected::Table(Box::new(TopTable::new(top))),
                 Form::Html => Collected::Report(Box::new(Report::new())),
                 _ => Collected::Nothing,
             },

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
-use super::rates::{Rise, Share};
+use super::rates::{Portion, Rise};
 use super::sign::{Cause, Sign, Source, Told};
 use crate::counters::{InterfaceCounters, Reason};
 use crate::engine::Engine;
@@ -45,9 +45,9 @@ struct SenderSense {
     /// States marked, and how many were learned when the last one was.
     marked: Rise,
     learned_then: u64,
-    updates: Share,
+    updates: Portion,
     is_unknown: bool,
-    packets: Share,
+    packets: Portion,
     /// The offset of its clock, and when it changed.
     offset: i64,
     stepped: Option<Uptime>,
