@@ -10,9 +10,9 @@
 //! udp: 98% of flows, 93% of octets are short, ...                where it is little
 //! pflow0: nobody listens, last 3 s ago, 0 lost: udp 192...       each interface, records lost
 //! ```
-//! Where there are more than there are lines those with troubles come first, and a line says how
-//! many are left out. States are counted by sender in steps, as for `show senders`; all else is
-//! counted already.
+//! If there is not room for all sources, firewalls and interfaces, those with troubles come first,
+//! and a line says how many are left out. States are counted by sender in steps, as for `show
+//! senders`. Everything else is counted already.
 
 use std::fmt::Write;
 use std::time::Duration;

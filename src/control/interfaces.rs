@@ -183,7 +183,7 @@ fn json(view: &View<'_>, interface: &Interface, out: &mut Vec<u8>) {
     object.strings("flags", flags(interface).1);
     object.number("mtu", shown_mtu(settings));
     for (name, value) in config::shown(settings) {
-        // The kernel's is not the one that was asked for.
+        // The name mtu is taken above, by the value that ifconfig shows.
         let name = if name == "mtu" { "requestedMtu" } else { name };
         match value {
             Shown::Number(number) | Shown::Octets(number) => object.number(name, number),

@@ -35,7 +35,7 @@ pub enum Question {
     Statistics,
     /// States, all or those that the filter takes.
     States(Option<Filter>),
-    /// Of those the first few by something.
+    /// The first few states in some order.
     Top(TopQuestion),
     /// Where packets come from.
     Sources,

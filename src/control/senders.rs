@@ -52,7 +52,7 @@ pub(super) fn step(
     }
 }
 
-/// Counts the states of the next places, from `place` on, to those before.
+/// Counts the states of the next places, from `place` on, and adds them to `counts`.
 pub(super) fn count(view: &View<'_>, place: u32, mut counts: Vec<u64>) -> SenderCount {
     let table = view.engine.table();
     counts.resize(table.senders().len(), 0);

@@ -6,7 +6,7 @@
 //!    id: 6553f10000000001 creatorid: 5f3a9c01 sender: 10.0.0.2
 //! ```
 //! Ends stand as pfctl prints them (pf_print_state.c, `print_state`): the near one first. pfsync's
-//! peers' states are not kept, so the timeout a state is in stands where pfctl has those.
+//! peers' states are not kept. Where pfctl has them, the name of the state's timeout stands.
 
 use std::fmt::{self, Display};
 

@@ -104,7 +104,7 @@ fn write(part: &Part, form: AnswerForm, out: &mut Vec<u8>) {
 fn text(part: &Part, out: &mut Vec<u8>) {
     let is_empty = || part.counters.iter().all(|counter| counter.value == 0);
     match &part.of {
-        // Of protocols those that there were some of.
+        // Protocols without flows are left out.
         Some(_) if part.kind == "protocol" && is_empty() => return,
         Some(name) => put!(out, "{} {name}:\n", part.kind),
         None => put!(out, "{}:\n", part.kind),

@@ -208,7 +208,7 @@ pub(super) struct Ranking {
     totals: Totals,
     /// The best so far, the worst of them on top.
     best: BinaryHeap<Reverse<Rank>>,
-    /// When all places were looked at: those to show, best first, and which comes next.
+    /// Once all places were looked at: the states to show, best first, and which comes next.
     shown: Option<Shown>,
 }
 

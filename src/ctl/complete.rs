@@ -94,7 +94,7 @@ fn values_of_flags() -> [(&'static str, String); 2] {
     ]
 }
 
-/// Words with few values, and those.
+/// Words with few values, and the values.
 fn valued() -> Vec<(&'static str, String)> {
     let words = interface_word_names().map(|(name, _)| (name, values_of(name)));
     let keys = Key::VALUES.iter().map(|(name, ..)| *name).collect();
@@ -105,7 +105,7 @@ fn valued() -> Vec<(&'static str, String)> {
         .collect()
 }
 
-/// OpenBSD's ksh, which is its sh, completes from arrays.
+/// On OpenBSD sh is ksh, which completes from arrays.
 fn sh() -> String {
     format!(
         "# pflowctl completions for the ksh of OpenBSD: . this file\n\

@@ -438,7 +438,7 @@ impl Way {
 
 /// Speaks HTTP on standard input and output until the connection ends.
 pub(super) fn serve(socket: Option<&str>) -> ExitCode {
-    // Whoever is not answered any more has gone, which is no failure of ours.
+    // A client that has gone is no failure of ours.
     let _ = Way::new(io::stdin(), io::stdout()).serve(socket);
     ExitCode::SUCCESS
 }

@@ -202,7 +202,7 @@ impl Net {
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Test {
     Address(Side, Net),
-    /// From the one to the other.
+    /// The first port and the last.
     Port(Side, u16, u16),
     Protocol(u8),
     Direction(Direction),
@@ -238,7 +238,7 @@ pub struct Subject<'a> {
     pub quality: Option<Quality>,
     /// Octets from the initiator and back.
     pub octets: Option<[u64; 2]>,
-    /// Packets likewise.
+    /// Packets from the initiator and back.
     pub packets: Option<[u64; 2]>,
     /// Seconds from its first packet on.
     pub duration: Option<u64>,
@@ -292,8 +292,8 @@ impl Filter {
         self.0.admits(subject)
     }
 
-    /// The same with the times of day in it on the local day of `day`, and those without an offset
-    /// in `zone`.
+    /// The same filter with instants for all its times: a time of day is of the local day of `day`,
+    /// and a time without an offset is in `zone`.
     pub fn resolved(&self, day: Wall, zone: &TimeZone) -> Self {
         let change = |test: &Test| match test {
             Test::From(when) => Test::From(when.resolved(day, zone)),

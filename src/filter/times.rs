@@ -67,7 +67,8 @@ impl When {
                 zone.to_datetime(day).date().to_datetime(time)
             }
         };
-        // A time that a change of the clock skips is the one after it; the first of two.
+        // A change of the clock skips a time: then the time after the change is meant. Or it brings a
+        // time twice: then the first is meant.
         let instant = zone.to_ambiguous_timestamp(local).compatible();
         Self {
             written: self.written.clone(),

@@ -97,7 +97,7 @@ impl Troubles {
         self.troubles.values().filter(|trouble| trouble.is_begun)
     }
 
-    /// How many there are beside those told apart.
+    /// How many more troubles there are than [`MAX_TROUBLES`].
     pub fn beyond(&self) -> usize {
         self.beyond
     }

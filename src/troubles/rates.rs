@@ -12,7 +12,7 @@ pub(super) struct Rise {
 }
 
 impl Rise {
-    /// Notes its value. The first is a rise, too, unless it is 0.
+    /// Notes its value. A first value other than 0 is a rise.
     pub(super) fn note(&mut self, value: u64, now: Uptime) {
         let before = self.value.replace(value);
         if before.unwrap_or(0) < value {

@@ -12,7 +12,7 @@ pub struct Source {
     pub name: String,
     /// What it counted.
     pub counters: SourceCounters,
-    /// When its last packet came; `None` in a replay, too.
+    /// When its last packet came. `None`: none came, or it is a replay.
     pub last: Option<Uptime>,
     /// Why it is lost, if it is.
     pub problem: Option<String>,

@@ -41,9 +41,9 @@ pub(super) struct ShownState {
     pub(super) direction: String,
     /// Who began, before translation.
     pub(super) source: Endpoint,
-    /// What one end is on the other side of a translation.
+    /// An end that is translated: its address and port on the other side.
     pub(super) gateway: Option<Endpoint>,
-    /// Whom it is to, behind translation.
+    /// Whom it reaches, after translation.
     pub(super) destination: Endpoint,
     pub(super) timeout: String,
     pub(super) age: u64,

@@ -25,8 +25,8 @@ pub(super) struct Query {
 }
 
 impl Query {
-    /// As many states as may be asked for, because those of the highest rate now are sought among
-    /// those of the highest average.
+    /// As many states as may be asked for. pflow orders by the average rate over a state's age. The
+    /// screen shows the rate of now, and its highest may stand anywhere in the answer.
     fn line(&self) -> String {
         let Self { order, filter } = self;
         format!("json show top by {order} {MAX_SHOWN} {filter}\n")

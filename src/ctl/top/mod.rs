@@ -7,7 +7,7 @@
 //! daemon   <-questions- thread <-'    ^
 //!          --answers--> channel ------'
 //! ```
-//! It asks `show top`, which a socket that shows only answers, too. An answer is at most a thousand
+//! It asks `show top`, which a read-only socket answers, too. An answer is at most a thousand
 //! states, however many there are.
 
 mod answer;
