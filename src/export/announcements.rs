@@ -9,8 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::by_creator::COMMON;
 use super::outbox::{Header, To};
+use super::per_domain::COMMON;
 use super::{Domain, Settings, Templates};
 use crate::flow::Flow;
 use crate::state::IfName;

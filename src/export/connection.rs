@@ -1,4 +1,4 @@
-//! What an interface's connection to its collectors is at, for whoever asks.
+//! What an interface's connection, files and spool are at, for whoever asks.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -38,6 +38,15 @@ impl fmt::Display for Connection {
             } => write!(f, "{to}: {problem}; given up"),
         }
     }
+}
+
+/// How it stands with an interface's files.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct FileState {
+    /// The file that is written, and its octets.
+    pub current: Option<(String, u64)>,
+    /// Why nothing can be written.
+    pub problem: Option<String>,
 }
 
 /// What a spool is at.

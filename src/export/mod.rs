@@ -13,7 +13,6 @@
 //! business.
 
 mod announcements;
-mod by_creator;
 mod connection;
 mod encoder;
 pub(crate) mod full;
@@ -22,6 +21,7 @@ mod ipfix;
 mod netflow5;
 mod netflow9;
 mod outbox;
+mod per_domain;
 mod session;
 mod settings;
 pub mod spool;
@@ -29,8 +29,8 @@ mod statistics;
 mod stream;
 mod templates;
 
-pub use connection::{Connection, Connections, SpoolState};
-pub use interface::{FileState, Interface, stamp, transmit};
+pub use connection::{Connection, Connections, FileState, SpoolState};
+pub use interface::{Interface, stamp, transmit};
 use ipfix::Ipfix;
 pub use ipfix::TemplateSet;
 pub use outbox::{Order, Outbox, Outgoing, Transmit};

@@ -128,6 +128,18 @@ impl<'a> To<'a> {
         self.unit
     }
 
+    /// Messages in the outbox so far.
+    pub(super) fn messages(&self) -> usize {
+        self.outbox.messages.len()
+    }
+
+    /// Messages without data records behind the first so many.
+    pub(super) fn templates_behind(&self, messages: usize) -> u64 {
+        let new = self.outbox.messages.get(messages..).unwrap_or_default();
+        let templates = new.iter().filter(|message| message.records == 0);
+        templates.count() as u64
+    }
+
     /// Appends a message with so many data records, made at `at`. Its first octets are room for
     /// its header.
     pub(super) fn push(&mut self, header: Header, at: Now, records: u16, octets: &[u8]) {
@@ -145,18 +157,6 @@ impl<'a> To<'a> {
 }
 
 impl Outbox {
-    /// Messages in it.
-    pub(super) fn messages(&self) -> usize {
-        self.messages.len()
-    }
-
-    /// Messages without data records behind the first so many.
-    pub(super) fn templates_behind(&self, messages: usize) -> u64 {
-        let new = self.messages.get(messages..).unwrap_or_default();
-        let templates = new.iter().filter(|message| message.records == 0);
-        templates.count() as u64
-    }
-
     /// Puts messages by interface and in `order`, and has `stamp` fill in the headers of those
     /// that have none. A message for which it says false is dropped.
     pub(super) fn stamp(
