@@ -61,9 +61,9 @@ impl Encoder {
     pub(super) fn is_due(&self, now: Uptime) -> bool {
         match self {
             Self::NetFlow5(netflow5) => now.is_past(netflow5.poll_timeout()),
-            Self::NetFlow9(all) => all.iter().any(|one| now.is_past(one.poll_timeout())),
-            Self::Ipfix(all) => all.iter().any(|one| one.is_due(now)),
-            Self::Full(all) => all.iter().any(|one| now.is_past(one.poll_timeout())),
+            Self::NetFlow9(all) => all.any(|one| now.is_past(one.poll_timeout())),
+            Self::Ipfix(all) => all.any(|one| one.is_due(now)),
+            Self::Full(all) => all.any(|one| now.is_past(one.poll_timeout())),
         }
     }
 

@@ -12,12 +12,14 @@
 //! Nothing here reads a clock or touches a socket. Whether sending works is not an encoder's
 //! business.
 
+mod amount;
 mod announcements;
 mod connection;
 mod encoder;
 pub(crate) mod full;
 mod interface;
 mod ipfix;
+mod kept_options;
 mod netflow5;
 mod netflow9;
 mod outbox;
@@ -29,6 +31,7 @@ mod statistics;
 mod stream;
 mod templates;
 
+pub use amount::Amount;
 pub use connection::{Connection, Connections, FileState, SpoolState};
 pub use interface::{Interface, stamp, transmit};
 use ipfix::Ipfix;
@@ -40,9 +43,10 @@ pub use settings::{
     MAX_MTU, MAX_PINS, MAX_RETAIN, MAX_ROTATE, MIN_DTLS_MTU, MIN_MTU, Pin, Rate, Rdomain, Settings,
     Source, SpoolSettings, Way, is_whole,
 };
-pub use stream::{Amount, Stream};
+pub use stream::Stream;
 pub use templates::Templates;
 
+use crate::time::Wall;
 use crate::wire;
 
 /// Octets of an IPv4 and a UDP header (`struct udpiphdr`).
@@ -87,6 +91,11 @@ fn records_that_fit(settings: &Settings, kernel: Capacity, fit: Capacity) -> usi
         .records(mtu, IPV4_UDP)
         .min(fit.records(mtu, ip_udp))
         .max(1)
+}
+
+/// Seconds since 1970 as headers have them. They wrap in 2106.
+fn seconds_32(at: Wall) -> u32 {
+    u32::try_from(at.secs().rem_euclid(1 << 32)).unwrap_or(0)
 }
 
 /// A header and records of one size.

@@ -77,9 +77,23 @@ impl<E> PerDomain<E> {
         all.iter_mut().map(|(_, encoder)| encoder)
     }
 
+    /// Whether one of the encoders is what `is_so` says.
+    // One encoder is asked without a loop, because this is asked for each state that ends.
+    #[inline(always)]
+    pub(super) fn any(&self, is_so: impl Fn(&E) -> bool) -> bool {
+        match self {
+            Self::One((_, encoder)) => is_so(encoder),
+            Self::ByCreator(all) => all.encoders.iter().any(|(_, encoder)| is_so(encoder)),
+        }
+    }
+
     /// The earliest of the times that `due` gives for the encoders.
+    #[inline(always)]
     pub(super) fn earliest(&self, due: impl Fn(&E) -> Option<Uptime>) -> Option<Uptime> {
-        self.iter().map(due).fold(None, Uptime::earliest)
+        match self {
+            Self::One((_, encoder)) => due(encoder),
+            Self::ByCreator(_) => self.iter().map(due).fold(None, Uptime::earliest),
+        }
     }
 }
 

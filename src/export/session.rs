@@ -17,7 +17,7 @@ use std::time::Duration;
 use super::announcements::Announcements;
 use super::outbox::{Header, Message, To};
 use super::settings::{Domain, Settings};
-use super::{Format, IPV6_UDP, TemplateSet, Templates};
+use super::{Format, IPV6_UDP, TemplateSet, Templates, seconds_32};
 use crate::flow::Flow;
 use crate::state::IfName;
 use crate::time::{Now, Uptime};
@@ -187,7 +187,7 @@ impl Session {
                 let sequence = self.sequence_mut(domain);
                 let header = ipfix::Header {
                     length: u16::try_from(octets.len()).unwrap_or(u16::MAX),
-                    export_time: seconds_32(message.at()),
+                    export_time: seconds_32(message.at().wall),
                     sequence: *sequence,
                     domain,
                 };
@@ -454,14 +454,15 @@ fn netflow5_header(at: Now, count: u16, flow_sequence: u32, engine: [u8; 2]) -> 
     netflow5::Header {
         count,
         sys_uptime: netflow5::millis_mod_32(at.uptime.secs()),
-        unix_secs: seconds_32(at),
+        unix_secs: seconds_32(at.wall),
         unix_nsecs: at.wall.subsec_nanos(),
         flow_sequence,
         engine,
     }
 }
 
-fn netflow9_header(
+/// The header of a NetFlow v9 message made at `at`.
+pub(super) fn netflow9_header(
     at: Now,
     (source, count, clock): (u32, u16, Clock),
     sequence: u32,
@@ -469,13 +470,8 @@ fn netflow9_header(
     netflow9::Header {
         count,
         sys_uptime: clock.millis(at.uptime.secs()),
-        unix_secs: seconds_32(at),
+        unix_secs: seconds_32(at.wall),
         sequence,
         source,
     }
-}
-
-/// Seconds since the epoch as headers have them; they wrap in 2106.
-fn seconds_32(now: Now) -> u32 {
-    u32::try_from(now.wall.secs().rem_euclid(1 << 32)).unwrap_or(0)
 }

@@ -14,7 +14,7 @@ use crate::export::encoder::Packed;
 use crate::export::full::Full;
 use crate::export::netflow9::NetFlow9;
 use crate::export::outbox::To;
-use crate::export::per_domain::PerDomain;
+use crate::export::per_domain::{Chosen, PerDomain};
 use crate::export::session::Session;
 use crate::export::{IcmpPorts, Outbox, Settings};
 use crate::filter::Subject;
@@ -143,23 +143,21 @@ impl Interface {
     fn pack(&mut self, now: Now, flow: &Flow, passage: &Passage, outbox: &mut Outbox) {
         let to = &mut To::new(self.unit, outbox);
         let (encoder, mut packing) = self.packing(now, to);
-        let packed = match encoder {
-            Encoder::NetFlow5(_) if flow.tuple.af == Af::Inet6 => {
-                packing.counters.ipv6 += 1;
-                return;
-            }
+        match encoder {
+            Encoder::NetFlow5(_) if flow.tuple.af == Af::Inet6 => packing.counters.ipv6 += 1,
             Encoder::NetFlow5(netflow5) => {
                 packing.counters.clamped += u64::from(flow.times.is_cut());
-                netflow5.push(now, packing.settings, flow, passage, packing.to)
+                let packed = netflow5.push(now, packing.settings, flow, passage, packing.to);
+                packing.note(packed);
             }
-            Encoder::NetFlow9(all) => return packing.push_netflow9(all, flow, passage),
+            Encoder::NetFlow9(all) => packing.push_netflow9(all, flow, passage),
             Encoder::Ipfix(all) => {
                 let ipfix = packing.encoder_of_flow(all, flow);
-                ipfix.push(now, packing.settings, flow, passage, packing.to)
+                let packed = ipfix.push(now, packing.settings, flow, passage, packing.to);
+                packing.note(packed);
             }
-            Encoder::Full(all) => return packing.push_full(all, flow, passage),
-        };
-        packing.note(packed);
+            Encoder::Full(all) => packing.push_full(all, flow, passage),
+        }
     }
 
     /// The encoder, and what goes with it.
@@ -193,29 +191,29 @@ struct Packing<'a, 'o> {
 }
 
 impl Packing<'_, '_> {
-    /// The encoder of a flow's domain. The collector is told the templates of a new domain.
+    /// The encoder of a flow's domain.
     #[inline(always)]
     fn encoder_of_flow<'e, E>(&mut self, all: &'e mut PerDomain<E>, flow: &Flow) -> &'e mut E {
-        let (encoder, is_crowded) = self.encoder_of(all, flow);
-        self.counters.crowded += u64::from(is_crowded);
-        encoder
+        match all {
+            PerDomain::One((_, encoder)) => encoder,
+            PerDomain::ByCreator(all) => {
+                let chosen = all.choose(flow.id.creatorid);
+                self.counters.crowded += u64::from(chosen.is_crowded);
+                self.told(chosen)
+            }
+        }
     }
 
-    /// The same, and whether there are too many creatorids for this one to have a domain.
+    /// The chosen encoder. If its domain is new, the collector is told the templates.
     #[inline(always)]
-    fn encoder_of<'e, E>(&mut self, all: &'e mut PerDomain<E>, flow: &Flow) -> (&'e mut E, bool) {
-        let all = match all {
-            PerDomain::One((_, encoder)) => return (encoder, false),
-            PerDomain::ByCreator(all) => all,
-        };
-        let chosen = all.choose(flow.id.creatorid);
+    fn told<'e, E>(&mut self, chosen: Chosen<'e, E>) -> &'e mut E {
         if chosen.is_new && self.is_told {
             let told = self
                 .session
                 .tell(self.now, self.settings, chosen.domain, self.to);
             self.counters.templates += told;
         }
-        (chosen.encoder, chosen.is_crowded)
+        chosen.encoder
     }
 
     /// Packs a flow's records with all that is known.
@@ -244,7 +242,11 @@ impl Packing<'_, '_> {
         (observed, what): (Now, Translation),
         flow: &Flow,
     ) {
-        let (full, _) = self.encoder_of(all, flow);
+        // An event is no flow, so `crowded` does not count it.
+        let full = match all {
+            PerDomain::One((_, full)) => full,
+            PerDomain::ByCreator(all) => self.told(all.choose(flow.id.creatorid)),
+        };
         full.push_event((self.now, self.settings), (observed, what), flow, self.to);
         count(&mut self.counters.records, 1);
         count(&mut self.counters.events, 1);

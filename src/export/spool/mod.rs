@@ -31,7 +31,7 @@ use reader::{Reader, Step};
 pub use session::{SpoolTally, Spooled};
 use writer::Writer;
 
-use super::stream::KeptOptions;
+use super::kept_options::KeptOptions;
 use super::{Outgoing, Templates};
 use crate::time::Uptime;
 pub use crate::wire::spool::Position;

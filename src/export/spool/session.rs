@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::{Lost, Position, Spool, Store};
-use crate::export::{Amount, Outgoing, Stream, Templates};
+use crate::export::{Amount, Outgoing, Stream, Templates, seconds_32};
 use crate::time::{Now, Uptime, Wall};
 
 /// Octets that are read ahead of the socket.
@@ -403,7 +403,7 @@ impl<S: Store> Spooled<S> {
         if messages.is_empty() {
             return;
         }
-        let secs = u32::try_from(self.now.wall.secs().rem_euclid(1 << 32)).unwrap_or(0);
+        let secs = seconds_32(self.now.wall);
         let ends = self.spool.append(secs, &messages);
         let written = messages.iter().take(ends.len());
         let records = written.map(|(message, _)| u64::from(message.records));

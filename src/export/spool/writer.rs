@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::export::stream::KeptOptions;
+use crate::export::kept_options::KeptOptions;
 use crate::export::{Outgoing, Templates};
 use crate::wire::ipfix;
 
