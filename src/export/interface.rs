@@ -17,9 +17,9 @@ mod tests;
 use std::io;
 
 use super::encoder::Encoder;
-use super::outbox::{Header, To};
+use super::outbox::{Stamp, To};
 use super::per_domain::COMMON;
-use super::session::{Session, State};
+use super::session::{Reachability, Session};
 use super::statistics::Statistics;
 use super::{
     Connection, Domain, FileState, Format, IcmpPorts, Order, Outbox, Settings, SpoolState,
@@ -184,7 +184,7 @@ impl Interface {
         }
         self.session.stop_templates();
         self.session.clear_announcements();
-        self.session.set_state(State::Up);
+        self.session.set_state(Reachability::Up);
         self.is_choosy = self.settings.direction.is_some()
             || self.settings.only.is_some()
             || self.settings.icmp != IcmpPorts::Kernel;
@@ -246,7 +246,7 @@ impl Interface {
         {
             let mut message = vec![0; wire::ipfix::HEADER_LEN];
             message.extend(options.set());
-            to.push(Header::Ipfix { domain }, now, 1, &message);
+            to.push(Stamp::Ipfix { domain }, now, 1, &message);
             self.counters.records += 1;
         }
     }
@@ -288,11 +288,11 @@ impl Interface {
         self.counters.refused += reports.refused;
         self.counters.unreachable += reports.unreachable;
         self.session.set_state(match reports {
-            Reports { refused: 1.., .. } => State::Refused,
+            Reports { refused: 1.., .. } => Reachability::Refused,
             Reports {
                 unreachable: 1.., ..
-            } => State::Unreachable,
-            _ => State::Up,
+            } => Reachability::Unreachable,
+            _ => Reachability::Up,
         });
     }
 

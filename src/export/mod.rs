@@ -37,11 +37,11 @@ pub use interface::{Interface, stamp, transmit};
 use ipfix::Ipfix;
 pub use ipfix::TemplateSet;
 pub use outbox::{Order, Outbox, Outgoing, Transmit};
-pub use session::{Session, State};
+pub use session::{Reachability, Session};
 pub use settings::{
-    Carrier, Compression, DTLS_OVERHEAD, Domain, Engine, Events, IcmpPorts, MAX_BACKUPS, MAX_HOLD,
-    MAX_MTU, MAX_PINS, MAX_RETAIN, MAX_ROTATE, MIN_DTLS_MTU, MIN_MTU, Pin, Rate, Rdomain, Settings,
-    Source, SpoolSettings, Way, is_whole,
+    Carrier, Compression, DTLS_OVERHEAD, Domain, EngineId, Events, IcmpPorts, MAX_BACKUPS,
+    MAX_HOLD, MAX_MTU, MAX_PINS, MAX_RETAIN, MAX_ROTATE, MIN_DTLS_MTU, MIN_MTU, Pin, Rate, Rdomain,
+    Settings, Source, SpoolSettings, Way, is_whole,
 };
 pub use stream::Stream;
 pub use templates::Templates;

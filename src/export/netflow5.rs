@@ -1,7 +1,7 @@
 //! NetFlow v5: one buffer; splits what 32 bits cannot count; leaves IPv6 out.
 
 use super::encoder::Packed;
-use super::outbox::{Header, To};
+use super::outbox::{Stamp, To};
 use super::{Capacity, Settings, records_that_fit};
 use crate::flow::{Flow, Passage, Record, Tuple};
 use crate::time::{Now, Uptime};
@@ -202,7 +202,7 @@ impl NetFlow5 {
         let records = u16::try_from(self.held()).unwrap_or(u16::MAX);
         let datagram = self.buffer.get(..self.len).unwrap_or_default();
         let engine = self.engine;
-        to.push(Header::NetFlow5 { engine }, now, records, datagram);
+        to.push(Stamp::NetFlow5 { engine }, now, records, datagram);
         self.len = wire::HEADER_LEN;
         self.deadline = None;
     }

@@ -1,7 +1,7 @@
 //! NetFlow v9: a buffer for each shape of records, one flowset a message (RFC 3954).
 
 use super::encoder::Packed;
-use super::outbox::{Header, To};
+use super::outbox::{Stamp, To};
 use super::session::Session;
 use super::{Capacity, Settings, records_that_fit};
 use crate::flow::{Flow, Passage, Record, Tuple};
@@ -78,7 +78,7 @@ impl Buffer {
     fn send(&mut self, now: Now, source: u32, to: &mut To<'_>) {
         wire::close_set(&mut self.octets, wire::HEADER_LEN);
         let count = u16::try_from(self.records).unwrap_or(u16::MAX);
-        let header = Header::NetFlow9 {
+        let header = Stamp::NetFlow9 {
             source,
             count,
             clock: self.clock,
@@ -153,7 +153,7 @@ impl NetFlow9 {
     pub(super) fn tell_interface(&self, now: Now, index: u16, name: IfName, to: &mut To<'_>) {
         let mut message = vec![0; HEADER_LEN];
         message.extend(wire::interfaces(std::iter::once((index, name.as_bytes()))));
-        let header = Header::Options {
+        let header = Stamp::Options {
             domain: self.source,
             count: 1,
         };

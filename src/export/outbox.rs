@@ -18,7 +18,7 @@ const USUAL_OCTETS: usize = 1 << 20;
 
 /// The header that a message is to get.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Header {
+pub(super) enum Stamp {
     /// NetFlow version 5.
     NetFlow5 {
         /// Type and id of the engine.
@@ -52,7 +52,7 @@ pub(super) enum Header {
 pub(super) struct Message {
     /// Number of its interface: the N of pflowN.
     unit: u32,
-    header: Header,
+    stamp: Stamp,
     /// When it was made: the time that its header carries.
     at: Now,
     /// Data records; 0: templates.
@@ -67,8 +67,8 @@ impl Message {
     }
 
     /// The header that it is to get.
-    pub(super) fn header(&self) -> Header {
-        self.header
+    pub(super) fn stamp(&self) -> Stamp {
+        self.stamp
     }
 
     /// When it was made.
@@ -84,7 +84,7 @@ impl Message {
     /// Whether messages like it may change places: the datagrams of NetFlow v5 are of one length
     /// anyhow.
     fn is_movable(&self) -> bool {
-        self.records > 0 && matches!(self.header, Header::Ipfix { .. })
+        self.records > 0 && matches!(self.stamp, Stamp::Ipfix { .. })
     }
 }
 
@@ -142,13 +142,13 @@ impl<'a> To<'a> {
 
     /// Appends a message with so many data records, made at `at`. Its first octets are room for
     /// its header.
-    pub(super) fn push(&mut self, header: Header, at: Now, records: u16, octets: &[u8]) {
+    pub(super) fn push(&mut self, stamp: Stamp, at: Now, records: u16, octets: &[u8]) {
         let Self { unit, outbox } = self;
         let start = outbox.octets.len();
         outbox.octets.extend_from_slice(octets);
         outbox.messages.push(Message {
             unit: *unit,
-            header,
+            stamp,
             at,
             records,
             range: start..outbox.octets.len(),
@@ -272,11 +272,11 @@ impl Transmit {
         // Together by length is for the kernel's sake. Here the time must not go back.
         own.sort_by_key(|message| message.range.start);
         own.into_iter().filter_map(|message| {
-            let (domain, options) = match message.header {
-                Header::Ipfix { domain } => (domain, 0),
-                Header::Options { domain, count } => (domain, count),
-                Header::NetFlow9 { source, .. } => (source, 0),
-                Header::NetFlow5 { .. } => return None,
+            let (domain, options) = match message.stamp {
+                Stamp::Ipfix { domain } => (domain, 0),
+                Stamp::Options { domain, count } => (domain, count),
+                Stamp::NetFlow9 { source, .. } => (source, 0),
+                Stamp::NetFlow5 { .. } => return None,
             };
             Some(Outgoing {
                 domain,
@@ -311,8 +311,8 @@ mod tests {
     use super::*;
     use crate::time::Wall;
 
-    const DATA: Header = Header::Ipfix { domain: 42 };
-    const V5: Header = Header::NetFlow5 { engine: [42; 2] };
+    const DATA: Stamp = Stamp::Ipfix { domain: 42 };
+    const V5: Stamp = Stamp::NetFlow5 { engine: [42; 2] };
 
     fn now() -> Now {
         Now::with_boot(Wall::new(2, 0), Wall::new(1, 0))

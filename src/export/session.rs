@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::announcements::Announcements;
-use super::outbox::{Header, Message, To};
+use super::outbox::{Message, Stamp, To};
 use super::settings::{Domain, Settings};
 use super::{Format, IPV6_UDP, TemplateSet, Templates, seconds_32};
 use crate::flow::Flow;
@@ -31,7 +31,7 @@ const CLOCK_STEP: u64 = 1_000_000_000;
 
 /// Whether what is sent gets there, as far as that is told.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum State {
+pub enum Reachability {
     /// Nothing else was reported.
     #[default]
     Up,
@@ -41,7 +41,7 @@ pub enum State {
     Unreachable,
 }
 
-impl State {
+impl Reachability {
     /// In words; `None`: all is well.
     pub fn problem(self) -> Option<&'static str> {
         match self {
@@ -77,16 +77,16 @@ pub struct Session {
     pace: Duration,
     /// When the machine came up as NetFlow v9's last header has it, nanoseconds since 1970.
     boot: Option<i64>,
-    state: State,
+    state: Reachability,
 }
 
 impl Session {
     /// Whether what is sent gets there.
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> Reachability {
         self.state
     }
 
-    pub(super) fn set_state(&mut self, state: State) {
+    pub(super) fn set_state(&mut self, state: Reachability) {
         self.state = state;
     }
 
@@ -143,11 +143,11 @@ impl Session {
 
     /// Fills in the header of a message for a stream, which numbers it, as far as that does not know.
     pub(super) fn stamp_for_stream(message: &Message, octets: &mut [u8]) {
-        if let Header::NetFlow9 {
+        if let Stamp::NetFlow9 {
             source,
             count,
             clock,
-        } = message.header()
+        } = message.stamp()
             && let Some(front) = octets.first_chunk_mut()
         {
             *front = netflow9_header(message.at(), (source, count, clock), 0).octets();
@@ -159,14 +159,14 @@ impl Session {
         let records = message.records();
         let number = self.records;
         self.records = number.wrapping_add(records.into());
-        match message.header() {
-            Header::NetFlow5 { engine } => {
+        match message.stamp() {
+            Stamp::NetFlow5 { engine } => {
                 let header = netflow5_header(message.at(), records, number, engine);
                 if let Some(front) = octets.first_chunk_mut() {
                     *front = header.octets();
                 }
             }
-            Header::NetFlow9 {
+            Stamp::NetFlow9 {
                 source,
                 count,
                 clock,
@@ -179,9 +179,9 @@ impl Session {
                     *front = header.octets();
                 }
             }
-            Header::Ipfix { domain } | Header::Options { domain, .. } => {
-                let records = match message.header() {
-                    Header::Options { count, .. } => count,
+            Stamp::Ipfix { domain } | Stamp::Options { domain, .. } => {
+                let records = match message.stamp() {
+                    Stamp::Options { count, .. } => count,
                     _ => records,
                 };
                 let sequence = self.sequence_mut(domain);
@@ -362,7 +362,7 @@ impl Session {
         for (set, count) in Templates::from(settings).sets_in(settings.room_of_message()) {
             let mut message = vec![0; ipfix::HEADER_LEN];
             message.extend(set);
-            to.push(Header::Options { domain, count }, now, 0, &message);
+            to.push(Stamp::Options { domain, count }, now, 0, &message);
             messages += 1;
         }
         messages + self.announcements.tell(now, settings, domain, to)
@@ -426,7 +426,7 @@ impl Session {
             }
         }
         for (sets, count) in &messages {
-            let header = Header::NetFlow9 {
+            let header = Stamp::NetFlow9 {
                 source,
                 count: *count,
                 clock: Clock::at(now.uptime.secs()),

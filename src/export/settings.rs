@@ -128,7 +128,7 @@ impl Events {
 
 /// Type and id of a NetFlow v5 engine.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Engine(pub [u8; 2]);
+pub struct EngineId(pub [u8; 2]);
 
 /// What carries messages to the collector: `transport`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -245,7 +245,7 @@ pub struct Settings {
     /// `domain`.
     pub domain: Domain,
     /// `engine`.
-    pub engine: Engine,
+    pub engine: EngineId,
     /// `enterprise`: the number that our own elements are under; `None`: there are none.
     pub enterprise: Option<u32>,
     /// `statistics`, seconds from one time that they are told to the next; 0: never.
@@ -327,7 +327,7 @@ impl Default for Settings {
             mtu: 1500,
             templates: TemplateSet::OpenBsd,
             domain: Domain::Number(42),
-            engine: Engine([ENGINE; 2]),
+            engine: EngineId([ENGINE; 2]),
             enterprise: None,
             statistics: 0,
             is_biflow: false,

@@ -64,17 +64,17 @@ impl By {
     }
 
     /// Gives each key of `flow` with what the flow adds to it. `None`: it has no such key.
-    pub(super) fn each(self, flow: &Flow, mut take: impl FnMut(Option<Key>, Amount)) {
+    pub(super) fn each(self, flow: &Flow, mut take: impl FnMut(Option<Key>, Carried)) {
         if let Self::Source | Self::Destination = self {
             for record in flow.records() {
                 let Tuple { af, src, dst, .. } = record.tuple;
                 let address = if self == Self::Source { src } else { dst };
-                let amount = Amount::of(flow, record.packets, record.octets);
+                let amount = Carried::of(flow, record.packets, record.octets);
                 take(Some(Key::Address(address.ip(af))), amount);
             }
             return;
         }
-        let amount = Amount::of_flow(flow);
+        let amount = Carried::of_flow(flow);
         let Tuple { af, src, dst, .. } = flow.tuple;
         match self {
             Self::Source | Self::Destination => {}
@@ -179,7 +179,7 @@ impl Measure {
 
 /// So much was carried.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct Amount {
+pub(super) struct Carried {
     pub(super) flows: u64,
     pub(super) packets: u64,
     pub(super) octets: u64,
@@ -187,7 +187,7 @@ pub(super) struct Amount {
     pub(super) exact: u64,
 }
 
-impl Amount {
+impl Carried {
     fn of(flow: &Flow, packets: u64, octets: u64) -> Self {
         Self {
             flows: 1,
@@ -234,11 +234,11 @@ pub(super) struct Tally {
     measure: Measure,
     /// Keys that stay when some fall out.
     limit: usize,
-    amounts: HashMap<Key, Amount, foldhash::fast::RandomState>,
+    amounts: HashMap<Key, Carried, foldhash::fast::RandomState>,
     /// What has no key.
-    keyless: Amount,
+    keyless: Carried,
     /// What fell out.
-    fallen: Amount,
+    fallen: Carried,
     /// Keys that fell out, each as often as it did.
     falls: u64,
     lacking: u64,
@@ -246,9 +246,9 @@ pub(super) struct Tally {
 
 /// The largest sums, and the rest.
 pub(super) struct Largest {
-    pub(super) rows: Vec<(Key, Amount)>,
+    pub(super) rows: Vec<(Key, Carried)>,
     /// The keys behind those, and what fell out.
-    pub(super) others: Amount,
+    pub(super) others: Carried,
     pub(super) other_keys: u64,
 }
 
@@ -259,15 +259,15 @@ impl Tally {
             measure,
             limit,
             amounts: HashMap::default(),
-            keyless: Amount::default(),
-            fallen: Amount::default(),
+            keyless: Carried::default(),
+            fallen: Carried::default(),
             falls: 0,
             lacking: 0,
         }
     }
 
     /// Flows without a key.
-    pub(super) fn keyless(&self) -> &Amount {
+    pub(super) fn keyless(&self) -> &Carried {
         &self.keyless
     }
 
@@ -327,8 +327,8 @@ impl Tally {
 }
 
 /// The largest first; of equals the one whose key is less.
-fn order(measure: Measure, one: &(Key, Amount), other: &(Key, Amount)) -> std::cmp::Ordering {
-    let by = |of: &(Key, Amount)| (of.1.by(measure), of.1.octets, of.1.flows);
+fn order(measure: Measure, one: &(Key, Carried), other: &(Key, Carried)) -> std::cmp::Ordering {
+    let by = |of: &(Key, Carried)| (of.1.by(measure), of.1.octets, of.1.flows);
     by(other).cmp(&by(one)).then(one.0.cmp(&other.0))
 }
 
@@ -369,7 +369,7 @@ mod tests {
                 let (mut octets, mut packets) = (0, 0);
                 for flow in &flows {
                     tally.add(flow);
-                    let of_flow = Amount::of_flow(flow);
+                    let of_flow = Carried::of_flow(flow);
                     octets += of_flow.octets;
                     packets += of_flow.packets;
                     by.each(flow, |key, amount| {

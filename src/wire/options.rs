@@ -29,16 +29,16 @@ const IGNORED: u16 = 408;
 
 /// The layout of an options record.
 #[derive(Clone, Debug)]
-pub(super) struct Layout {
+pub(super) struct OptionsLayout {
     pub(super) template: u16,
     pub(super) scopes: Vec<Element>,
     pub(super) fields: Vec<Element>,
 }
 
 /// Every one that goes with flows of `kind`.
-pub(super) fn all(kind: Kind) -> impl Iterator<Item = Layout> {
+pub(super) fn all(kind: Kind) -> impl Iterator<Item = OptionsLayout> {
     let dialect = kind.enterprise.map(|_| ie::DIALECT);
-    let of = |template, scopes: &[Element], fields: &[Element]| Layout {
+    let of = |template, scopes: &[Element], fields: &[Element]| OptionsLayout {
         template,
         scopes: scopes.to_vec(),
         fields: fields.to_vec(),

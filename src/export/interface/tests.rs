@@ -1,5 +1,5 @@
 use super::*;
-use crate::export::{Domain, Engine, TemplateSet};
+use crate::export::{Domain, EngineId, TemplateSet};
 use crate::flow::{Boot, End, Flow, Quality, Times, Tuple};
 use crate::state::{Address, Af, Direction, IfName, StateId};
 use crate::time::Wall;
@@ -171,7 +171,7 @@ fn each_firewall_has_a_domain_with_templates_and_a_sequence_of_its_own() {
 fn a_v5_header_has_the_engine_that_is_set() {
     let (mut interface, mut outbox) = running(Format::NetFlow5);
     interface.offer(now(15), &flow(Af::Inet), 0, &mut outbox);
-    let engine = Engine([1, 255]);
+    let engine = EngineId([1, 255]);
     let settings = Settings {
         engine,
         ..interface.settings().clone()

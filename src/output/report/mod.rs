@@ -22,7 +22,7 @@ use self::bins::Bins;
 use super::flows::ends;
 use super::json::{Object, quote};
 use super::page::Page;
-use super::tally::{Amount, By, Key, Measure, Tally};
+use super::tally::{By, Carried, Key, Measure, Tally};
 use super::words::Protocol;
 use crate::counters::ProtocolCounters;
 use crate::flow::{Flow, Passage, Tuple};
@@ -248,7 +248,7 @@ enum Stage {
 /// Everything that the page shows.
 #[derive(Clone, Debug)]
 pub(super) struct Report {
-    total: Amount,
+    total: Carried,
     records: u64,
     protocols: ProtocolCounters,
     /// Packets by the same protocols.
@@ -272,7 +272,7 @@ impl Report {
             .iter()
             .map(|(.., by)| Tally::new(*by, Measure::Octets, MAX_KEYS));
         Self {
-            total: Amount::default(),
+            total: Carried::default(),
             records: 0,
             protocols: ProtocolCounters::default(),
             packets: vec![0; ProtocolCounters::COUNT],
@@ -292,7 +292,7 @@ impl Report {
 
     pub(super) fn add(&mut self, flow: &Flow, passage: &Passage) {
         let number = self.total.flows;
-        let amount = Amount::of_flow(flow);
+        let amount = Carried::of_flow(flow);
         self.total.add(&amount);
         self.records += flow.records().count() as u64;
         let proto = flow.tuple.proto;
