@@ -26,7 +26,7 @@ const MOST: usize = 1024;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Announcements {
     domains: BTreeMap<u32, ToldOptions>,
-    /// What the flow before was of: most have nothing new.
+    /// What the flow before told. Most flows tell nothing else.
     latest: Option<(u32, News)>,
 }
 

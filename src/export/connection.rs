@@ -1,4 +1,4 @@
-//! What an interface's connection, files and spool are at, for whoever asks.
+//! The state of an interface's connection, files and spool, as commands and metrics show it.
 
 use std::fmt;
 use std::net::SocketAddr;

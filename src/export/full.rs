@@ -229,7 +229,7 @@ impl Full {
     }
 }
 
-/// Whether a state has what few have.
+/// Whether a state has values that few states have, so that they cost octets in few records.
 fn has_extras(detail: Detail) -> bool {
     detail.route.is_some()
         || detail.tos != 0
@@ -334,7 +334,8 @@ fn of_direction(
     }
 }
 
-/// Where pf sends what goes in one direction, in the family that the layout has it in.
+/// Where pf sends what goes in one direction. A route of another family than the record's layout
+/// has no place in it.
 fn next_hop(flow: &Flow, reverse: bool) -> Address {
     let af: Af = flow
         .translated
@@ -347,9 +348,9 @@ fn next_hop(flow: &Flow, reverse: bool) -> Address {
 /// The record of what happened to the translation of the state that `flow` is of, seen from the
 /// initiator, and its shape.
 ///
-/// The times are when pf made the state, and when it was noticed that it ended. A translation with
-/// IPv6 on either side is NAT64's: the registry has no event for NAT66. Where ICMP has no ports, the
-/// query's identifier stands in those of the source.
+/// An event's time is when pf made the state, or when its end was noticed. A translation with IPv6
+/// on either side counts as NAT64, because the registry has no event for NAT66. ICMP has no ports,
+/// so the query's identifier stands in the source port.
 fn event(observed: Now, what: Translation, flow: &Flow) -> (EventShape, Event, record::Record) {
     let (pre, post) = (flow.tuple, flow.translated.unwrap_or(flow.tuple));
     let [pre, post] = [pre, post].map(|tuple| match icmp::is_icmp(tuple.proto) {

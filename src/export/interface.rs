@@ -48,7 +48,7 @@ pub struct Interface {
     takes: Takes,
     /// Whether templates are sent from here.
     is_told: bool,
-    /// Whether some flows are left out, or have ports of their own.
+    /// Whether some flows are left out, or have NetFlow's ports of ICMP.
     is_choosy: bool,
     /// Records of statistics made, and when records were lost as those were made.
     statistics: Statistics,
@@ -191,7 +191,7 @@ impl Interface {
         if self.is_running() {
             self.session.begin_statistics(now, &self.settings);
         }
-        // Whoever has a stream or a file tells it templates when it begins.
+        // A stream or a file is told its templates when it begins.
         self.is_told = self.settings.format != Format::NetFlow5 && self.has_datagrams();
         if self.is_told {
             let to = &mut To::new(self.unit, outbox);
@@ -207,7 +207,7 @@ impl Interface {
         }
     }
 
-    /// Has it take connections in place of states, if it is to.
+    /// Has it pack connections in place of states, if its settings say so.
     pub(crate) fn set_records(&mut self, default: Records) {
         self.takes = match self.takes {
             Takes::Nothing => Takes::Nothing,
@@ -283,7 +283,8 @@ impl Interface {
         self.session.skip_templates(until, &self.settings);
     }
 
-    /// Notes what was reported of datagrams sent earlier; nothing: no longer.
+    /// Notes what was reported of datagrams sent earlier. No report means that the collector is
+    /// reached again.
     pub(crate) fn handle_reports(&mut self, reports: Reports) {
         self.counters.refused += reports.refused;
         self.counters.unreachable += reports.unreachable;
@@ -305,8 +306,9 @@ impl Interface {
     }
 }
 
-/// Has the sessions of `interfaces`, which are in the order of their numbers, stamp what `outbox`
-/// has for them. Messages of an interface that is gone have nobody to number them and are dropped.
+/// Has the sessions of `interfaces` stamp what `outbox` has for them. The interfaces are in the
+/// order of their numbers. Messages of an interface that is gone are dropped, because nobody
+/// numbers them.
 pub fn stamp(outbox: &mut Outbox, interfaces: &mut [Interface], order: Order) {
     outbox.stamp(order, |message, octets| {
         let place = interfaces.binary_search_by_key(&message.unit(), Interface::unit);

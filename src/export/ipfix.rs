@@ -176,8 +176,8 @@ impl Ipfix {
         }
     }
 
-    /// [`Self::push`] of a flow that is told in two ways: the one is told of its way forth, the
-    /// other of its way back.
+    /// [`Self::push`] of a flow whose directions are told apart. `flow` gives the record of its way
+    /// forth, and `back` the record of its way back.
     #[cold]
     #[inline(never)]
     pub(super) fn push_each(

@@ -8,9 +8,8 @@
 //!                                            \---> Stream: waits, then the same
 //! ```
 //! Datagrams are numbered at once. What goes to a stream or a file waits for it without a number,
-//! because a session begins anew with each connection.
-//! Nothing here reads a clock or touches a socket. Whether sending works is not an encoder's
-//! business.
+//! because a session begins anew with each connection. Nothing here reads a clock or touches a
+//! socket, and an encoder does not ask whether sending works.
 
 mod amount;
 mod announcements;
@@ -76,9 +75,11 @@ impl Format {
     ];
 }
 
-/// How many records of `size` octets go into one datagram: the kernel's formula with its forgotten
-/// set header and IPv4 header (if_pflow.c, `pflow_setmtu`, `pflow_calc_mtu`), or what fits where
-/// that is less, and one even if it does not.
+/// How many records of one size go into one datagram.
+///
+/// The kernel's formula forgets the set header and counts an IPv4 header always (if_pflow.c,
+/// `pflow_setmtu`, `pflow_calc_mtu`). Where fewer records fit, so many go. One goes even if it does
+/// not fit.
 fn records_that_fit(settings: &Settings, kernel: Capacity, fit: Capacity) -> usize {
     let is_ipv6 = settings.flowdst.is_some_and(|to| to.is_ipv6());
     let ip_udp = if is_ipv6 { IPV6_UDP } else { IPV4_UDP };

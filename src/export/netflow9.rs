@@ -70,7 +70,7 @@ impl Buffer {
         self.octets.resize(wire::HEADER_LEN, 0);
         self.octets.extend(wire::pair(self.template, 0));
         self.clock = Clock::at(now.uptime.secs());
-        // Its header must be of the same clock.
+        // The header must count by the same clock as the records.
         let last = Uptime::new(self.clock.last(), 0);
         self.deadline = Some(now.uptime.after(settings.hold()).min(last));
     }
@@ -83,7 +83,7 @@ impl Buffer {
             count,
             clock: self.clock,
         };
-        // Nothing is later than its clock counts, not even if the program slept too long.
+        // If the program slept beyond the end of the clock, the header has the clock's last second.
         let last = Uptime::new(self.clock.last(), 0);
         let at = if self.clock == Clock::at(now.uptime.secs()) {
             now
@@ -149,7 +149,7 @@ impl NetFlow9 {
         }
     }
 
-    /// Makes the option that names an interface. A stream keeps it for each of its sessions.
+    /// Makes the option that names an interface. A stream tells it in each of its sessions.
     pub(super) fn tell_interface(&self, now: Now, index: u16, name: IfName, to: &mut To<'_>) {
         let mut message = vec![0; HEADER_LEN];
         message.extend(wire::interfaces(std::iter::once((index, name.as_bytes()))));
@@ -259,7 +259,8 @@ impl NetFlow9 {
     }
 }
 
-/// What both records of a flow have. Always first <= last <= the header's uptime.
+/// What both records of a flow have. First is never later than last, and last never later than the
+/// header's uptime.
 fn values(now: Now, flow: &Flow) -> record::Record {
     let now = now.uptime.secs();
     let clock = Clock::at(now);

@@ -4,8 +4,8 @@
 //! encoder --message: records of one set, how many, domain--> Outbox --stamped--> Transmit
 //!                                            sequence and time by the session of its collector
 //! ```
-//! A message has room for its header from the start and gets it last, so that messages may change
-//! their order before they are numbered.
+//! A message has room for its header from the start. The header is filled in last, because messages
+//! may change their order before they are numbered.
 
 use std::cmp::Reverse;
 use std::ops::Range;
@@ -81,8 +81,8 @@ impl Message {
         self.records
     }
 
-    /// Whether messages like it may change places: the datagrams of NetFlow v5 are of one length
-    /// anyhow.
+    /// Whether messages like it may change places. NetFlow v5's need not, because they have one
+    /// length.
     fn is_movable(&self) -> bool {
         self.records > 0 && matches!(self.stamp, Stamp::Ipfix { .. })
     }
@@ -96,9 +96,8 @@ pub enum Order {
     /// IPFIX messages with data records that follow each other by their lengths, the longest
     /// first. Nothing passes templates.
     ///
-    /// Messages of one template are of one length when they are full, and the kernel takes many
-    /// datagrams of one length for little more than the cost of one, if they follow each other
-    /// (see `io::transport`).
+    /// Full messages of one template have one length. The kernel takes many datagrams of one length
+    /// in a row for little more than the cost of one (see `io::transport`).
     ByLength,
 }
 
@@ -269,7 +268,8 @@ impl Transmit {
         } = &self.0;
         let own = messages.iter().filter(move |message| message.unit == unit);
         let mut own: Vec<_> = own.collect();
-        // Together by length is for the kernel's sake. Here the time must not go back.
+        // Messages stand together by length for the kernel's sake. A stream wants them as they were
+        // packed, because its time must not go back.
         own.sort_by_key(|message| message.range.start);
         own.into_iter().filter_map(|message| {
             let (domain, options) = match message.stamp {

@@ -1,15 +1,16 @@
 //! What one collector knows: which numbers it saw, and when it was told the templates.
 //!
-//! A session stamps the header of each message as it leaves: the time at which the message was
-//! made, and how many data records went before it.
+//! A session stamps the header of each message as it leaves. It writes the time at which the
+//! message was made, and the number of data records that went before it.
 //!
 //! ```text
 //! NetFlow v5   flow_sequence    records of the interface, of either format   (if_pflow.c, sc_gcounter)
 //! NetFlow v9   sequence         messages of the source id, of any kind       (RFC 3954 5.1)
 //! IPFIX        sequence         data records of the observation domain       (RFC 7011 3.1)
 //! ```
-//! A template message carries the number of its domain and adds nothing. Whether sending works is
-//! not asked: over UDP the sequence goes on as if it had, and the gap tells the collector.
+//! A template message carries the number of its domain and adds nothing. The session does not ask
+//! whether sending works. Over UDP the sequence goes on after a failure, and the gap tells the
+//! collector.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -61,7 +62,7 @@ pub struct Session {
     domains: Vec<(u32, u32)>,
     /// NetFlow v9's messages by source id, in the ids' order.
     sources: Vec<(u32, u32)>,
-    /// Names of interfaces by the indexes that records had, for options of NetFlow v9.
+    /// Names of interfaces by the indexes in records: NetFlow v9's options tell them.
     interfaces: BTreeMap<u16, IfName>,
     /// What it is told in options.
     announcements: Announcements,
@@ -141,7 +142,8 @@ impl Session {
         is_new
     }
 
-    /// Fills in the header of a message for a stream, which numbers it, as far as that does not know.
+    /// Fills in what a stream does not know of a message's header. The stream numbers the message
+    /// later.
     pub(super) fn stamp_for_stream(message: &Message, octets: &mut [u8]) {
         if let Stamp::NetFlow9 {
             source,
@@ -254,7 +256,8 @@ impl Session {
     }
 
     /// How long after these templates are the next. NetFlow v9's are sent more often at first and
-    /// after the clock was set (RFC 3954 7.2, 7.4): each time twice as long after, up to `refresh`.
+    /// after the clock was set (RFC 3954 7.2, 7.4). The time between them doubles until it is
+    /// `refresh`.
     fn next_templates(&mut self, settings: &Settings) -> Duration {
         if settings.format != Format::NetFlow9 {
             return settings.refresh();
@@ -319,8 +322,8 @@ impl Session {
         }
     }
 
-    /// Moves templates that are due before `until` behind it, in their rhythm: after a long
-    /// silence they need to go once only.
+    /// Moves templates that are due before `until` behind it and keeps their rhythm. After a long
+    /// silence they go once.
     pub(super) fn skip_templates(&mut self, until: Uptime, settings: &Settings) {
         let skip = |due: &mut Option<Uptime>, period: Duration| {
             if let Some(due) = due
@@ -393,8 +396,8 @@ impl Session {
         }
     }
 
-    /// The same of a source id of NetFlow v9: with the sampling, which is none, and the names of
-    /// interfaces, as many a message as fit.
+    /// Sends the templates of a source id of NetFlow v9; messages made. Options follow them: that
+    /// nothing is sampled, and the names of interfaces, as many a message as fit.
     fn tell_source(&self, now: Now, settings: &Settings, source: u32, to: &mut To<'_>) -> u64 {
         let room = usize::from(settings.mtu).saturating_sub(IPV6_UDP + netflow9::HEADER_LEN);
         let mut messages = netflow9::announcement(room);

@@ -1,5 +1,5 @@
-//! What a collector gets on a transport that keeps order and loses nothing while it lasts: TCP, a
-//! file.
+//! What a collector gets on a transport that keeps order and loses nothing while it lasts, such as
+//! TCP or a file.
 //!
 //! ```text
 //!              push                  prepare                     take
@@ -13,7 +13,7 @@
 //! too much waits the oldest messages go. Their records are added to the sequence, so that the
 //! collector sees a gap for each. NetFlow v9's sequence counts messages instead (RFC 3954 5.1).
 //!
-//! What is told of options is kept, for each session is told it behind the templates.
+//! Options are kept, because each session is told them behind the templates.
 
 mod queued;
 mod session;
@@ -46,7 +46,7 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// A stream without a session, for which at most `bound` octets wait.
+    /// A stream without a session. At most `bound` octets of data messages wait in it.
     pub fn new(bound: usize) -> Self {
         Self {
             messages: VecDeque::new(),
@@ -203,8 +203,9 @@ impl Stream {
         self.prepare_while(octets, |_| Some(now));
     }
 
-    /// The same with the time at which each was made, as long as `is_now` says so of that: the time
-    /// that is read later does not depend on when it was written. Octets that are prepared.
+    /// The same, but each message carries the time at which it was made. So the times in a file do
+    /// not depend on when it was written. Messages wait until `is_now` says yes to their time.
+    /// Returns the octets that are prepared.
     pub fn prepare_as_made(&mut self, octets: usize, is_now: impl Fn(Wall) -> bool) -> usize {
         self.prepare_while(octets, |at| is_now(at.wall).then_some(at))
     }

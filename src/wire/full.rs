@@ -254,7 +254,7 @@ impl Event {
 }
 
 /// Every template of flows and events with its elements. The first is a flow's, which tells whether
-/// both directions are one record, and events follow it: so the first set tells which kind it is of.
+/// both directions are one record. Events follow it, so the first set tells the kind.
 fn templates(kind: Kind) -> impl Iterator<Item = (u16, Vec<Element>)> {
     let mut flows = FullShape::all(kind).map(move |shape| (shape.template(), shape.elements(kind)));
     let events = EventShape::all(kind).map(|shape| (shape.template(), shape.elements()));

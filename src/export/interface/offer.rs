@@ -74,7 +74,7 @@ impl Interface {
             return;
         }
         let to = &mut To::new(self.unit, outbox);
-        let (encoder, packing) = self.packing(now, to);
+        let (encoder, mut packing) = self.packing(now, to);
         if let Encoder::Full(all) = encoder {
             packing.push_event(all, event, flow);
         }
@@ -139,17 +139,40 @@ impl Interface {
         true
     }
 
+    /// Packs a flow's records.
     #[inline(always)]
     fn pack(&mut self, now: Now, flow: &Flow, passage: &Passage, outbox: &mut Outbox) {
+        let Self {
+            unit,
+            settings,
+            encoder,
+            counters,
+            ..
+        } = self;
+        let to = &mut To::new(*unit, outbox);
+        // NetFlow v5 and one domain of IPFIX are packed here, where everything is inlined.
+        match encoder {
+            Encoder::NetFlow5(_) if flow.tuple.af == Af::Inet6 => counters.ipv6 += 1,
+            Encoder::NetFlow5(netflow5) => {
+                counters.clamped += u64::from(flow.times.is_cut());
+                let packed = netflow5.push(now, settings, flow, passage, to);
+                note_packed(counters, packed);
+            }
+            Encoder::Ipfix(PerDomain::One((_, ipfix))) => {
+                let packed = ipfix.push(now, settings, flow, passage, to);
+                note_packed(counters, packed);
+            }
+            _ => self.pack_elsewhere(now, flow, passage, outbox),
+        }
+    }
+
+    /// Packs the records of a flow that [`Self::pack`] leaves.
+    #[inline(never)]
+    fn pack_elsewhere(&mut self, now: Now, flow: &Flow, passage: &Passage, outbox: &mut Outbox) {
         let to = &mut To::new(self.unit, outbox);
         let (encoder, mut packing) = self.packing(now, to);
         match encoder {
-            Encoder::NetFlow5(_) if flow.tuple.af == Af::Inet6 => packing.counters.ipv6 += 1,
-            Encoder::NetFlow5(netflow5) => {
-                packing.counters.clamped += u64::from(flow.times.is_cut());
-                let packed = netflow5.push(now, packing.settings, flow, passage, packing.to);
-                packing.note(packed);
-            }
+            Encoder::NetFlow5(_) => {}
             Encoder::NetFlow9(all) => packing.push_netflow9(all, flow, passage),
             Encoder::Ipfix(all) => {
                 let ipfix = packing.encoder_of_flow(all, flow);
@@ -161,7 +184,6 @@ impl Interface {
     }
 
     /// The encoder, and what goes with it.
-    #[inline(always)]
     fn packing<'a, 'o>(
         &'a mut self,
         now: Now,
@@ -192,7 +214,6 @@ struct Packing<'a, 'o> {
 
 impl Packing<'_, '_> {
     /// The encoder of a flow's domain.
-    #[inline(always)]
     fn encoder_of_flow<'e, E>(&mut self, all: &'e mut PerDomain<E>, flow: &Flow) -> &'e mut E {
         match all {
             PerDomain::One((_, encoder)) => encoder,
@@ -205,7 +226,6 @@ impl Packing<'_, '_> {
     }
 
     /// The chosen encoder. If its domain is new, the collector is told the templates.
-    #[inline(always)]
     fn told<'e, E>(&mut self, chosen: Chosen<'e, E>) -> &'e mut E {
         if chosen.is_new && self.is_told {
             let told = self
@@ -217,9 +237,7 @@ impl Packing<'_, '_> {
     }
 
     /// Packs a flow's records with all that is known.
-    // Taken by value: what no pointer leads to may stay in registers on the way to IPFIX and v5.
-    #[inline(never)]
-    fn push_full(mut self, all: &mut PerDomain<Full>, flow: &Flow, passage: &Passage) {
+    fn push_full(&mut self, all: &mut PerDomain<Full>, flow: &Flow, passage: &Passage) {
         let full = self.encoder_of_flow(all, flow);
         let domain = full.domain();
         let mut told = 0;
@@ -237,7 +255,7 @@ impl Packing<'_, '_> {
 
     /// Packs a NAT event.
     fn push_event(
-        mut self,
+        &mut self,
         all: &mut PerDomain<Full>,
         (observed, what): (Now, Translation),
         flow: &Flow,
@@ -253,9 +271,7 @@ impl Packing<'_, '_> {
     }
 
     /// Packs a flow's records for NetFlow v9.
-    #[cold]
-    #[inline(never)]
-    fn push_netflow9(mut self, all: &mut PerDomain<NetFlow9>, flow: &Flow, passage: &Passage) {
+    fn push_netflow9(&mut self, all: &mut PerDomain<NetFlow9>, flow: &Flow, passage: &Passage) {
         let names = flow.interface_names(passage);
         let new: Vec<_> = names
             .filter(|(name, index)| self.session.note_interface(*index, *name))
@@ -275,9 +291,13 @@ impl Packing<'_, '_> {
         self.note(packed);
     }
 
-    #[inline(always)]
     fn note(&mut self, packed: Packed) {
-        count(&mut self.counters.records, packed.records.into());
-        self.counters.clipped += u64::from(packed.is_clipped);
+        note_packed(self.counters, packed);
     }
+}
+
+#[inline(always)]
+fn note_packed(counters: &mut InterfaceCounters, packed: Packed) {
+    count(&mut counters.records, packed.records.into());
+    counters.clipped += u64::from(packed.is_clipped);
 }

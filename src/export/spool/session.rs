@@ -1,5 +1,5 @@
-//! A session with a spool: what the collector's system has not acknowledged is remembered, and
-//! what the socket does not take is written to the disk in the same turn.
+//! A session with a spool. What the collector's system has not acknowledged is remembered. What the
+//! socket does not take is written to the disk in the same turn.
 //!
 //! ```text
 //!  push -----------------------> stream ---> taken ---> acknowledged, gone
@@ -10,8 +10,8 @@
 //!  spool <-------------------------+-----------+   what is in the spool already stays there
 //!    +------> read ahead ----> stream
 //! ```
-//! As long as the collector takes everything, the disk is not used. What is acknowledged is known
-//! by octets of the connection, so a message counts when its last octet does.
+//! As long as the collector takes everything, the disk is not used. The system acknowledges octets
+//! of the connection, so a message is acknowledged with its last octet.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -24,15 +24,17 @@ use crate::time::{Now, Uptime, Wall};
 const READ_AHEAD: usize = 1 << 17;
 /// Most octets that are remembered in memory; more go to the disk.
 const REMEMBERED: usize = 1 << 20;
-/// How long a message may stay unacknowledged before it is on the disk: should the program be killed
-/// and the collector go at once, so much is lost. It is longer than the way to most collectors and
-/// back.
+/// How long a message may stay unacknowledged in memory. Then it is written to the disk. If the
+/// program is killed while the collector goes away, the messages of so long are lost. Most
+/// collectors acknowledge sooner.
 const LONGEST_IN_MEMORY: Duration = Duration::from_millis(200);
-/// After so long what the system took counts as acknowledged where it does not tell.
+/// Some systems do not tell what is acknowledged. There what the system took counts as acknowledged
+/// after so long.
 const TAKEN_IS_SENT: Duration = Duration::from_secs(1);
-/// Octets of a last segment that goes as soon as it is sent: a disk may be short of them.
+/// A last segment of so many octets is removed as soon as it is sent, because a disk may be short
+/// of them.
 const RETIRED_AT_ONCE: u64 = 1 << 16;
-/// How long a spool must have been sent before a smaller one goes.
+/// A smaller last segment is removed when the whole spool has been sent for so long.
 const RETIRED_AFTER: Duration = Duration::from_secs(10);
 
 /// What happened since it was asked last.

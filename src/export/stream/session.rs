@@ -26,8 +26,8 @@ struct ToldDomain {
     sequence: u32,
     /// Whether they are to be told again.
     is_due: bool,
-    /// Sets of them that are still to be told, with the records of types in each, or of NetFlow v9
-    /// with all.
+    /// Sets of templates that are still to be told. Each has the number of its records that count
+    /// in the header: of IPFIX those that tell types, of NetFlow v9 all.
     rest: VecDeque<(Vec<u8>, u16)>,
     /// How many of the options kept are told.
     options: usize,
@@ -51,8 +51,8 @@ impl StreamSession {
         self.export_time = self.export_time.max(secs);
     }
 
-    /// What is to be told before a message of `domain`: its templates, then options. Where others
-    /// were told by a connection, they are withdrawn first.
+    /// What is to be told before a message of `domain`: its templates, then options. Over a
+    /// connection, other templates that were told are withdrawn first.
     pub(super) fn tell(
         &mut self,
         domain: u32,

@@ -268,7 +268,7 @@ fn put_name(out: &mut Vec<u8>, key: &str, name: Option<IfName>) {
     }
 }
 
-/// The window as pfctl prints it, `[seqlo + room](+seqdiff)`, for a peer that has one.
+/// The window of a peer that has one, as pfctl prints it: `[seqlo + room](+seqdiff)`.
 fn put_peer(out: &mut Vec<u8>, key: &str, peer: Peer<'_>) {
     let (seqlo, seqhi) = (peer.seqlo(), peer.seqhi());
     if seqlo != 0 || seqhi != 0 || peer.max_win() != 0 {
