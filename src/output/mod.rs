@@ -1,11 +1,12 @@
-//! Floor 5: what -o prints: flows or messages, for people or for programs, into a buffer.
+//! Floor 5: what `-o` prints. Flows or messages become text for people, or JSON and CSV for
+//! programs, in a buffer.
 //!
 //! ```text
 //! flow ----> Printer::flow ----> text, JSON, CSV      a record at a time
 //!                          \---> top, html            sums, and all at the end
 //! message -> Printer::message -> text, JSON
 //! ```
-//! Writing the buffer to standard output is the shell's, and so is asking what that is ([`Page`]).
+//! The shell writes the buffer to standard output, and asks what standard output is ([`Page`]).
 
 pub mod flows;
 pub mod json;

@@ -4,8 +4,8 @@
 //! flow -> one or two (key, amount) -> amounts, at most twice `limit` keys
 //!                                       full: the smaller half falls out -> others
 //! ```
-//! What falls out stays in the sums. A key that fell out and came back lacks no more than the
-//! largest amount that each fall took away: `Tally::lacking` is the sum of those.
+//! What falls out stays in the sums as `others`. A key that fell out and came back lacks what it
+//! had before. That is at most `Tally::lacking`, the sum of the largest amount of each fall.
 
 use std::collections::HashMap;
 use std::fmt::{self, Display};

@@ -447,7 +447,7 @@ impl InterfaceSense {
                 told: Told::Begin,
             });
         } else if let Some(problem) = interface.session().state().problem() {
-            let is_refused = interface.session().state() == crate::export::State::Refused;
+            let is_refused = interface.session().state() == crate::export::Reachability::Refused;
             let (cause, what, remedy) = match is_refused {
                 true => (
                     Cause::Refused,

@@ -50,7 +50,7 @@ pub fn text(out: &mut Vec<u8>, context: &Context<'_>, message: &Message<'_>, det
             " {} creatorid {:08x} endtime {}",
             bus.status,
             bus.creatorid,
-            Clock(bus.endtime)
+            HoursMinutesSeconds(bus.endtime)
         ),
         Message::Tdb(tdb) => put_tdb(out, tdb, is_verbose),
         Message::Unknown { action, len } => put!(out, " action {action}, {len} octets"),
@@ -118,7 +118,7 @@ fn put_compressed(out: &mut Vec<u8>, update: &Compressed<'_>, dialect: Dialect, 
         timeout_name(dialect, update.timeout, states.proto)
     );
     if update.expire > 0 {
-        put!(out, " expires in {}", Clock(update.expire));
+        put!(out, " expires in {}", HoursMinutesSeconds(update.expire));
     }
     put_id(out, update.state);
     if detail >= Detail::VeryVerbose {
@@ -143,9 +143,9 @@ fn put_state(out: &mut Vec<u8>, state: &State<'_>, detail: Detail) {
         proto: Some(proto),
         timeout: state.timeout(),
     };
-    put!(out, " {states} age {}", Clock(state.age()));
+    put!(out, " {states} age {}", HoursMinutesSeconds(state.age()));
     if has_expire(dialect) {
-        put!(out, " expires in {}", Clock(state.expire()));
+        put!(out, " expires in {}", HoursMinutesSeconds(state.expire()));
     }
     let ([sent, received], [out_octets, in_octets]) = (state.packets(), state.octets());
     put!(
@@ -268,7 +268,7 @@ fn put_name(out: &mut Vec<u8>, key: &str, name: Option<IfName>) {
     }
 }
 
-/// The window as pfctl prints it, `[seqlo + room](+seqdiff)`, for a peer that has one.
+/// The window of a peer that has one, as pfctl prints it: `[seqlo + room](+seqdiff)`.
 fn put_peer(out: &mut Vec<u8>, key: &str, peer: Peer<'_>) {
     let (seqlo, seqhi) = (peer.seqlo(), peer.seqhi());
     if seqlo != 0 || seqhi != 0 || peer.max_win() != 0 {
@@ -304,9 +304,9 @@ impl Display for Name {
 }
 
 /// Seconds as hh:mm:ss; as many hours as it takes.
-struct Clock(u32);
+struct HoursMinutesSeconds(u32);
 
-impl Display for Clock {
+impl Display for HoursMinutesSeconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (minutes, seconds) = (self.0 / 60, self.0 % 60);
         write!(f, "{:02}:{:02}:{seconds:02}", minutes / 60, minutes % 60)
