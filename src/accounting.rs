@@ -1,48 +1,49 @@
 //! Floor 2: what TCP carried, estimated from the sequence numbers that pf tracks.
 //!
-//! Since OpenBSD 4.5 and FreeBSD 9 the messages about a living state carry no counters, but both
-//! peers' `seqlo`: the highest sequence number pf let pass, plus one (pf.c, `pf_tcp_track_full`).
+//! Since OpenBSD 4.5 and FreeBSD 9 the messages about a living state carry no counters. They carry
+//! both peers' `seqlo`, the highest sequence number pf let pass plus one (pf.c,
+//! `pf_tcp_track_full`).
 //! ```text
 //! full state   UPD_C        UPD_C            each peer, from message to message, modulo 2^32:
 //! counters C   seqlo        seqlo            payload = advance, less 1 for SYN and for FIN
 //!     |----------|------------|-----> total = C + payload + headers of the packets it takes
 //! ```
-//! `seqlo` is what the peer itself sends, so that modulation (`seqdiff`) and window scaling do not
-//! matter to differences. What is assumed of the packets:
+//! `seqlo` counts what the peer itself sends. So modulation (`seqdiff`) and window scaling do not
+//! change differences. The packets are assumed to be these:
 //!
-//! - a packet has an IP header without options, a TCP header, and time stamps if pf's scrub saw
-//!   some or if no way's packets were counted too small for them;
-//! - data comes in segments as large as the exact counters show, once they cover
-//!   [`LEARNED_PACKETS`] of them, but a transfer larger than all that so few showed comes in full
-//!   ones; else as `max_mss` or the peers' `mss` allow, else as Ethernet
-//!   does. Headers are held to a quarter of the data: what is sent in smaller segments, such as
-//!   keystrokes, is short of headers, but nothing comes out half as large again as it was;
-//! - whoever has nothing to send acknowledges every second segment (RFC 9293, 3.8.6.3);
-//! - FIN has a packet of its own, and so has the responder's SYN with its options;
-//! - what a responder sent before it was first heard of in an UPD_C is nothing if it had not been
-//!   sent data by then or had not acknowledged any; else it is as much as in the first update
-//!   behind that, at the pace of that if it came within a second, but not above [`MOST_HEAD`] nor
-//!   above [`HEAD_PERCENT`] of all that follows. Where the other state of its connection has it
-//!   counted nothing is guessed (table/partners.rs);
-//! - nothing is sent twice, and packets of neither data nor acknowledgement, such as keepalives
-//!   and resets, are not there.
+//! - A packet has an IP header without options and a TCP header. It has time stamps if pf's scrub
+//!   saw some, or if the counted packets are large enough for them in both directions.
+//! - Data comes in segments as large as the exact counters show, once they cover
+//!   [`LEARNED_PACKETS`] of them. A transfer larger than all that a few packets showed comes in
+//!   full segments. Without such counters a segment is as large as `max_mss` or the peers' `mss`
+//!   allow, or else Ethernet. Headers are held to a quarter of the data. So keystrokes and other
+//!   small segments get too few headers, but no estimate is half as large again as the truth.
+//! - A peer with nothing to send acknowledges every second segment (RFC 9293, 3.8.6.3).
+//! - FIN has a packet of its own, and so has the responder's SYN with its options.
+//! - A responder may have sent data before it was first heard of in an UPD_C. If it had been sent
+//!   no data by then, or had acknowledged none, it sent nothing. Otherwise it sent as much as in
+//!   the next update, or in proportion to the time if that came within a second. Bounds are
+//!   [`MOST_HEAD`] and [`HEAD_PERCENT`] of all that follows. Nothing is guessed where the other
+//!   state of the connection counted it (table/partners.rs).
+//! - Nothing is sent twice. Packets of neither data nor acknowledgement, such as keepalives and
+//!   resets, do not occur.
 //!
 //! No estimate is made of states without sequence numbers: those of `synproxy` before both ends
 //! are connected, and `sloppy` ones. A message whose numbers are behind what is known, or whose
 //! windows do not fit its numbers, adds nothing. Scrub memory is read of full states only: in
 //! UPD_C of OpenBSD 4.5 to 4.7 it is garbage.
 //!
-//! What a responder sent first can only be guessed: if the INS leaves before its SYN, no message has
-//! its first sequence number. But whether it sent data at all can be told. Its windows end in
-//! the initiator's `seqhi`, and the SYN's, which is the first, ends at
+//! What a responder sent first can only be guessed. If the INS leaves before the responder's SYN,
+//! no message has its first sequence number. Whether it sent data at all is known, because its
+//! windows end in the initiator's `seqhi`. The window of the SYN is the first, and ends at
 //! ```text
 //! initiator's first number + 1 + window            pf_tcp_track_full: seqhi = ack + (win << scale)
 //! ```
-//! No window may end before one that was offered earlier (RFC 9293, 3.8.6), and who answers has read
-//! what it was asked, so that its window ends behind that. Hence `seqhi` of an initiator whose
-//! responder has acknowledged nothing but its SYN is not beyond the largest window from there.
+//! No window may end before one that was offered earlier (RFC 9293, 3.8.6). A peer that answers has
+//! read the question, so its window ends behind that. Hence, while a responder has acknowledged
+//! nothing but the SYN, the initiator's `seqhi` is not beyond its largest window from there.
 //!
-//! The table is left whose counters they are.
+//! The table knows whose counters these are.
 
 use std::time::Duration;
 
