@@ -1,10 +1,10 @@
-# For GNU make and BSD make alike.
+# Works with GNU make and BSD make.
 
 PREFIX = /usr/local
 # Empty: PREFIX/man on OpenBSD and NetBSD, PREFIX/share/man elsewhere.
 MANDIR =
 EXAMPLES = $(PREFIX)/share/examples/pflow
-# Completions, where the shells look for those of PREFIX.
+# Completions: where the shells look below PREFIX.
 BASHDIR = $(PREFIX)/share/bash-completion/completions
 ZSHDIR = $(PREFIX)/share/zsh/site-functions
 FISHDIR = $(PREFIX)/share/fish/vendor_completions.d
@@ -12,24 +12,24 @@ DESTDIR =
 CARGO = cargo
 INSTALL = install
 
-# Rust that Cargo.toml asks for.
+# The oldest Rust, as in Cargo.toml.
 RUST = 1.88
-# Where cargo puts what it builds; CARGO_TARGET_DIR in the environment goes over it.
+# Where cargo puts the programs. CARGO_TARGET_DIR in the environment overrides it.
 TARGET = $${CARGO_TARGET_DIR:-target}
 PAGES = pflow.8 pflow.conf.5 pflowctl.8
 CAPTURE = testdata/mix200.openbsd-v6.pcap
 
-# Where manual pages go, for the shell.
+# Where manual pages go, as shell code.
 MAN = "$(DESTDIR)$${man:-$$(case $$(uname -s) in OpenBSD|NetBSD) echo $(PREFIX)/man;; *) echo $(PREFIX)/share/man;; esac)}"
 
-# Before each cargo: rustup puts it where not every shell looks, and on OpenBSD the build of the
-# pcap crate cannot tell libpcap's version by itself.
+# Shell code before each cargo. rustup installs cargo where not every shell looks. On OpenBSD the
+# build of the pcap crate cannot find out the version of libpcap.
 RUSTENV = PATH="$${CARGO_HOME:-$$HOME/.cargo}/bin:$$PATH"; export PATH; \
 	if [ "$$(uname -s)" = OpenBSD ]; then \
 		LIBPCAP_VER=$${LIBPCAP_VER:-1.5.0}; export LIBPCAP_VER; \
 	fi;
 
-# What to say where there is no cargo.
+# Ends with advice if there is no cargo.
 NEEDCARGO = command -v $(CARGO) >/dev/null 2>&1 || { \
 		echo "pflow needs Rust $(RUST) or later and finds no cargo, also not in $${CARGO_HOME:-$$HOME/.cargo}/bin." >&2; \
 		echo "\`make run' and \`make test' install it where the system has it; else https://rustup.rs:" >&2; \
@@ -42,7 +42,7 @@ all: build
 build:
 	@$(RUSTENV) $(NEEDCARGO) $(CARGO) build --release --locked
 
-# Sets up this machine, builds, shows the flows of a capture of 200 states.
+# Sets up this machine, builds, and shows the flows of a capture of 200 states.
 run: setup build
 	@echo "pflow -a -b 1699900000 -r $(CAPTURE)"
 	@$(TARGET)/release/pflow -a -b 1699900000 -r $(CAPTURE)
@@ -51,8 +51,9 @@ test: setup
 	@echo "Builds and runs the tests: about four minutes the first time on two processors, three where they are built."
 	@$(RUSTENV) $(CARGO) test --locked
 
-# A firewall (pfsim, over a savefile), pflow and a collector on this machine: 20 000 states of 20
-# minutes, and what of them is exported. DEMO takes pfsim's options, say DEMO="-d fbsd15 -L 0.01".
+# Runs a simulated firewall (pfsim), pflow and a collector on this machine, with 20 000 states in 20
+# minutes. Compares the traffic with the flows exported. DEMO takes options of pfsim, such as
+# DEMO="-d fbsd15 -L 0.01".
 DEMO =
 COLLECTOR = 127.0.0.1:9996
 demo: setup build
@@ -68,8 +69,8 @@ demo: setup build
 	wait; \
 	"$$bin/examples/pfsim" compare "$$dir/truth.json" "$$dir/flows.json" "$$dir/collected.json"
 
-# What the build needs: libpcap and OpenSSL with their headers, a C compiler to link with, pkg-config, Rust. The
-# BSDs have OpenSSL or LibreSSL in base.
+# Installs what the build needs: libpcap and OpenSSL with their headers, a C compiler, pkg-config, Rust. The BSDs
+# have OpenSSL or LibreSSL in base.
 setup:
 	@$(RUSTENV) \
 	need=; \
@@ -116,7 +117,7 @@ setup:
 		fi; \
 		case "$$how" in apt-get*) \
 			$$as apt-get update -q || exit 1; \
-			: "Debian 12 keeps a newer Rust than its own beside it, for browsers."; \
+			: "Debian 12 has a second, newer Rust to build browsers with."; \
 			case "$$need" in *@rust) \
 				rust="rustc cargo"; \
 				! apt-cache show cargo-web >/dev/null 2>&1 || rust="rustc-web cargo-web"; \
@@ -154,7 +155,7 @@ check: man-lint
 	@$(RUSTENV) $(CARGO) clippy --locked --all-targets -- -D warnings
 	@$(RUSTENV) RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
 
-# Manual pages of other systems, which the pages refer to, are not a fault.
+# The pages refer to manual pages of other systems, which may be missing here.
 man-lint:
 	@command -v mandoc >/dev/null 2>&1 || { echo "mandoc is missing" >&2; exit 1; }
 	@for page in $(PAGES); do \
@@ -162,8 +163,8 @@ man-lint:
 		! mandoc -Tlint -Wstyle $$page 2>/dev/null | grep -v 'referenced manual not found' || exit 1; \
 	done
 
-# The parts, what must not grow, a live capture where that can be tried, and last the whole program with a table of
-# ratios: some minutes.
+# Measures the parts, what must not grow, a live capture where the system allows one, and the whole program with a
+# table of ratios. Takes some minutes.
 bench: build
 	@$(RUSTENV) for bench in parts limits; do \
 		$(CARGO) bench --locked --bench $$bench || exit 1; \
@@ -173,7 +174,7 @@ bench: build
 	else echo "A live capture is tried by root on Linux only"; fi
 	@$(RUSTENV) $(CARGO) bench --locked --bench replay
 
-# Does not build, so that root needs no Rust: `make`, then `make install` as root.
+# Does not build, so root needs no Rust: run `make`, then `make install` as root.
 install:
 	@for bin in pflow pflowctl; do \
 		[ -x "$(TARGET)/release/$$bin" ] || { echo "please build first: make" >&2; exit 1; }; \
@@ -205,8 +206,8 @@ install:
 		else echo "pflow runs as the user _pflow, which is missing; as root: $$add" >&2; fi; \
 	}
 
-# How the system makes a user of no rights, for the shell: $$add. FreeBSD's pw, the useradd of OpenBSD and NetBSD,
-# that of Linux, and where there is none busybox' adduser.
+# Shell code that sets $$add to the command that makes a user without rights: pw of FreeBSD, useradd of OpenBSD,
+# NetBSD or Linux, or else adduser of busybox.
 USERADD = case "$$(uname -s)" in \
 		FreeBSD) add="pw useradd _pflow -c 'pflow daemon' -d /var/empty -s /usr/sbin/nologin";; \
 		OpenBSD|NetBSD) add="useradd -g =uid -c 'pflow daemon' -d /var/empty -s /sbin/nologin _pflow";; \
@@ -217,7 +218,7 @@ USERADD = case "$$(uname -s)" in \
 		fi;; \
 	esac;
 
-# The user stays: files may be its own. Under DESTDIR directories that are empty then go, too.
+# The user stays, because files may belong to it. Under DESTDIR, empty directories are removed, too.
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/sbin/pflow $(DESTDIR)$(PREFIX)/sbin/pflowctl
 	rm -f $(DESTDIR)$(EXAMPLES)/pflow.conf $(DESTDIR)$(EXAMPLES)/grafana.json
@@ -230,10 +231,10 @@ uninstall:
 		for dir in "$$man/man5" "$$man/man8"; do rmdir -p ".$${dir#$(DESTDIR)}" 2>/dev/null; done; \
 		for dir in $(PREFIX)/sbin $(EXAMPLES) $(BASHDIR) $(ZSHDIR) $(FISHDIR); do rmdir -p ".$$dir" 2>/dev/null; done; \
 	fi; :
-	@[ -n "$(DESTDIR)" ] || ! id -u _pflow >/dev/null 2>&1 || echo "the user _pflow stays: files may be its own"
+	@[ -n "$(DESTDIR)" ] || ! id -u _pflow >/dev/null 2>&1 || echo "the user _pflow stays, because files may belong to it"
 
-# A Debian package with the screen of `pflowctl top`: ./pflow_VERSION_ARCH.deb. What it takes is looked for before the
-# build, which takes minutes.
+# A Debian package with the screen of `pflowctl top`: ./pflow_VERSION_ARCH.deb. The tools are checked before the
+# build, because the build takes minutes.
 deb: deb-tools setup
 	@$(RUSTENV) $(CARGO) build --release --locked --features top
 	@packaging/debian/build "$(TARGET)/release"

@@ -279,6 +279,16 @@ fn table(criterion: &mut Criterion<Cpu>, size: u64) {
         "table of {size} states: {octets} octets of memory a state, longest insert {:.3} ms",
         longest.as_secs_f64() * 1e3
     );
+    table_messages(criterion, size, &mut filled);
+    let counters = &filled.table.counters;
+    assert_eq!(
+        (counters.unknown_update, filled.table.len() as u64),
+        (0, size)
+    );
+}
+
+/// INS, UPD and DEL_C of a table of that size.
+fn table_messages(criterion: &mut Criterion<Cpu>, size: u64, filled: &mut Filled) {
     // Few enough at a time that the table is of that size.
     let some = (size / 20).min(5000);
     let chunks = |iterations: u64| (0..iterations).step_by(usize::try_from(some).unwrap());
@@ -320,11 +330,6 @@ fn table(criterion: &mut Criterion<Cpu>, size: u64) {
         });
     });
     group.finish();
-    let counters = &filled.table.counters;
-    assert_eq!(
-        (counters.unknown_update, filled.table.len() as u64),
-        (0, size)
-    );
 }
 
 fn encode(criterion: &mut Criterion<Cpu>) {

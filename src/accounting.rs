@@ -1,48 +1,49 @@
 //! Floor 2: what TCP carried, estimated from the sequence numbers that pf tracks.
 //!
-//! Since OpenBSD 4.5 and FreeBSD 9 the messages about a living state carry no counters, but both
-//! peers' `seqlo`: the highest sequence number pf let pass, plus one (pf.c, `pf_tcp_track_full`).
+//! Since OpenBSD 4.5 and FreeBSD 9 the messages about a living state carry no counters. They carry
+//! both peers' `seqlo`, the highest sequence number pf let pass plus one (pf.c,
+//! `pf_tcp_track_full`).
 //! ```text
 //! full state   UPD_C        UPD_C            each peer, from message to message, modulo 2^32:
 //! counters C   seqlo        seqlo            payload = advance, less 1 for SYN and for FIN
 //!     |----------|------------|-----> total = C + payload + headers of the packets it takes
 //! ```
-//! `seqlo` is what the peer itself sends, so that modulation (`seqdiff`) and window scaling do not
-//! matter to differences. What is assumed of the packets:
+//! `seqlo` counts what the peer itself sends. So modulation (`seqdiff`) and window scaling do not
+//! change differences. The packets are assumed to be these:
 //!
-//! - a packet has an IP header without options, a TCP header, and time stamps if pf's scrub saw
-//!   some or if no way's packets were counted too small for them;
-//! - data comes in segments as large as the exact counters show, once they cover
-//!   [`LEARNED_PACKETS`] of them, but a transfer larger than all that so few showed comes in full
-//!   ones; else as `max_mss` or the peers' `mss` allow, else as Ethernet
-//!   does. Headers are held to a quarter of the data: what is sent in smaller segments, such as
-//!   keystrokes, is short of headers, but nothing comes out half as large again as it was;
-//! - whoever has nothing to send acknowledges every second segment (RFC 9293, 3.8.6.3);
-//! - FIN has a packet of its own, and so has the responder's SYN with its options;
-//! - what a responder sent before it was first heard of in an UPD_C is nothing if it had not been
-//!   sent data by then or had not acknowledged any; else it is as much as in the first update
-//!   behind that, at the pace of that if it came within a second, but not above [`MOST_HEAD`] nor
-//!   above [`HEAD_PERCENT`] of all that follows. Where the other state of its connection has it
-//!   counted nothing is guessed (table/partners.rs);
-//! - nothing is sent twice, and packets of neither data nor acknowledgement, such as keepalives
-//!   and resets, are not there.
+//! - A packet has an IP header without options and a TCP header. It has time stamps if pf's scrub
+//!   saw some, or if the counted packets are large enough for them in both directions.
+//! - Data comes in segments as large as the exact counters show, once they cover
+//!   [`LEARNED_PACKETS`] of them. A transfer larger than all that a few packets showed comes in
+//!   full segments. Without such counters a segment is as large as `max_mss` or the peers' `mss`
+//!   allow, or else Ethernet. Headers are held to a quarter of the data. So keystrokes and other
+//!   small segments get too few headers, but no estimate is half as large again as the truth.
+//! - A peer with nothing to send acknowledges every second segment (RFC 9293, 3.8.6.3).
+//! - FIN has a packet of its own, and so has the responder's SYN with its options.
+//! - A responder may have sent data before it was first heard of in an UPD_C. If it had been sent
+//!   no data by then, or had acknowledged none, it sent nothing. Otherwise it sent as much as in
+//!   the next update, or in proportion to the time if that came within a second. Bounds are
+//!   [`MOST_HEAD`] and [`HEAD_PERCENT`] of all that follows. Nothing is guessed where the other
+//!   state of the connection counted it (table/partners.rs).
+//! - Nothing is sent twice. Packets of neither data nor acknowledgement, such as keepalives and
+//!   resets, do not occur.
 //!
 //! No estimate is made of states without sequence numbers: those of `synproxy` before both ends
 //! are connected, and `sloppy` ones. A message whose numbers are behind what is known, or whose
 //! windows do not fit its numbers, adds nothing. Scrub memory is read of full states only: in
 //! UPD_C of OpenBSD 4.5 to 4.7 it is garbage.
 //!
-//! What a responder sent first can only be guessed: if the INS leaves before its SYN, no message has
-//! its first sequence number. But whether it sent data at all can be told. Its windows end in
-//! the initiator's `seqhi`, and the SYN's, which is the first, ends at
+//! What a responder sent first can only be guessed. If the INS leaves before the responder's SYN,
+//! no message has its first sequence number. Whether it sent data at all is known, because its
+//! windows end in the initiator's `seqhi`. The window of the SYN is the first, and ends at
 //! ```text
 //! initiator's first number + 1 + window            pf_tcp_track_full: seqhi = ack + (win << scale)
 //! ```
-//! No window may end before one that was offered earlier (RFC 9293, 3.8.6), and who answers has read
-//! what it was asked, so that its window ends behind that. Hence `seqhi` of an initiator whose
-//! responder has acknowledged nothing but its SYN is not beyond the largest window from there.
+//! No window may end before one that was offered earlier (RFC 9293, 3.8.6). A peer that answers has
+//! read the question, so its window ends behind that. Hence, while a responder has acknowledged
+//! nothing but the SYN, the initiator's `seqhi` is not beyond its largest window from there.
 //!
-//! The table is left whose counters they are.
+//! The table knows whose counters these are.
 
 mod counting;
 
@@ -364,6 +365,30 @@ impl Position {
         None
     }
 
+    /// [`Self::follow`] of a message that tells of data only, as most do: the octets of each way.
+    /// `None`, with nothing moved: it may tell more.
+    #[inline(always)]
+    pub fn follow_data(&mut self, [src, dst]: [Peer<'_>; 2]) -> Option<[u32; 2]> {
+        let [lo, lo_back] = self.seqlo;
+        let [at, at_back] = [src.seqlo(), dst.seqlo()];
+        let [ahead, back] = [at.wrapping_sub(lo), at_back.wrapping_sub(lo_back)];
+        let are_open = src.tcp_state() < CLOSING && dst.tcp_state() < CLOSING;
+        let are_heard = lo != 0 && lo_back != 0 && at != 0 && at_back != 0;
+        let are_ahead = (ahead | back) < HALF;
+        let is_tracked = self.marks & Self::UNTRACKED == 0;
+        let is_data = are_open && are_heard && are_ahead && is_tracked;
+        if !is_data || !self.shape.is_loose() && !windows_fit(src, dst) {
+            return None;
+        }
+        self.seqlo = [at, at_back];
+        self.marks &= !Self::UNSURE;
+        if ahead > 0 && self.marks & Self::BEFORE_SYN != 0 {
+            self.marks &= !Self::BEFORE_SYN;
+            return Some([ahead - 1, back]);
+        }
+        Some([ahead, back])
+    }
+
     /// Whether [`Self::follow`] takes nothing of a message because its numbers make no sense.
     pub fn refuses(&self, [src, dst]: [Peer<'_>; 2]) -> bool {
         self.marks & Self::UNTRACKED == 0
@@ -436,6 +461,7 @@ fn is_unheard_of(peer: Peer<'_>) -> bool {
 
 /// Whether each peer may send as far as it does: `seqhi` is the other's window beyond what that
 /// acknowledged, which is not beyond `seqlo`, both give or take what pf tolerates.
+#[inline(always)]
 fn windows_fit(src: Peer<'_>, dst: Peer<'_>) -> bool {
     window_fits(src, dst) && window_fits(dst, src)
 }
@@ -484,7 +510,7 @@ impl Model {
         let bare = ip + TCP_HEADER;
         let ([ahead, back], [octets_ahead, octets_back]) = (packets, octets);
         if ahead | back | octets_ahead | octets_back >= ABSURD {
-            return Self::of_absurd(bare);
+            return Self::of_absurd(af, shape, offers);
         }
         let options = if shape.has_timestamps() || are_stamped(bare, packets, octets) {
             TIMESTAMPS
@@ -509,30 +535,14 @@ impl Model {
 
     /// For a state whose counters make no sense.
     #[cold]
-    fn of_absurd(header: u64) -> Self {
-        Self {
-            header,
-            mss: ETHERNET_MTU - header,
-            packets: [0; 2],
-            counted: [0; 2],
-        }
+    fn of_absurd(af: Af, shape: Shape, offers: [u16; 2]) -> Self {
+        Self::new(af, shape, offers, [0; 2], [0; 2])
     }
 
     /// Packets and octets that it takes to send what initiator and responder sent.
-    #[inline(always)]
-    pub fn traffic(&self, [ahead, back]: [Sent; 2]) -> ([u64; 2], [u64; 2]) {
-        let ([packets, packets_back], [counted, counted_back]) = (self.packets, self.counted);
-        // Without the SYN, and without what only acknowledges the other way's.
-        let (there, here) = (packets.saturating_sub(1), packets_back.saturating_sub(1));
-        let is_upload = counted >= counted_back;
-        let without_acks = |packets: u64, other: u64, is_larger: bool| {
-            let acks = if is_larger {
-                0
-            } else {
-                other / SEGMENTS_AN_ACK
-            };
-            packets.saturating_sub(acks)
-        };
+    pub fn traffic(&self, sent: [Sent; 2]) -> ([u64; 2], [u64; 2]) {
+        let [size, size_back] = self.data_packets();
+        let [counted, counted_back] = self.counted;
         let data = |sent: Sent, packets: u64, counted: u64| {
             let payload = sent.payload.min(ABSURD);
             if payload == 0 {
@@ -541,22 +551,46 @@ impl Model {
             let size = self.segment(payload, packets, counted);
             payload.div_ceil(size) + sent.control
         };
-        let data_back = data(back, without_acks(here, there, !is_upload), counted_back);
-        let data = data(ahead, without_acks(there, here, is_upload), counted);
-        let acks = |data: u64| data.div_ceil(SEGMENTS_AN_ACK);
-        let packets = [
-            data.max(acks(data_back)) + ahead.refusals,
-            data_back.max(acks(data)) + back.refusals,
+        let [ahead, back] = sent;
+        let segments = [
+            data(ahead, size, counted),
+            data(back, size_back, counted_back),
         ];
-        let octets = |packets: u64, sent: Sent| {
-            sent.payload
-                .saturating_add(packets * self.header + sent.options)
+        with_acks(self.header, sent, segments)
+    }
+
+    /// Packets counted each way that carried data: without the SYN, and without what only
+    /// acknowledges the other way's.
+    #[inline(always)]
+    fn data_packets(&self) -> [u64; 2] {
+        let ([packets, packets_back], [counted, counted_back]) = (self.packets, self.counted);
+        let (there, here) = (packets.saturating_sub(1), packets_back.saturating_sub(1));
+        if counted >= counted_back {
+            [there, here.saturating_sub(there / SEGMENTS_AN_ACK)]
+        } else {
+            [there.saturating_sub(here / SEGMENTS_AN_ACK), here]
+        }
+    }
+
+    /// What most messages need of this model, if its peers' offers were not known.
+    #[inline(always)]
+    pub fn segments(&self) -> Segments {
+        let cut = |octets: u64| u16::try_from(octets).unwrap_or(u16::MAX);
+        let learned = |packets: u64, counted: u64| {
+            if counted == 0 || packets < LEARNED_PACKETS {
+                Segments::FULL
+            } else if packets < SETTLED_PACKETS {
+                Segments::UNSETTLED
+            } else {
+                cut(counted / packets).clamp(1, Segments::UNSETTLED - 1)
+            }
         };
-        let [packets_ahead, packets_back] = packets;
-        (
-            packets,
-            [octets(packets_ahead, ahead), octets(packets_back, back)],
-        )
+        let ([ahead, back], [counted, counted_back]) = (self.data_packets(), self.counted);
+        Segments {
+            header: u8::try_from(self.header).unwrap_or(u8::MAX),
+            mss: cut(self.mss),
+            learned: [learned(ahead, counted), learned(back, counted_back)],
+        }
     }
 
     /// Octets of data in the segments that `payload` comes in, where `packets` with `counted` octets
@@ -569,6 +603,87 @@ impl Model {
         }
         let least = (SEGMENT_HEADERS * self.header).min(self.mss);
         (counted / packets).clamp(least, self.mss)
+    }
+}
+
+/// Adds to `segments` of data what acknowledges those of the other way: packets and octets.
+#[inline(always)]
+fn with_acks(
+    header: u64,
+    [ahead, back]: [Sent; 2],
+    [segments, segments_back]: [u64; 2],
+) -> ([u64; 2], [u64; 2]) {
+    let acks = |segments: u64| segments.div_ceil(SEGMENTS_AN_ACK);
+    let packets = [
+        segments.max(acks(segments_back)) + ahead.refusals,
+        segments_back.max(acks(segments)) + back.refusals,
+    ];
+    let octets =
+        |packets: u64, sent: Sent| sent.payload.saturating_add(packets * header + sent.options);
+    let [packets_ahead, packets_back] = packets;
+    (
+        packets,
+        [octets(packets_ahead, ahead), octets(packets_back, back)],
+    )
+}
+
+/// What a [`Model`] comes to between two full states, kept with the estimate. To divide counters once
+/// a message took a third of what a message costs.
+#[derive(Clone, Copy, Debug)]
+pub struct Segments {
+    /// Octets of data in a full one, unless the peers offer less.
+    mss: u16,
+    /// Octets of data in one, each way, as the counters show; or one of the constants.
+    learned: [u16; 2],
+    /// Octets of IP and TCP headers. Those without options have a multiple of 20.
+    header: u8,
+}
+
+impl Segments {
+    /// Nothing is known: it takes a model.
+    pub const UNKNOWN: Self = Self {
+        mss: 0,
+        learned: [Self::UNSETTLED; 2],
+        header: 0,
+    };
+    /// In [`Self::learned`]: the counters show nothing, and segments are full.
+    const FULL: u16 = 0;
+    /// There: it depends on how much was sent.
+    const UNSETTLED: u16 = u16::MAX;
+
+    /// [`Model::traffic`] of octets of data, where the peers of a message offer segments so long.
+    /// `None`: it takes a model.
+    #[inline(always)]
+    pub fn traffic(&self, offers: [u16; 2], data: [u32; 2]) -> Option<([u64; 2], [u64; 2])> {
+        let header = u32::from(self.header);
+        let options = u16::from(self.header) % TCP_HEADER as u16;
+        let offer = |mss: u16| {
+            if mss >= LEAST_MSS {
+                mss - options
+            } else {
+                u16::MAX
+            }
+        };
+        let [one, other] = offers.map(offer);
+        let mss = u32::from(self.mss.min(one).min(other)).max(1);
+        let least = (SEGMENT_HEADERS as u32 * header).min(mss);
+        let segments = |data: u32, learned: u16| {
+            let size = match learned {
+                Self::FULL => mss,
+                learned => u32::from(learned).clamp(least, mss),
+            };
+            u64::from(data.div_ceil(size))
+        };
+        let ([ahead, back], [learned, learned_back]) = (data, self.learned);
+        if learned == Self::UNSETTLED || learned_back == Self::UNSETTLED {
+            return None;
+        }
+        let sent = data.map(|data| Sent {
+            payload: data.into(),
+            ..Sent::default()
+        });
+        let segments = [segments(ahead, learned), segments(back, learned_back)];
+        Some(with_acks(header.into(), sent, segments))
     }
 }
 

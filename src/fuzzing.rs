@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use crate::config::{Config, Loader, Place, apply_line, apply_text, apply_words};
 use crate::control::request::{self, Request};
-use crate::control::{Access, Form as AnswerForm, Listing, Progress, Question, View};
+use crate::control::{Access, AnswerForm, Listing, Progress, Question, View};
 use crate::counters::ControlCounters;
 use crate::engine::{Engine, Packet, Settings};
 use crate::export::Order;

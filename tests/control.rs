@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use common::{A, D, Key, M, Run, St};
 use pflow::config::{Config, Place, apply_line, interface_word_names, program_word_names};
 use pflow::control::request::{FILTERS, REQUESTS, SHOWN};
-use pflow::control::{Form, Listing, Progress, Question, View};
+use pflow::control::{AnswerForm, Listing, Progress, Question, View};
 use pflow::counters::ControlCounters;
 use pflow::engine::Sent;
 use pflow::export::Order;
@@ -347,7 +347,7 @@ fn step(run: &Run, listing: &mut Listing, out: &mut Vec<u8>) -> Progress {
 /// The first step of `show statistics`, without packets.
 fn first_step(run: &Run) -> Statistics {
     let mut out = Vec::new();
-    let mut listing = Listing::new(Question::Statistics, Form::Json);
+    let mut listing = Listing::new(Question::Statistics, AnswerForm::Json);
     assert_eq!(step(run, &mut listing, &mut out), Progress::More);
     let lines = std::str::from_utf8(&out).unwrap().lines();
     let parts = lines.map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
@@ -397,7 +397,7 @@ const STEP_OCTETS: usize = (1 << 16) + 1024;
 /// The ids listed; `between` is done after each step.
 fn listed(run: &mut Run, mut between: impl FnMut(&mut Run)) -> Vec<u64> {
     let question = Question::States(None);
-    let mut listing = Listing::new(question, Form::Json);
+    let mut listing = Listing::new(question, AnswerForm::Json);
     let mut ids = Vec::new();
     loop {
         let mut out = Vec::new();
@@ -545,7 +545,7 @@ fn states_that_come_and_go_while_they_are_listed_do_no_harm() {
 #[test]
 fn senders_are_counted_in_steps_while_states_come_and_go() {
     let mut run = full();
-    let mut listing = Listing::new(Question::Senders, Form::Json);
+    let mut listing = Listing::new(Question::Senders, AnswerForm::Json);
     let (mut out, mut steps, mut next) = (Vec::new(), 0, 0);
     while step(&run, &mut listing, &mut out) == Progress::More {
         steps += 1;

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::{A, B, D, From, Key, M, OTHER_CREATOR, Run, St, settings};
 use pflow::config::{Config, apply_text};
-use pflow::control::{Exposition, Form, Listing, Progress, Question, Source, View};
+use pflow::control::{AnswerForm, Exposition, Listing, Progress, Question, Source, View};
 use pflow::counters::{ControlCounters, Reports, SourceCounters};
 use pflow::engine::Settings;
 use pflow::time::{Now, Uptime};
@@ -84,7 +84,7 @@ impl Place {
             .collect()
     }
 
-    fn ask(&self, question: Question, form: Form) -> String {
+    fn ask(&self, question: Question, form: AnswerForm) -> String {
         let view = View {
             engine: &self.run.engine,
             sources: &self.sources,
@@ -100,7 +100,7 @@ impl Place {
     }
 
     fn health(&self) -> Vec<String> {
-        let text = self.ask(Question::Health, Form::Text);
+        let text = self.ask(Question::Health, AnswerForm::Text);
         let lines: Vec<_> = text.lines().map(str::to_owned).collect();
         assert!(lines.len() <= 15, "{text}");
         assert!(
@@ -396,7 +396,7 @@ fn what_does_not_fit_is_said_to_be_more_and_the_troubled_come_first() {
 #[test]
 fn json_has_all_of_it_and_members_that_say_what() {
     let place = crowded();
-    let text = place.ask(Question::Health, Form::Json);
+    let text = place.ask(Question::Health, AnswerForm::Json);
     let parts: Vec<serde_json::Value> = text
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
@@ -474,8 +474,8 @@ fn every_counter_of_the_statistics_is_in_the_metrics_with_its_value() {
         octets: 700,
         ..SourceCounters::default()
     };
-    let statistics = place.ask(Question::Statistics, Form::Json);
-    let text = place.ask(Question::Metrics(Exposition::Prometheus), Form::Text);
+    let statistics = place.ask(Question::Statistics, AnswerForm::Json);
+    let text = place.ask(Question::Metrics(Exposition::Prometheus), AnswerForm::Text);
     let samples: BTreeSet<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
     let mut counters = 0;
     for line in statistics.lines() {
@@ -520,7 +520,7 @@ fn every_counter_of_the_statistics_is_in_the_metrics_with_its_value() {
 fn both_expositions_have_the_same_families_whose_samples_stand_together() {
     let place = crowded();
     let known = |exposition| {
-        let text = place.ask(Question::Metrics(exposition), Form::Text);
+        let text = place.ask(Question::Metrics(exposition), AnswerForm::Text);
         let families = families(&text, exposition);
         assert!(families.len() > 150, "{}", families.len());
         let samples = families.values().flat_map(|(_, samples)| samples.clone());
@@ -530,7 +530,7 @@ fn both_expositions_have_the_same_families_whose_samples_stand_together() {
         known(Exposition::OpenMetrics),
         known(Exposition::Prometheus)
     );
-    let text = place.ask(Question::Metrics(Exposition::OpenMetrics), Form::Text);
+    let text = place.ask(Question::Metrics(Exposition::OpenMetrics), AnswerForm::Text);
     for sample in [
         "\npflow_trouble{cause=\"unmarked\",subject=\"10.0.1.33\"} 1\n",
         "\npflow_source_up{source=\"em3\"} 0\n",
@@ -545,7 +545,7 @@ fn both_expositions_have_the_same_families_whose_samples_stand_together() {
 #[test]
 fn whatever_is_counted_in_octets_or_seconds_has_its_unit() {
     let place = crowded();
-    let text = place.ask(Question::Metrics(Exposition::OpenMetrics), Form::Text);
+    let text = place.ask(Question::Metrics(Exposition::OpenMetrics), AnswerForm::Text);
     let mut lines = text.lines().peekable();
     let mut units = 0;
     while let Some(line) = lines.next() {

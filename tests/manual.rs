@@ -141,7 +141,7 @@ fn configuration_words() -> Words {
     known
 }
 
-fn names(table: &[request::Word]) -> Words {
+fn names(table: &[request::WordHelp]) -> Words {
     words(table.iter().map(|(name, ..)| *name))
 }
 

@@ -12,6 +12,7 @@
 //! exact, which may be one in ten: see `-q`. Something wrong ends it with a failure.
 
 use std::collections::{BTreeMap, HashMap};
+use std::error::Error;
 
 use serde_json::Value;
 
@@ -217,27 +218,7 @@ pub(crate) fn run(words: &[&str]) -> Outcome {
         return Err("usage: pfsim connections truth.json flows.json".into());
     };
     let (truth, flows) = (lines(truth)?, lines(flows)?);
-    let mut connections: BTreeMap<u64, (Vec<&Value>, Vec<&Value>)> = BTreeMap::new();
-    // an id may have been used by one state after another
-    let mut numbers: HashMap<(String, String), Vec<(f64, u64)>> = HashMap::new();
-    for state in truth.iter().filter(|line| line["type"] == "state") {
-        let number = state["connection"]
-            .as_u64()
-            .ok_or("a state of no connection")?;
-        let start = state["start_s"].as_f64().unwrap_or(0.0);
-        let key = (text(state, "creatorid"), text(state, "id"));
-        numbers.entry(key).or_default().push((start, number));
-        connections.entry(number).or_default().0.push(state);
-    }
-    for flow in &flows {
-        let number = numbers.get(&(text(flow, "creatorId"), text(flow, "stateId")));
-        let number = number.ok_or_else(|| format!("a flow of no state: {flow}"))?;
-        let told = flow["flowStartMilliseconds"].as_f64().unwrap_or(0.0) / 1000.0;
-        let apart = |(start, _): &&(f64, u64)| (start - told).abs();
-        let nearest = number.iter().min_by(|a, b| apart(a).total_cmp(&apart(b)));
-        let (_, number) = nearest.ok_or("a state of no connection")?;
-        connections.entry(*number).or_default().1.push(flow);
-    }
+    let connections = connections(&truth, &flows)?;
     let meta = truth.first().ok_or("an empty truth")?;
     let of_meta = |name: &str| meta[name].as_f64().unwrap_or(0.0);
     let end = of_meta("wall0") + of_meta("seconds") - QUEUED;
@@ -249,37 +230,19 @@ pub(crate) fn run(words: &[&str]) -> Outcome {
     let (mut skipped, mut apart, mut inexact, mut compared, mut wrong) = (0, 0, 0, 0, 0);
     let mut rows: BTreeMap<&'static str, Row> = BTreeMap::new();
     for (states, records) in connections.values() {
-        let is_untold = |state: &&Value| {
-            let is_late = state["removed_s"]
-                .as_f64()
-                .is_none_or(|removed| removed > end);
-            state["ended"] == "alive" || state["invisible"] == true || is_late
-        };
-        if states.iter().any(is_untold) {
-            skipped += 1;
-            continue;
-        }
-        // what two firewalls made is not joined
-        if states
-            .iter()
-            .any(|state| state["creatorid"] != states[0]["creatorid"])
-        {
-            apart += 1;
-            continue;
-        }
-        if records.iter().any(|record| record["quality"] != "exact") {
-            inexact += 1;
-            continue;
-        }
-        compared += 1;
-        match judge(states, records, late) {
-            Ok((kind, row)) => rows.entry(kind).or_default().add(&row),
-            Err(problem) => {
-                wrong += 1;
-                if wrong <= 3 {
-                    println!("{problem}:");
-                    for line in states.iter().chain(records) {
-                        println!("  {line}");
+        match worth(states, records, end) {
+            Worth::Untold => skipped += 1,
+            Worth::Apart => apart += 1,
+            Worth::Inexact => inexact += 1,
+            Worth::Compared => {
+                compared += 1;
+                match judge(states, records, late) {
+                    Ok((kind, row)) => rows.entry(kind).or_default().add(&row),
+                    Err(problem) => {
+                        wrong += 1;
+                        if wrong <= 3 {
+                            show(&problem, states, records);
+                        }
                     }
                 }
             }
@@ -294,6 +257,75 @@ pub(crate) fn run(words: &[&str]) -> Outcome {
         0 if inexact * EXACT <= compared => Ok(()),
         0 => Err(format!("{inexact} of {} are not exact", compared + inexact).into()),
         _ => Err(format!("{wrong} connections are wrong").into()),
+    }
+}
+
+/// The states and the flows of each connection, by its number.
+type Connections<'a> = BTreeMap<u64, (Vec<&'a Value>, Vec<&'a Value>)>;
+
+fn connections<'a>(
+    truth: &'a [Value],
+    flows: &'a [Value],
+) -> Result<Connections<'a>, Box<dyn Error>> {
+    let mut connections = Connections::new();
+    // an id may have been used by one state after another
+    let mut numbers: HashMap<(String, String), Vec<(f64, u64)>> = HashMap::new();
+    for state in truth.iter().filter(|line| line["type"] == "state") {
+        let number = state["connection"]
+            .as_u64()
+            .ok_or("a state of no connection")?;
+        let start = state["start_s"].as_f64().unwrap_or(0.0);
+        let key = (text(state, "creatorid"), text(state, "id"));
+        numbers.entry(key).or_default().push((start, number));
+        connections.entry(number).or_default().0.push(state);
+    }
+    for flow in flows {
+        let number = numbers.get(&(text(flow, "creatorId"), text(flow, "stateId")));
+        let number = number.ok_or_else(|| format!("a flow of no state: {flow}"))?;
+        let told = flow["flowStartMilliseconds"].as_f64().unwrap_or(0.0) / 1000.0;
+        let apart = |(start, _): &&(f64, u64)| (start - told).abs();
+        let nearest = number.iter().min_by(|a, b| apart(a).total_cmp(&apart(b)));
+        let (_, number) = nearest.ok_or("a state of no connection")?;
+        connections.entry(*number).or_default().1.push(flow);
+    }
+    Ok(connections)
+}
+
+/// Whether a connection can be compared.
+enum Worth {
+    Compared,
+    /// Not all of its states ended, or were announced.
+    Untold,
+    /// What two firewalls made is not joined.
+    Apart,
+    /// Its counters are not exact.
+    Inexact,
+}
+
+fn worth(states: &[&Value], records: &[&Value], end: f64) -> Worth {
+    let is_untold = |state: &&Value| {
+        let is_late = state["removed_s"]
+            .as_f64()
+            .is_none_or(|removed| removed > end);
+        state["ended"] == "alive" || state["invisible"] == true || is_late
+    };
+    if states.iter().any(is_untold) {
+        return Worth::Untold;
+    }
+    let is_other = |state: &&Value| state["creatorid"] != states[0]["creatorid"];
+    if states.iter().any(is_other) {
+        return Worth::Apart;
+    }
+    match records.iter().any(|record| record["quality"] != "exact") {
+        true => Worth::Inexact,
+        false => Worth::Compared,
+    }
+}
+
+fn show(problem: &str, states: &[&Value], records: &[&Value]) {
+    println!("{problem}:");
+    for line in states.iter().chain(records) {
+        println!("  {line}");
     }
 }
 

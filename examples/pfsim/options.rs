@@ -153,59 +153,13 @@ impl Options {
         }
         let name = matches.opt_str("d").unwrap_or_else(|| "obsd74".to_owned());
         let dialect = Dialect::named(&name).ok_or_else(|| format!("-d: no dialect {name}"))?;
-        let framing = match matches.opt_str("l").as_deref() {
-            None | Some("ether") => Framing::Ethernet,
-            Some("raw") => Framing::Raw,
-            Some("pfsync") => Framing::Pfsync,
-            Some(other) => return Err(format!("-l: ether, raw or pfsync: {other}").into()),
-        };
-        let base = Settings::new(dialect);
-        let incidents: Result<Vec<_>, _> = matches
-            .opt_strs("e")
-            .iter()
-            .map(|text| incident(text))
-            .collect();
-        let incidents = incidents?;
-        let mut clocks = base.clocks.clone();
-        for text in matches.opt_strs("C") {
-            clock(&text, &mut clocks)?;
-        }
+        let framing = framing(&matches)?;
         let speed = number(&matches, "x", 1.0)?;
         if !(speed > 0.0 && f64::is_finite(speed)) {
             return Err(format!("-x: not a speed: {speed}").into());
         }
-        // Files are stamped by simulated time, at any speed.
-        if matches.opt_present("i") {
-            for clock in &mut clocks {
-                clock.speed = speed;
-            }
-        }
-        let settings = Settings {
-            seed: number(&matches, "s", base.seed)?,
-            states: number(&matches, "n", base.states)?,
-            seconds: number(&matches, "T", base.seconds)?,
-            nodes: number(&matches, "N", base.nodes)?,
-            downloads: number(&matches, "g", base.downloads)?,
-            download_octets: number(&matches, "G", base.download_octets)?,
-            loss: number(&matches, "L", base.loss)?,
-            flagged: number(&matches, "P", base.flagged)?,
-            wall: number(&matches, "u", base.wall)?,
-            longest: match number(&matches, "c", 0)? {
-                0 => None,
-                seconds => Some(seconds),
-            },
-            has_every_way: matches.opt_present("f"),
-            is_asked: matches.opt_present("q"),
-            is_pfsync0: framing == Framing::Pfsync,
-            incidents,
-            clocks,
-            ..base
-        };
-        if !(1..=2).contains(&settings.nodes) {
-            return Err("-N: 1 or 2".into());
-        }
         Ok(Some(Self {
-            settings,
+            settings: settings(&matches, dialect, framing, speed)?,
             framing,
             file: matches.opt_str("w"),
             truth: matches.opt_str("t"),
@@ -213,4 +167,61 @@ impl Options {
             speed,
         }))
     }
+}
+
+fn framing(matches: &getopts::Matches) -> Result<Framing, Box<dyn Error>> {
+    match matches.opt_str("l").as_deref() {
+        None | Some("ether") => Ok(Framing::Ethernet),
+        Some("raw") => Ok(Framing::Raw),
+        Some("pfsync") => Ok(Framing::Pfsync),
+        Some(other) => Err(format!("-l: ether, raw or pfsync: {other}").into()),
+    }
+}
+
+/// What the simulation is told.
+fn settings(
+    matches: &getopts::Matches,
+    dialect: Dialect,
+    framing: Framing,
+    speed: f64,
+) -> Result<Settings, Box<dyn Error>> {
+    let base = Settings::new(dialect);
+    let texts = matches.opt_strs("e");
+    let incidents: Result<Vec<_>, _> = texts.iter().map(|text| incident(text)).collect();
+    let incidents = incidents?;
+    let mut clocks = base.clocks.clone();
+    for text in matches.opt_strs("C") {
+        clock(&text, &mut clocks)?;
+    }
+    // Files are stamped by simulated time, at any speed.
+    if matches.opt_present("i") {
+        for clock in &mut clocks {
+            clock.speed = speed;
+        }
+    }
+    let settings = Settings {
+        seed: number(matches, "s", base.seed)?,
+        states: number(matches, "n", base.states)?,
+        seconds: number(matches, "T", base.seconds)?,
+        nodes: number(matches, "N", base.nodes)?,
+        downloads: number(matches, "g", base.downloads)?,
+        download_octets: number(matches, "G", base.download_octets)?,
+        loss: number(matches, "L", base.loss)?,
+        flagged: number(matches, "P", base.flagged)?,
+        wall: number(matches, "u", base.wall)?,
+        longest: match number(matches, "c", 0)? {
+            0 => None,
+            seconds => Some(seconds),
+        },
+        has_every_way: matches.opt_present("f"),
+        is_asked: matches.opt_present("q"),
+        is_pfsync0: framing == Framing::Pfsync,
+        incidents,
+        clocks,
+        ..base
+    };
+    if !(1..=2).contains(&settings.nodes) {
+        return Err("-N: 1 or 2".into());
+    }
+    Ok(settings)
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use pflow::options::{self, Action};
+use pflow::options;
 use pflow::run;
 
 /// Exit status of wrong usage.
@@ -11,9 +11,9 @@ const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     match options::arguments().and_then(|arguments| options::parse(&arguments)) {
-        Ok(Action::Help) => print(&options::help()),
-        Ok(Action::Version) => print(concat!("pflow ", env!("CARGO_PKG_VERSION"), "\n")),
-        Ok(Action::Run(options)) => run::run(&options),
+        Ok(options::Action::Help) => print(&options::help()),
+        Ok(options::Action::Version) => print(concat!("pflow ", env!("CARGO_PKG_VERSION"), "\n")),
+        Ok(options::Action::Run(options)) => run::run(&options),
         Err(problem) => wrong_usage(&problem),
     }
 }

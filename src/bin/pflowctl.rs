@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use pflow::ctl::{self, Action};
+use pflow::ctl;
 use pflow::options;
 
 /// Exit status of wrong usage.
@@ -11,13 +11,13 @@ const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     match options::arguments().and_then(|arguments| ctl::parse(&arguments)) {
-        Ok(Action::Print(text)) => {
+        Ok(ctl::Action::Print(text)) => {
             // A reader that has gone wants no complaint.
             let _ = std::io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
-        Ok(Action::Serve { socket }) => ctl::serve(socket.as_deref()),
-        Ok(Action::Say { socket, lines }) => ctl::say(socket.as_deref(), &lines),
+        Ok(ctl::Action::Serve { socket }) => ctl::serve(socket.as_deref()),
+        Ok(ctl::Action::Say { socket, lines }) => ctl::say(socket.as_deref(), &lines),
         Err(problem) => wrong_usage(&problem),
     }
 }

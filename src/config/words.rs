@@ -13,8 +13,8 @@ use super::values::{
 use crate::export::SpoolSettings;
 use crate::export::spool::{MAX_SPOOL, MIN_SPOOL};
 use crate::export::{
-    Carrier, Compression, Domain, Engine, Events, Format, IcmpPorts, MAX_HOLD, MAX_MTU, MAX_RETAIN,
-    MAX_ROTATE, MIN_MTU, Pin, Rate, Rdomain, Settings, Source, TemplateSet,
+    Carrier, Compression, Domain, EngineId, Events, Format, IcmpPorts, MAX_HOLD, MAX_MTU,
+    MAX_RETAIN, MAX_ROTATE, MIN_MTU, Pin, Rate, Rdomain, Settings, Source, TemplateSet,
 };
 use crate::filter::Filter;
 use crate::flow::Records;
@@ -300,15 +300,18 @@ impl Kind<Domain> for DomainKind {
 /// Type and id.
 struct EngineKind;
 
-impl Kind<Engine> for EngineKind {
-    fn parse(&self, words: &str) -> Result<Engine, String> {
+impl Kind<EngineId> for EngineKind {
+    fn parse(&self, words: &str) -> Result<EngineId, String> {
         match words.split(' ').collect::<Vec<_>>()[..] {
-            [kind, id] => Ok(Engine([number(kind, 0, u8::MAX)?, number(id, 0, u8::MAX)?])),
+            [kind, id] => Ok(EngineId([
+                number(kind, 0, u8::MAX)?,
+                number(id, 0, u8::MAX)?,
+            ])),
             _ => Err("expected a type and an id".to_owned()),
         }
     }
 
-    fn show(&self, Engine([kind, id]): &Engine) -> Option<Shown> {
+    fn show(&self, EngineId([kind, id]): &EngineId) -> Option<Shown> {
         Some(Shown::Words(format!("{kind} {id}")))
     }
 
@@ -383,7 +386,7 @@ settings! {
     "mtu" => Mtu, mtu: u16, Number { least: MIN_MTU, most: MAX_MTU };
     "template" => Template, templates: TemplateSet, OneOf(TemplateSet::VALUES);
     "domain" => Domain, domain: Domain, DomainKind;
-    "engine" => Engine, engine: Engine, EngineKind;
+    "engine" => EngineId, engine: EngineId, EngineKind;
     "enterprise", unset "-enterprise" => Enterprise, enterprise: Option<u32>, Optional(enterprise);
     "statistics" => Statistics, statistics: u32, Number { least: 0, most: MAX_STATISTICS };
     "biflow" => Biflow, is_biflow: bool, OneOf(ON_OFF);

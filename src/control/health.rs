@@ -10,20 +10,22 @@
 //! udp: 98% of flows, 93% of octets are short, ...                where it is little
 //! pflow0: nobody listens, last 3 s ago, 0 lost: udp 192...       each interface, records lost
 //! ```
-//! Where there are more than there are lines those with troubles come first, and a line says how
-//! many are left out. States are counted by sender in steps, as for `show senders`; all else is
-//! counted already.
+//! If there is not room for all sources, firewalls and interfaces, those with troubles come first,
+//! and a line says how many are left out. States are counted by sender in steps, as for `show
+//! senders`. Everything else is counted already.
 
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::{At, Form, Progress, Source, View, interfaces, put, senders};
+use super::interfaces;
+use super::senders::{self, SenderCount};
+use super::view::{AnswerForm, Progress, View, put};
 use crate::counters::{FlowCounters, QualityCounters};
 use crate::export::{Carrier, Connection, Interface};
 use crate::output::json::Object;
 use crate::table::SenderRecord;
 use crate::time::Uptime;
-use crate::troubles::Trouble;
+use crate::troubles::{self, Source};
 use crate::wire::pfsync::Dialect;
 
 /// Most lines.
@@ -34,20 +36,24 @@ const COLUMNS: usize = 80;
 const TROUBLE_LINES: usize = 6;
 
 /// Appends the answer, once states are counted.
-pub(super) fn step(view: &View<'_>, at: &mut At, form: Form, out: &mut Vec<u8>) -> Progress {
-    match at {
-        At::Counting(place, counts) => {
-            *at = senders::count(view, *place, std::mem::take(counts));
+pub(super) fn step(
+    view: &View<'_>,
+    states: &mut SenderCount,
+    form: AnswerForm,
+    out: &mut Vec<u8>,
+) -> Progress {
+    match states {
+        SenderCount::Counting(place, counts) => {
+            *states = senders::count(view, *place, std::mem::take(counts));
             Progress::More
         }
-        At::Counted(next, counts) => match form {
-            Form::Text => {
+        SenderCount::Counted(next, counts) => match form {
+            AnswerForm::Text => {
                 text(view, counts, out);
                 Progress::Done
             }
-            Form::Json => json_step(view, next, counts, out),
+            AnswerForm::Json => json_step(view, next, counts, out),
         },
-        At::Item(_) | At::Ranking(_) => Progress::Done,
     }
 }
 
@@ -133,7 +139,7 @@ fn text(view: &View<'_>, counts: &[u64], out: &mut Vec<u8>) {
     }
 }
 
-fn trouble_lines(troubles: &[&Trouble], count: usize) -> Vec<String> {
+fn trouble_lines(troubles: &[&troubles::Trouble], count: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for (shown, trouble) in troubles.iter().enumerate() {
         let more = wrapped(&format!("! {}: {}", trouble.what(), trouble.remedy()));
@@ -217,7 +223,7 @@ impl<'a> Firewall<'a> {
         let marked = counters.learned.saturating_sub(counters.unmarked);
         let name = record.sender.to_string();
         let clock = format!("clock of {name}");
-        let is_about = |trouble: &Trouble| [&*name, &*clock].contains(&trouble.subject());
+        let is_about = |trouble: &troubles::Trouble| [&*name, &*clock].contains(&trouble.subject());
         Self {
             record,
             states: counts.get(number).copied().unwrap_or(0),

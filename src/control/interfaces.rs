@@ -17,7 +17,7 @@
 use std::fmt::{self, Display};
 use std::net::SocketAddr;
 
-use super::{Form, View, put};
+use super::view::{AnswerForm, View, put};
 use crate::config::{self, Shown};
 use crate::export::{Connection, FileState, Format, Interface, Settings, shown_mtu};
 use crate::output::json::Object;
@@ -86,13 +86,13 @@ pub(crate) fn no_such(unit: u32) -> String {
 pub(super) fn show(
     view: &View<'_>,
     unit: Option<u32>,
-    form: Form,
+    form: AnswerForm,
     out: &mut Vec<u8>,
 ) -> Result<(), String> {
     for interface in chosen(view, unit)? {
         match form {
-            Form::Text => text(view, interface, out),
-            Form::Json => json(view, interface, out),
+            AnswerForm::Text => text(view, interface, out),
+            AnswerForm::Json => json(view, interface, out),
         }
     }
     Ok(())
@@ -183,7 +183,7 @@ fn json(view: &View<'_>, interface: &Interface, out: &mut Vec<u8>) {
     object.strings("flags", flags(interface).1);
     object.number("mtu", shown_mtu(settings));
     for (name, value) in config::shown(settings) {
-        // The kernel's is not the one that was asked for.
+        // The name mtu is taken above, by the value that ifconfig shows.
         let name = if name == "mtu" { "requestedMtu" } else { name };
         match value {
             Shown::Number(number) | Shown::Octets(number) => object.number(name, number),
@@ -356,8 +356,8 @@ mod tests {
             show(&view, Some(3), form, &mut out).unwrap();
             String::from_utf8(out).unwrap()
         };
-        let text = shown(Form::Text);
-        let json: serde_json::Value = serde_json::from_str(&shown(Form::Json)).unwrap();
+        let text = shown(AnswerForm::Text);
+        let json: serde_json::Value = serde_json::from_str(&shown(AnswerForm::Json)).unwrap();
         for (name, value) in set {
             let in_text = match *name {
                 "flowsrc" => format!("sender: {value} "),

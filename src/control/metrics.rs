@@ -8,14 +8,14 @@
 //! # UNIT pflow_flows_octets octets                   (none)
 //! # EOF                                              (none)
 //! ```
-//! Counters come from the parts of `show statistics`: `pflow_PART_NAME`, with a label that says of
-//! what it is where there are several. So a counter that is added there is here, too. Samples of one
-//! name stand together, as both forms want it: a step makes one name.
+//! Counters come from the parts of `show statistics` and are named `pflow_PART_NAME`. Of several
+//! parts of a kind each has a label. A counter that is added there is here, too. Both forms want the
+//! samples of one name together, so that a step makes all of one name.
 //!
 //! Source: prometheus.io, OpenMetrics 1.0 (ABNF, "MetricFamily"), "Exposition formats".
 
 use super::statistics::{KINDS, Part, sender};
-use super::{At, Progress, View, put};
+use super::view::{Progress, View, put};
 use crate::counters::{Counter, Kind};
 use crate::export::{Connection, Interface};
 use crate::table::SenderRecord;
@@ -75,12 +75,9 @@ struct Family {
 pub(super) fn step(
     view: &View<'_>,
     exposition: Exposition,
-    at: &mut At,
+    next: &mut u32,
     out: &mut Vec<u8>,
 ) -> Progress {
-    let At::Item(next) = at else {
-        return Progress::Done;
-    };
     let number = *next as usize;
     *next += 1;
     let Some(later) = number.checked_sub(1) else {
@@ -224,7 +221,7 @@ fn senders_now(senders: &[SenderRecord]) -> [Family; 3] {
     [info, offset, last]
 }
 
-/// Messages by sender, by whose states they were about, and by kind: of those that there were.
+/// Messages by sender, by creatorid of their states and by kind. Kinds that did not come are left out.
 fn creators(senders: &[SenderRecord]) -> Family {
     let help = "messages of pfsync about the states of a creatorid";
     let mut family = Family::new("pflow_creator_messages".to_owned(), help, "", Kind::Counter);
@@ -323,7 +320,7 @@ impl std::fmt::Display for Quoted<'_> {
 
 impl Family {
     fn new(name: String, help: &str, unit: &'static str, kind: Kind) -> Self {
-        // A sentence, as those of others are.
+        // Other help texts are sentences, too.
         let mut chars = help.chars();
         let first: String = chars
             .next()

@@ -10,16 +10,19 @@
 //! ```
 //! Words may be abbreviated as long as one only can be meant.
 
-use super::top::Top;
-use super::{Access, Exposition, Form, Question, states};
+use super::metrics::Exposition;
+use super::question::{Access, Question};
+use super::states;
+use super::top::TopQuestion;
+use super::view::AnswerForm;
 use crate::config::{
     self, Command, InterfaceWord, Spelling, interface_word_names, lookup, program_word_names,
 };
 
-pub use crate::filter::Word;
+pub use crate::filter::WordHelp;
 
 /// Requests beside configuration lines.
-pub const REQUESTS: &[Word] = &[
+pub const REQUESTS: &[WordHelp] = &[
     ("flush", "", "send the records that interfaces hold"),
     ("help", "", "list the requests"),
     (
@@ -39,7 +42,7 @@ pub const REQUESTS: &[Word] = &[
 ];
 
 /// What can be shown.
-pub const SHOWN: &[Word] = &[
+pub const SHOWN: &[WordHelp] = &[
     ("config", "", "the configuration, as lines of it"),
     ("health", "", "what is wrong, and what to do about it"),
     ("interfaces", "[pflowN]", "interfaces, as ifconfig does"),
@@ -61,7 +64,7 @@ pub const SHOWN: &[Word] = &[
 ];
 
 /// What `show states` can be narrowed down by.
-pub const FILTERS: &[Word] = crate::filter::WORDS;
+pub const FILTERS: &[WordHelp] = crate::filter::WORDS;
 
 /// A line that makes sense.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,14 +92,14 @@ pub enum Request {
 ///
 /// # Errors
 /// What is wrong with it, or that it may not be asked here.
-pub fn parse(line: &str, access: Access) -> Result<Option<(Form, Request)>, String> {
+pub fn parse(line: &str, access: Access) -> Result<Option<(AnswerForm, Request)>, String> {
     let words = config::words(line).map_err(|error| error.to_string())?;
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let (form, words) = match &*words {
-        ["json", rest @ ..] => (Form::Json, rest),
-        all => (Form::Text, all),
+        ["json", rest @ ..] => (AnswerForm::Json, rest),
+        all => (AnswerForm::Text, all),
     };
-    if words.is_empty() && form == Form::Text {
+    if words.is_empty() && form == AnswerForm::Text {
         return Ok(None);
     }
     let request = request(words)?;
@@ -141,7 +144,7 @@ fn request(words: &[&str]) -> Result<Request, String> {
         ("reload", []) => Ok(Request::Reload),
         ("show", rest) => show(rest).map(Request::Ask),
         ("tap", [interface]) => unit(interface).map(Request::Tap),
-        ("top", rest) => Top::parse(rest).map(|top| Request::Ask(Question::Top(top))),
+        ("top", rest) => TopQuestion::parse(rest).map(|top| Request::Ask(Question::Top(top))),
         ("tap", []) => Err("tap: expected an interface".to_owned()),
         ("help" | "log" | "reload" | "tap", [.., extra]) => {
             Err(format!("{extra}: nothing may follow here"))
@@ -204,7 +207,7 @@ fn show(words: &[&str]) -> Result<Question, String> {
     let name = found(lookup(names, what, Spelling::Abbreviated), what)?;
     match (name, rest) {
         ("states", rest) => states::filter(rest).map(Question::States),
-        ("top", rest) => Top::parse(rest).map(Question::Top),
+        ("top", rest) => TopQuestion::parse(rest).map(Question::Top),
         ("metrics", [exposition]) => {
             let names = Exposition::VALUES.iter();
             let name = lookup(
@@ -231,7 +234,7 @@ fn show(words: &[&str]) -> Result<Question, String> {
 
 /// The requests, a line each.
 pub fn help() -> String {
-    let line = |prefix: &str, (name, arguments, help): &Word| {
+    let line = |prefix: &str, (name, arguments, help): &WordHelp| {
         let words = format!("{prefix}{name} {arguments}");
         match words.trim_end() {
             // What is too long for its column has a line of its own.

@@ -1,20 +1,40 @@
 //! `show senders`, `show sources` and `show timeouts`.
 
-use super::{At, Form, Progress, STEP_PLACES, View, put};
+use super::view::{AnswerForm, Progress, STEP_PLACES, View, put};
 use crate::counters::Counter;
 use crate::output::json::Object;
 use crate::table::SenderRecord;
 use crate::wire::pfsync::Dialect;
 
+/// States by sender.
+#[derive(Clone, Debug)]
+pub(super) enum SenderCount {
+    /// They are being counted, and this place of the table comes next.
+    Counting(u32, Vec<u64>),
+    /// They are counted, and this sender comes next.
+    Counted(u32, Vec<u64>),
+}
+
+impl Default for SenderCount {
+    fn default() -> Self {
+        Self::Counting(0, Vec::new())
+    }
+}
+
 /// Appends the next senders, or counts the next states.
-pub(super) fn step(view: &View<'_>, at: &mut At, form: Form, out: &mut Vec<u8>) -> Progress {
+pub(super) fn step(
+    view: &View<'_>,
+    states: &mut SenderCount,
+    form: AnswerForm,
+    out: &mut Vec<u8>,
+) -> Progress {
     let table = view.engine.table();
-    match at {
-        At::Counting(place, counts) => {
-            *at = count(view, *place, std::mem::take(counts));
+    match states {
+        SenderCount::Counting(place, counts) => {
+            *states = count(view, *place, std::mem::take(counts));
             Progress::More
         }
-        At::Counted(next, counts) => {
+        SenderCount::Counted(next, counts) => {
             let number = *next as usize;
             *next += 1;
             let Some(record) = table.senders().get(number) else {
@@ -23,18 +43,17 @@ pub(super) fn step(view: &View<'_>, at: &mut At, form: Form, out: &mut Vec<u8>) 
             let states = counts.get(number).copied().unwrap_or(0);
             if record.packets.packets() > 0 {
                 match form {
-                    Form::Text => text(record, states, out),
-                    Form::Json => json(record, states, out),
+                    AnswerForm::Text => text(record, states, out),
+                    AnswerForm::Json => json(record, states, out),
                 }
             }
             Progress::More
         }
-        At::Item(_) | At::Ranking(_) => Progress::Done,
     }
 }
 
-/// Counts the states of the next places, from `place` on, to those before.
-pub(super) fn count(view: &View<'_>, place: u32, mut counts: Vec<u64>) -> At {
+/// Counts the states of the next places, from `place` on, and adds them to `counts`.
+pub(super) fn count(view: &View<'_>, place: u32, mut counts: Vec<u64>) -> SenderCount {
     let table = view.engine.table();
     counts.resize(table.senders().len(), 0);
     let end = table.places().min(place.saturating_add(STEP_PLACES));
@@ -44,8 +63,8 @@ pub(super) fn count(view: &View<'_>, place: u32, mut counts: Vec<u64>) -> At {
         }
     }
     match end < table.places() {
-        true => At::Counting(end, counts),
-        false => At::Counted(0, counts),
+        true => SenderCount::Counting(end, counts),
+        false => SenderCount::Counted(0, counts),
     }
 }
 
@@ -125,16 +144,16 @@ fn json(record: &SenderRecord, states: u64, out: &mut Vec<u8>) {
 }
 
 /// Appends where packets come from.
-pub(super) fn sources(view: &View<'_>, form: Form, out: &mut Vec<u8>) {
+pub(super) fn sources(view: &View<'_>, form: AnswerForm, out: &mut Vec<u8>) {
     for source in view.sources {
         match form {
-            Form::Text => {
+            AnswerForm::Text => {
                 put!(out, "{}:\n", source.name);
                 for Counter { help, value, .. } in source.counters.iter() {
                     put!(out, "\t{value} {help}\n");
                 }
             }
-            Form::Json => {
+            AnswerForm::Json => {
                 let mut object = Object::new(out);
                 object.string("source", &source.name);
                 for Counter { name, value, .. } in source.counters.iter() {
@@ -148,15 +167,15 @@ pub(super) fn sources(view: &View<'_>, form: Form, out: &mut Vec<u8>) {
 }
 
 /// Appends pf's timeouts, as pfctl -st does.
-pub(super) fn timeouts(view: &View<'_>, form: Form, out: &mut Vec<u8>) {
+pub(super) fn timeouts(view: &View<'_>, form: AnswerForm, out: &mut Vec<u8>) {
     let timeouts = view.engine.config().timeouts;
     match form {
-        Form::Text => {
+        AnswerForm::Text => {
             for (name, seconds) in timeouts.iter() {
                 put!(out, "{name:<20}{seconds:>10}s\n");
             }
         }
-        Form::Json => {
+        AnswerForm::Json => {
             let mut object = Object::new(out);
             for (name, seconds) in timeouts.iter() {
                 object.number(name, seconds);

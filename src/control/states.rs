@@ -6,11 +6,11 @@
 //!    id: 6553f10000000001 creatorid: 5f3a9c01 sender: 10.0.0.2
 //! ```
 //! Ends stand as pfctl prints them (pf_print_state.c, `print_state`): the near one first. pfsync's
-//! peers' states are not kept, so the timeout a state is in stands where pfctl has those.
+//! peers' states are not kept. Where pfctl has them, the name of the state's timeout stands.
 
 use std::fmt::{self, Display};
 
-use super::{At, Form, Progress, STEP_OCTETS, STEP_PLACES, View, put};
+use super::view::{AnswerForm, Progress, STEP_OCTETS, STEP_PLACES, View, put};
 use crate::filter::Filter;
 use crate::output::json::Object;
 use crate::output::words::{Endpoint, Protocol};
@@ -51,13 +51,10 @@ pub(super) fn resolved(view: &View<'_>, filter: &Filter) -> Result<Filter, Strin
 pub(super) fn step(
     view: &View<'_>,
     filter: Option<&Filter>,
-    at: &mut At,
-    form: Form,
+    place: &mut u32,
+    form: AnswerForm,
     out: &mut Vec<u8>,
 ) -> Progress {
-    let At::Item(place) = at else {
-        return Progress::Done;
-    };
     let table = view.engine.table();
     let Some(now) = view.now else {
         return Progress::Done;
@@ -70,8 +67,8 @@ pub(super) fn step(
         };
         if let Some(state) = table.held(*place).filter(is_meant) {
             match form {
-                Form::Text => text(&state, now, out),
-                Form::Json => json(&state, now, out),
+                AnswerForm::Text => text(&state, now, out),
+                AnswerForm::Json => json(&state, now, out),
             }
         }
         *place += 1;

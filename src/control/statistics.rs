@@ -12,11 +12,13 @@
 //! records packed                    sent + refused + held by the interface
 //! ```
 
-use super::{At, Form, Progress, View, interfaces, put};
+use super::interfaces;
+use super::view::{AnswerForm, Progress, View, put};
 use crate::counters::{Counter, QualityCounters};
 use crate::export::Interface;
 use crate::output::json::Object;
 use crate::table::SenderRecord;
+use crate::troubles::Source;
 
 /// Counters that belong together.
 pub(super) struct Part {
@@ -52,10 +54,12 @@ pub(super) const KINDS: [Kind; 12] = [
 ];
 
 /// Appends all parts, then the senders', one a step.
-pub(super) fn step(view: &View<'_>, at: &mut At, form: Form, out: &mut Vec<u8>) -> Progress {
-    let At::Item(next) = at else {
-        return Progress::Done;
-    };
+pub(super) fn step(
+    view: &View<'_>,
+    next: &mut u32,
+    form: AnswerForm,
+    out: &mut Vec<u8>,
+) -> Progress {
     let number = *next as usize;
     *next += 1;
     let Some(number) = number.checked_sub(1) else {
@@ -80,10 +84,10 @@ pub(super) fn step(view: &View<'_>, at: &mut At, form: Form, out: &mut Vec<u8>) 
     }
 }
 
-fn write(part: &Part, form: Form, out: &mut Vec<u8>) {
+fn write(part: &Part, form: AnswerForm, out: &mut Vec<u8>) {
     match form {
-        Form::Text => text(part, out),
-        Form::Json => {
+        AnswerForm::Text => text(part, out),
+        AnswerForm::Json => {
             let mut object = Object::new(out);
             object.string("part", part.kind);
             if let Some(name) = &part.of {
@@ -101,7 +105,7 @@ fn write(part: &Part, form: Form, out: &mut Vec<u8>) {
 fn text(part: &Part, out: &mut Vec<u8>) {
     let is_empty = || part.counters.iter().all(|counter| counter.value == 0);
     match &part.of {
-        // Of protocols those that there were some of.
+        // Protocols without flows are left out.
         Some(_) if part.kind == "protocol" && is_empty() => return,
         Some(name) => put!(out, "{} {name}:\n", part.kind),
         None => put!(out, "{}:\n", part.kind),
@@ -146,8 +150,7 @@ fn plural(count: u64, one: &'static str, many: &'static str) -> &'static str {
 }
 
 fn sources(view: &View<'_>) -> Vec<Part> {
-    let part =
-        |source: &super::Source| Part::new("source", source.counters.iter()).of(&source.name);
+    let part = |source: &Source| Part::new("source", source.counters.iter()).of(&source.name);
     view.sources.iter().map(part).collect()
 }
 

@@ -13,7 +13,7 @@ use std::collections::BinaryHeap;
 use std::fmt::Write as _;
 
 use super::states;
-use super::{Form, Progress, STEP_OCTETS, STEP_PLACES, View, put};
+use super::view::{AnswerForm, Progress, STEP_OCTETS, STEP_PLACES, View, put};
 use crate::config::{Spelling, lookup};
 use crate::filter::Filter;
 use crate::output::json::Object;
@@ -66,14 +66,14 @@ impl Key {
 
 /// A key, and which end of it comes first.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Order {
+pub struct SortOrder {
     /// What counts.
     pub key: Key,
     /// Whether the least comes first.
     pub is_reversed: bool,
 }
 
-impl Order {
+impl SortOrder {
     /// Parses `key` or `-key`.
     ///
     /// # Errors
@@ -95,7 +95,7 @@ impl Order {
     }
 }
 
-impl std::fmt::Display for Order {
+impl std::fmt::Display for SortOrder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(if self.is_reversed { "-" } else { "" })?;
         f.write_str(self.key.name())
@@ -108,15 +108,15 @@ impl std::fmt::Display for Order {
 /// The word that is wrong and what was expected.
 pub fn split<'a, 'w>(
     words: &'a [&'w str],
-) -> Result<(Order, Option<usize>, &'a [&'w str]), String> {
+) -> Result<(SortOrder, Option<usize>, &'a [&'w str]), String> {
     let (order, rest) = match words {
-        ["by", key, rest @ ..] => (Order::parse(key)?, rest),
+        ["by", key, rest @ ..] => (SortOrder::parse(key)?, rest),
         ["by"] => {
             return Err(
-                Order::parse("").map_or_else(|error| format!("by{error}"), |_| String::new())
+                SortOrder::parse("").map_or_else(|error| format!("by{error}"), |_| String::new())
             );
         }
-        rest => (Order::default(), rest),
+        rest => (SortOrder::default(), rest),
     };
     let Some((number, filter)) = rest.split_first().filter(|(word, _)| is_number(word)) else {
         return Ok((order, None, rest));
@@ -133,13 +133,13 @@ fn is_number(word: &str) -> bool {
 
 /// The question.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Top {
-    order: Order,
+pub struct TopQuestion {
+    order: SortOrder,
     count: usize,
     filter: Option<Filter>,
 }
 
-impl Top {
+impl TopQuestion {
     /// Parses the words behind `show top`.
     ///
     /// # Errors
@@ -154,7 +154,7 @@ impl Top {
     }
 }
 
-impl Top {
+impl TopQuestion {
     /// Puts the filter's times of day on today.
     ///
     /// # Errors
@@ -208,7 +208,7 @@ pub(super) struct Ranking {
     totals: Totals,
     /// The best so far, the worst of them on top.
     best: BinaryHeap<Reverse<Rank>>,
-    /// When all places were looked at: those to show, best first, and which comes next.
+    /// Once all places were looked at: the states to show, best first, and which comes next.
     shown: Option<Shown>,
 }
 
@@ -226,7 +226,7 @@ impl Ranking {
         self.place == 0 && self.shown.is_none()
     }
 
-    fn add(&mut self, top: &Top, place: u32, state: &Held<'_>, now: Uptime) {
+    fn add(&mut self, top: &TopQuestion, place: u32, state: &Held<'_>, now: Uptime) {
         let sum = |[one, other]: [u64; 2]| one.saturating_add(other);
         let totals = &mut self.totals;
         totals.states += 1;
@@ -251,9 +251,9 @@ impl Ranking {
 /// Appends the next lines, or looks at the next places.
 pub(super) fn step(
     view: &View<'_>,
-    top: &Top,
+    top: &TopQuestion,
     ranking: &mut Ranking,
-    form: Form,
+    form: AnswerForm,
     out: &mut Vec<u8>,
 ) -> Progress {
     let table = view.engine.table();
@@ -274,8 +274,8 @@ pub(super) fn step(
             let best = std::mem::take(&mut ranking.best).into_sorted_vec();
             let ranks: Vec<Rank> = best.into_iter().map(|Reverse(rank)| rank).collect();
             let widths = match form {
-                Form::Text => widths(view, &ranks),
-                Form::Json => [0; 2],
+                AnswerForm::Text => widths(view, &ranks),
+                AnswerForm::Json => [0; 2],
             };
             header(top, &ranking.totals, ranks.len(), widths, uptime, form, out);
             ranking.shown = Some(Shown {
@@ -297,8 +297,8 @@ pub(super) fn step(
         shown.next += 1;
         if let Some(state) = found(view, rank) {
             match form {
-                Form::Text => text(&state, now, shown.widths, out),
-                Form::Json => json(&state, now, out),
+                AnswerForm::Text => text(&state, now, shown.widths, out),
+                AnswerForm::Json => json(&state, now, out),
             }
         }
     }
@@ -350,12 +350,12 @@ fn widths(view: &View<'_>, ranks: &[Rank]) -> [usize; 2] {
 }
 
 fn header(
-    top: &Top,
+    top: &TopQuestion,
     totals: &Totals,
     shown: usize,
     widths: [usize; 2],
     uptime: Uptime,
-    form: Form,
+    form: AnswerForm,
     out: &mut Vec<u8>,
 ) {
     let Totals {
@@ -364,7 +364,7 @@ fn header(
         octets,
     } = *totals;
     match form {
-        Form::Text => {
+        AnswerForm::Text => {
             put!(
                 out,
                 "{shown} of {states} states by {}; in all {packets} packets, {octets} octets\n",
@@ -374,7 +374,7 @@ fn header(
             let numbers = ["AGE", "EXP", "PKTS", "BYTES", "RATE"].map(str::to_owned);
             row("PR", "DIR", &heads, widths, "STATE", &numbers, out);
         }
-        Form::Json => {
+        AnswerForm::Json => {
             let mut object = Object::new(out);
             object.string("by", top.order);
             object.number("states", states);
@@ -474,7 +474,7 @@ mod tests {
         ] {
             assert_eq!(split(line).unwrap_err(), problem, "{line}");
         }
-        let wrong = Top::parse(&["by", "age", "5", "port", "70000"]);
+        let wrong = TopQuestion::parse(&["by", "age", "5", "port", "70000"]);
         assert_eq!(
             wrong.unwrap_err(),
             "70000: not a port, as 443, 1024:65535 or https"
@@ -485,7 +485,7 @@ mod tests {
     fn keys_are_named_once_and_in_the_order_they_are_gone_through() {
         for (name, key, _) in Key::VALUES {
             assert_eq!(key.name(), *name);
-            let order = Order::parse(&format!("-{name}")).unwrap();
+            let order = SortOrder::parse(&format!("-{name}")).unwrap();
             assert_eq!((order.key, order.is_reversed), (*key, true));
             assert_eq!(order.to_string(), format!("-{name}"));
         }

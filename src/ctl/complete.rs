@@ -9,10 +9,10 @@
 //! ```
 //! One script completes both programs. Names of interfaces are asked of the running pflow while the user types.
 
+use super::flags::FLAGS;
 use crate::config::{interface_word_names, program_word_names, values_of};
 use crate::control::request::{FILTERS, REQUESTS, SHOWN};
 use crate::control::top::Key;
-use crate::ctl::FLAGS;
 use crate::options;
 use crate::output::Form;
 
@@ -94,7 +94,7 @@ fn values_of_flags() -> [(&'static str, String); 2] {
     ]
 }
 
-/// Words with few values, and those.
+/// Words with few values, and the values.
 fn valued() -> Vec<(&'static str, String)> {
     let words = interface_word_names().map(|(name, _)| (name, values_of(name)));
     let keys = Key::VALUES.iter().map(|(name, ..)| *name).collect();
@@ -105,7 +105,7 @@ fn valued() -> Vec<(&'static str, String)> {
         .collect()
 }
 
-/// OpenBSD's ksh, which is its sh, completes from arrays.
+/// On OpenBSD sh is ksh, which completes from arrays.
 fn sh() -> String {
     format!(
         "# pflowctl completions for the ksh of OpenBSD: . this file\n\

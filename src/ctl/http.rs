@@ -18,7 +18,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::connect::connect;
-use super::{AnswerTo, Ending, hear};
+use super::hear::{AnswerTo, Ending, hear};
 use crate::control::Exposition;
 use crate::io::clock::Clock;
 use crate::time::{Uptime, Wall};
@@ -438,7 +438,7 @@ impl Way {
 
 /// Speaks HTTP on standard input and output until the connection ends.
 pub(super) fn serve(socket: Option<&str>) -> ExitCode {
-    // Whoever is not answered any more has gone, which is no failure of ours.
+    // A client that has gone is no failure of ours.
     let _ = Way::new(io::stdin(), io::stdout()).serve(socket);
     ExitCode::SUCCESS
 }

@@ -7,35 +7,23 @@
 
 mod complete;
 mod connect;
+mod flags;
+mod hear;
 mod http;
+mod line;
 #[cfg(feature = "top")]
 mod top;
 
-use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
+use std::io::{self, BufReader, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
 
 use getopts::Matches;
 
-use crate::options::{Flag, flag, help_of, matches, option, repeatable};
+use crate::options::{help_of, matches};
 pub use complete::SHELLS;
-
-/// Every flag.
-pub const FLAGS: &[Flag] = &[
-    flag("a", "show all interfaces, as without a command"),
-    flag("c", "create an interface, print its name"),
-    flag("h", "print this and exit"),
-    flag("j", "answers in JSON"),
-    flag("l", "list the interfaces in a line each"),
-    flag("V", "print the version and exit"),
-    flag("v", "with -l tell of the sockets, too"),
-    option("C", "shell", "print completions for sh, bash, zsh or fish"),
-    option("d", "id", "destroy an interface"),
-    repeatable(option(
-        "s",
-        "socket",
-        "control socket, or without a slash: set this interface",
-    )),
-];
+pub use flags::FLAGS;
+use hear::{AnswerTo, Ending, complain, hear};
+use line::joined;
 
 /// The usage.
 pub fn usage() -> String {
@@ -85,18 +73,6 @@ impl Line {
     pub fn text(&self) -> &str {
         &self.text
     }
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum AnswerTo {
-    /// Print it.
-    Print,
-    /// Only whether it is an error counts.
-    Check,
-    /// Print it and all octets behind it.
-    Stream,
-    /// Print it, or on a terminal go on showing it.
-    Screen,
 }
 
 /// Parses the command line without the program's name.
@@ -223,27 +199,6 @@ fn line(words: &[String]) -> Result<String, String> {
     }
 }
 
-/// Words as a line of which each is one word.
-fn joined(words: &[impl AsRef<str>]) -> Result<String, String> {
-    let mut line = String::new();
-    for word in words.iter().map(AsRef::as_ref) {
-        if word.contains(['"', '\n', '\r']) {
-            return Err(format!("{word:?} cannot be part of a line"));
-        }
-        let is_plain = !word.is_empty()
-            && !word.contains(|c: char| c.is_whitespace() || matches!(c, '#' | '$'));
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        if is_plain {
-            line += word;
-        } else {
-            line += &format!("\"{word}\"");
-        }
-    }
-    Ok(line)
-}
-
 /// Answers requests for metrics on standard input by HTTP on standard output.
 pub fn serve(socket: Option<&str>) -> ExitCode {
     http::serve(socket)
@@ -277,28 +232,6 @@ pub fn say(socket: Option<&str>, lines: &[Line]) -> ExitCode {
     }
 }
 
-fn complain(problem: &str) {
-    // Nobody is left to be told if this fails.
-    let _ = writeln!(io::stderr(), "pflowctl: {problem}");
-}
-
-enum Ending {
-    /// Whoever read standard output has gone.
-    BrokenPipe,
-    /// pflow's answer is an error.
-    Refused(String),
-    Failed(String),
-}
-
-impl Ending {
-    fn of_output(error: &io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::BrokenPipe => Self::BrokenPipe,
-            _ => Self::Failed(format!("standard output: {error}")),
-        }
-    }
-}
-
 fn try_say(socket: Option<&str>, lines: &[Line]) -> Result<(), Ending> {
     let is_stream = |line: &Line| line.answer == AnswerTo::Stream;
     if lines.iter().any(is_stream) && io::stdout().is_terminal() {
@@ -315,56 +248,6 @@ fn try_say(socket: Option<&str>, lines: &[Line]) -> Result<(), Ending> {
         hear(&mut reader, *answer, &mut stdout, &socket)?;
     }
     stdout.flush().map_err(|error| Ending::of_output(&error))
-}
-
-/// Reads an answer.
-fn hear(
-    reader: &mut impl BufRead,
-    answer: AnswerTo,
-    out: &mut impl Write,
-    socket: &str,
-) -> Result<(), Ending> {
-    let failed = |error: io::Error| Ending::Failed(format!("{socket}: {error}"));
-    let wrong = |error: io::Error| Ending::of_output(&error);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        reader.read_until(b'\n', &mut line).map_err(failed)?;
-        match &*line {
-            [b' ', text @ ..] => {
-                if answer != AnswerTo::Check {
-                    out.write_all(text).map_err(wrong)?;
-                }
-            }
-            b"ok\n" => break,
-            [] => {
-                return Err(Ending::Failed(format!(
-                    "{socket}: the connection was closed"
-                )));
-            }
-            text => {
-                out.flush().map_err(wrong)?;
-                let text = String::from_utf8_lossy(text);
-                let problem = text.strip_prefix("error: ").unwrap_or(&text);
-                return Err(Ending::Refused(problem.trim_end().to_owned()));
-            }
-        }
-    }
-    if answer == AnswerTo::Stream {
-        loop {
-            let octets = reader.fill_buf().map_err(failed)?;
-            if octets.is_empty() {
-                break;
-            }
-            // A reader such as tcpdump wants each packet as it comes.
-            out.write_all(octets)
-                .and_then(|()| out.flush())
-                .map_err(wrong)?;
-            let len = octets.len();
-            reader.consume(len);
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -434,33 +317,5 @@ mod tests {
         assert_eq!(said("-lc").1, ["pflow create", "list"]);
         assert!(run("-s pflow1").unwrap_err().contains("expected words"));
         assert!(run("-l show states").is_err());
-    }
-
-    #[test]
-    fn an_answer_ends_with_ok_or_an_error() {
-        let hear = |text: &str, answer| {
-            let mut out = Vec::new();
-            let outcome = hear(&mut text.as_bytes(), answer, &mut out, "socket");
-            let problem = match outcome {
-                Ok(()) => None,
-                Err(Ending::Failed(problem) | Ending::Refused(problem)) => Some(problem),
-                Err(Ending::BrokenPipe) => panic!("broken pipe"),
-            };
-            (String::from_utf8(out).unwrap(), problem)
-        };
-        assert_eq!(
-            hear(" a\n  b\nok\n", AnswerTo::Print),
-            ("a\n b\n".to_owned(), None)
-        );
-        assert_eq!(hear(" a\nok\n", AnswerTo::Check), (String::new(), None));
-        assert_eq!(
-            hear(" a\nerror: no\n", AnswerTo::Print),
-            ("a\n".to_owned(), Some("no".to_owned()))
-        );
-        assert!(hear(" a\n", AnswerTo::Print).1.unwrap().contains("closed"));
-        assert_eq!(
-            hear("ok\n\x01\x02", AnswerTo::Stream),
-            ("\x01\x02".to_owned(), None)
-        );
     }
 }

@@ -107,17 +107,31 @@ impl Listener for Reception<'_> {
     }
 
     #[inline(always)]
-    fn begin(&mut self, dialect: Dialect) -> bool {
+    fn begin(&mut self, dialect: Dialect, action: Action) -> bool {
         self.arrival.dialect = dialect;
         if self.table.tells_senders_apart() {
             self.run.0 = None;
+        }
+        if action == Action::UpdateCompressed {
+            self.table.begin_ahead();
+            return true;
         }
         self.table.is_large()
     }
 
     #[inline(always)]
-    fn coming(&mut self, id: StateId) {
-        self.table.fetch(id);
+    fn coming(&mut self, action: Action, id: StateId) {
+        match action {
+            Action::UpdateCompressed => self.table.look_ahead(id),
+            _ => self.table.fetch(id),
+        }
+    }
+
+    #[inline(always)]
+    fn told(&mut self, action: Action) {
+        if action == Action::UpdateCompressed {
+            self.table.fetch_beside();
+        }
     }
 
     /// Each loop over messages knows their kind, and this is inlined into it. A message is handed on

@@ -9,8 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::by_creator::COMMON;
-use super::outbox::{Header, To};
+use super::outbox::{Stamp, To};
+use super::per_domain::COMMON;
 use super::{Domain, Settings, Templates};
 use crate::flow::Flow;
 use crate::state::IfName;
@@ -25,8 +25,8 @@ const MOST: usize = 1024;
 /// What is told, by observation domain.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Announcements {
-    domains: BTreeMap<u32, Told>,
-    /// What the flow before was of: most have nothing new.
+    domains: BTreeMap<u32, ToldOptions>,
+    /// What the flow before told. Most flows tell nothing else.
     latest: Option<(u32, News)>,
 }
 
@@ -42,7 +42,7 @@ struct News {
 
 /// What is told of one domain.
 #[derive(Clone, Debug, Default)]
-struct Told {
+struct ToldOptions {
     options: Vec<Options>,
     interfaces: BTreeMap<u16, IfName>,
     firewalls: BTreeSet<(u32, IpAddr, u8)>,
@@ -103,9 +103,9 @@ impl Announcements {
         let mut options = vec![Options::exporter(domain, init_ms, &name)];
         options.extend(full::keys(kind).map(|(template, keys)| Options::keys(template, keys)));
         let messages = send(now, settings, domain, &options, to);
-        let told = Told {
+        let told = ToldOptions {
             options,
-            ..Told::default()
+            ..ToldOptions::default()
         };
         self.domains.insert(domain, told);
         messages
@@ -156,7 +156,7 @@ fn send(now: Now, settings: &Settings, domain: u32, options: &[Options], to: &mu
     for (set, count) in sets {
         let mut message = vec![0; ipfix::HEADER_LEN];
         message.extend(set);
-        to.push(Header::Options { domain, count }, now, 0, &message);
+        to.push(Stamp::Options { domain, count }, now, 0, &message);
     }
     messages
 }

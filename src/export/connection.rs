@@ -1,4 +1,4 @@
-//! What an interface's connection to its collectors is at, for whoever asks.
+//! The state of an interface's connection, files and spool, as commands and metrics show it.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -38,6 +38,15 @@ impl fmt::Display for Connection {
             } => write!(f, "{to}: {problem}; given up"),
         }
     }
+}
+
+/// How it stands with an interface's files.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct FileState {
+    /// The file that is written, and its octets.
+    pub current: Option<(String, u64)>,
+    /// Why nothing can be written.
+    pub problem: Option<String>,
 }
 
 /// What a spool is at.

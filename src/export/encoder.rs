@@ -1,12 +1,12 @@
 //! The encoder of an interface: flows in, messages without numbers out.
 
-use super::by_creator::ByCreator;
 use super::full::Full;
 use super::netflow5::NetFlow5;
 use super::netflow9::NetFlow9;
 use super::outbox::To;
+use super::per_domain::PerDomain;
 use super::session::Session;
-use super::{Domain, Format, Ipfix, Settings, TemplateSet};
+use super::{Format, Ipfix, Settings, TemplateSet};
 use crate::time::{Now, Uptime};
 
 /// What packing a flow came to.
@@ -18,42 +18,34 @@ pub(super) struct Packed {
     pub(super) is_clipped: bool,
 }
 
-/// One of the encoders. Which one stands in an octet of its own: each flow asks, and it is sooner
-/// read than worked out from what the compiler finds unused in the encoders.
+/// The encoders of one export format.
+///
+/// Each flow asks which format it is. The octet of `repr(u8)` is read sooner than the compiler's own
+/// choice, a value that a field of an encoder never has.
 #[derive(Debug)]
 #[repr(u8)]
 pub(super) enum Encoder {
     /// NetFlow version 5.
     NetFlow5(NetFlow5),
     /// NetFlow version 9.
-    NetFlow9(NetFlow9),
-    /// The same, with a source id for each firewall.
-    NetFlow9ByCreator(ByCreator<NetFlow9>),
-    /// IPFIX.
-    Ipfix(Ipfix),
-    /// IPFIX, with a domain for each firewall.
-    ByCreator(ByCreator<Ipfix>),
-    /// IPFIX with all that is known.
-    Full(Full),
-    /// The same, with a domain for each firewall.
-    FullByCreator(ByCreator<Full>),
+    NetFlow9(PerDomain<NetFlow9>),
+    /// IPFIX with a kernel's templates.
+    Ipfix(PerDomain<Ipfix>),
+    /// IPFIX with all that is known: `template full`.
+    Full(PerDomain<Full>),
 }
 
 impl Encoder {
     /// The one that `settings` ask for. It holds nothing.
     pub(super) fn new(settings: &Settings) -> Self {
-        match (settings.format, settings.domain) {
-            (Format::NetFlow5, _) => Self::NetFlow5(NetFlow5::new(settings)),
-            (Format::NetFlow9, Domain::Number(source)) => Self::NetFlow9(NetFlow9::new(source)),
-            (Format::NetFlow9, Domain::Creatorid) => {
-                Self::NetFlow9ByCreator(ByCreator::new(NetFlow9::new))
+        let domain = settings.domain;
+        match settings.format {
+            Format::NetFlow5 => Self::NetFlow5(NetFlow5::new(settings)),
+            Format::NetFlow9 => Self::NetFlow9(PerDomain::new(domain, NetFlow9::new)),
+            Format::Ipfix if settings.templates == TemplateSet::Full => {
+                Self::Full(PerDomain::new(domain, Full::new))
             }
-            (Format::Ipfix, domain) if settings.templates == TemplateSet::Full => match domain {
-                Domain::Number(domain) => Self::Full(Full::new(domain)),
-                Domain::Creatorid => Self::FullByCreator(ByCreator::new(Full::new)),
-            },
-            (Format::Ipfix, Domain::Number(domain)) => Self::Ipfix(Ipfix::new(domain)),
-            (Format::Ipfix, Domain::Creatorid) => Self::ByCreator(ByCreator::new(Ipfix::new)),
+            Format::Ipfix => Self::Ipfix(PerDomain::new(domain, Ipfix::new)),
         }
     }
 
@@ -69,12 +61,9 @@ impl Encoder {
     pub(super) fn is_due(&self, now: Uptime) -> bool {
         match self {
             Self::NetFlow5(netflow5) => now.is_past(netflow5.poll_timeout()),
-            Self::NetFlow9(netflow9) => now.is_past(netflow9.poll_timeout()),
-            Self::NetFlow9ByCreator(all) => all.iter().any(|one| now.is_past(one.poll_timeout())),
-            Self::Full(full) => now.is_past(full.poll_timeout()),
-            Self::FullByCreator(all) => all.iter().any(|one| now.is_past(one.poll_timeout())),
-            Self::Ipfix(ipfix) => ipfix.is_due(now),
-            Self::ByCreator(all) => all.iter().any(|ipfix| ipfix.is_due(now)),
+            Self::NetFlow9(all) => all.any(|one| now.is_past(one.poll_timeout())),
+            Self::Ipfix(all) => all.any(|one| one.is_due(now)),
+            Self::Full(all) => all.any(|one| now.is_past(one.poll_timeout())),
         }
     }
 
@@ -82,21 +71,9 @@ impl Encoder {
     pub(super) fn poll_timeout(&self) -> Option<Uptime> {
         match self {
             Self::NetFlow5(netflow5) => netflow5.poll_timeout(),
-            Self::NetFlow9(netflow9) => netflow9.poll_timeout(),
-            Self::NetFlow9ByCreator(all) => {
-                let due = all.iter().map(NetFlow9::poll_timeout);
-                due.fold(None, Uptime::earliest)
-            }
-            Self::Full(full) => full.poll_timeout(),
-            Self::FullByCreator(all) => {
-                let due = all.iter().map(Full::poll_timeout);
-                due.fold(None, Uptime::earliest)
-            }
-            Self::Ipfix(ipfix) => ipfix.poll_timeout(),
-            Self::ByCreator(all) => {
-                let due = all.iter().map(Ipfix::poll_timeout);
-                due.fold(None, Uptime::earliest)
-            }
+            Self::NetFlow9(all) => all.earliest(NetFlow9::poll_timeout),
+            Self::Ipfix(all) => all.earliest(Ipfix::poll_timeout),
+            Self::Full(all) => all.earliest(Full::poll_timeout),
         }
     }
 
@@ -109,22 +86,19 @@ impl Encoder {
     ) {
         match self {
             Self::NetFlow5(netflow5) => netflow5.handle_timeout(now, to),
-            Self::NetFlow9(netflow9) => netflow9.handle_timeout(now, settings, session, to),
-            Self::NetFlow9ByCreator(all) => {
+            Self::NetFlow9(all) => {
                 for netflow9 in all.iter_mut() {
                     netflow9.handle_timeout(now, settings, session, to);
                 }
             }
-            Self::Full(full) => full.handle_timeout(now, to),
-            Self::FullByCreator(all) => {
-                for full in all.iter_mut() {
-                    full.handle_timeout(now, to);
-                }
-            }
-            Self::Ipfix(ipfix) => ipfix.handle_timeout(now, settings, to),
-            Self::ByCreator(all) => {
+            Self::Ipfix(all) => {
                 for ipfix in all.iter_mut() {
                     ipfix.handle_timeout(now, settings, to);
+                }
+            }
+            Self::Full(all) => {
+                for full in all.iter_mut() {
+                    full.handle_timeout(now, to);
                 }
             }
         }
@@ -139,22 +113,19 @@ impl Encoder {
     ) {
         match self {
             Self::NetFlow5(netflow5) => netflow5.flush(now, to),
-            Self::NetFlow9(netflow9) => netflow9.flush(now, settings, session, to),
-            Self::NetFlow9ByCreator(all) => {
+            Self::NetFlow9(all) => {
                 for netflow9 in all.iter_mut() {
                     netflow9.flush(now, settings, session, to);
                 }
             }
-            Self::Full(full) => full.flush(now, to),
-            Self::FullByCreator(all) => {
-                for full in all.iter_mut() {
-                    full.flush(now, to);
-                }
-            }
-            Self::Ipfix(ipfix) => ipfix.flush(now, settings, to),
-            Self::ByCreator(all) => {
+            Self::Ipfix(all) => {
                 for ipfix in all.iter_mut() {
                     ipfix.flush(now, settings, to);
+                }
+            }
+            Self::Full(all) => {
+                for full in all.iter_mut() {
+                    full.flush(now, to);
                 }
             }
         }
@@ -163,13 +134,8 @@ impl Encoder {
     /// The collector was told the templates.
     pub(super) fn note_told(&mut self) {
         match self {
-            Self::NetFlow9(netflow9) => netflow9.note_told(),
-            Self::NetFlow9ByCreator(all) => all.iter_mut().for_each(NetFlow9::note_told),
-            Self::NetFlow5(_)
-            | Self::Ipfix(_)
-            | Self::ByCreator(_)
-            | Self::Full(_)
-            | Self::FullByCreator(_) => {}
+            Self::NetFlow9(all) => all.iter_mut().for_each(NetFlow9::note_told),
+            Self::NetFlow5(_) | Self::Ipfix(_) | Self::Full(_) => {}
         }
     }
 
@@ -177,12 +143,9 @@ impl Encoder {
     pub(super) fn held(&self) -> usize {
         match self {
             Self::NetFlow5(netflow5) => netflow5.held(),
-            Self::NetFlow9(netflow9) => netflow9.held(),
-            Self::NetFlow9ByCreator(all) => all.iter().map(NetFlow9::held).sum(),
-            Self::Full(full) => full.held(),
-            Self::FullByCreator(all) => all.iter().map(Full::held).sum(),
-            Self::Ipfix(ipfix) => ipfix.held(),
-            Self::ByCreator(all) => all.iter().map(Ipfix::held).sum(),
+            Self::NetFlow9(all) => all.iter().map(NetFlow9::held).sum(),
+            Self::Ipfix(all) => all.iter().map(Ipfix::held).sum(),
+            Self::Full(all) => all.iter().map(Full::held).sum(),
         }
     }
 }

@@ -1,14 +1,14 @@
 //! `template full`: a buffer for each shape of records, one set a message.
 
 use super::encoder::Packed;
-use super::outbox::{Header, To};
+use super::outbox::{Stamp, To};
 use super::{Capacity, Settings, Templates, records_that_fit};
 use crate::flow::{Detail, Flow, Passage, Quality, Record, Translation, Tuple};
 use crate::icmp::{self, Icmp};
 use crate::state::{Address, Af, Direction};
 use crate::time::{Now, Uptime};
 use crate::wire::elements::Element;
-use crate::wire::full::{EVENT_SHAPES, Event, EventShape, Kind, SHAPES, Shape};
+use crate::wire::full::{EVENT_SHAPES, Event, EventShape, FullShape, Kind, SHAPES};
 use crate::wire::ipfix as wire;
 use crate::wire::record;
 
@@ -76,7 +76,7 @@ impl Buffer {
             place.copy_from_slice(&header);
         }
         let count = u16::try_from(self.records).unwrap_or(u16::MAX);
-        to.push(Header::Ipfix { domain }, now, count, &self.octets);
+        to.push(Stamp::Ipfix { domain }, now, count, &self.octets);
         self.octets.clear();
         self.records = 0;
         self.deadline = None;
@@ -149,7 +149,7 @@ impl Full {
     fn pack(
         &mut self,
         (now, settings, kind): (Now, &Settings, Kind),
-        shape: Shape,
+        shape: FullShape,
         record: &record::Record,
         to: &mut To<'_>,
     ) {
@@ -229,7 +229,7 @@ impl Full {
     }
 }
 
-/// Whether a state has what few have.
+/// Whether a state has values that few states have, so that they cost octets in few records.
 fn has_extras(detail: Detail) -> bool {
     detail.route.is_some()
         || detail.tos != 0
@@ -238,7 +238,11 @@ fn has_extras(detail: Detail) -> bool {
 }
 
 /// The shape of a flow's records, and the record of one direction.
-pub(crate) fn record_of(flow: &Flow, one: &Record, passage: &Passage) -> (Shape, record::Record) {
+pub(crate) fn record_of(
+    flow: &Flow,
+    one: &Record,
+    passage: &Passage,
+) -> (FullShape, record::Record) {
     (
         shape_of(flow),
         of_direction(values(flow), flow, one, passage),
@@ -246,8 +250,8 @@ pub(crate) fn record_of(flow: &Flow, one: &Record, passage: &Passage) -> (Shape,
 }
 
 /// The shape of a flow's records of one direction.
-fn shape_of(flow: &Flow) -> Shape {
-    Shape {
+fn shape_of(flow: &Flow) -> FullShape {
+    FullShape {
         base: record::Shape {
             af: flow.tuple.af,
             post: flow.translated.map(|translated| translated.af),
@@ -330,7 +334,8 @@ fn of_direction(
     }
 }
 
-/// Where pf sends what goes in one direction, in the family that the layout has it in.
+/// Where pf sends what goes in one direction. A route of another family than the record's layout
+/// has no place in it.
 fn next_hop(flow: &Flow, reverse: bool) -> Address {
     let af: Af = flow
         .translated
@@ -343,9 +348,9 @@ fn next_hop(flow: &Flow, reverse: bool) -> Address {
 /// The record of what happened to the translation of the state that `flow` is of, seen from the
 /// initiator, and its shape.
 ///
-/// The times are when pf made the state, and when it was noticed that it ended. A translation with
-/// IPv6 on either side is NAT64's: the registry has no event for NAT66. Where ICMP has no ports, the
-/// query's identifier stands in those of the source.
+/// An event's time is when pf made the state, or when its end was noticed. A translation with IPv6
+/// on either side counts as NAT64, because the registry has no event for NAT66. ICMP has no ports,
+/// so the query's identifier stands in the source port.
 fn event(observed: Now, what: Translation, flow: &Flow) -> (EventShape, Event, record::Record) {
     let (pre, post) = (flow.tuple, flow.translated.unwrap_or(flow.tuple));
     let [pre, post] = [pre, post].map(|tuple| match icmp::is_icmp(tuple.proto) {
@@ -402,9 +407,9 @@ fn event(observed: Now, what: Translation, flow: &Flow) -> (EventShape, Event, r
 fn biflow(
     values: record::Record,
     flow: &Flow,
-    shape: Shape,
+    shape: FullShape,
     passage: &Passage,
-) -> (Shape, record::Record) {
+) -> (FullShape, record::Record) {
     let ([packets, packets_back], [octets, octets_back]) = (flow.packets, flow.octets);
     let forward = Record {
         reverse: false,
@@ -420,7 +425,7 @@ fn biflow(
         ..of_direction(values, flow, &forward, passage)
     };
     let is_biflow = octets_back > 0;
-    (Shape { is_biflow, ..shape }, record)
+    (FullShape { is_biflow, ..shape }, record)
 }
 
 #[cfg(test)]

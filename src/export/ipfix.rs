@@ -2,7 +2,7 @@
 //! `pflow_sendout_ipfix`).
 
 use super::encoder::Packed;
-use super::outbox::{Header, To};
+use super::outbox::{Stamp, To};
 use super::{Capacity, MAX_RECORDS, Settings, records_that_fit};
 use crate::flow::{Flow, Passage, Tuple};
 use crate::state::{Address, Af};
@@ -130,7 +130,7 @@ impl Buffer {
             *set = wire::set_header(id, set_len);
         }
         let message = self.octets.get(..self.len).unwrap_or_default();
-        to.push(Header::Ipfix { domain }, now, records, message);
+        to.push(Stamp::Ipfix { domain }, now, records, message);
         self.len = FRONT_LEN;
         self.deadline = None;
     }
@@ -176,8 +176,8 @@ impl Ipfix {
         }
     }
 
-    /// [`Self::push`] of a flow that is told in two ways: the one is told of its way forth, the
-    /// other of its way back.
+    /// [`Self::push`] of a flow whose directions are told apart. `flow` gives the record of its way
+    /// forth, and `back` the record of its way back.
     #[cold]
     #[inline(never)]
     pub(super) fn push_each(

@@ -8,20 +8,21 @@
 //!                                            \---> Stream: waits, then the same
 //! ```
 //! Datagrams are numbered at once. What goes to a stream or a file waits for it without a number,
-//! because a session begins anew with each connection.
-//! Nothing here reads a clock or touches a socket. Whether sending works is not an encoder's
-//! business.
+//! because a session begins anew with each connection. Nothing here reads a clock or touches a
+//! socket, and an encoder does not ask whether sending works.
 
+mod amount;
 mod announcements;
-mod by_creator;
 mod connection;
 mod encoder;
 pub(crate) mod full;
 mod interface;
 mod ipfix;
+mod kept_options;
 mod netflow5;
 mod netflow9;
 mod outbox;
+mod per_domain;
 mod session;
 mod settings;
 pub mod spool;
@@ -29,20 +30,22 @@ mod statistics;
 mod stream;
 mod templates;
 
-pub use connection::{Connection, Connections, SpoolState};
-pub use interface::{FileState, Interface, stamp, transmit};
+pub use amount::Amount;
+pub use connection::{Connection, Connections, FileState, SpoolState};
+pub use interface::{Interface, stamp, transmit};
 use ipfix::Ipfix;
 pub use ipfix::TemplateSet;
 pub use outbox::{Order, Outbox, Outgoing, Transmit};
-pub use session::{Session, State};
+pub use session::{Reachability, Session};
 pub use settings::{
-    Carrier, Compression, DTLS_OVERHEAD, Domain, Engine, Events, IcmpPorts, MAX_BACKUPS, MAX_HOLD,
-    MAX_MTU, MAX_PINS, MAX_RETAIN, MAX_ROTATE, MIN_DTLS_MTU, MIN_MTU, Pin, Rate, Rdomain, Settings,
-    Source, SpoolSettings, Way, is_whole,
+    Carrier, Compression, DTLS_OVERHEAD, Domain, EngineId, Events, IcmpPorts, MAX_BACKUPS,
+    MAX_HOLD, MAX_MTU, MAX_PINS, MAX_RETAIN, MAX_ROTATE, MIN_DTLS_MTU, MIN_MTU, Pin, Rate, Rdomain,
+    Settings, Source, SpoolSettings, Way, is_whole,
 };
-pub use stream::{Amount, Stream};
+pub use stream::Stream;
 pub use templates::Templates;
 
+use crate::time::Wall;
 use crate::wire;
 
 /// Octets of an IPv4 and a UDP header (`struct udpiphdr`).
@@ -72,9 +75,11 @@ impl Format {
     ];
 }
 
-/// How many records of `size` octets go into one datagram: the kernel's formula with its forgotten
-/// set header and IPv4 header (if_pflow.c, `pflow_setmtu`, `pflow_calc_mtu`), or what fits where
-/// that is less, and one even if it does not.
+/// How many records of one size go into one datagram.
+///
+/// The kernel's formula forgets the set header and counts an IPv4 header always (if_pflow.c,
+/// `pflow_setmtu`, `pflow_calc_mtu`). Where fewer records fit, so many go. One goes even if it does
+/// not fit.
 fn records_that_fit(settings: &Settings, kernel: Capacity, fit: Capacity) -> usize {
     let is_ipv6 = settings.flowdst.is_some_and(|to| to.is_ipv6());
     let ip_udp = if is_ipv6 { IPV6_UDP } else { IPV4_UDP };
@@ -87,6 +92,11 @@ fn records_that_fit(settings: &Settings, kernel: Capacity, fit: Capacity) -> usi
         .records(mtu, IPV4_UDP)
         .min(fit.records(mtu, ip_udp))
         .max(1)
+}
+
+/// Seconds since 1970 as headers have them. They wrap in 2106.
+fn seconds_32(at: Wall) -> u32 {
+    u32::try_from(at.secs().rem_euclid(1 << 32)).unwrap_or(0)
 }
 
 /// A header and records of one size.

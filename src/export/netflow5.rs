@@ -1,7 +1,7 @@
 //! NetFlow v5: one buffer; splits what 32 bits cannot count; leaves IPv6 out.
 
 use super::encoder::Packed;
-use super::outbox::{Header, To};
+use super::outbox::{Stamp, To};
 use super::{Capacity, Settings, records_that_fit};
 use crate::flow::{Flow, Passage, Record, Tuple};
 use crate::time::{Now, Uptime};
@@ -10,9 +10,9 @@ use crate::wire::netflow5::{self as wire, millis_mod_32};
 /// Most octets in one record: larger flows are split (PFLOW_MAXBYTES).
 const MAX_OCTETS: u64 = 0xffff_ffff;
 
-/// Most records that the flows of one turn, a packet's or a timer's, are split into beyond their
-/// first: 256 TiB. A flow that claims more than is left is cut to that, so that no packet can make
-/// pflow send without end.
+/// Most records that the flows of one turn are split into beyond their first: 256 TiB. A turn is
+/// one packet or one timer. A flow that claims more than is left is cut to that, so that no packet
+/// can make pflow send without end.
 const MAX_PIECES: u64 = 1 << 16;
 
 /// Octets of the longest datagram.
@@ -46,7 +46,7 @@ impl Pieces {
     /// `left` is how many full pieces there may be; what is used is taken from it.
     fn new(record: &Record, left: &mut u64) -> Self {
         let octets = record.octets.min((*left + 1) * MAX_OCTETS);
-        // A multiple of the most is not split to nothing: the remainder is never 0.
+        // A multiple of the most leaves a remainder of the most, never one of 0.
         let full = (octets - 1) / MAX_OCTETS;
         *left -= full;
         Self {
@@ -121,8 +121,8 @@ impl NetFlow5 {
         }
     }
 
-    /// [`Self::push`] of a flow that is told in two ways, or that 32 bits cannot count: the one is
-    /// told of its way forth, the other of its way back.
+    /// [`Self::push`] of a flow whose directions are told apart, or whose octets 32 bits cannot
+    /// count. `flow` gives the records of its way forth, and `back` those of its way back.
     #[cold]
     pub(super) fn push_each(
         &mut self,
@@ -202,7 +202,7 @@ impl NetFlow5 {
         let records = u16::try_from(self.held()).unwrap_or(u16::MAX);
         let datagram = self.buffer.get(..self.len).unwrap_or_default();
         let engine = self.engine;
-        to.push(Header::NetFlow5 { engine }, now, records, datagram);
+        to.push(Stamp::NetFlow5 { engine }, now, records, datagram);
         self.len = wire::HEADER_LEN;
         self.deadline = None;
     }

@@ -4,8 +4,8 @@
 //! encoder --message: records of one set, how many, domain--> Outbox --stamped--> Transmit
 //!                                            sequence and time by the session of its collector
 //! ```
-//! A message has room for its header from the start and gets it last, so that messages may change
-//! their order before they are numbered.
+//! A message has room for its header from the start. The header is filled in last, because messages
+//! may change their order before they are numbered.
 
 use std::cmp::Reverse;
 use std::ops::Range;
@@ -18,7 +18,7 @@ const USUAL_OCTETS: usize = 1 << 20;
 
 /// The header that a message is to get.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Header {
+pub(super) enum Stamp {
     /// NetFlow version 5.
     NetFlow5 {
         /// Type and id of the engine.
@@ -52,7 +52,7 @@ pub(super) enum Header {
 pub(super) struct Message {
     /// Number of its interface: the N of pflowN.
     unit: u32,
-    header: Header,
+    stamp: Stamp,
     /// When it was made: the time that its header carries.
     at: Now,
     /// Data records; 0: templates.
@@ -67,8 +67,8 @@ impl Message {
     }
 
     /// The header that it is to get.
-    pub(super) fn header(&self) -> Header {
-        self.header
+    pub(super) fn stamp(&self) -> Stamp {
+        self.stamp
     }
 
     /// When it was made.
@@ -81,10 +81,10 @@ impl Message {
         self.records
     }
 
-    /// Whether messages like it may change places: the datagrams of NetFlow v5 are of one length
-    /// anyhow.
+    /// Whether messages like it may change places. NetFlow v5's need not, because they have one
+    /// length.
     fn is_movable(&self) -> bool {
-        self.records > 0 && matches!(self.header, Header::Ipfix { .. })
+        self.records > 0 && matches!(self.stamp, Stamp::Ipfix { .. })
     }
 }
 
@@ -96,9 +96,8 @@ pub enum Order {
     /// IPFIX messages with data records that follow each other by their lengths, the longest
     /// first. Nothing passes templates.
     ///
-    /// Messages of one template are of one length when they are full, and the kernel takes many
-    /// datagrams of one length for little more than the cost of one, if they follow each other
-    /// (see `io::transport`).
+    /// Full messages of one template have one length. The kernel takes many datagrams of one length
+    /// in a row for little more than the cost of one (see `io::transport`).
     ByLength,
 }
 
@@ -128,15 +127,27 @@ impl<'a> To<'a> {
         self.unit
     }
 
+    /// Messages in the outbox so far.
+    pub(super) fn messages(&self) -> usize {
+        self.outbox.messages.len()
+    }
+
+    /// Messages without data records behind the first so many.
+    pub(super) fn templates_behind(&self, messages: usize) -> u64 {
+        let new = self.outbox.messages.get(messages..).unwrap_or_default();
+        let templates = new.iter().filter(|message| message.records == 0);
+        templates.count() as u64
+    }
+
     /// Appends a message with so many data records, made at `at`. Its first octets are room for
     /// its header.
-    pub(super) fn push(&mut self, header: Header, at: Now, records: u16, octets: &[u8]) {
+    pub(super) fn push(&mut self, stamp: Stamp, at: Now, records: u16, octets: &[u8]) {
         let Self { unit, outbox } = self;
         let start = outbox.octets.len();
         outbox.octets.extend_from_slice(octets);
         outbox.messages.push(Message {
             unit: *unit,
-            header,
+            stamp,
             at,
             records,
             range: start..outbox.octets.len(),
@@ -145,18 +156,6 @@ impl<'a> To<'a> {
 }
 
 impl Outbox {
-    /// Messages in it.
-    pub(super) fn messages(&self) -> usize {
-        self.messages.len()
-    }
-
-    /// Messages without data records behind the first so many.
-    pub(super) fn templates_behind(&self, messages: usize) -> u64 {
-        let new = self.messages.get(messages..).unwrap_or_default();
-        let templates = new.iter().filter(|message| message.records == 0);
-        templates.count() as u64
-    }
-
     /// Puts messages by interface and in `order`, and has `stamp` fill in the headers of those
     /// that have none. A message for which it says false is dropped.
     pub(super) fn stamp(
@@ -269,14 +268,15 @@ impl Transmit {
         } = &self.0;
         let own = messages.iter().filter(move |message| message.unit == unit);
         let mut own: Vec<_> = own.collect();
-        // Together by length is for the kernel's sake. Here the time must not go back.
+        // Messages stand together by length for the kernel's sake. A stream wants them as they were
+        // packed, because its time must not go back.
         own.sort_by_key(|message| message.range.start);
         own.into_iter().filter_map(|message| {
-            let (domain, options) = match message.header {
-                Header::Ipfix { domain } => (domain, 0),
-                Header::Options { domain, count } => (domain, count),
-                Header::NetFlow9 { source, .. } => (source, 0),
-                Header::NetFlow5 { .. } => return None,
+            let (domain, options) = match message.stamp {
+                Stamp::Ipfix { domain } => (domain, 0),
+                Stamp::Options { domain, count } => (domain, count),
+                Stamp::NetFlow9 { source, .. } => (source, 0),
+                Stamp::NetFlow5 { .. } => return None,
             };
             Some(Outgoing {
                 domain,
@@ -311,8 +311,8 @@ mod tests {
     use super::*;
     use crate::time::Wall;
 
-    const DATA: Header = Header::Ipfix { domain: 42 };
-    const V5: Header = Header::NetFlow5 { engine: [42; 2] };
+    const DATA: Stamp = Stamp::Ipfix { domain: 42 };
+    const V5: Stamp = Stamp::NetFlow5 { engine: [42; 2] };
 
     fn now() -> Now {
         Now::with_boot(Wall::new(2, 0), Wall::new(1, 0))

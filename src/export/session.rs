@@ -1,23 +1,24 @@
 //! What one collector knows: which numbers it saw, and when it was told the templates.
 //!
-//! A session stamps the header of each message as it leaves: the time at which the message was
-//! made, and how many data records went before it.
+//! A session stamps the header of each message as it leaves. It writes the time at which the
+//! message was made, and the number of data records that went before it.
 //!
 //! ```text
 //! NetFlow v5   flow_sequence    records of the interface, of either format   (if_pflow.c, sc_gcounter)
 //! NetFlow v9   sequence         messages of the source id, of any kind       (RFC 3954 5.1)
 //! IPFIX        sequence         data records of the observation domain       (RFC 7011 3.1)
 //! ```
-//! A template message carries the number of its domain and adds nothing. Whether sending works is
-//! not asked: over UDP the sequence goes on as if it had, and the gap tells the collector.
+//! A template message carries the number of its domain and adds nothing. The session does not ask
+//! whether sending works. Over UDP the sequence goes on after a failure, and the gap tells the
+//! collector.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::announcements::Announcements;
-use super::outbox::{Header, Message, To};
+use super::outbox::{Message, Stamp, To};
 use super::settings::{Domain, Settings};
-use super::{Format, IPV6_UDP, TemplateSet, Templates};
+use super::{Format, IPV6_UDP, TemplateSet, Templates, seconds_32};
 use crate::flow::Flow;
 use crate::state::IfName;
 use crate::time::{Now, Uptime};
@@ -31,7 +32,7 @@ const CLOCK_STEP: u64 = 1_000_000_000;
 
 /// Whether what is sent gets there, as far as that is told.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum State {
+pub enum Reachability {
     /// Nothing else was reported.
     #[default]
     Up,
@@ -41,7 +42,7 @@ pub enum State {
     Unreachable,
 }
 
-impl State {
+impl Reachability {
     /// In words; `None`: all is well.
     pub fn problem(self) -> Option<&'static str> {
         match self {
@@ -61,7 +62,7 @@ pub struct Session {
     domains: Vec<(u32, u32)>,
     /// NetFlow v9's messages by source id, in the ids' order.
     sources: Vec<(u32, u32)>,
-    /// Names of interfaces by the indexes that records had, for options of NetFlow v9.
+    /// Names of interfaces by the indexes in records: NetFlow v9's options tell them.
     interfaces: BTreeMap<u16, IfName>,
     /// What it is told in options.
     announcements: Announcements,
@@ -77,16 +78,16 @@ pub struct Session {
     pace: Duration,
     /// When the machine came up as NetFlow v9's last header has it, nanoseconds since 1970.
     boot: Option<i64>,
-    state: State,
+    state: Reachability,
 }
 
 impl Session {
     /// Whether what is sent gets there.
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> Reachability {
         self.state
     }
 
-    pub(super) fn set_state(&mut self, state: State) {
+    pub(super) fn set_state(&mut self, state: Reachability) {
         self.state = state;
     }
 
@@ -141,13 +142,14 @@ impl Session {
         is_new
     }
 
-    /// Fills in the header of a message for a stream, which numbers it, as far as that does not know.
+    /// Fills in what a stream does not know of a message's header. The stream numbers the message
+    /// later.
     pub(super) fn stamp_for_stream(message: &Message, octets: &mut [u8]) {
-        if let Header::NetFlow9 {
+        if let Stamp::NetFlow9 {
             source,
             count,
             clock,
-        } = message.header()
+        } = message.stamp()
             && let Some(front) = octets.first_chunk_mut()
         {
             *front = netflow9_header(message.at(), (source, count, clock), 0).octets();
@@ -159,14 +161,14 @@ impl Session {
         let records = message.records();
         let number = self.records;
         self.records = number.wrapping_add(records.into());
-        match message.header() {
-            Header::NetFlow5 { engine } => {
+        match message.stamp() {
+            Stamp::NetFlow5 { engine } => {
                 let header = netflow5_header(message.at(), records, number, engine);
                 if let Some(front) = octets.first_chunk_mut() {
                     *front = header.octets();
                 }
             }
-            Header::NetFlow9 {
+            Stamp::NetFlow9 {
                 source,
                 count,
                 clock,
@@ -179,15 +181,15 @@ impl Session {
                     *front = header.octets();
                 }
             }
-            Header::Ipfix { domain } | Header::Options { domain, .. } => {
-                let records = match message.header() {
-                    Header::Options { count, .. } => count,
+            Stamp::Ipfix { domain } | Stamp::Options { domain, .. } => {
+                let records = match message.stamp() {
+                    Stamp::Options { count, .. } => count,
                     _ => records,
                 };
                 let sequence = self.sequence_mut(domain);
                 let header = ipfix::Header {
                     length: u16::try_from(octets.len()).unwrap_or(u16::MAX),
-                    export_time: seconds_32(message.at()),
+                    export_time: seconds_32(message.at().wall),
                     sequence: *sequence,
                     domain,
                 };
@@ -254,7 +256,8 @@ impl Session {
     }
 
     /// How long after these templates are the next. NetFlow v9's are sent more often at first and
-    /// after the clock was set (RFC 3954 7.2, 7.4): each time twice as long after, up to `refresh`.
+    /// after the clock was set (RFC 3954 7.2, 7.4). The time between them doubles until it is
+    /// `refresh`.
     fn next_templates(&mut self, settings: &Settings) -> Duration {
         if settings.format != Format::NetFlow9 {
             return settings.refresh();
@@ -319,8 +322,8 @@ impl Session {
         }
     }
 
-    /// Moves templates that are due before `until` behind it, in their rhythm: after a long
-    /// silence they need to go once only.
+    /// Moves templates that are due before `until` behind it and keeps their rhythm. After a long
+    /// silence they go once.
     pub(super) fn skip_templates(&mut self, until: Uptime, settings: &Settings) {
         let skip = |due: &mut Option<Uptime>, period: Duration| {
             if let Some(due) = due
@@ -362,7 +365,7 @@ impl Session {
         for (set, count) in Templates::from(settings).sets_in(settings.room_of_message()) {
             let mut message = vec![0; ipfix::HEADER_LEN];
             message.extend(set);
-            to.push(Header::Options { domain, count }, now, 0, &message);
+            to.push(Stamp::Options { domain, count }, now, 0, &message);
             messages += 1;
         }
         messages + self.announcements.tell(now, settings, domain, to)
@@ -393,8 +396,8 @@ impl Session {
         }
     }
 
-    /// The same of a source id of NetFlow v9: with the sampling, which is none, and the names of
-    /// interfaces, as many a message as fit.
+    /// Sends the templates of a source id of NetFlow v9; messages made. Options follow them: that
+    /// nothing is sampled, and the names of interfaces, as many a message as fit.
     fn tell_source(&self, now: Now, settings: &Settings, source: u32, to: &mut To<'_>) -> u64 {
         let room = usize::from(settings.mtu).saturating_sub(IPV6_UDP + netflow9::HEADER_LEN);
         let mut messages = netflow9::announcement(room);
@@ -426,7 +429,7 @@ impl Session {
             }
         }
         for (sets, count) in &messages {
-            let header = Header::NetFlow9 {
+            let header = Stamp::NetFlow9 {
                 source,
                 count: *count,
                 clock: Clock::at(now.uptime.secs()),
@@ -454,14 +457,15 @@ fn netflow5_header(at: Now, count: u16, flow_sequence: u32, engine: [u8; 2]) -> 
     netflow5::Header {
         count,
         sys_uptime: netflow5::millis_mod_32(at.uptime.secs()),
-        unix_secs: seconds_32(at),
+        unix_secs: seconds_32(at.wall),
         unix_nsecs: at.wall.subsec_nanos(),
         flow_sequence,
         engine,
     }
 }
 
-fn netflow9_header(
+/// The header of a NetFlow v9 message made at `at`.
+pub(super) fn netflow9_header(
     at: Now,
     (source, count, clock): (u32, u16, Clock),
     sequence: u32,
@@ -469,13 +473,8 @@ fn netflow9_header(
     netflow9::Header {
         count,
         sys_uptime: clock.millis(at.uptime.secs()),
-        unix_secs: seconds_32(at),
+        unix_secs: seconds_32(at.wall),
         sequence,
         source,
     }
-}
-
-/// Seconds since the epoch as headers have them; they wrap in 2106.
-fn seconds_32(now: Now) -> u32 {
-    u32::try_from(now.wall.secs().rem_euclid(1 << 32)).unwrap_or(0)
 }

@@ -41,7 +41,8 @@ impl fmt::Display for Source {
 /// How many datagrams go in a second at most.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Rate {
-    /// In a replay what a collector of the usual kind takes, live as many as there are.
+    /// In a replay [`Rate::USUAL`], which a usual collector takes. In a live capture as many as
+    /// there are.
     #[default]
     Usual,
     /// So many.
@@ -51,8 +52,8 @@ pub enum Rate {
 }
 
 impl Rate {
-    /// What a replay sends unless it is told. The receive buffer of 212 kB that Debian gives nfcapd
-    /// holds 92 full datagrams: nfcapd may be kept from reading for 23 ms.
+    /// What a replay sends unless it is told. Debian gives nfcapd a receive buffer of 212 kB, which
+    /// holds 92 full datagrams. At this rate nfcapd may be kept from reading for 23 ms.
     pub const USUAL: u32 = 4000;
 }
 
@@ -128,7 +129,7 @@ impl Events {
 
 /// Type and id of a NetFlow v5 engine.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Engine(pub [u8; 2]);
+pub struct EngineId(pub [u8; 2]);
 
 /// What carries messages to the collector: `transport`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -199,11 +200,11 @@ impl fmt::Display for Pin {
     }
 }
 
-/// Octets that a record of DTLS 1.2 takes beside what it carries: header 13, explicit nonce 8, tag
-/// 16 (RFC 6347 4.1, RFC 5288 3).
+/// Octets that a record of DTLS 1.2 adds: header 13, explicit nonce 8, tag 16 (RFC 6347 4.1, RFC
+/// 5288 3).
 pub const DTLS_OVERHEAD: u16 = 37;
-/// Least `mtu` with DTLS: what every IPv4 host takes (RFC 791 3.1), since a handshake is cut into
-/// pieces and a template message is not.
+/// Least `mtu` with DTLS: the datagram that every IPv4 host takes (RFC 791 3.1). DTLS cuts a
+/// handshake into pieces, but it does not cut a template message.
 pub const MIN_DTLS_MTU: u16 = 576;
 
 /// Most `pin`s of an interface.
@@ -245,7 +246,7 @@ pub struct Settings {
     /// `domain`.
     pub domain: Domain,
     /// `engine`.
-    pub engine: Engine,
+    pub engine: EngineId,
     /// `enterprise`: the number that our own elements are under; `None`: there are none.
     pub enterprise: Option<u32>,
     /// `statistics`, seconds from one time that they are told to the next; 0: never.
@@ -327,7 +328,7 @@ impl Default for Settings {
             mtu: 1500,
             templates: TemplateSet::OpenBsd,
             domain: Domain::Number(42),
-            engine: Engine([ENGINE; 2]),
+            engine: EngineId([ENGINE; 2]),
             enterprise: None,
             statistics: 0,
             is_biflow: false,
@@ -414,8 +415,8 @@ impl Settings {
         Duration::from_secs(self.hold.into())
     }
 
-    /// Octets that a message of options may have behind its header: what a datagram takes, and any
-    /// path where it is not known which.
+    /// Octets that a message of options may have behind its header. Over datagrams the mtu says how
+    /// many. Elsewhere the path is not known, so any path must take them.
     pub(super) fn room_of_message(&self) -> usize {
         let longest = match self.datagrams_to() {
             Some(_) => usize::from(self.mtu).saturating_sub(IPV6_UDP),

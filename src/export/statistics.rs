@@ -1,13 +1,14 @@
 //! What an exporter tells of itself: what it did not hear, and what it could not send.
 
+use crate::counters::InterfaceCounters;
 use crate::time::Now;
 use crate::wire::options::Options;
 
 /// Statistics of one interface.
 #[derive(Debug, Default)]
 pub(super) struct Statistics {
-    /// Records of it.
-    pub(super) records: u64,
+    /// Records of it that were made.
+    records: u64,
     /// Packets of pfsync that were lost before they could be read.
     ignored: Loss,
     /// Data records that could not be sent.
@@ -33,19 +34,31 @@ impl Loss {
 }
 
 impl Statistics {
-    /// So many records could not be sent by now.
-    pub(super) fn note_lost(&mut self, lost: u64, now: Now) {
-        self.lost.note(lost, now);
-    }
-
     /// So many packets more were lost before they could be read.
     pub(super) fn note_ignored(&mut self, packets: u64, now: Now) {
         self.ignored
             .note(self.ignored.count.saturating_add(packets), now);
     }
 
+    /// What there is to tell of interface `unit`, which counted `counters`: a record each.
+    pub(super) fn options(
+        &mut self,
+        now: Now,
+        domain: u32,
+        unit: u32,
+        counters: &InterfaceCounters,
+    ) -> Vec<Options> {
+        self.lost.note(counters.records_refused, now);
+        let records = counters.records_sent.saturating_sub(self.records);
+        let (messages, octets) = (counters.datagrams, counters.octets);
+        let mut all = vec![Options::metering(domain, messages, records, octets)];
+        all.extend(self.reliability(domain, unit));
+        self.records += all.len() as u64;
+        all
+    }
+
     /// What there is to tell of losses (RFC 7011 4.2, 4.3).
-    pub(super) fn reliability(&self, domain: u32, unit: u32) -> impl Iterator<Item = Options> {
+    fn reliability(&self, domain: u32, unit: u32) -> impl Iterator<Item = Options> {
         let Self { ignored, lost, .. } = self;
         let ignored = ignored
             .times

@@ -5,7 +5,8 @@ use crate::wire::full::{self, Kind};
 use crate::wire::ipfix::{self, HEADER_LEN};
 use crate::wire::{netflow9, options};
 
-/// Octets of a message of templates over what cuts nothing, and in a spool: any path takes it.
+/// Octets of a message of templates for a connection or a spool. Any path takes a datagram of so
+/// many.
 pub(super) const USUAL_LEN: usize = 496;
 const USUAL_ROOM: usize = USUAL_LEN - HEADER_LEN;
 
@@ -124,8 +125,8 @@ impl Templates {
         }
     }
 
-    /// Data records of a set of template `id`, whose header is left out: at least one and nothing
-    /// else.
+    /// Data records of a set of template `id`, given without its header. `None` if it has none, or
+    /// anything else.
     pub(super) fn records_of(self, id: u16, records: &[u8]) -> Option<u16> {
         if let Some(kind) = self.full()
             && options::is_options(id)
@@ -142,8 +143,8 @@ impl Templates {
         (records > 0 && len.is_multiple_of(record_len)).then_some(records)
     }
 
-    /// Records that count in a message of one set: all but templates and what is told of options
-    /// again and again.
+    /// Records that count in a message of one set. Templates do not count, nor do options that are
+    /// told again and again.
     pub(super) fn records_in(self, message: &[u8]) -> u64 {
         let Some(([high, low, ..], records)) = message
             .get(HEADER_LEN..)

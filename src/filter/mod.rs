@@ -21,6 +21,8 @@ mod times;
 use std::fmt::{self, Display};
 use std::net::IpAddr;
 
+use jiff::tz::TimeZone;
+
 use crate::flow::{Flow, Passage, Quality, Tuple};
 use crate::protocols::Protocol;
 use crate::state::{Direction, IfName};
@@ -29,10 +31,10 @@ pub use parse::Error;
 pub use times::When;
 
 /// A word of the grammar, what follows it, what it is for.
-pub type Word = (&'static str, &'static str, &'static str);
+pub type WordHelp = (&'static str, &'static str, &'static str);
 
 /// Every word. Those that mean the same stand beside each other in the help.
-pub const WORDS: &[Word] = &[
+pub const WORDS: &[WordHelp] = &[
     ("and", "", "both of its sides; may be left out"),
     ("or", "", "one of its sides at least"),
     ("not", "", "not what follows"),
@@ -93,7 +95,7 @@ enum Expr {
 
 /// Which end is meant.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum End {
+enum Side {
     Either,
     Source,
     Destination,
@@ -199,9 +201,9 @@ impl Net {
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Test {
-    Address(End, Net),
-    /// From the one to the other.
-    Port(End, u16, u16),
+    Address(Side, Net),
+    /// The first port and the last.
+    Port(Side, u16, u16),
     Protocol(u8),
     Direction(Direction),
     Interface(IfName),
@@ -236,7 +238,7 @@ pub struct Subject<'a> {
     pub quality: Option<Quality>,
     /// Octets from the initiator and back.
     pub octets: Option<[u64; 2]>,
-    /// Packets likewise.
+    /// Packets from the initiator and back.
     pub packets: Option<[u64; 2]>,
     /// Seconds from its first packet on.
     pub duration: Option<u64>,
@@ -290,6 +292,27 @@ impl Filter {
         self.0.admits(subject)
     }
 
+    /// The same filter with instants for all its times: a time of day is of the local day of `day`,
+    /// and a time without an offset is in `zone`.
+    pub fn resolved(&self, day: Wall, zone: &TimeZone) -> Self {
+        let change = |test: &Test| match test {
+            Test::From(when) => Test::From(when.resolved(day, zone)),
+            Test::To(when) => Test::To(when.resolved(day, zone)),
+            other => other.clone(),
+        };
+        Self(self.0.map(&change))
+    }
+
+    /// The first time in it whose day or zone is not written.
+    pub fn local_time(&self) -> Option<&When> {
+        let is_local =
+            |test: &Test| matches!(test, Test::From(when) | Test::To(when) if when.is_local());
+        match self.0.find(&is_local) {
+            Some(Test::From(when) | Test::To(when)) => Some(when),
+            _ => None,
+        }
+    }
+
     /// Whether it asks for what only full states tell ([`Flow::detail`]).
     pub fn needs_details(&self) -> bool {
         let is = |test: &Test| matches!(test, Test::Rule(_) | Test::Firewall(_));
@@ -340,17 +363,17 @@ impl Test {
             Self::Address(end, net) => subject.tuples().any(|tuple| {
                 let has = |address: crate::state::Address| net.has(address.ip(tuple.af));
                 match end {
-                    End::Either => has(tuple.src) || has(tuple.dst),
-                    End::Source => has(tuple.src),
-                    End::Destination => has(tuple.dst),
+                    Side::Either => has(tuple.src) || has(tuple.dst),
+                    Side::Source => has(tuple.src),
+                    Side::Destination => has(tuple.dst),
                 }
             }),
             Self::Port(end, least, most) => subject.tuples().any(|tuple| {
                 let has = |port| (*least..=*most).contains(&port);
                 match end {
-                    End::Either => has(tuple.sport) || has(tuple.dport),
-                    End::Source => has(tuple.sport),
-                    End::Destination => has(tuple.dport),
+                    Side::Either => has(tuple.sport) || has(tuple.dport),
+                    Side::Source => has(tuple.sport),
+                    Side::Destination => has(tuple.dport),
                 }
             }),
             Self::Protocol(proto) => subject.tuples().any(|tuple| tuple.proto == *proto),
@@ -430,10 +453,10 @@ impl Display for Test {
         match self {
             Self::Address(end, net) => {
                 f.write_str(match end {
-                    End::Either if net.is_host() => "host ",
-                    End::Either => "net ",
-                    End::Source => "src ",
-                    End::Destination => "dst ",
+                    Side::Either if net.is_host() => "host ",
+                    Side::Either => "net ",
+                    Side::Source => "src ",
+                    Side::Destination => "dst ",
                 })?;
                 write!(f, "{}", net.address)?;
                 match net.is_host() {
@@ -443,9 +466,9 @@ impl Display for Test {
             }
             Self::Port(end, least, most) => {
                 f.write_str(match end {
-                    End::Either => "port ",
-                    End::Source => "src port ",
-                    End::Destination => "dst port ",
+                    Side::Either => "port ",
+                    Side::Source => "src port ",
+                    Side::Destination => "dst port ",
                 })?;
                 match least == most {
                     true => least.fmt(f),

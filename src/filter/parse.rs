@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 use std::net::IpAddr;
 
 use super::times::FORMS;
-use super::{Comparison, End, Expr, Filter, Firewall, Net, Quality, Quantity, Test, WORDS, When};
+use super::{Comparison, Expr, Filter, Firewall, Net, Quality, Quantity, Side, Test, WORDS, When};
 use crate::protocols::{port_number, protocol_number};
 use crate::state::{Direction, IfName};
 use crate::word::{Spelling, lookup};
@@ -186,8 +186,8 @@ impl<'a> Parser<'a, '_> {
             "nat" => return Ok(Expr::Is(Test::Nat)),
             "in" => return Ok(Expr::Is(Test::Direction(Direction::In))),
             "out" => return Ok(Expr::Is(Test::Direction(Direction::Out))),
-            "src" => return self.end(End::Source).map(Expr::Is),
-            "dst" => return self.end(End::Destination).map(Expr::Is),
+            "src" => return self.end(Side::Source).map(Expr::Is),
+            "dst" => return self.end(Side::Destination).map(Expr::Is),
             "octets" => Some(Quantity::Octets),
             "packets" => Some(Quantity::Packets),
             "duration" => Some(Quantity::Duration),
@@ -202,7 +202,7 @@ impl<'a> Parser<'a, '_> {
     }
 
     /// What follows `src` and `dst`.
-    fn end(&mut self, end: End) -> Result<Test, Error> {
+    fn end(&mut self, end: Side) -> Result<Test, Error> {
         let mut value = self.next("address")?;
         let word = value.text;
         if matches!(word, "host" | "net" | "port") {
@@ -274,9 +274,9 @@ fn argument(name: &str) -> &'static str {
 fn test(name: &str, value: &str) -> Result<Test, String> {
     let none = |what: &str| format!("not {what}");
     match name {
-        "host" => host(End::Either, value),
-        "net" | "address" => net(End::Either, value),
-        "port" => port(End::Either, value),
+        "host" => host(Side::Either, value),
+        "net" | "address" => net(Side::Either, value),
+        "port" => port(Side::Either, value),
         "proto" => {
             let proto = protocol_number(value).ok_or_else(|| none("a protocol"))?;
             Ok(Test::Protocol(proto))
@@ -342,13 +342,13 @@ fn ip(text: &str) -> Option<IpAddr> {
     bare.unwrap_or(text).parse().ok()
 }
 
-fn host(end: End, text: &str) -> Result<Test, String> {
+fn host(end: Side, text: &str) -> Result<Test, String> {
     let address = ip(text).ok_or("not an address; names are not looked up")?;
     Ok(Test::Address(end, Net::of(address)))
 }
 
 /// `address` or `address/bits`.
-fn net(end: End, text: &str) -> Result<Test, String> {
+fn net(end: Side, text: &str) -> Result<Test, String> {
     let Some((address, bits)) = text.split_once('/') else {
         return host(end, text);
     };
@@ -359,7 +359,7 @@ fn net(end: End, text: &str) -> Result<Test, String> {
 }
 
 /// `n`, `n:n` or a name.
-fn port(end: End, text: &str) -> Result<Test, String> {
+fn port(end: Side, text: &str) -> Result<Test, String> {
     let range = match text.split_once(':') {
         Some((least, most)) => port_number(least).zip(port_number(most)),
         None => port_number(text).map(|port| (port, port)),

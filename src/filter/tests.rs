@@ -251,7 +251,11 @@ fn times_without_a_zone_are_of_the_zone_and_the_day_of_the_capture() {
 
 /// Any filter.
 fn filters() -> impl Strategy<Value = Expr> {
-    let end = prop_oneof![Just(End::Either), Just(End::Source), Just(End::Destination)];
+    let end = prop_oneof![
+        Just(Side::Either),
+        Just(Side::Source),
+        Just(Side::Destination)
+    ];
     let net = (any::<IpAddr>(), 0..=128u8)
         .prop_map(|(address, bits)| Net::new(address, bits).unwrap_or(Net::of(address)));
     let how = (0..5usize).prop_map(|n| Comparison::VALUES[n].1);

@@ -6,7 +6,6 @@ use jiff::Timestamp;
 use jiff::civil::{DateTime, Time};
 use jiff::tz::TimeZone;
 
-use super::{Filter, Test};
 use crate::time::Wall;
 
 /// A time as it was written, and the instant that it is once that is known.
@@ -53,8 +52,13 @@ impl When {
         self.instant
     }
 
+    /// Whether its day or its zone is not written.
+    pub(super) fn is_local(&self) -> bool {
+        !matches!(self.written, Written::Instant(_))
+    }
+
     /// The same with its instant, where `day` is one of the capture's day.
-    fn resolved(&self, day: Wall, zone: &TimeZone) -> Self {
+    pub(super) fn resolved(&self, day: Wall, zone: &TimeZone) -> Self {
         let local = match self.written {
             Written::Instant(_) => return self.clone(),
             Written::Local(local) => local,
@@ -63,7 +67,8 @@ impl When {
                 zone.to_datetime(day).date().to_datetime(time)
             }
         };
-        // A time that a change of the clock skips is the one after it; the first of two.
+        // A change of the clock skips a time: then the time after the change is meant. Or it brings a
+        // time twice: then the first is meant.
         let instant = zone.to_ambiguous_timestamp(local).compatible();
         Self {
             written: self.written.clone(),
@@ -75,31 +80,6 @@ impl When {
 /// As far as its scale reaches.
 fn wall(instant: Timestamp) -> Wall {
     Wall::from_nanos(i64::try_from(instant.as_nanosecond()).unwrap_or(i64::MAX))
-}
-
-impl Filter {
-    /// The same with the times of day in it on the local day of `day`, and those without an offset
-    /// in `zone`.
-    pub fn resolved(&self, day: Wall, zone: &TimeZone) -> Self {
-        let change = |test: &Test| match test {
-            Test::From(when) => Test::From(when.resolved(day, zone)),
-            Test::To(when) => Test::To(when.resolved(day, zone)),
-            other => other.clone(),
-        };
-        Self(self.0.map(&change))
-    }
-
-    /// The first time in it whose day or zone is not written.
-    pub fn local_time(&self) -> Option<&When> {
-        let time = |test: &'_ Test| match test {
-            Test::From(when) | Test::To(when) => !matches!(when.written, Written::Instant(_)),
-            _ => false,
-        };
-        match self.0.find(&time) {
-            Some(Test::From(when) | Test::To(when)) => Some(when),
-            _ => None,
-        }
-    }
 }
 
 impl Display for When {

@@ -1,11 +1,12 @@
-//! Floor 5: what -o prints: flows or messages, for people or for programs, into a buffer.
+//! Floor 5: what `-o` prints. Flows or messages become text for people, or JSON and CSV for
+//! programs, in a buffer.
 //!
 //! ```text
 //! flow ----> Printer::flow ----> text, JSON, CSV      a record at a time
 //!                          \---> top, html            sums, and all at the end
 //! message -> Printer::message -> text, JSON
 //! ```
-//! Writing the buffer to standard output is the shell's, and so is asking what that is ([`Page`]).
+//! The shell writes the buffer to standard output, and asks what standard output is ([`Page`]).
 
 pub mod flows;
 pub mod json;
@@ -27,7 +28,7 @@ use crate::wire::pfsync::{Dialect, Message};
 use messages::{Context, Detail};
 use page::Page;
 use report::Report;
-use top::{Table, Top};
+use top::{Top, TopTable};
 
 /// What -o can ask for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -77,7 +78,7 @@ pub struct Output {
 #[derive(Debug)]
 enum Collected {
     Nothing,
-    Table(Box<Table>),
+    Table(Box<TopTable>),
     Report(Box<Report>),
 }
 
@@ -110,7 +111,7 @@ impl Printer {
             is_any_v5: false,
             is_headed: false,
             collected: match output.form {
-                Form::Top(top) => Collected::Table(Box::new(Table::new(top))),
+                Form::Top(top) => Collected::Table(Box::new(TopTable::new(top))),
                 Form::Html => Collected::Report(Box::new(Report::new())),
                 _ => Collected::Nothing,
             },

@@ -95,7 +95,7 @@ impl Display for Local {
 }
 
 /// A number as it is told.
-pub(super) enum Number {
+pub(super) enum Digits {
     /// All its digits.
     Exact(u64),
     /// [`Short`].
@@ -106,7 +106,7 @@ pub(super) enum Number {
     Span(u64),
 }
 
-impl Display for Number {
+impl Display for Digits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exact(number) => number.fmt(f),

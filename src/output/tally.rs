@@ -4,8 +4,8 @@
 //! flow -> one or two (key, amount) -> amounts, at most twice `limit` keys
 //!                                       full: the smaller half falls out -> others
 //! ```
-//! What falls out stays in the sums. A key that fell out and came back lacks no more than the
-//! largest amount that each fall took away: `Tally::lacking` is the sum of those.
+//! What falls out stays in the sums as `others`. A key that fell out and came back lacks what it
+//! had before. That is at most `Tally::lacking`, the sum of the largest amount of each fall.
 
 use std::collections::HashMap;
 use std::fmt::{self, Display};
@@ -64,32 +64,32 @@ impl By {
     }
 
     /// Gives each key of `flow` with what the flow adds to it. `None`: it has no such key.
-    pub(super) fn each(self, flow: &Flow, mut take: impl FnMut(Option<Key>, Amount)) {
+    pub(super) fn each(self, flow: &Flow, mut take: impl FnMut(Option<TallyKey>, Carried)) {
         if let Self::Source | Self::Destination = self {
             for record in flow.records() {
                 let Tuple { af, src, dst, .. } = record.tuple;
                 let address = if self == Self::Source { src } else { dst };
-                let amount = Amount::of(flow, record.packets, record.octets);
-                take(Some(Key::Address(address.ip(af))), amount);
+                let amount = Carried::of(flow, record.packets, record.octets);
+                take(Some(TallyKey::Address(address.ip(af))), amount);
             }
             return;
         }
-        let amount = Amount::of_flow(flow);
+        let amount = Carried::of_flow(flow);
         let Tuple { af, src, dst, .. } = flow.tuple;
         match self {
             Self::Source | Self::Destination => {}
             Self::Host => {
-                take(Some(Key::Address(src.ip(af))), amount);
+                take(Some(TallyKey::Address(src.ip(af))), amount);
                 if dst != src {
-                    take(Some(Key::Address(dst.ip(af))), amount);
+                    take(Some(TallyKey::Address(dst.ip(af))), amount);
                 }
             }
-            Self::Port => take(Some(Key::port(&flow.tuple)), amount),
-            Self::Protocol => take(Some(Key::Protocol(flow.tuple.proto)), amount),
-            Self::Interface => take(Some(Key::Interface(flow.ifname)), amount),
-            Self::Rule => take(flow.detail.as_ref().and_then(Key::rule), amount),
+            Self::Port => take(Some(TallyKey::port(&flow.tuple)), amount),
+            Self::Protocol => take(Some(TallyKey::Protocol(flow.tuple.proto)), amount),
+            Self::Interface => take(Some(TallyKey::Interface(flow.ifname)), amount),
+            Self::Rule => take(flow.detail.as_ref().and_then(TallyKey::rule), amount),
             Self::Firewall => {
-                let sender = flow.detail.map(|detail| Key::Firewall(detail.sender));
+                let sender = flow.detail.map(|detail| TallyKey::Firewall(detail.sender));
                 take(sender, amount);
             }
             Self::Nat => {
@@ -104,19 +104,19 @@ impl By {
 }
 
 /// The address that was put in the place of the initiator's, or else of the responder's.
-fn translated(before: &Tuple, after: &Tuple) -> Option<Key> {
+fn translated(before: &Tuple, after: &Tuple) -> Option<TallyKey> {
     let ends = [(before.src, after.src), (before.dst, after.dst)];
     let mut changed = ends
         .into_iter()
         .filter(|(old, new)| before.af != after.af || old != new);
     changed
         .next()
-        .map(|(_, new)| Key::Address(new.ip(after.af)))
+        .map(|(_, new)| TallyKey::Address(new.ip(after.af)))
 }
 
 /// What an amount is of.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub(super) enum Key {
+pub(super) enum TallyKey {
     Address(IpAddr),
     /// Of a protocol that has ports.
     Port(u8, u16),
@@ -127,7 +127,7 @@ pub(super) enum Key {
     Firewall(Option<IpAddr>),
 }
 
-impl Key {
+impl TallyKey {
     fn port(tuple: &Tuple) -> Self {
         // TCP, UDP, DCCP, SCTP, UDP-Lite.
         match tuple.proto {
@@ -141,7 +141,7 @@ impl Key {
     }
 }
 
-impl Display for Key {
+impl Display for TallyKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(address) | Self::Firewall(Some(address)) => address.fmt(f),
@@ -179,7 +179,7 @@ impl Measure {
 
 /// So much was carried.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct Amount {
+pub(super) struct Carried {
     pub(super) flows: u64,
     pub(super) packets: u64,
     pub(super) octets: u64,
@@ -187,7 +187,7 @@ pub(super) struct Amount {
     pub(super) exact: u64,
 }
 
-impl Amount {
+impl Carried {
     fn of(flow: &Flow, packets: u64, octets: u64) -> Self {
         Self {
             flows: 1,
@@ -234,11 +234,11 @@ pub(super) struct Tally {
     measure: Measure,
     /// Keys that stay when some fall out.
     limit: usize,
-    amounts: HashMap<Key, Amount, foldhash::fast::RandomState>,
+    amounts: HashMap<TallyKey, Carried, foldhash::fast::RandomState>,
     /// What has no key.
-    keyless: Amount,
+    keyless: Carried,
     /// What fell out.
-    fallen: Amount,
+    fallen: Carried,
     /// Keys that fell out, each as often as it did.
     falls: u64,
     lacking: u64,
@@ -246,9 +246,9 @@ pub(super) struct Tally {
 
 /// The largest sums, and the rest.
 pub(super) struct Largest {
-    pub(super) rows: Vec<(Key, Amount)>,
+    pub(super) rows: Vec<(TallyKey, Carried)>,
     /// The keys behind those, and what fell out.
-    pub(super) others: Amount,
+    pub(super) others: Carried,
     pub(super) other_keys: u64,
 }
 
@@ -259,15 +259,15 @@ impl Tally {
             measure,
             limit,
             amounts: HashMap::default(),
-            keyless: Amount::default(),
-            fallen: Amount::default(),
+            keyless: Carried::default(),
+            fallen: Carried::default(),
             falls: 0,
             lacking: 0,
         }
     }
 
     /// Flows without a key.
-    pub(super) fn keyless(&self) -> &Amount {
+    pub(super) fn keyless(&self) -> &Carried {
         &self.keyless
     }
 
@@ -327,8 +327,12 @@ impl Tally {
 }
 
 /// The largest first; of equals the one whose key is less.
-fn order(measure: Measure, one: &(Key, Amount), other: &(Key, Amount)) -> std::cmp::Ordering {
-    let by = |of: &(Key, Amount)| (of.1.by(measure), of.1.octets, of.1.flows);
+fn order(
+    measure: Measure,
+    one: &(TallyKey, Carried),
+    other: &(TallyKey, Carried),
+) -> std::cmp::Ordering {
+    let by = |of: &(TallyKey, Carried)| (of.1.by(measure), of.1.octets, of.1.flows);
     by(other).cmp(&by(one)).then(one.0.cmp(&other.0))
 }
 
@@ -365,11 +369,11 @@ mod tests {
             let flows: Vec<_> = flows.iter().map(|(host, to, fro)| flow(*host, [*to, *fro])).collect();
             for (_, by) in By::VALUES {
                 let mut tally = Tally::new(*by, Measure::Octets, limit);
-                let mut truth: HashMap<Key, u64> = HashMap::new();
+                let mut truth: HashMap<TallyKey, u64> = HashMap::new();
                 let (mut octets, mut packets) = (0, 0);
                 for flow in &flows {
                     tally.add(flow);
-                    let of_flow = Amount::of_flow(flow);
+                    let of_flow = Carried::of_flow(flow);
                     octets += of_flow.octets;
                     packets += of_flow.packets;
                     by.each(flow, |key, amount| {
@@ -420,15 +424,15 @@ mod tests {
     #[test]
     fn keys_read_as_pf_writes_them() {
         let keys = [
-            Key::Port(6, 443),
-            Key::Protocol(1),
-            Key::Interface(IfName::default()),
-            Key::Rule(u32::MAX, 12),
-            Key::Rule(3, 12),
-            Key::Rule(u32::MAX, u32::MAX),
-            Key::Firewall(None),
+            TallyKey::Port(6, 443),
+            TallyKey::Protocol(1),
+            TallyKey::Interface(IfName::default()),
+            TallyKey::Rule(u32::MAX, 12),
+            TallyKey::Rule(3, 12),
+            TallyKey::Rule(u32::MAX, u32::MAX),
+            TallyKey::Firewall(None),
         ];
-        let text: Vec<_> = keys.iter().map(Key::to_string).collect();
+        let text: Vec<_> = keys.iter().map(TallyKey::to_string).collect();
         assert_eq!(text, ["443/tcp", "icmp", "-", "12", "3/12", "-", "local"]);
     }
 }

@@ -14,7 +14,7 @@ use std::fmt::{Arguments, Display};
 use std::io::Write;
 
 use super::flows::{ends, icmp};
-use super::page::{InYear, Local, MIN_COLUMNS, Number, Page};
+use super::page::{Digits, InYear, Local, MIN_COLUMNS, Page};
 use super::words::Protocol;
 use crate::flow::{Flow, Passage, Quality, Record};
 
@@ -148,9 +148,9 @@ fn put_columns(
     let seconds = end.saturating_sub(start) / 1000;
     let time = Local::new(page, start);
     let proto = Protocol(record.tuple.proto);
-    let told = |number, short: fn(u64) -> Number| match page.is_terminal {
+    let told = |number, short: fn(u64) -> Digits| match page.is_terminal {
         true => short(number),
-        false => Number::Exact(number),
+        false => Digits::Exact(number),
     };
     if page.columns >= WIDE {
         let direction = match passage.egress {
@@ -163,14 +163,14 @@ fn put_columns(
         line.put(format_args!("{direction:<3}"));
         line.put(format_args!("{:>1$}", record.packets, widths.packets));
     } else {
-        let seconds = told(seconds, Number::Span);
-        let packets = told(record.packets, Number::Shorter);
+        let seconds = told(seconds, Digits::Span);
+        let packets = told(record.packets, Digits::Shorter);
         line.put(format_args!("{}", InYear(time)));
         line.put(format_args!("{seconds:>0$}", widths.seconds));
         line.put(format_args!("{proto:<4}"));
         line.put(format_args!("{packets:>0$}", widths.packets));
     }
-    let octets = told(record.octets, Number::Short);
+    let octets = told(record.octets, Digits::Short);
     line.put(format_args!("{octets:>0$}", widths.octets));
 }
 

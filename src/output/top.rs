@@ -9,8 +9,8 @@
 
 use std::io::Write;
 
-use super::page::{Number, Page};
-use super::tally::{Amount, By, Measure, Tally};
+use super::page::{Digits, Page};
+use super::tally::{By, Carried, Measure, Tally};
 use crate::flow::Flow;
 
 /// Keys that are held, and twice as many for a while.
@@ -79,30 +79,30 @@ fn expected<T>(word: &str, values: &[(&str, T)], more: &str) -> String {
 
 /// Sums until the table is printed.
 #[derive(Clone, Debug)]
-pub(super) struct Table {
+pub(super) struct TopTable {
     top: Top,
     tally: Tally,
-    total: Amount,
+    total: Carried,
 }
 
-impl Table {
+impl TopTable {
     pub(super) fn new(top: Top) -> Self {
         Self {
             top,
             tally: Tally::new(top.by, top.measure, MAX_KEYS),
-            total: Amount::default(),
+            total: Carried::default(),
         }
     }
 
     pub(super) fn add(&mut self, flow: &Flow) {
-        self.total.add(&Amount::of_flow(flow));
+        self.total.add(&Carried::of_flow(flow));
         self.tally.add(flow);
     }
 
     /// Appends the table.
     pub(super) fn print(&self, out: &mut Vec<u8>, page: &Page) {
         let largest = self.tally.largest(self.top.rows);
-        let mut rows: Vec<(String, Amount)> = Vec::new();
+        let mut rows: Vec<(String, Carried)> = Vec::new();
         let named = largest.rows.iter();
         rows.extend(named.map(|(key, amount)| (key.to_string(), *amount)));
         if largest.other_keys > 0 {
@@ -152,12 +152,12 @@ impl Table {
         out: &mut Vec<u8>,
         page: &Page,
         (name, width): (&str, usize),
-        amount: &Amount,
+        amount: &Carried,
         is_part: bool,
     ) {
         let told = |number| match page.is_terminal {
-            true => Number::Short(number),
-            false => Number::Exact(number),
+            true => Digits::Short(number),
+            false => Digits::Exact(number),
         };
         let measure = self.top.measure;
         let share = match is_part {

@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, never};
 use super::{Outside, check_fixed};
 use crate::config::{Command, Config, InterfaceWord, MAX_INTERFACES};
 use crate::control::request::{self, Request};
-use crate::control::{self, Access, Form, Listing, Progress, Source, View};
+use crate::control::{self, Access, AnswerForm, Listing, Progress, Source, View};
 use crate::counters::ControlCounters;
 use crate::engine::Engine;
 use crate::io::control::{Answer, Ask, Control, Listening, NotOpened, Then};
@@ -138,7 +138,7 @@ impl Desk<'_> {
         }
     }
 
-    fn act(&mut self, request: Request, form: Form, lines: &mut Vec<u8>) -> Then {
+    fn act(&mut self, request: Request, form: AnswerForm, lines: &mut Vec<u8>) -> Then {
         let outcome = match request {
             Request::Ask(_) => Ok(()),
             Request::Tap(unit) => {
@@ -151,8 +151,8 @@ impl Desk<'_> {
             Request::Create(words) => self.create(words).map(|unit| {
                 let name = format!("pflow{unit}\n");
                 match form {
-                    Form::Text => lines.extend(name.bytes()),
-                    Form::Json => {
+                    AnswerForm::Text => lines.extend(name.bytes()),
+                    AnswerForm::Json => {
                         lines.extend(format!("{{\"interface\":\"{}\"}}\n", name.trim()).bytes())
                     }
                 }

@@ -75,28 +75,6 @@ const NONE_DELETED: Deleted = Deleted {
     at: 0,
 };
 
-/// What is in a set of deletes, in brief: of all sets it stays in the cache, where the sets, half a
-/// megabyte, do not. A state never deleted is seen by it alone to be none, and a delete writes into
-/// its set without a look at what is there.
-#[derive(Clone, Copy, Debug, Default)]
-struct Brief {
-    /// An octet of each one's tag.
-    tags: [u8; WAYS],
-    /// The oldest one's place.
-    oldest: u8,
-}
-
-impl Brief {
-    /// Whether one has this octet.
-    #[inline(always)]
-    fn has(self, short: u8) -> bool {
-        // All at once: an octet is 0 if subtracting 1 borrows from its highest bit, which it had not.
-        const ONES: u32 = 0x0101_0101;
-        let unlike = u32::from_ne_bytes(self.tags) ^ (u32::from(short) * ONES);
-        unlike.wrapping_sub(ONES) & !unlike & (ONES << 7) != 0
-    }
-}
-
 /// An end of our own.
 #[derive(Clone, Copy, Debug)]
 struct Dropped {
@@ -120,8 +98,8 @@ pub(super) struct Departed {
     /// The first of each set, then the second of each, and so on: states that follow each other are
     /// deleted about in that order, and four share a line of the cache.
     deleted: Vec<Deleted>,
-    /// Of each set of `deleted`.
-    briefs: Vec<Brief>,
+    /// Which place of each set comes next, modulo [`WAYS`]: the oldest one's.
+    oldest: Vec<u8>,
     dropped: Vec<[Option<Dropped>; WAYS]>,
 }
 
@@ -138,16 +116,14 @@ impl Departed {
     fn put_deleted(&mut self, place: usize, deleted: Deleted) {
         if self.deleted.is_empty() {
             self.deleted.resize(SETS * WAYS, NONE_DELETED);
-            self.briefs.resize(SETS, Brief::default());
+            self.oldest.resize(SETS, 0);
         }
-        let Some(brief) = self.briefs.get_mut(place) else {
+        let Some(oldest) = self.oldest.get_mut(place) else {
             return;
         };
-        let way = usize::from(brief.oldest) % WAYS;
-        brief.oldest = brief.oldest.wrapping_add(1);
-        let oldest = self.deleted.get_mut(way * SETS + place);
-        if let (Some(short), Some(oldest)) = (brief.tags.get_mut(way), oldest) {
-            *short = short_of(deleted.tag);
+        let way = usize::from(*oldest) % WAYS;
+        *oldest = oldest.wrapping_add(1);
+        if let Some(oldest) = self.deleted.get_mut(way * SETS + place) {
             *oldest = deleted;
         }
     }
@@ -165,26 +141,22 @@ impl Departed {
         );
     }
 
-    /// What became of the state of `identity`, which has this `id`, if it is remembered. Whether it
-    /// is the same one and old news, `is_late` says by its creation and the seconds since it was
-    /// deleted; whether it goes on, `goes_on` by its creation and what was exported. Of most states
-    /// nothing is remembered, which shows without a look at what else they are.
+    /// What became of the state of `identity`, if that is remembered. Whether it is the same one and
+    /// old news, `is_late` says by its creation and the seconds since it was deleted. Whether it goes
+    /// on, `goes_on` says by its creation and what was exported.
     #[inline(always)]
     pub(super) fn find(
         &self,
-        id: StateId,
         identity: impl FnOnce() -> Identity,
         now: i64,
         is_late: impl Fn(Second, u32) -> bool,
         goes_on: impl Fn(Second, &Counts) -> bool,
     ) -> Option<Departure> {
-        let brief = self.briefs.get(place(id)).copied().unwrap_or_default();
-        let is_listed = brief.has(short_of(spread(id)));
-        if !is_listed && self.dropped.is_empty() {
+        if self.deleted.is_empty() && self.dropped.is_empty() {
             return None;
         }
         let identity = identity();
-        if is_listed && self.was_deleted(identity, now, is_late) {
+        if self.was_deleted(identity, now, is_late) {
             return Some(Departure::Late);
         }
         self.find_dropped(identity, goes_on)
@@ -234,7 +206,7 @@ impl Departed {
         set: usize,
         now: i64,
     ) -> impl Iterator<Item = (u64, Second, u32)> + '_ {
-        let oldest = self.briefs.get(set).map_or(0, |brief| brief.oldest);
+        let oldest = self.oldest.get(set).copied().unwrap_or(0);
         self.set(set, oldest.into())
             .filter(|end| end.tag != 0)
             .map(move |end| (end.tag, end.creation, modulo(now).wrapping_sub(end.at)))
@@ -282,15 +254,9 @@ fn place(id: StateId) -> usize {
     usize::try_from(id.id.wrapping_add(begin) % SETS as u64).unwrap_or(0)
 }
 
-/// What an id gives to a tag. In the upper half there is nothing else.
+/// What an id gives to a tag.
 fn spread(id: StateId) -> u64 {
     id.id.wrapping_mul(SPREAD) ^ u64::from(id.creatorid) << 32
-}
-
-/// The octet of a tag that a [`Brief`] has: its highest.
-fn short_of(tag: u64) -> u8 {
-    let [.., short] = tag.to_le_bytes();
-    short
 }
 
 /// Seconds modulo 2^32.
@@ -317,7 +283,7 @@ mod tests {
         let is_late = |then, elapsed| then == age && elapsed <= LATE;
         let find = |at, id| {
             let identity = identity(id);
-            departed.find(identity.id, || identity, at, is_late, |_, _| true)
+            departed.find(|| identity, at, is_late, |_, _| true)
         };
         assert_eq!(find(20, 1), Some(Departure::Late));
         assert_eq!(find(21, 1), None);
@@ -352,7 +318,7 @@ mod tests {
         let find = |id: u64| {
             let identity = identity(id);
             let is_age = |then, _| then == age;
-            departed.find(identity.id, || identity, 0, is_age, |then, _| then == age)
+            departed.find(|| identity, 0, is_age, |then, _| then == age)
         };
         assert_eq!(find(same_set[0]), None);
         for id in &same_set[1..] {
@@ -364,7 +330,7 @@ mod tests {
         let find = |id: u64| {
             let identity = identity(id);
             let is_age = |then, _| then == age;
-            departed.find(identity.id, || identity, 0, is_age, |then, _| then == age)
+            departed.find(|| identity, 0, is_age, |then, _| then == age)
         };
         assert_eq!(find(same_set[0]), None);
         for id in &same_set[1..] {

@@ -12,11 +12,11 @@
 use std::time::Duration;
 
 use super::counting::{LATE, MAX_SHARES};
-use super::slot::{Counts, Moment, SETTLED, Second, Share, Slot, UNSETTLED};
+use super::slot::{Counts, LEFT_OUT, Moment, SETTLED, Second, Share, Slot, UNSETTLED};
 use super::{Arrival, Kind, Table};
-use crate::accounting::{Before, Model, Position, Sent, TCP, with_rounds};
+use crate::accounting::{Before, Head, Model, Position, Segments, Sent, TCP, with_rounds};
 use crate::flow::{End, Quality};
-use crate::slab::NONE;
+use crate::slab::{NONE, Slab};
 use crate::state::Af;
 use crate::time::Uptime;
 use crate::wire::pfsync::{Compressed, Values};
@@ -92,6 +92,7 @@ impl Table {
                 told.not_behind(slot.position())
             };
             slot.set_position(position);
+            self.forget_segments(place);
         }
         // Before v5 pfsync0 shows a full update of each packet, built before that was counted. One
         // that was asked for, or that answers an old one, is no packet's.
@@ -107,13 +108,19 @@ impl Table {
         arrival: &Arrival,
         update: &Compressed<'_>,
     ) {
+        self.unsettle(place, arrival.sender.0, arrival.now.uptime);
+        let Self { slots, shares, .. } = self;
+        if !slots[place].add_data(shares, arrival, update) {
+            self.note_advance(place, arrival, update);
+        }
+    }
+
+    /// Adds to the estimate whatever a UPD_C of TCP tells.
+    #[inline(never)]
+    fn note_advance(&mut self, place: u32, arrival: &Arrival, update: &Compressed<'_>) {
         let sender = arrival.sender.0;
         let now = arrival.now.uptime;
-        self.unsettle(place, sender, now);
         let slot = self.slots[place];
-        if slot.proto != TCP {
-            return;
-        }
         let mut position = slot.position();
         let peers = [update.src, update.dst];
         let estimate = self.find_estimate(place, sender);
@@ -138,7 +145,9 @@ impl Table {
         };
         let offers = peers.map(|peer| peer.mss());
         let model = self.model(&slot, offers, &counted);
+        let segments = self.model(&slot, [0; 2], &counted).segments();
         let share = &mut self.shares[at];
+        share.segments = segments;
         if share.refusals > 0 {
             for (sent, expected) in advance.iter_mut().zip(expected) {
                 sent.payload = with_rounds(sent.payload, expected);
@@ -159,6 +168,16 @@ impl Table {
         share.full = now;
         if share.refusals > 0 {
             share.end_refusals(octets);
+        }
+    }
+
+    /// The shape of a state's packets was told anew: other senders' estimates go on by that.
+    #[inline(always)]
+    fn forget_segments(&mut self, place: u32) {
+        let mut at = self.slots[place].shares;
+        while at < LEFT_OUT {
+            self.shares[at].segments = Segments::UNKNOWN;
+            at = self.shares[at].next;
         }
     }
 
@@ -206,6 +225,11 @@ impl Table {
         } else {
             (slot.seen, 0)
         };
+        // No pace makes more of so little.
+        let [ahead, back] = share.counts.octets;
+        if ahead.max(back) < LONG_STEP / (u64::from(MOST_REFUSALS) + HEARTBEAT) {
+            return [0, 0];
+        }
         let silence = now.since(taken);
         if !(1..longest + HEARTBEAT).contains(&silence.as_secs()) {
             return [0, 0];
@@ -398,6 +422,46 @@ impl Share {
 }
 
 impl Slot {
+    /// Adds what a UPD_C tells to the estimate that its sender's last one added to, if it tells of
+    /// data and nothing else; nothing of other protocols than TCP. False, with nothing added: it may
+    /// tell more.
+    #[inline(always)]
+    pub(super) fn add_data(
+        &mut self,
+        shares: &mut Slab<Share>,
+        arrival: &Arrival,
+        update: &Compressed<'_>,
+    ) -> bool {
+        if self.proto != TCP {
+            return true;
+        }
+        if self.shares >= LEFT_OUT {
+            return false;
+        }
+        let share = &mut shares[self.shares];
+        if !share.is_estimate || share.sender != arrival.sender.0 || share.refusals > 0 {
+            return false;
+        }
+        let mut position = self.position();
+        let Some(data) = position.follow_data([update.src, update.dst]) else {
+            return false;
+        };
+        let [ahead, back] = data;
+        if ahead | back > 0 {
+            if back > 0 && share.head != Head::default() {
+                return false;
+            }
+            let offers = [update.src.mss(), update.dst.mss()];
+            let Some((packets, octets)) = share.segments.traffic(offers, data) else {
+                return false;
+            };
+            share.counts = share.counts.plus(&Counts { packets, octets });
+            share.full = arrival.now.uptime;
+        }
+        self.set_position(position);
+        true
+    }
+
     /// [`Table::note_full`] of the first full state.
     #[inline(always)]
     pub(super) fn note_first(&mut self, arrival: &Arrival, state: &Values<'_>, kind: Kind) {

@@ -336,7 +336,7 @@ impl Table {
             let state = &values();
             self.goes_on(arrival, state, kind, creation, then, exported)
         };
-        self.departed.find(id, identity, now, is_late, goes_on)
+        self.departed.find(identity, now, is_late, goes_on)
     }
 
     /// Whether a full state of `creation` is old news of the state that was made at `then` and deleted

@@ -185,6 +185,8 @@ impl Table {
         let Some(creatorid) = message.creatorid() else {
             return self.apply(arrival, *message, done);
         };
+        // States may end here.
+        self.begin_ahead();
         self.end_suspicion(creatorid, arrival.now.uptime);
         match message {
             Message::Insert(state) => self.full_by_sender(arrival, state, Kind::Insert, done),

@@ -21,6 +21,7 @@
 //! their arguments in memory, it took a fifth more time.
 
 mod active;
+mod ahead;
 mod clocks;
 mod connections;
 mod counting;
@@ -67,6 +68,7 @@ use crate::state::{StateId, Timeouts};
 use crate::time::{Now, Uptime};
 use crate::wire::pfsync::{Clear, Compressed, Dialect, Message};
 use active::Active;
+use ahead::Ahead;
 use clocks::Clock;
 use connections::Connections;
 use departed::Departed;
@@ -81,7 +83,7 @@ use newest::Newest;
 use places::Places;
 use queues::{Class, Links, Queues};
 use senders::{LOCAL, Senders};
-use slot::{KeyPair, LEFT_OUT, Moment, Second, Share, Slot, Slots};
+use slot::{KeyPair, LEFT_OUT, Moment, Second, Share, Slot, Slots, UNSETTLED};
 use transfers::Transfers;
 
 /// How long after its timeout a state may still be deleted: one purge pass of 10 s, a second in
@@ -156,6 +158,8 @@ pub struct Table {
     boots: [Floor; 2],
     slots: Slots,
     index: Index,
+    /// Where the states are that the next UPD_C are about.
+    ahead: Ahead,
     queues: Queues,
     /// States beyond this need a look whether there is room for them.
     ceiling: usize,
@@ -227,6 +231,7 @@ impl Table {
             key_hand: 0,
             slots: Slab::default(),
             index: Index::default(),
+            ahead: Ahead::default(),
             queues: Queues::default(),
             keys: Slab::default(),
             shares: Slab::default(),
@@ -531,23 +536,57 @@ impl Table {
         *cursor < self.slots.places()
     }
 
+    /// Takes a UPD_C in. Most tell only that a state goes on as it did: its sender told of it before,
+    /// and counted it; its timeout is the same; nobody watches; and of TCP there is more data.
+    #[inline(always)]
     fn update_compressed(&mut self, arrival: &Arrival, update: &Compressed<'_>) {
-        let Some(place) = self.find(update.state) else {
-            self.counters.unknown_update += 1;
-            self.senders[arrival.sender.0].counters.unknown_updates += 1;
-            // The protocol, which is not known, matters for SCTP only.
-            if !arrival.dialect.is_dead(update.timeout, TCP) {
-                self.tell(Event::Unknown {
-                    id: update.state,
-                    sender: arrival.sender,
-                });
-            }
-            return;
+        let Some(place) = self.find_ahead(update.state) else {
+            return self.update_unknown(arrival, update);
         };
-        if arrival
-            .dialect
-            .is_dead(update.timeout, self.slots[place].proto)
-        {
+        let is_alone = !self.is_observed && !self.has_asides && self.doubtful.is_empty();
+        let Self {
+            slots,
+            shares,
+            queues,
+            ..
+        } = self;
+        let slot = &mut slots[place];
+        let sender = arrival.sender.0;
+        let goes_on = slot.pftm == update.timeout
+            && slot.sender == sender
+            && slot.counted_by == sender
+            && !slot.is_overdue
+            && !arrival.dialect.is_dead(update.timeout, slot.proto);
+        if !(is_alone && goes_on && slot.add_data(shares, arrival, update)) {
+            return self.update_any(place, arrival, update);
+        }
+        slot.marks |= UNSETTLED;
+        slot.last = slot.last.max(arrival.second);
+        slot.seen = arrival.now.uptime;
+        let links = Links::of(slot);
+        queues.move_to_tail(slots, place, links);
+    }
+
+    /// Takes in a UPD_C of a state that is not held.
+    #[cold]
+    #[inline(never)]
+    fn update_unknown(&mut self, arrival: &Arrival, update: &Compressed<'_>) {
+        self.counters.unknown_update += 1;
+        self.senders[arrival.sender.0].counters.unknown_updates += 1;
+        // The protocol, which is not known, matters for SCTP only.
+        if !arrival.dialect.is_dead(update.timeout, TCP) {
+            self.tell(Event::Unknown {
+                id: update.state,
+                sender: arrival.sender,
+            });
+        }
+    }
+
+    /// Takes in whatever a UPD_C tells of the state at `place`.
+    #[inline(never)]
+    fn update_any(&mut self, place: u32, arrival: &Arrival, update: &Compressed<'_>) {
+        let proto = self.slots[place].proto;
+        if arrival.dialect.is_dead(update.timeout, proto) {
             self.counters.dead += 1;
             // From 7.4 on it was queued before its sender learned of the end.
             if self.is_deleted(place) {
@@ -646,12 +685,19 @@ impl Table {
         self.confirm(place);
         self.active.enlist(place, arrival.clock.uptime);
         let slot = &mut self.slots[place];
-        let was_overdue = slot.is_overdue;
-        let stays = slot.sender == arrival.sender.0 && slot.pftm == pftm && !was_overdue;
-        if stays && self.queues.is_tail(&self.slots, place) {
-            self.slots[place].seen = arrival.now.uptime;
-            return;
+        let stays = slot.sender == arrival.sender.0 && slot.pftm == pftm && !slot.is_overdue;
+        if stays && pftm != DELETED {
+            slot.seen = arrival.now.uptime;
+            let links = Links::of(slot);
+            self.queues.move_to_tail(&mut self.slots, place, links);
+        } else {
+            self.change_class(place, arrival, pftm);
         }
+    }
+
+    /// [`Self::refresh`] of a state that may change its list.
+    #[inline(never)]
+    fn change_class(&mut self, place: u32, arrival: &Arrival, pftm: u8) {
         if self.overlaps(place, arrival.now.uptime) {
             return;
         }
@@ -660,8 +706,8 @@ impl Table {
         if slot.sender != arrival.sender.0 {
             self.told_by_another.set(place);
         }
+        let was_overdue = std::mem::replace(&mut slot.is_overdue, false);
         (slot.sender, slot.pftm, slot.seen) = (arrival.sender.0, pftm, arrival.now.uptime);
-        slot.is_overdue = false;
         self.counters.ended_too_early += u64::from(was_overdue);
         self.push(place);
     }

@@ -183,9 +183,25 @@ impl Queues {
         }
     }
 
-    /// Whether the state at `place` is its list's youngest, so that a refresh need not move it.
-    pub(super) fn is_tail(&self, slots: &Slots, place: u32) -> bool {
-        slots[place].next == NONE
+    /// Moves the state at `place`, which has these links, to the end of its list: it was heard of just
+    /// now.
+    #[inline(always)]
+    pub(super) fn move_to_tail(&mut self, slots: &mut Slots, place: u32, links: Links) {
+        let Links { class, prev, next } = links;
+        if next == NONE {
+            return;
+        }
+        let list = &mut self.lists[class.list() as usize];
+        let tail = std::mem::replace(&mut list.tail, place);
+        if prev == NONE {
+            list.head = next;
+        } else {
+            slots[prev].next = next;
+        }
+        slots[next].prev = prev;
+        slots[tail].next = place;
+        let slot = &mut slots[place];
+        (slot.prev, slot.next) = (tail, NONE);
     }
 
     /// No state ends before this.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::departed::Identity;
-use crate::accounting::{Head, Position, Shape};
+use crate::accounting::{Head, Position, Segments, Shape};
 use crate::flow::{self, Flow, Tuple};
 use crate::slab::{NONE, Slab};
 use crate::state::{Address, Af, Direction, StateId, StateKey};
@@ -174,6 +174,8 @@ pub(super) struct Share {
     pub(super) is_estimate: bool,
     /// What the estimate lacks at its beginning.
     pub(super) head: Head,
+    /// The segments that it is reckoned in.
+    pub(super) segments: Segments,
     /// Messages refused one after the other since the last that the estimate took.
     pub(super) refusals: u8,
     /// What passed while messages were refused, units of 1024 octets rounded up.
@@ -191,6 +193,7 @@ impl Share {
             next: NONE,
             is_estimate: false,
             head: Head::default(),
+            segments: Segments::UNKNOWN,
             refusals: 0,
             refused: 0,
             counts,
@@ -424,6 +427,11 @@ mod tests {
     #[test]
     fn a_slot_keeps_within_its_octets() {
         assert!(size_of::<Slot>() <= 112, "{}", size_of::<Slot>());
+    }
+
+    #[test]
+    fn a_share_is_one_line_of_the_cache() {
+        assert!(size_of::<Share>() <= 64, "{}", size_of::<Share>());
     }
 
     #[test]

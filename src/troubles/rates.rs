@@ -12,7 +12,7 @@ pub(super) struct Rise {
 }
 
 impl Rise {
-    /// Notes its value. The first is a rise, too, unless it is 0.
+    /// Notes its value. A first value other than 0 is a rise.
     pub(super) fn note(&mut self, value: u64, now: Uptime) {
         let before = self.value.replace(value);
         if before.unwrap_or(0) < value {
@@ -28,14 +28,14 @@ impl Rise {
 
 /// Some out of all, counted anew as soon as there are enough.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Share {
+pub(super) struct Portion {
     begun: Uptime,
     some: u64,
     all: u64,
     pub(super) percent: Option<u64>,
 }
 
-impl Share {
+impl Portion {
     /// Notes both: with enough of them, or after so long, it begins anew.
     pub(super) fn note(&mut self, some: u64, all: u64, enough: u64, within: Duration, now: Uptime) {
         let (more, of) = (some.saturating_sub(self.some), all.saturating_sub(self.all));

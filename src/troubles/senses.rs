@@ -6,8 +6,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::rates::{Rise, Share};
-use super::{Cause, Sign, Source, Told};
+use super::rates::{Portion, Rise};
+use super::sign::{Cause, Sign, Source, Told};
 use crate::counters::{InterfaceCounters, Reason};
 use crate::engine::Engine;
 use crate::export::{Connection, Interface};
@@ -58,9 +58,9 @@ struct SenderSense {
     /// States marked, and how many were learned when the last one was.
     marked: Rise,
     learned_then: u64,
-    updates: Share,
+    updates: Portion,
     is_unknown: bool,
-    packets: Share,
+    packets: Portion,
     /// The offset of its clock, and when it changed.
     offset: i64,
     stepped: Option<Uptime>,
@@ -428,7 +428,7 @@ impl InterfaceSense {
             let (cause, problem, remedy) = unsent(kind, problem, from, to);
             (cause, problem, remedy, Told::Begin)
         } else if let Some(problem) = interface.session().state().problem() {
-            match interface.session().state() == crate::export::State::Refused {
+            match interface.session().state() == crate::export::Reachability::Refused {
                 true => (
                     Cause::Refused,
                     format!("{problem} at {to}"),

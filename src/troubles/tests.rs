@@ -1,3 +1,4 @@
+use super::sign::CAUSES;
 use super::*;
 
 fn at(secs: i64) -> Uptime {

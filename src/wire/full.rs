@@ -15,7 +15,7 @@ use super::options::{self, Options};
 use super::record;
 use crate::state::Af;
 
-/// Template of the first [`Shape`]; the others follow in their order.
+/// Template of the first [`FullShape`]; the others follow in their order.
 pub const FIRST_TEMPLATE: u16 = 300;
 /// Template of the first [`EventShape`].
 pub const FIRST_EVENT_TEMPLATE: u16 = 380;
@@ -37,7 +37,7 @@ pub struct Kind {
 
 /// Which layout a record has.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Shape {
+pub struct FullShape {
     /// Addresses and protocol.
     pub base: record::Shape,
     /// Whether it has what few records have.
@@ -49,7 +49,7 @@ pub struct Shape {
 /// Shapes there are.
 pub const SHAPES: usize = record::SHAPES * 4;
 
-impl Shape {
+impl FullShape {
     /// Every shape that records of `kind` may have, in the order of [`Self::number`].
     pub fn all(kind: Kind) -> impl Iterator<Item = Self> {
         let of_base = move |base| {
@@ -254,9 +254,9 @@ impl Event {
 }
 
 /// Every template of flows and events with its elements. The first is a flow's, which tells whether
-/// both directions are one record, and events follow it: so the first set tells which kind it is of.
+/// both directions are one record. Events follow it, so the first set tells the kind.
 fn templates(kind: Kind) -> impl Iterator<Item = (u16, Vec<Element>)> {
-    let mut flows = Shape::all(kind).map(move |shape| (shape.template(), shape.elements(kind)));
+    let mut flows = FullShape::all(kind).map(move |shape| (shape.template(), shape.elements(kind)));
     let events = EventShape::all(kind).map(|shape| (shape.template(), shape.elements()));
     flows.next().into_iter().chain(events).chain(flows)
 }
@@ -286,7 +286,7 @@ pub fn template_sets(kind: Kind, room: usize) -> Vec<(Vec<u8>, u16)> {
     let mut sets = Vec::new();
     let (types, others): (Vec<_>, Vec<_>) =
         options::all(kind).partition(|layout| options::is_type(layout.template));
-    let options = |layouts: Vec<options::Layout>| {
+    let options = |layouts: Vec<options::OptionsLayout>| {
         layouts.into_iter().map(move |layout| {
             let fields = count(layout.scopes.len() + layout.fields.len());
             let mut template = set_header(layout.template, fields).to_vec();
@@ -348,7 +348,7 @@ fn put_sets(
 
 /// The keys of every template, to be told as options: template and indicator.
 pub fn keys(kind: Kind) -> impl Iterator<Item = (u16, u64)> {
-    Shape::all(kind).map(move |shape| (shape.template(), shape.keys(kind)))
+    FullShape::all(kind).map(move |shape| (shape.template(), shape.keys(kind)))
 }
 
 /// What kind of records `set` tells the templates of, if it is the first of [`template_sets`] or
@@ -403,7 +403,7 @@ fn enterprises_of(set: &[u8]) -> Option<Vec<u32>> {
 /// Octets of the records of a template of flows or events.
 pub fn record_len(template: u16, kind: Kind) -> Option<usize> {
     // It is asked for each message: no other's elements are listed.
-    let flow = Shape::all(kind).find(|shape| shape.template() == template);
+    let flow = FullShape::all(kind).find(|shape| shape.template() == template);
     let event = || EventShape::all(kind).find(|shape| shape.template() == template);
     let elements = match flow {
         Some(shape) => shape.elements(kind),

@@ -85,8 +85,8 @@ pub struct Record {
 
 impl Record {
     /// Writes its octets, zeros where pflow sets nothing.
-    // In place and in order: a record made on the stack in small parts and then copied in large
-    // ones waits for its parts to arrive.
+    // The octets are written in place and in order. A record that is made on the stack in small
+    // stores and copied by large loads waits for those stores.
     #[inline(always)]
     pub fn write(&self, b: &mut [u8; RECORD_LEN]) {
         let pair = |first: u32, second: u32| u64::from(first) << 32 | u64::from(second);

@@ -41,8 +41,8 @@ const HALF: i64 = (1 << 31) / 1000;
 
 /// What the uptimes of a message count from: sysUpTime and those in its records.
 ///
-/// 32 bits hold 49.7 days in milliseconds. A sysUpTime that then went on from 0 would be less than
-/// the times of flows that began or ended before. So it goes on from the middle, 2^31 ms, and the
+/// 32 bits hold 49.7 days in milliseconds. If sysUpTime then went on from 0, it would be less than
+/// the times of flows that began or ended before. So it goes on from the middle, 2^31 ms. The
 /// instant that it counts from moves on as much. A collector works that instant out of each header
 /// (its UNIX seconds less its sysUpTime), so that times stay true.
 ///
@@ -201,9 +201,9 @@ pub fn pair(first: u16, second: u16) -> [u8; 4] {
     [a, b, c, d]
 }
 
-/// What a collector is told first: the templates of all shapes and of the options, and the option that
-/// every packet is counted. Each message has at most `room` octets behind its header, if one flowset
-/// fits; with the number of its records.
+/// What a collector is told first: the templates of all shapes and options, and the option that
+/// every packet is counted. Each message has at most `room` octets behind its header, if one
+/// flowset fits. The number of its records comes with it.
 pub fn announcement(room: usize) -> Vec<(Vec<u8>, u16)> {
     let mut messages: Vec<(Vec<u8>, u16)> = Vec::new();
     let mut templates = Vec::new();
@@ -219,7 +219,7 @@ pub fn announcement(room: usize) -> Vec<(Vec<u8>, u16)> {
         count += 1;
     }
     messages.push((set(TEMPLATES, &templates), count));
-    // A flowset each, because some readers look for zeros behind each of them.
+    // Each has a flowset of its own, because some readers expect zeros behind each of them.
     for set in [
         options_template(SAMPLING, SCOPE_SYSTEM, &SAMPLING_FIELDS),
         options_template(INTERFACES, SCOPE_INTERFACE, &[ie::NETFLOW9_INTERFACE_NAME]),

@@ -29,16 +29,16 @@ const IGNORED: u16 = 408;
 
 /// The layout of an options record.
 #[derive(Clone, Debug)]
-pub(super) struct Layout {
+pub(super) struct OptionsLayout {
     pub(super) template: u16,
     pub(super) scopes: Vec<Element>,
     pub(super) fields: Vec<Element>,
 }
 
 /// Every one that goes with flows of `kind`.
-pub(super) fn all(kind: Kind) -> impl Iterator<Item = Layout> {
+pub(super) fn all(kind: Kind) -> impl Iterator<Item = OptionsLayout> {
     let dialect = kind.enterprise.map(|_| ie::DIALECT);
-    let of = |template, scopes: &[Element], fields: &[Element]| Layout {
+    let of = |template, scopes: &[Element], fields: &[Element]| OptionsLayout {
         template,
         scopes: scopes.to_vec(),
         fields: fields.to_vec(),
@@ -114,8 +114,8 @@ impl Options {
         set.map_or_else(Vec::new, |(set, _)| set)
     }
 
-    /// The set of the first of `options`, with those that follow as far as they are of the same
-    /// template and there is room; and how many those are. The first is always in it.
+    /// A set of the first of `options` and those behind it, and how many they are. It ends before
+    /// an option of another template, or where there is no more room. The first is always in it.
     fn set_of(options: &[Self], room: usize) -> Option<(Vec<u8>, usize)> {
         let first = options.first()?;
         let mut set = vec![0; SET_HEADER_LEN];
@@ -197,7 +197,7 @@ impl Options {
     }
 
     /// Packets of pfsync that were lost before they could be read, and when the first and the last
-    /// of them were, milliseconds since the epoch. Nobody tells their octets.
+    /// were lost, milliseconds since the epoch. Their octets are not known.
     pub fn ignored(domain: u32, packets: u64, times: [u64; 2]) -> Self {
         Self::new(IGNORED)
             .put(domain.to_be_bytes())

@@ -159,8 +159,8 @@ impl Record {
     }
 }
 
-/// Which of several layouts a record has: what its addresses are, before and after translation, and
-/// whether it has ports or an ICMP type.
+/// Which of several layouts a record has. It depends on the families of its addresses, before and
+/// after translation, and on whether it has ports or an ICMP type.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Shape {
     /// Family of the addresses before translation.

@@ -8,8 +8,8 @@
 //! UDP    source port 2 | destination port 2 | length 2 | checksum 2 | payload          8 octets
 //! ```
 //! Sources: RFC 791, RFC 8200, RFC 768; the checksum and its pseudo headers RFC 1071, RFC 768 and
-//! RFC 8200 8.1. DF and TTL are those of the packets that pflow(4) showed to bpf while it had a bpf
-//! attachment (if_pflow.c of OpenBSD 4.9); its TOS of 0x10 is not, as today's socket sends 0.
+//! RFC 8200 8.1. DF and TTL are those of OpenBSD 4.9's pflow(4), which showed its packets to bpf
+//! (if_pflow.c). Its TOS was 0x10. Here it is 0, which today's socket sends.
 //!
 //! Left to others: which address a socket sends from, and the id.
 
@@ -50,7 +50,7 @@ pub enum Ends {
 }
 
 impl Ends {
-    /// The ends of what a socket at `from` sends to `to`, by the address family of the packet: an
+    /// The ends of what a socket at `from` sends to `to`, in the address family of the packet. An
     /// IPv6 socket that sends to a mapped address (`::ffff:192.0.2.1`) sends IPv4. `None` if one
     /// end is of the other family.
     pub fn new(from: SocketAddr, to: SocketAddr) -> Option<Self> {

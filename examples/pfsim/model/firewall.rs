@@ -13,11 +13,12 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::Ipv4Addr;
 
+use super::burst::{Burst, SYN, Side};
 use super::clock::Clock;
 use super::dialect::Dialect;
 use super::sender::{Bulk, Old, Slice};
 use super::state::{Micros, Queued, SECOND, State};
-use super::traffic::{Burst, Path, SYN};
+use super::ways::Path;
 use super::wire::{self, Bad, Direction, Image, Key, Message};
 
 /// Seconds that a pass of the purge takes over the whole table.
@@ -229,7 +230,7 @@ impl Firewall {
             }
             self.unlink(slot, Ended::Replaced, now);
         }
-        if !is_syn || burst.from == super::traffic::Side::Responder {
+        if !is_syn || burst.from == Side::Responder {
             self.counters.blocked += burst.packets;
             return false;
         }

@@ -1,7 +1,8 @@
 //! The model: traffic, one or two firewalls, the sync network between them.
 //!
 //! ```text
-//! rng     chance that can be repeated          traffic   connections, packet by packet
+//! rng     chance that can be repeated          traffic   which connections
+//! burst   packets at one instant               conversation  one, packet by packet
 //! dialect who writes how                       state     a state of pf
 //! wire    octets                               firewall  pf's table; sender: pfsync
 //! world   all of it, an event at a time        pcap      savefiles
@@ -22,7 +23,9 @@
               taken into tests, each of which uses a part"
 )]
 
+pub mod burst;
 pub mod clock;
+pub mod conversation;
 pub mod dialect;
 pub mod firewall;
 pub mod pcap;

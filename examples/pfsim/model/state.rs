@@ -6,8 +6,9 @@
 //! Sources: sys/net/pf.c `pf_create_state`, `pf_tcp_track_full`, `pf_test_state`,
 //! `pf_state_expires`; default time-outs: sys/net/pfvar.h.
 
+use super::burst::{ACK, Burst, FIN, RST, SYN, Side, Tcp};
 use super::clock::Clock;
-use super::traffic::{ACK, Burst, FIN, Path, RST, SYN, Side, Tcp};
+use super::ways::Path;
 use super::wire::{Image, Peer};
 
 /// Microseconds since the simulation began.

@@ -11,7 +11,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::rng::Rng;
 use super::state::{SCRUB_TCP, TCP, UDP};
-use super::traffic::Path;
 use super::wire::{Direction, Key};
 
 /// What happens to a connection.
@@ -39,6 +38,35 @@ const WAYS: [(f64, Way); 7] = [
     (0.1, Way::AfTo),
 ];
 
+/// A state that a conversation makes on the firewall.
+#[derive(Clone, Debug)]
+pub struct Path {
+    pub proto: u8,
+    pub direction: Direction,
+    pub wire: Key,
+    pub stack: Key,
+    pub ifname: &'static str,
+    /// The interface of its first packet.
+    pub origin: &'static str,
+    /// The connection that it was made for, where that is known.
+    pub connection: Option<usize>,
+    pub rule: u32,
+    pub flags: u16,
+    pub max_mss: u16,
+    /// What sequence modulation adds for each side; 0 without.
+    pub seqdiff: [u32; 2],
+}
+
+impl Path {
+    /// The key before translation, by which pf finds the state.
+    pub fn key(&self) -> Key {
+        match self.direction {
+            Direction::In => self.wire,
+            Direction::Out => self.stack,
+        }
+    }
+}
+
 /// Source and destination.
 type Ends = [(IpAddr, u16); 2];
 
@@ -63,23 +91,7 @@ pub fn paths(rng: &mut Rng, common: &Common, ends: Ends) -> Vec<Path> {
     let is_outward = rng.is(0.7);
     let is_bound = rng.is(0.6);
     let rule = rng.below(100) as u32;
-    let (mut inside, mut outside) = (ends, ends);
-    if matches!(way, Way::Rdr | Way::Both) {
-        inside[1] = server(rng, is_v6, ends[1].1, has_ports);
-        outside[1] = inside[1];
-    }
-    if matches!(way, Way::Nat | Way::Both) {
-        outside[0] = firewall(rng, is_v6, ends[0].1, has_ports);
-    }
-    if way == Way::AfTo {
-        inside = [
-            firewall(rng, false, ends[0].1, true),
-            (
-                Ipv4Addr::from(0x0b00_0000 + rng.word() % 0x7400_0000).into(),
-                ends[1].1,
-            ),
-        ];
-    }
+    let (inside, outside) = translated(rng, way, ends, has_ports);
     let [near, far] = match is_outward {
         true => ["em1", "em0"],
         false => ["em0", "em1"],
@@ -119,6 +131,29 @@ pub fn paths(rng: &mut Rng, common: &Common, ends: Ends) -> Vec<Path> {
         Way::FromFirewall => vec![leaves],
         _ => vec![arrives, leaves],
     }
+}
+
+/// The ends inside and outside of the firewall.
+fn translated(rng: &mut Rng, way: Way, ends: Ends, has_ports: bool) -> (Ends, Ends) {
+    let is_v6 = ends[0].0.is_ipv6();
+    let (mut inside, mut outside) = (ends, ends);
+    if matches!(way, Way::Rdr | Way::Both) {
+        inside[1] = server(rng, is_v6, ends[1].1, has_ports);
+        outside[1] = inside[1];
+    }
+    if matches!(way, Way::Nat | Way::Both) {
+        outside[0] = firewall(rng, is_v6, ends[0].1, has_ports);
+    }
+    if way == Way::AfTo {
+        inside = [
+            firewall(rng, false, ends[0].1, true),
+            (
+                Ipv4Addr::from(0x0b00_0000 + rng.word() % 0x7400_0000).into(),
+                ends[1].1,
+            ),
+        ];
+    }
+    (inside, outside)
 }
 
 fn key([source, destination]: Ends) -> Key {

@@ -12,12 +12,14 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::net::Ipv4Addr;
 
+use super::burst::{Burst, Side};
 use super::clock::Clock;
+use super::conversation::Conversation;
 use super::dialect::{Dialect, Era};
 use super::firewall::{self, Account, Ended, Firewall, Sent};
 use super::rng::Rng;
 use super::state::{Micros, SECOND};
-use super::traffic::{Burst, Conversation, Mix, Side};
+use super::traffic::Mix;
 use super::wire::{self, IP_HEADER, Message};
 
 /// What happens once.

@@ -17,11 +17,11 @@ use crate::state::StateId;
 
 /// A whole answer.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Answer {
+pub(super) struct TopAnswer {
     pub(super) totals: Totals,
     /// The daemon's uptime: of a replay it is the capture's, which goes at another speed.
     pub(super) uptime_millis: i64,
-    pub(super) states: Vec<State>,
+    pub(super) states: Vec<ShownState>,
 }
 
 /// What all states that match have in sum.
@@ -34,16 +34,16 @@ pub(super) struct Totals {
 
 /// A state.
 #[derive(Clone, Debug)]
-pub(super) struct State {
+pub(super) struct ShownState {
     pub(super) id: StateId,
     pub(super) interface: String,
     pub(super) proto: String,
     pub(super) direction: String,
     /// Who began, before translation.
     pub(super) source: Endpoint,
-    /// What one end is on the other side of a translation.
+    /// An end that is translated: its address and port on the other side.
     pub(super) gateway: Option<Endpoint>,
-    /// Whom it is to, behind translation.
+    /// Whom it reaches, after translation.
     pub(super) destination: Endpoint,
     pub(super) timeout: String,
     pub(super) age: u64,
@@ -58,7 +58,7 @@ pub(super) struct State {
     pub(super) rate: u64,
 }
 
-impl Answer {
+impl TopAnswer {
     /// Parses the lines of an answer.
     ///
     /// # Errors
@@ -133,8 +133,8 @@ impl Members {
         self.get(name, |value| u64::from_str_radix(value.as_str()?, 16).ok())
     }
 
-    fn answer(&self) -> Result<Answer, String> {
-        Ok(Answer {
+    fn answer(&self) -> Result<TopAnswer, String> {
+        Ok(TopAnswer {
             totals: Totals {
                 states: self.number("states")?,
                 packets: self.number("packets")?,
@@ -158,7 +158,7 @@ impl Members {
         })
     }
 
-    fn state(&self) -> Result<State, String> {
+    fn state(&self) -> Result<ShownState, String> {
         let direction = self.text("direction")?;
         let wire = self.ends("wire")?;
         let stack = match self.0.contains_key("stack") {
@@ -180,7 +180,7 @@ impl Members {
             (false, false) => None,
         };
         let creatorid = self.hex("creatorid")?;
-        Ok(State {
+        Ok(ShownState {
             id: StateId {
                 id: self.hex("id")?,
                 creatorid: u32::try_from(creatorid).map_err(|_| "creatorid is too long")?,
@@ -228,8 +228,8 @@ pub(super) mod tests {
         format!(r#"{{"family":"inet","addresses":["{zero}","{one}"],"ports":[80,5000]}}"#)
     }
 
-    fn parse(lines: &[&str]) -> Result<Answer, String> {
-        Answer::parse(lines.join("\n").as_bytes())
+    fn parse(lines: &[&str]) -> Result<TopAnswer, String> {
+        TopAnswer::parse(lines.join("\n").as_bytes())
     }
 
     #[test]

@@ -7,9 +7,9 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use super::super::connect::connect;
-use super::super::{AnswerTo, Ending, hear};
-use super::answer::Answer;
-use crate::control::top::{MAX_SHOWN, Order};
+use super::super::hear::{AnswerTo, Ending, hear};
+use super::answer::TopAnswer;
+use crate::control::top::{MAX_SHOWN, SortOrder};
 
 /// Longest time that an answer may take to go on.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -19,14 +19,14 @@ const MAX_ANSWER: u64 = 4 << 20;
 /// What is asked.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Query {
-    pub(super) order: Order,
+    pub(super) order: SortOrder,
     /// The words of a filter, as they were typed.
     pub(super) filter: String,
 }
 
 impl Query {
-    /// As many states as may be asked for, because those of the highest rate now are sought among
-    /// those of the highest average.
+    /// As many states as may be asked for. pflow orders by the average rate over a state's age. The
+    /// screen shows the rate of now, and its highest may stand anywhere in the answer.
     fn line(&self) -> String {
         let Self { order, filter } = self;
         format!("json show top by {order} {MAX_SHOWN} {filter}\n")
@@ -43,7 +43,7 @@ pub(super) enum Failure {
 }
 
 /// A connection that is made when there is something to ask.
-pub(super) struct Client {
+pub(super) struct TopClient {
     /// The socket that -s names, if it does.
     asked: Option<String>,
     /// The one that was connected to last.
@@ -51,7 +51,7 @@ pub(super) struct Client {
     connection: Option<BufReader<UnixStream>>,
 }
 
-impl Client {
+impl TopClient {
     pub(super) fn new(socket: Option<&str>) -> Self {
         Self {
             asked: socket.map(str::to_owned),
@@ -61,7 +61,7 @@ impl Client {
     }
 
     /// Asks; connects first if need be.
-    pub(super) fn ask(&mut self, query: &Query) -> Result<Answer, Failure> {
+    pub(super) fn ask(&mut self, query: &Query) -> Result<TopAnswer, Failure> {
         let outcome = self.try_ask(query);
         if matches!(outcome, Err(Failure::Lost(_))) {
             self.connection = None;
@@ -69,7 +69,7 @@ impl Client {
         outcome
     }
 
-    fn try_ask(&mut self, query: &Query) -> Result<Answer, Failure> {
+    fn try_ask(&mut self, query: &Query) -> Result<TopAnswer, Failure> {
         if self.connection.is_none() {
             let (stream, socket) = connect(self.asked.as_deref()).map_err(Failure::Lost)?;
             self.socket = socket;
@@ -94,7 +94,8 @@ impl Client {
             // A Vec takes everything.
             Err(Ending::BrokenPipe) => return Err(Failure::Lost(self.socket.clone())),
         }
-        Answer::parse(&text).map_err(|problem| Failure::Lost(format!("{}: {problem}", self.socket)))
+        TopAnswer::parse(&text)
+            .map_err(|problem| Failure::Lost(format!("{}: {problem}", self.socket)))
     }
 }
 
@@ -126,10 +127,10 @@ mod tests {
             }
             asked
         });
-        let mut client = Client::new(path.to_str());
+        let mut client = TopClient::new(path.to_str());
         let mut ask = |filter: &str| {
             let query = Query {
-                order: Order::parse("-age").unwrap(),
+                order: SortOrder::parse("-age").unwrap(),
                 filter: filter.to_owned(),
             };
             client.ask(&query).unwrap_err()

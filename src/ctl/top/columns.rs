@@ -51,8 +51,8 @@ use Column::{
     Sender, Silent, Source, Timeout,
 };
 
-/// Columns of every width in their order, with their width where columns are narrow and wide; those
-/// of the ends are worked out.
+/// Columns of every screen in their order, each with its width on a narrow and on a wide one. The
+/// widths of the ends are worked out.
 const COLUMNS: &[(Column, usize, usize)] = &[
     (Proto, 4, 9),
     (Direction, 1, 3),
@@ -191,8 +191,8 @@ fn left(width: usize, columns: &[Placed]) -> usize {
     width.saturating_sub(used + columns.len().saturating_sub(1))
 }
 
-/// Gives `room` to the ends: as much to each, so that columns stay where they are. Only where one
-/// needs more does it get what the others leave.
+/// Gives `room` to the ends, an equal share to each, so that columns stay where they are. An end
+/// that needs more gets what the others leave.
 fn share(mut room: usize, rows: &[Row], columns: &mut [Placed]) {
     let ends = columns.iter_mut().filter(|placed| placed.column.is_end());
     let mut ends: Vec<(usize, &mut Placed)> = ends

@@ -6,11 +6,11 @@ use crate::control::top::Key;
 
 /// What a key asks for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Action {
+pub(super) enum KeyAction {
     Quit,
     Help,
     /// The next order, or the one before.
-    Order(Step),
+    Order(Neighbour),
     By(Key),
     Reverse,
     Pause,
@@ -21,7 +21,7 @@ pub(super) enum Action {
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Step {
+pub(super) enum Neighbour {
     Next,
     Previous,
 }
@@ -36,132 +36,142 @@ pub(super) enum Field {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Scroll {
-    Line(Step),
-    Page(Step),
+    Line(Neighbour),
+    Page(Neighbour),
     Begin,
     End,
 }
 
 /// Keys, their action, what the help says: a key, how it is written, what it does. What is
 /// said with the line before has none.
-const KEYS: &[(&[KeyCode], Action, &str, &str)] = &[
+const KEYS: &[(&[KeyCode], KeyAction, &str, &str)] = &[
     (
         &[KeyCode::Char('o')],
-        Action::Order(Step::Next),
+        KeyAction::Order(Neighbour::Next),
         "o O",
         "next order, previous order",
     ),
-    (&[KeyCode::Char('O')], Action::Order(Step::Previous), "", ""),
+    (
+        &[KeyCode::Char('O')],
+        KeyAction::Order(Neighbour::Previous),
+        "",
+        "",
+    ),
     (
         &[KeyCode::Char('r')],
-        Action::Reverse,
+        KeyAction::Reverse,
         "r",
         "reverse the order",
     ),
     (
         &[KeyCode::Char('R')],
-        Action::By(Key::Rate),
+        KeyAction::By(Key::Rate),
         "R",
         "by octets a second",
     ),
     (
         &[KeyCode::Char('B')],
-        Action::By(Key::Octets),
+        KeyAction::By(Key::Octets),
         "B",
         "by octets",
     ),
     (
         &[KeyCode::Char('P')],
-        Action::By(Key::Packets),
+        KeyAction::By(Key::Packets),
         "P",
         "by packets",
     ),
-    (&[KeyCode::Char('A')], Action::By(Key::Age), "A", "by age"),
+    (
+        &[KeyCode::Char('A')],
+        KeyAction::By(Key::Age),
+        "A",
+        "by age",
+    ),
     (
         &[KeyCode::Char('I')],
-        Action::By(Key::Silent),
+        KeyAction::By(Key::Silent),
         "I",
         "by silence: time without a message",
     ),
     (
         &[KeyCode::Char('E')],
-        Action::By(Key::Expiry),
+        KeyAction::By(Key::Expiry),
         "E",
         "by when they end",
     ),
     (
         &[KeyCode::Char('f'), KeyCode::Char('/')],
-        Action::Edit(Field::Filter),
+        KeyAction::Edit(Field::Filter),
         "f /",
         "filter, the words of show states; empty: all",
     ),
     (
         &[KeyCode::Char('n')],
-        Action::Edit(Field::Number),
+        KeyAction::Edit(Field::Number),
         "n",
         "number of states shown; empty: all",
     ),
     (
         &[KeyCode::Char('s')],
-        Action::Edit(Field::Interval),
+        KeyAction::Edit(Field::Interval),
         "s",
         "seconds between two answers",
     ),
     (
         &[KeyCode::Char('p'), KeyCode::Char(' ')],
-        Action::Pause,
+        KeyAction::Pause,
         "p space",
         "pause and go on",
     ),
     (
         &[KeyCode::Down, KeyCode::Char('j')],
-        Action::Scroll(Scroll::Line(Step::Next)),
+        KeyAction::Scroll(Scroll::Line(Neighbour::Next)),
         "j k",
         "a line down, up; the arrows, too",
     ),
     (
         &[KeyCode::Up, KeyCode::Char('k')],
-        Action::Scroll(Scroll::Line(Step::Previous)),
+        KeyAction::Scroll(Scroll::Line(Neighbour::Previous)),
         "",
         "",
     ),
     (
         &[KeyCode::PageDown],
-        Action::Scroll(Scroll::Page(Step::Next)),
+        KeyAction::Scroll(Scroll::Page(Neighbour::Next)),
         "pgdn up",
         "a page down, up",
     ),
     (
         &[KeyCode::PageUp],
-        Action::Scroll(Scroll::Page(Step::Previous)),
+        KeyAction::Scroll(Scroll::Page(Neighbour::Previous)),
         "",
         "",
     ),
     (
         &[KeyCode::Home],
-        Action::Scroll(Scroll::Begin),
+        KeyAction::Scroll(Scroll::Begin),
         "home end",
         "to the first, to the last",
     ),
-    (&[KeyCode::End], Action::Scroll(Scroll::End), "", ""),
+    (&[KeyCode::End], KeyAction::Scroll(Scroll::End), "", ""),
     (
         &[KeyCode::Char('h'), KeyCode::Char('?')],
-        Action::Help,
+        KeyAction::Help,
         "h ?",
         "this help; any key ends it",
     ),
-    (&[KeyCode::Char('q')], Action::Quit, "q", "quit"),
+    (&[KeyCode::Char('q')], KeyAction::Quit, "q", "quit"),
 ];
 
 /// Keys that go with control, of a shell's habit.
-const CONTROL: &[(char, Action)] = &[
-    ('c', Action::Quit),
-    ('l', Action::Redraw),
-    ('z', Action::Suspend),
+const CONTROL: &[(char, KeyAction)] = &[
+    ('c', KeyAction::Quit),
+    ('l', KeyAction::Redraw),
+    ('z', KeyAction::Suspend),
 ];
 
 /// What `key` asks for, if anything.
-pub(super) fn action(key: KeyEvent) -> Option<Action> {
+pub(super) fn action(key: KeyEvent) -> Option<KeyAction> {
     if key.modifiers.contains(KeyModifiers::CONTROL) {
         let mut control = CONTROL.iter();
         let found = control.find(|(letter, _)| key.code == KeyCode::Char(*letter));
@@ -192,7 +202,7 @@ mod tests {
             assert!(!codes[..at].contains(code), "{code:?}");
         }
         for (name, key, _) in Key::VALUES {
-            let is_by = |entry: &&(_, Action, _, _)| entry.1 == Action::By(*key);
+            let is_by = |entry: &&(_, KeyAction, _, _)| entry.1 == KeyAction::By(*key);
             assert_eq!(KEYS.iter().filter(is_by).count(), 1, "{name}");
         }
     }
@@ -201,14 +211,14 @@ mod tests {
     fn control_is_not_a_letter() {
         let key = |code, modifiers| action(KeyEvent::new(code, modifiers));
         let c = KeyCode::Char('c');
-        assert_eq!(key(c, KeyModifiers::CONTROL), Some(Action::Quit));
+        assert_eq!(key(c, KeyModifiers::CONTROL), Some(KeyAction::Quit));
         assert_eq!(key(c, KeyModifiers::NONE), None);
         let q = KeyCode::Char('q');
         assert_eq!(key(q, KeyModifiers::CONTROL), None);
-        assert_eq!(key(q, KeyModifiers::NONE), Some(Action::Quit));
+        assert_eq!(key(q, KeyModifiers::NONE), Some(KeyAction::Quit));
         assert_eq!(
             key(KeyCode::Char('R'), KeyModifiers::SHIFT),
-            Some(Action::By(Key::Rate))
+            Some(KeyAction::By(Key::Rate))
         );
     }
 }

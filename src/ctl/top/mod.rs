@@ -7,7 +7,7 @@
 //! daemon   <-questions- thread <-'    ^
 //!          --answers--> channel ------'
 //! ```
-//! It asks `show top`, which a socket that shows only answers, too. An answer is at most a thousand
+//! It asks `show top`, which a read-only socket answers, too. An answer is at most a thousand
 //! states, however many there are.
 
 mod answer;
@@ -28,10 +28,12 @@ use ratatui::crossterm::event::{self, Event, KeyEventKind};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP};
 use signal_hook::iterator::Signals;
 
-use self::answer::Answer;
-use self::client::{Client, Failure, Query};
-use self::model::{Flow, Model};
+use self::answer::TopAnswer;
+use self::client::{Failure, Query, TopClient};
+use self::model::{Reaction, TopModel};
 use self::terminal::Screen;
+use super::hear::complain;
+use super::line::joined;
 use crate::config;
 use crate::control::top::split;
 use crate::io::clock::Clock;
@@ -49,7 +51,7 @@ pub(super) fn run(socket: Option<&str>, line: &str) -> ExitCode {
             ExitCode::FAILURE
         }
         Err(problem) => {
-            super::complain(&problem);
+            complain(&problem);
             ExitCode::FAILURE
         }
     }
@@ -62,7 +64,7 @@ enum End {
 }
 
 /// What comes of a question.
-type Answered = (Query, Result<Answer, Failure>);
+type Answered = (Query, Result<TopAnswer, Failure>);
 
 fn try_run(socket: Option<&str>, line: &str) -> Result<End, String> {
     let words = config::words(line).map_err(|error| error.to_string())?;
@@ -70,15 +72,15 @@ fn try_run(socket: Option<&str>, line: &str) -> Result<End, String> {
     let (order, most, filter) = split(&words)?;
     let query = Query {
         order,
-        filter: super::joined(filter)?,
+        filter: joined(filter)?,
     };
     // What is wrong from the beginning is told without a screen.
-    let mut client = Client::new(socket);
+    let mut client = TopClient::new(socket);
     let answer = client.ask(&query).map_err(|failure| match failure {
         Failure::Refused(problem) | Failure::Lost(problem) => problem,
     })?;
     let clock = Clock::new(None);
-    let mut model = Model::new(query, most, answer, clock.now().uptime);
+    let mut model = TopModel::new(query, most, answer, clock.now().uptime);
     let failed = |error: io::Error| format!("terminal: {error}");
     let thread = |error: io::Error| format!("thread: {error}");
     let signals = signals().map_err(thread)?;
@@ -101,26 +103,26 @@ fn try_run(socket: Option<&str>, line: &str) -> Result<End, String> {
                 let event = event.map_err(|_| "the reading thread has ended")?;
                 match event.map_err(failed)? {
                     Event::Key(key) if key.kind != KeyEventKind::Release => model.handle_key(key),
-                    _ => Flow::Go,
+                    _ => Reaction::Go,
                 }
             }
             recv(answers) -> answered => {
                 let (query, outcome) = answered.map_err(|_| "the asking thread has ended")?;
                 model.handle_answer(&query, outcome, clock.now().uptime);
-                Flow::Go
+                Reaction::Go
             }
             recv(signals) -> signal => match signal {
-                Ok(SIGTSTP) => Flow::Suspend,
+                Ok(SIGTSTP) => Reaction::Suspend,
                 Ok(signal) => return Ok(End::Signal(signal)),
                 Err(_) => return Err("the signal thread has ended".to_owned()),
             },
-            default(timeout) => Flow::Go,
+            default(timeout) => Reaction::Go,
         };
         match flow {
-            Flow::Go => {}
-            Flow::Redraw => screen.clear().map_err(failed)?,
-            Flow::Suspend => screen.suspend().map_err(failed)?,
-            Flow::Quit => return Ok(End::Quit),
+            Reaction::Go => {}
+            Reaction::Redraw => screen.clear().map_err(failed)?,
+            Reaction::Suspend => screen.suspend().map_err(failed)?,
+            Reaction::Quit => return Ok(End::Quit),
         }
     }
 }
@@ -161,7 +163,7 @@ fn events() -> io::Result<Receiver<io::Result<Event>>> {
 }
 
 /// Questions to the daemon, and what comes of them.
-fn talk(mut client: Client) -> io::Result<(Sender<Query>, Receiver<Answered>)> {
+fn talk(mut client: TopClient) -> io::Result<(Sender<Query>, Receiver<Answered>)> {
     let (queries, asked) = bounded::<Query>(1);
     let (answered, answers) = bounded(1);
     let talk = move || {

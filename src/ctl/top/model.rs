@@ -14,10 +14,10 @@ use std::time::Duration;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::answer::{Answer, State, Totals, printable};
+use super::answer::{ShownState, TopAnswer, Totals, printable};
 use super::client::{Failure, Query};
-use super::keys::{Action, Field, Scroll, Step, action};
-use crate::control::top::{Key, MAX_SHOWN, Order};
+use super::keys::{Field, KeyAction, Neighbour, Scroll, action};
+use crate::control::top::{Key, MAX_SHOWN, SortOrder};
 use crate::state::StateId;
 use crate::time::Uptime;
 
@@ -34,7 +34,7 @@ const LEAST_SPAN: i64 = 1000;
 /// A state and its rate now.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
-    pub(super) state: State,
+    pub(super) state: ShownState,
     /// Octets a second.
     pub(super) rate: u64,
 }
@@ -49,7 +49,7 @@ pub(super) enum Mode {
 
 /// What the caller has to do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Flow {
+pub(super) enum Reaction {
     Go,
     Redraw,
     Quit,
@@ -65,8 +65,8 @@ struct Baseline {
 
 /// All of it.
 #[derive(Debug)]
-pub(super) struct Model {
-    pub(super) order: Order,
+pub(super) struct TopModel {
+    pub(super) order: SortOrder,
     /// The filter that the rows went through.
     pub(super) filter: String,
     /// A filter that was typed and not answered.
@@ -98,9 +98,9 @@ pub(super) struct Model {
     is_urgent: bool,
 }
 
-impl Model {
+impl TopModel {
     /// Shows the answer to `query`.
-    pub(super) fn new(query: Query, most: Option<usize>, answer: Answer, now: Uptime) -> Self {
+    pub(super) fn new(query: Query, most: Option<usize>, answer: TopAnswer, now: Uptime) -> Self {
         let mut model = Self {
             order: query.order,
             filter: query.filter.clone(),
@@ -153,7 +153,7 @@ impl Model {
     pub(super) fn handle_answer(
         &mut self,
         query: &Query,
-        outcome: Result<Answer, Failure>,
+        outcome: Result<TopAnswer, Failure>,
         now: Uptime,
     ) {
         self.is_asking = false;
@@ -180,7 +180,7 @@ impl Model {
         }
     }
 
-    fn show(&mut self, answer: Answer) {
+    fn show(&mut self, answer: TopAnswer) {
         let span = answer
             .uptime_millis
             .saturating_sub(self.baseline.uptime_millis);
@@ -190,7 +190,7 @@ impl Model {
             .iter()
             .map(|row| (row.state.id, row.rate))
             .collect();
-        let rate = |state: &State| {
+        let rate = |state: &ShownState| {
             let before = self.baseline.octets.get(&state.id);
             let grown = before.and_then(|before| state.octets.checked_sub(*before));
             match (grown, u64::try_from(span)) {
@@ -217,7 +217,7 @@ impl Model {
     }
 
     fn sort(&mut self) {
-        let Order { key, is_reversed } = self.order;
+        let SortOrder { key, is_reversed } = self.order;
         let value = |row: &Row| match key {
             Key::Rate => row.rate,
             Key::Octets => row.state.octets,
@@ -261,42 +261,42 @@ impl Model {
     }
 
     /// Takes a key.
-    pub(super) fn handle_key(&mut self, key: KeyEvent) -> Flow {
+    pub(super) fn handle_key(&mut self, key: KeyEvent) -> Reaction {
         let action = action(key);
-        if let Some(Action::Suspend) = action {
-            return Flow::Suspend;
+        if let Some(KeyAction::Suspend) = action {
+            return Reaction::Suspend;
         }
         let is_control = key.modifiers.contains(KeyModifiers::CONTROL);
         match std::mem::replace(&mut self.mode, Mode::List) {
-            Mode::Edit(field, text) if action != Some(Action::Quit) || !is_control => {
+            Mode::Edit(field, text) if action != Some(KeyAction::Quit) || !is_control => {
                 self.edit(field, text, key);
-                Flow::Go
+                Reaction::Go
             }
-            Mode::Help if action != Some(Action::Quit) => Flow::Go,
+            Mode::Help if action != Some(KeyAction::Quit) => Reaction::Go,
             _ => {
                 self.refusal = None;
-                action.map_or(Flow::Go, |action| self.act(action))
+                action.map_or(Reaction::Go, |action| self.act(action))
             }
         }
     }
 
-    fn act(&mut self, action: Action) -> Flow {
+    fn act(&mut self, action: KeyAction) -> Reaction {
         match action {
-            Action::Quit => return Flow::Quit,
-            Action::Redraw => return Flow::Redraw,
-            Action::Suspend => return Flow::Suspend,
-            Action::Help => self.mode = Mode::Help,
-            Action::Order(step) => self.reorder(Order {
+            KeyAction::Quit => return Reaction::Quit,
+            KeyAction::Redraw => return Reaction::Redraw,
+            KeyAction::Suspend => return Reaction::Suspend,
+            KeyAction::Help => self.mode = Mode::Help,
+            KeyAction::Order(step) => self.reorder(SortOrder {
                 key: neighbour(self.order.key, step),
                 ..self.order
             }),
-            Action::By(key) => self.reorder(Order { key, ..self.order }),
-            Action::Reverse => self.reorder(Order {
+            KeyAction::By(key) => self.reorder(SortOrder { key, ..self.order }),
+            KeyAction::Reverse => self.reorder(SortOrder {
                 is_reversed: !self.order.is_reversed,
                 ..self.order
             }),
-            Action::Pause => self.is_paused = !self.is_paused,
-            Action::Edit(field) => {
+            KeyAction::Pause => self.is_paused = !self.is_paused,
+            KeyAction::Edit(field) => {
                 let text = match field {
                     Field::Filter => self.typed.clone(),
                     Field::Interval => self.interval.as_secs().to_string(),
@@ -304,13 +304,13 @@ impl Model {
                 };
                 self.mode = Mode::Edit(field, text);
             }
-            Action::Scroll(scroll) => self.scroll(scroll),
+            KeyAction::Scroll(scroll) => self.scroll(scroll),
         }
-        Flow::Go
+        Reaction::Go
     }
 
     /// What is there is put in order at once; the daemon may know others that come first.
-    fn reorder(&mut self, order: Order) {
+    fn reorder(&mut self, order: SortOrder) {
         self.order = order;
         self.first = 0;
         self.sort();
@@ -319,10 +319,10 @@ impl Model {
 
     fn scroll(&mut self, scroll: Scroll) {
         self.first = match scroll {
-            Scroll::Line(Step::Next) => self.first.saturating_add(1),
-            Scroll::Line(Step::Previous) => self.first.saturating_sub(1),
-            Scroll::Page(Step::Next) => self.first.saturating_add(self.page),
-            Scroll::Page(Step::Previous) => self.first.saturating_sub(self.page),
+            Scroll::Line(Neighbour::Next) => self.first.saturating_add(1),
+            Scroll::Line(Neighbour::Previous) => self.first.saturating_sub(1),
+            Scroll::Page(Neighbour::Next) => self.first.saturating_add(self.page),
+            Scroll::Page(Neighbour::Previous) => self.first.saturating_sub(self.page),
             Scroll::Begin => 0,
             Scroll::End => usize::MAX,
         };
@@ -379,12 +379,12 @@ impl Model {
 }
 
 /// The key behind or before `key`, all around.
-fn neighbour(key: Key, step: Step) -> Key {
+fn neighbour(key: Key, step: Neighbour) -> Key {
     let keys: Vec<Key> = Key::VALUES.iter().map(|(_, key, _)| *key).collect();
     let at = keys.iter().position(|other| *other == key).unwrap_or(0);
     let by = match step {
-        Step::Next => 1,
-        Step::Previous => keys.len() - 1,
+        Neighbour::Next => 1,
+        Neighbour::Previous => keys.len() - 1,
     };
     keys.get((at + by) % keys.len())
         .copied()

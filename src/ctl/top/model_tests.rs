@@ -7,7 +7,7 @@ pub(in super::super) fn row(id: u64, octets: u64) -> Row {
         ip: ip.parse().unwrap(),
         port,
     };
-    let state = State {
+    let state = ShownState {
         id: StateId { id, creatorid: 1 },
         interface: "em0".to_owned(),
         proto: "tcp".to_owned(),
@@ -33,12 +33,12 @@ pub(in super::super) fn row(id: u64, octets: u64) -> Row {
 }
 
 /// An answer at this second with these octets by id.
-pub(in super::super) fn answer(second: i64, octets: &[(u64, u64)]) -> Answer {
-    let states: Vec<State> = octets
+pub(in super::super) fn answer(second: i64, octets: &[(u64, u64)]) -> TopAnswer {
+    let states: Vec<ShownState> = octets
         .iter()
         .map(|(id, octets)| row(*id, *octets).state)
         .collect();
-    Answer {
+    TopAnswer {
         totals: Totals {
             states: states.len() as u64,
             packets: 9,
@@ -53,13 +53,13 @@ fn at(second: i64) -> Uptime {
     Uptime::new(second, 0)
 }
 
-pub(in super::super) fn model(octets: &[(u64, u64)]) -> Model {
-    let mut model = Model::new(Query::default(), None, answer(0, octets), at(0));
+pub(in super::super) fn model(octets: &[(u64, u64)]) -> TopModel {
+    let mut model = TopModel::new(Query::default(), None, answer(0, octets), at(0));
     model.handle_size(20);
     model
 }
 
-fn press(model: &mut Model, keys: &str) -> Flow {
+fn press(model: &mut TopModel, keys: &str) -> Reaction {
     let keys = keys.chars().map(|key| match key {
         '\n' => KeyCode::Enter,
         '\x08' => KeyCode::Backspace,
@@ -71,21 +71,21 @@ fn press(model: &mut Model, keys: &str) -> Flow {
         .unwrap()
 }
 
-fn control(model: &mut Model, letter: char) -> Flow {
+fn control(model: &mut TopModel, letter: char) -> Reaction {
     model.handle_key(KeyEvent::new(KeyCode::Char(letter), KeyModifiers::CONTROL))
 }
 
-fn ids(model: &Model) -> Vec<u64> {
+fn ids(model: &TopModel) -> Vec<u64> {
     model.shown().iter().map(|row| row.state.id.id).collect()
 }
 
-fn rates(model: &Model) -> Vec<(u64, u64)> {
+fn rates(model: &TopModel) -> Vec<(u64, u64)> {
     let rates = model.rows.iter().map(|row| (row.state.id.id, row.rate));
     rates.collect()
 }
 
 /// Asks what is due at `second`, and answers it.
-fn turn(model: &mut Model, second: i64, octets: &[(u64, u64)]) {
+fn turn(model: &mut TopModel, second: i64, octets: &[(u64, u64)]) {
     let query = model.poll(at(second)).unwrap();
     model.handle_answer(&query, Ok(answer(second, octets)), at(second));
 }
@@ -115,7 +115,7 @@ fn a_rate_is_by_the_daemons_clock_and_not_of_two_answers_at_once() {
     // A key asks again at once: half a second is too short, the next counts from before it.
     press(&mut model, "B");
     let query = model.poll(at(5)).unwrap();
-    let soon = Answer {
+    let soon = TopAnswer {
         uptime_millis: 60_500,
         ..answer(0, &[(1, 9000)])
     };
@@ -271,18 +271,18 @@ fn quitting_and_stopping_work_in_every_mode() {
     for keys in ["j", "f", "fport", "h", "s"] {
         let mut model = model(&[(1, 100)]);
         press(&mut model, keys);
-        assert_eq!(control(&mut model, 'z'), Flow::Suspend, "{keys}");
-        assert_eq!(control(&mut model, 'c'), Flow::Quit, "{keys}");
+        assert_eq!(control(&mut model, 'z'), Reaction::Suspend, "{keys}");
+        assert_eq!(control(&mut model, 'c'), Reaction::Quit, "{keys}");
     }
     let mut model = model(&[(1, 100)]);
-    assert_eq!(press(&mut model, "h"), Flow::Go);
+    assert_eq!(press(&mut model, "h"), Reaction::Go);
     assert_eq!(model.mode, Mode::Help);
-    assert_eq!(press(&mut model, "o"), Flow::Go);
+    assert_eq!(press(&mut model, "o"), Reaction::Go);
     assert_eq!(
         (&model.mode, model.order.key),
         (&Mode::List, Key::Rate),
         "a key ends the help only"
     );
-    assert_eq!(press(&mut model, "q"), Flow::Quit);
-    assert_eq!(control(&mut model, 'l'), Flow::Redraw);
+    assert_eq!(press(&mut model, "q"), Reaction::Quit);
+    assert_eq!(control(&mut model, 'l'), Reaction::Redraw);
 }

@@ -13,7 +13,7 @@ use ratatui::style::{Modifier, Style};
 
 use super::columns::{Placed, amount, duration, layout};
 use super::keys::{Field, help};
-use super::model::{Mode, Model};
+use super::model::{Mode, TopModel};
 use crate::control::top::MAX_SHOWN;
 use crate::time::Uptime;
 
@@ -30,7 +30,7 @@ pub(super) fn page(height: u16) -> usize {
 }
 
 /// Draws all.
-pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, now: Uptime) {
+pub(super) fn draw(frame: &mut Frame<'_>, model: &TopModel, now: Uptime) {
     let area = frame.area();
     let bold = Style::new().add_modifier(Modifier::BOLD);
     put(
@@ -66,7 +66,7 @@ fn put(frame: &mut Frame<'_>, area: Rect, y: u16, text: &str, style: Style) {
     }
 }
 
-fn summary(model: &Model, now: Uptime, width: usize) -> String {
+fn summary(model: &TopModel, now: Uptime, width: usize) -> String {
     let totals = &model.totals;
     let [states, octets, packets] =
         [totals.states, totals.octets, totals.packets].map(|n| amount(n, WORD));
@@ -96,7 +96,7 @@ fn summary(model: &Model, now: Uptime, width: usize) -> String {
 }
 
 /// The second line, and where the cursor is in it.
-fn status(model: &Model, width: usize) -> (String, Option<usize>) {
+fn status(model: &TopModel, width: usize) -> (String, Option<usize>) {
     match (&model.mode, &model.refusal, &model.trouble) {
         (Mode::Edit(field, text), ..) => {
             let prompt = match field {
@@ -133,7 +133,7 @@ fn status(model: &Model, width: usize) -> (String, Option<usize>) {
     }
 }
 
-fn draw_list(frame: &mut Frame<'_>, area: Rect, model: &Model) {
+fn draw_list(frame: &mut Frame<'_>, area: Rect, model: &TopModel) {
     let page = page(area.height);
     let rows = model.shown();
     let rows = rows.get(model.first..).unwrap_or_default();

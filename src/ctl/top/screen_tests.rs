@@ -8,7 +8,7 @@ use super::*;
 use crate::output::words::Endpoint;
 
 /// The lines of a screen of this size.
-fn shown(width: u16, height: u16, model: &mut Model, second: i64) -> Vec<String> {
+fn shown(width: u16, height: u16, model: &mut TopModel, second: i64) -> Vec<String> {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     model.handle_size(page(height));
     terminal
@@ -26,14 +26,14 @@ fn shown(width: u16, height: u16, model: &mut Model, second: i64) -> Vec<String>
         .collect()
 }
 
-fn press(model: &mut Model, keys: &str) {
+fn press(model: &mut TopModel, keys: &str) {
     for key in keys.chars() {
         model.handle_key(KeyEvent::new(KeyCode::Char(key), KeyModifiers::NONE));
     }
 }
 
 /// Two states: one of IPv4 that is translated, one of IPv6.
-fn two() -> Model {
+fn two() -> TopModel {
     let end = |ip: &str, port| Endpoint {
         ip: ip.parse().unwrap(),
         port,
@@ -47,7 +47,7 @@ fn two() -> Model {
     second.source = end("2001:db8:85a3:1234:5678:8a2e:370:7334", 546);
     second.destination = end("2001:db8::1", 547);
     (second.proto, second.timeout) = ("udp".to_owned(), "udp.multiple".to_owned());
-    Model::new(Query::default(), None, answer, Uptime::new(0, 0))
+    TopModel::new(Query::default(), None, answer, Uptime::new(0, 0))
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn no_size_is_too_small() {
 
 #[test]
 fn the_second_line_tells_what_is_typed_what_is_wrong_or_what_is_filtered() {
-    let second = |model: &mut Model| shown(80, 5, model, 0)[1].clone();
+    let second = |model: &mut TopModel| shown(80, 5, model, 0)[1].clone();
     let mut typing = two();
     press(&mut typing, "fproto tcp");
     assert_eq!(second(&mut typing), "filter: proto tcp");

@@ -18,7 +18,7 @@ use ratatui::crossterm::terminal::{
 };
 use signal_hook::consts::SIGTSTP;
 
-use super::model::Model;
+use super::model::TopModel;
 use super::screen;
 use crate::time::Uptime;
 
@@ -57,7 +57,7 @@ impl Screen {
     ///
     /// # Errors
     /// The terminal has gone.
-    pub(super) fn draw(&mut self, model: &mut Model, now: Uptime) -> io::Result<()> {
+    pub(super) fn draw(&mut self, model: &mut TopModel, now: Uptime) -> io::Result<()> {
         self.0.autoresize()?;
         model.handle_size(screen::page(self.0.size()?.height));
         self.0.draw(|frame| screen::draw(frame, model, now))?;

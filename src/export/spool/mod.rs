@@ -12,8 +12,8 @@
 //! last one. What the collector's system has acknowledged is noted; a segment goes when all of it
 //! is. Where the segments together would have more than the bound, the oldest goes, as in a queue.
 //!
-//! Nothing here opens a file: a [`Store`] does. Whatever it refuses costs what was to be written,
-//! is told once when it begins and once when it is over, and is tried again.
+//! Nothing here opens a file: a [`Store`] does. What the store refuses to write is lost. The
+//! refusal is told once when it begins and once when it is over, and writing is tried again.
 
 mod read;
 mod reader;
@@ -31,7 +31,7 @@ use reader::{Reader, Step};
 pub use session::{SpoolTally, Spooled};
 use writer::Writer;
 
-use super::stream::KeptOptions;
+use super::kept_options::KeptOptions;
 use super::{Outgoing, Templates};
 use crate::time::Uptime;
 pub use crate::wire::spool::Position;
@@ -43,7 +43,8 @@ pub const MAX_SPOOL: u64 = 64 << 30;
 /// Octets after which a segment is not written to any more: a sixteenth of the spool, at least so
 /// many.
 const MIN_SEGMENT: u64 = 64 << 10;
-/// At most so many: reading one through to count what goes with it takes a millisecond.
+/// Most octets of a segment. To count the records that are lost with one it is read through, which
+/// takes a millisecond.
 const MAX_SEGMENT: u64 = 1 << 20;
 /// Octets that are written at a time.
 const PIECE: usize = 1 << 16;

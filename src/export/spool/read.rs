@@ -202,8 +202,8 @@ impl<S: Store> Spool<S> {
         }
     }
 
-    /// Lets go of the segment that is written to if all of it is acknowledged: the directory is
-    /// then empty but for a spare.
+    /// Lets go of the segment that is written to if all of it is acknowledged. Then the directory
+    /// has no more than a spare.
     pub fn retire(&mut self) {
         if self.is_drained()
             && let Some(front) = self.segments.front().copied()

@@ -5,7 +5,7 @@ use std::io;
 use std::ops::Range;
 
 use super::Store;
-use super::writer::Told;
+use super::writer::SegmentDomain;
 use crate::export::Templates;
 use crate::wire::ipfix;
 use crate::wire::options::{is_options, is_statistics, is_type};
@@ -50,7 +50,7 @@ pub(super) struct Found {
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     at: Position,
-    domains: BTreeMap<u32, Told>,
+    domains: BTreeMap<u32, SegmentDomain>,
     /// Octets from `at` on, behind `used` that were read before.
     buffer: Vec<u8>,
     used: usize,
@@ -180,7 +180,7 @@ impl Reader {
 }
 
 /// Counts records that go with the templates of a domain.
-fn told_types(domains: &mut BTreeMap<u32, Told>, domain: u32, records: u16) {
+fn told_types(domains: &mut BTreeMap<u32, SegmentDomain>, domain: u32, records: u16) {
     if let Some(told) = domains.get_mut(&domain) {
         told.sequence = told.sequence.wrapping_add(records.into());
     }
@@ -195,7 +195,7 @@ struct Records {
 
 /// Takes a message in: the records of one that has some.
 fn understand(
-    domains: &mut BTreeMap<u32, Told>,
+    domains: &mut BTreeMap<u32, SegmentDomain>,
     message: &Message<'_>,
 ) -> Result<Option<Records>, Damage> {
     let header = message.header;
@@ -208,7 +208,7 @@ fn understand(
     }
     let (templates, count, is_told_again) = match message.content {
         Content::Templates(set) => {
-            let is_further = |told: &Told| told.templates.has(set);
+            let is_further = |told: &SegmentDomain| told.templates.has(set);
             let known = told.filter(is_further).map(|told| told.templates);
             let known = known.or_else(|| Templates::recognise(set));
             (known.ok_or(unknown)?, 0, false)
@@ -224,7 +224,7 @@ fn understand(
             (templates, count, is_options(id) && !is_statistics(id))
         }
     };
-    let told = Told {
+    let told = SegmentDomain {
         templates,
         sequence: sequence.wrapping_add(count.into()),
         options: 0,

@@ -1,5 +1,5 @@
-//! A session with a spool: what the collector's system has not acknowledged is remembered, and
-//! what the socket does not take is written to the disk in the same turn.
+//! A session with a spool. What the collector's system has not acknowledged is remembered. What the
+//! socket does not take is written to the disk in the same turn.
 //!
 //! ```text
 //!  push -----------------------> stream ---> taken ---> acknowledged, gone
@@ -10,30 +10,32 @@
 //!  spool <-------------------------+-----------+   what is in the spool already stays there
 //!    +------> read ahead ----> stream
 //! ```
-//! As long as the collector takes everything, the disk is not used. What is acknowledged is known
-//! by octets of the connection, so a message counts when its last octet does.
+//! As long as the collector takes everything, the disk is not used. The system acknowledges octets
+//! of the connection, so a message is acknowledged with its last octet.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::{Lost, Position, Spool, Store};
-use crate::export::{Amount, Outgoing, Stream, Templates};
+use crate::export::{Amount, Outgoing, Stream, Templates, seconds_32};
 use crate::time::{Now, Uptime, Wall};
 
 /// Octets that are read ahead of the socket.
 const READ_AHEAD: usize = 1 << 17;
 /// Most octets that are remembered in memory; more go to the disk.
 const REMEMBERED: usize = 1 << 20;
-/// How long a message may stay unacknowledged before it is on the disk: should the program be killed
-/// and the collector go at once, so much is lost. It is longer than the way to most collectors and
-/// back.
-const PATIENCE: Duration = Duration::from_millis(200);
-/// After so long what the system took counts as acknowledged where it does not tell.
-const UNTOLD: Duration = Duration::from_secs(1);
-/// Octets of a last segment that goes as soon as it is sent: a disk may be short of them.
-const LARGE: u64 = 1 << 16;
-/// How long a spool must have been sent before a smaller one goes.
-const IDLE: Duration = Duration::from_secs(10);
+/// How long a message may stay unacknowledged in memory. Then it is written to the disk. If the
+/// program is killed while the collector goes away, the messages of so long are lost. Most
+/// collectors acknowledge sooner.
+const LONGEST_IN_MEMORY: Duration = Duration::from_millis(200);
+/// Some systems do not tell what is acknowledged. There what the system took counts as acknowledged
+/// after so long.
+const TAKEN_IS_SENT: Duration = Duration::from_secs(1);
+/// A last segment of so many octets is removed as soon as it is sent, because a disk may be short
+/// of them.
+const RETIRED_AT_ONCE: u64 = 1 << 16;
+/// A smaller last segment is removed when the whole spool has been sent for so long.
+const RETIRED_AFTER: Duration = Duration::from_secs(10);
 
 /// What happened since it was asked last.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -84,7 +86,7 @@ enum Origin {
 
 /// A message that was handed to the stream and is not acknowledged.
 #[derive(Debug)]
-struct Entry {
+struct Unacknowledged {
     domain: u32,
     records: u16,
     origin: Origin,
@@ -108,7 +110,7 @@ pub struct Spooled<S> {
     stream: Stream,
     spool: Spool<S>,
     /// In the stream's order.
-    entries: VecDeque<Entry>,
+    entries: VecDeque<Unacknowledged>,
     /// How many of the first the socket has taken.
     taken: usize,
     /// Octets of entries that are kept in memory.
@@ -215,7 +217,7 @@ impl<S: Store> Spooled<S> {
         }
         self.stream.push(message, templates);
         self.remembered += octets.len();
-        self.entries.push_back(Entry {
+        self.entries.push_back(Unacknowledged {
             domain,
             records,
             origin: Origin::Memory { templates, octets },
@@ -281,7 +283,7 @@ impl<S: Store> Spooled<S> {
                 }
                 tally.found += if read.is_found { records } else { 0 };
                 stream.push(&read.message, read.templates);
-                entries.push_back(Entry {
+                entries.push_back(Unacknowledged {
                     domain: read.message.domain,
                     records: read.message.records,
                     origin: Origin::Spool {
@@ -324,7 +326,7 @@ impl<S: Store> Spooled<S> {
         while let Some(front) = self.entries.front() {
             let is_acknowledged = |(end, at): (u64, Uptime)| match until {
                 Some(until) => end <= until,
-                None => now.since(at) > UNTOLD,
+                None => now.since(at) > TAKEN_IS_SENT,
             };
             if !front.taken.is_some_and(is_acknowledged) {
                 break;
@@ -343,7 +345,7 @@ impl<S: Store> Spooled<S> {
         }
         let Some(to) = to else { return };
         self.spool.acknowledge(to);
-        if let Some(Entry {
+        if let Some(Unacknowledged {
             origin: Origin::Spool { export_time, .. },
             ..
         }) = self.entries.front()
@@ -359,7 +361,7 @@ impl<S: Store> Spooled<S> {
         if self.spool.is_drained() && self.entries.is_empty() {
             let since = *self.drained_since.get_or_insert(now.uptime);
             // A small one is written to again rather than made anew each time.
-            if self.spool.octets() >= LARGE || now.uptime.since(since) >= IDLE {
+            if self.spool.octets() >= RETIRED_AT_ONCE || now.uptime.since(since) >= RETIRED_AFTER {
                 self.spool.retire();
             }
         } else {
@@ -367,7 +369,7 @@ impl<S: Store> Spooled<S> {
         }
         self.spool.tend(now.uptime);
         let untaken = self.entries.get(self.taken);
-        let is_late = |entry: &Entry| now.uptime.since(entry.since) >= PATIENCE;
+        let is_late = |entry: &Unacknowledged| now.uptime.since(entry.since) >= LONGEST_IN_MEMORY;
         let oldest = self.entries.get(self.first_in_memory());
         let oldest = oldest.filter(|entry| is_late(entry));
         if !self.fresh.is_empty()
@@ -403,7 +405,7 @@ impl<S: Store> Spooled<S> {
         if messages.is_empty() {
             return;
         }
-        let secs = u32::try_from(self.now.wall.secs().rem_euclid(1 << 32)).unwrap_or(0);
+        let secs = seconds_32(self.now.wall);
         let ends = self.spool.append(secs, &messages);
         let written = messages.iter().take(ends.len());
         let records = written.map(|(message, _)| u64::from(message.records));
@@ -486,7 +488,7 @@ impl<S: Store> Spooled<S> {
     }
 }
 
-fn is_in_memory(entry: &Entry) -> bool {
+fn is_in_memory(entry: &Unacknowledged) -> bool {
     matches!(entry.origin, Origin::Memory { .. })
 }
 

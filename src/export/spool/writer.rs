@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::export::stream::KeptOptions;
+use crate::export::kept_options::KeptOptions;
 use crate::export::{Outgoing, Templates};
 use crate::wire::ipfix;
 
 /// What the reader of a file knows of an observation domain.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Told {
+pub(super) struct SegmentDomain {
     pub(super) templates: Templates,
     pub(super) sequence: u32,
     /// How many of the options kept it has been told; a reader does not ask.
@@ -18,7 +18,7 @@ pub(super) struct Told {
 /// The session of one file (RFC 5655 7.2).
 #[derive(Debug, Default)]
 pub(super) struct Writer {
-    domains: BTreeMap<u32, Told>,
+    domains: BTreeMap<u32, SegmentDomain>,
     /// The latest export time: it never goes back.
     export_time: u32,
 }
@@ -26,7 +26,7 @@ pub(super) struct Writer {
 /// What [`Writer::encode`] changed.
 pub(super) struct Undo {
     domain: u32,
-    before: Option<Told>,
+    before: Option<SegmentDomain>,
 }
 
 impl Writer {
@@ -61,7 +61,7 @@ impl Writer {
         }
         let sets = message.octets.get(ipfix::HEADER_LEN..).unwrap_or_default();
         self.put(domain, sequence, sets, octets);
-        let told = Told {
+        let told = SegmentDomain {
             templates,
             sequence: sequence.wrapping_add(message.records.into()),
             options: behind,

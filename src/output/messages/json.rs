@@ -3,7 +3,7 @@
 use std::fmt::{self, Display};
 
 use super::{
-    Context, Detail, Ends, Sender, States, flags, has_expire, icmp, is_bulk, or_none,
+    Context, Detail, SenderName, StateEnds, States, flags, has_expire, icmp, is_bulk, or_none,
     proto_of_timeout, queues, rt_addr, rt_name, timeout_name, wscale,
 };
 use crate::output::json::{Number, Object};
@@ -17,7 +17,7 @@ pub fn json(out: &mut Vec<u8>, context: &Context<'_>, message: &Message<'_>, det
     let mut object = Object::new(out);
     object.number("ts", Seconds(context.stamp));
     object.number("packet", context.packet);
-    object.string("sender", Sender(context.sender));
+    object.string("sender", SenderName(context.sender));
     object.string("dialect", context.dialect_name());
     object.number("version", dialect.version());
     object.string("msg", message.action().name());
@@ -65,7 +65,7 @@ fn add_id(object: &mut Object<'_>, id: StateId) {
 /// The state that a message tells only the id of.
 fn add_held(object: &mut Object<'_>, context: &Context<'_>) {
     if let Some(held) = context.held {
-        let ends = Ends::of_held(held);
+        let ends = StateEnds::of_held(held);
         object.string("ifname", held.ifname);
         object.number("proto", ends.before.proto);
         object.string("direction", ends.direction.name());
@@ -125,7 +125,7 @@ fn add_states(object: &mut Object<'_>, states: &States<'_>) {
 }
 
 fn add_state(object: &mut Object<'_>, state: &State<'_>, detail: Detail) {
-    let ends = Ends::of(state);
+    let ends = StateEnds::of(state);
     let (dialect, proto) = (state.dialect(), ends.before.proto);
     add_id(object, state.state_id());
     object.string("ifname", state.ifname());
@@ -160,7 +160,7 @@ fn add_state(object: &mut Object<'_>, state: &State<'_>, detail: Detail) {
     add_peers(object, state.src(), state.dst(), detail);
 }
 
-fn add_ends(object: &mut Object<'_>, ends: &Ends) {
+fn add_ends(object: &mut Object<'_>, ends: &StateEnds) {
     let (before, after) = (&ends.before, &ends.after);
     object.string("af", af_name(before.af));
     object.string("src", ends.src.ip);
@@ -180,7 +180,7 @@ fn add_ends(object: &mut Object<'_>, ends: &Ends) {
 }
 
 /// What the rule that made the state left in it.
-fn add_rule(object: &mut Object<'_>, state: &State<'_>, ends: &Ends) {
+fn add_rule(object: &mut Object<'_>, state: &State<'_>, ends: &StateEnds) {
     if let Some(bits) = state.state_flags() {
         object.number("state_flags", bits);
         object.strings("flags", flags(state));
@@ -209,7 +209,7 @@ fn add_rule(object: &mut Object<'_>, state: &State<'_>, ends: &Ends) {
 }
 
 /// Where the state's packets are sent: route-to, queues, and names that travel with it.
-fn add_routing(object: &mut Object<'_>, state: &State<'_>, ends: &Ends) {
+fn add_routing(object: &mut Object<'_>, state: &State<'_>, ends: &StateEnds) {
     if let Some(rt) = rt_name(state) {
         object.string("rt", rt);
     }

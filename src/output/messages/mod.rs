@@ -44,7 +44,7 @@ use crate::time::Wall;
 use crate::wire::pfsync::{Dialect, Peer, State};
 
 /// A rule or a routing table that is none.
-const NONE: u32 = u32::MAX;
+const NO_NUMBER: u32 = u32::MAX;
 
 /// Where a message came from.
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +85,7 @@ pub enum Detail {
 }
 
 /// Both ends of a state before and after translation, initiator first.
-struct Ends {
+struct StateEnds {
     direction: Direction,
     before: StateKey,
     after: StateKey,
@@ -95,7 +95,7 @@ struct Ends {
     nat_dst: Endpoint,
 }
 
-impl Ends {
+impl StateEnds {
     fn of(state: &State<'_>) -> Self {
         let direction = state.direction().unwrap_or(Direction::In); // decode() lets no other pass
         Self::of_keys(direction, state.wire_key(), state.stack_key())
@@ -137,7 +137,7 @@ fn pair(key: &StateKey, is_far: bool) -> (Endpoint, Endpoint) {
 }
 
 /// What the ports of an ICMP state hold, by the era of its dialect.
-fn icmp(dialect: Dialect, ends: &Ends) -> Option<Icmp> {
+fn icmp(dialect: Dialect, ends: &StateEnds) -> Option<Icmp> {
     let key = &ends.before;
     if !matches!(key.proto, ICMP | ICMPV6) {
         return None;
@@ -281,7 +281,7 @@ fn rt_name(state: &State<'_>) -> Option<&'static str> {
 
 /// Where policy routing sends, unless nowhere. Where the dialect tells no family it is the
 /// translated one, that of packets that leave.
-fn rt_addr(state: &State<'_>, ends: &Ends) -> Option<IpAddr> {
+fn rt_addr(state: &State<'_>, ends: &StateEnds) -> Option<IpAddr> {
     let address = state.rt_addr();
     (address != Address::default()).then(|| address.ip(state.rt_af().unwrap_or(ends.after.af)))
 }
@@ -298,7 +298,7 @@ fn queues(state: &State<'_>) -> Option<[(&'static str, u16); 4]> {
 
 /// A rule or table as a number, -1 for none.
 fn or_none(number: u32) -> i64 {
-    if number == NONE {
+    if number == NO_NUMBER {
         -1
     } else {
         i64::from(number)
@@ -310,9 +310,9 @@ fn wscale(peer: Peer<'_>) -> u8 {
     peer.wscale() & 0x0f
 }
 
-struct Sender(Option<IpAddr>);
+struct SenderName(Option<IpAddr>);
 
-impl Display for Sender {
+impl Display for SenderName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(ip) => write!(f, "{ip}"),

@@ -4,8 +4,8 @@ use std::fmt::{self, Display};
 use std::io::Write as _;
 
 use super::{
-    Context, Detail, Ends, NONE, Sender, States, flags, has_expire, icmp, is_bulk, or_none,
-    proto_of_timeout, queues, rt_addr, rt_name, timeout_name, wscale,
+    Context, Detail, NO_NUMBER, SenderName, StateEnds, States, flags, has_expire, icmp, is_bulk,
+    or_none, proto_of_timeout, queues, rt_addr, rt_name, timeout_name, wscale,
 };
 use crate::output::words::Protocol;
 use crate::state::{Escaped, IfName, StateId};
@@ -23,7 +23,7 @@ pub fn text(out: &mut Vec<u8>, context: &Context<'_>, message: &Message<'_>, det
     if is_verbose {
         put!(out, "{} ", Date(context.stamp));
     }
-    let (sender, dialect) = (Sender(context.sender), context.dialect);
+    let (sender, dialect) = (SenderName(context.sender), context.dialect);
     put!(
         out,
         "{} {sender} {} {}",
@@ -50,7 +50,7 @@ pub fn text(out: &mut Vec<u8>, context: &Context<'_>, message: &Message<'_>, det
             " {} creatorid {:08x} endtime {}",
             bus.status,
             bus.creatorid,
-            Clock(bus.endtime)
+            HoursMinutesSeconds(bus.endtime)
         ),
         Message::Tdb(tdb) => put_tdb(out, tdb, is_verbose),
         Message::Unknown { action, len } => put!(out, " action {action}, {len} octets"),
@@ -68,12 +68,12 @@ fn put_id(out: &mut Vec<u8>, id: StateId) {
 /// The state that a message tells only the id of.
 fn put_held(out: &mut Vec<u8>, context: &Context<'_>) {
     if let Some(held) = context.held {
-        let ends = Ends::of_held(held);
+        let ends = StateEnds::of_held(held);
         put_who(out, held.ifname, &ends);
     }
 }
 
-fn put_who(out: &mut Vec<u8>, ifname: IfName, ends: &Ends) {
+fn put_who(out: &mut Vec<u8>, ifname: IfName, ends: &StateEnds) {
     put!(
         out,
         " {} {} {}",
@@ -118,7 +118,7 @@ fn put_compressed(out: &mut Vec<u8>, update: &Compressed<'_>, dialect: Dialect, 
         timeout_name(dialect, update.timeout, states.proto)
     );
     if update.expire > 0 {
-        put!(out, " expires in {}", Clock(update.expire));
+        put!(out, " expires in {}", HoursMinutesSeconds(update.expire));
     }
     put_id(out, update.state);
     if detail >= Detail::VeryVerbose {
@@ -128,7 +128,7 @@ fn put_compressed(out: &mut Vec<u8>, update: &Compressed<'_>, dialect: Dialect, 
 }
 
 fn put_state(out: &mut Vec<u8>, state: &State<'_>, detail: Detail) {
-    let ends = Ends::of(state);
+    let ends = StateEnds::of(state);
     let (dialect, proto) = (state.dialect(), ends.before.proto);
     put_who(out, state.ifname(), &ends);
     if let Some(icmp) = icmp(dialect, &ends) {
@@ -143,9 +143,9 @@ fn put_state(out: &mut Vec<u8>, state: &State<'_>, detail: Detail) {
         proto: Some(proto),
         timeout: state.timeout(),
     };
-    put!(out, " {states} age {}", Clock(state.age()));
+    put!(out, " {states} age {}", HoursMinutesSeconds(state.age()));
     if has_expire(dialect) {
-        put!(out, " expires in {}", Clock(state.expire()));
+        put!(out, " expires in {}", HoursMinutesSeconds(state.expire()));
     }
     let ([sent, received], [out_octets, in_octets]) = (state.packets(), state.octets());
     put!(
@@ -170,7 +170,7 @@ fn put_state(out: &mut Vec<u8>, state: &State<'_>, detail: Detail) {
 }
 
 /// `src (translated) -> dst (translated)`, the parentheses where there is something to say.
-fn put_ends(out: &mut Vec<u8>, ends: &Ends) {
+fn put_ends(out: &mut Vec<u8>, ends: &StateEnds) {
     put!(out, " {}", ends.src);
     if ends.nat_src != ends.src {
         put!(out, " ({})", ends.nat_src);
@@ -192,7 +192,7 @@ fn put_flags(out: &mut Vec<u8>, state: &State<'_>) {
 }
 
 /// What else the state has, where it says something.
-fn put_rest(out: &mut Vec<u8>, state: &State<'_>, ends: &Ends) {
+fn put_rest(out: &mut Vec<u8>, state: &State<'_>, ends: &StateEnds) {
     if state.dialect().version() > 3 {
         put_number(out, "nat-rule", state.nat_rule());
     }
@@ -238,7 +238,7 @@ fn put_rtable(out: &mut Vec<u8>, state: &State<'_>) {
     let second = second.unwrap_or(first);
     if [first, second]
         .iter()
-        .all(|table| matches!(*table, 0 | NONE))
+        .all(|table| matches!(*table, 0 | NO_NUMBER))
     {
         return;
     }
@@ -250,7 +250,7 @@ fn put_rtable(out: &mut Vec<u8>, state: &State<'_>) {
 
 /// A number that is none when all ones.
 fn put_number(out: &mut Vec<u8>, key: &str, value: u32) {
-    if value != NONE {
+    if value != NO_NUMBER {
         put!(out, " {key} {value}");
     }
 }
@@ -268,7 +268,7 @@ fn put_name(out: &mut Vec<u8>, key: &str, name: Option<IfName>) {
     }
 }
 
-/// The window as pfctl prints it, `[seqlo + room](+seqdiff)`, for a peer that has one.
+/// The window of a peer that has one, as pfctl prints it: `[seqlo + room](+seqdiff)`.
 fn put_peer(out: &mut Vec<u8>, key: &str, peer: Peer<'_>) {
     let (seqlo, seqhi) = (peer.seqlo(), peer.seqhi());
     if seqlo != 0 || seqhi != 0 || peer.max_win() != 0 {
@@ -304,9 +304,9 @@ impl Display for Name {
 }
 
 /// Seconds as hh:mm:ss; as many hours as it takes.
-struct Clock(u32);
+struct HoursMinutesSeconds(u32);
 
-impl Display for Clock {
+impl Display for HoursMinutesSeconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (minutes, seconds) = (self.0 / 60, self.0 % 60);
         write!(f, "{:02}:{:02}:{seconds:02}", minutes / 60, minutes % 60)

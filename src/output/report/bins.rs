@@ -4,8 +4,8 @@
 //! before | bin 0 | bin 1 | ... | bin n       at most MAX_BINS of `step` seconds
 //!        ^ the first packet
 //! ```
-//! A flow is spread evenly over its seconds. What falls before the first packet is counted apart: a
-//! state of many days, heard of once, would otherwise make the hour of a capture a single step.
+//! A flow is spread evenly over its seconds. Octets before the first packet are counted apart.
+//! Otherwise one state that is days old would make an hour's capture a single step.
 
 use crate::counters::ProtocolCounters;
 

@@ -22,7 +22,7 @@ use self::bins::Bins;
 use super::flows::ends;
 use super::json::{Object, quote};
 use super::page::Page;
-use super::tally::{Amount, By, Key, Measure, Tally};
+use super::tally::{By, Carried, Measure, Tally, TallyKey};
 use super::words::Protocol;
 use crate::counters::ProtocolCounters;
 use crate::flow::{Flow, Passage, Tuple};
@@ -78,8 +78,8 @@ struct Row {
     octets: [u64; 2],
     interface: IfName,
     egress: Option<IfName>,
-    rule: Option<Key>,
-    firewall: Option<Key>,
+    rule: Option<TallyKey>,
+    firewall: Option<TallyKey>,
     quality: u8,
     end: u8,
 }
@@ -111,8 +111,8 @@ impl Row {
             octets,
             interface: flow.ifname,
             egress,
-            rule: flow.detail.as_ref().and_then(Key::rule),
-            firewall: flow.detail.map(|detail| Key::Firewall(detail.sender)),
+            rule: flow.detail.as_ref().and_then(TallyKey::rule),
+            firewall: flow.detail.map(|detail| TallyKey::Firewall(detail.sender)),
             quality: flow.quality as u8,
             end: flow.end_reason(),
         }
@@ -248,7 +248,7 @@ enum Stage {
 /// Everything that the page shows.
 #[derive(Clone, Debug)]
 pub(super) struct Report {
-    total: Amount,
+    total: Carried,
     records: u64,
     protocols: ProtocolCounters,
     /// Packets by the same protocols.
@@ -272,7 +272,7 @@ impl Report {
             .iter()
             .map(|(.., by)| Tally::new(*by, Measure::Octets, MAX_KEYS));
         Self {
-            total: Amount::default(),
+            total: Carried::default(),
             records: 0,
             protocols: ProtocolCounters::default(),
             packets: vec![0; ProtocolCounters::COUNT],
@@ -292,7 +292,7 @@ impl Report {
 
     pub(super) fn add(&mut self, flow: &Flow, passage: &Passage) {
         let number = self.total.flows;
-        let amount = Amount::of_flow(flow);
+        let amount = Carried::of_flow(flow);
         self.total.add(&amount);
         self.records += flow.records().count() as u64;
         let proto = flow.tuple.proto;

@@ -26,10 +26,10 @@
 //! All numbers are big-endian, all times nanoseconds since 1970 as a signed number, CRC-32 is IEEE
 //! 802.3's. Each record has the one length that its kind says; states and details have one of two.
 //! The flag, 1, says that pflow stopped in good order and everything goes on from here. It stands
-//! apart from the records, so that whoever reads the file can take it back in one write.
+//! apart from the records, so that the program that reads the file clears it in one write.
 //!
-//! A file is read whole or refused whole: another version, a checksum or length that is wrong, or
-//! a value that cannot be. What decodes, encodes to the same octets.
+//! A file is read whole or refused whole. Refused are another version, a wrong checksum, a wrong
+//! length and a value that cannot be. What was decoded encodes to the same octets.
 
 mod fields;
 

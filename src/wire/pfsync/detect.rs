@@ -1,18 +1,17 @@
 //! Which v4 and which v5 a packet is.
 //!
-//! v4 is OpenBSD 4.4's and DragonFly's. States of 300 octets are DragonFly's, and the packet's length
-//! tells them from those of 240: 20 + n * 240 and 20 + m * 300 octets with n = m are never equal.
-//! DragonFly 2 and 3 sent 240 octets, too, and are known by values that OpenBSD 4.4 never has: see
-//! [`is_dragonfly`].
+//! v4 is OpenBSD 4.4's and DragonFly's. States of 300 octets are DragonFly's. The header counts the
+//! states, so the packet's length tells 300 octets from 240. DragonFly 2 and 3 sent 240 octets,
+//! too, and are known by values that OpenBSD 4.4 never has: see [`is_dragonfly`].
 //!
 //! v5: OpenBSD 4.5 and 4.6 and FreeBSD share version 5 but not the size of a
 //! state, and no field says which.
 //!
-//! The packet is walked once for each size, 240 and 242 octets. The right one ends at an EOF
-//! subheader exactly where `len` says, or twenty octets earlier (OpenBSD 4.5, FreeBSD 9), and has
-//! an address family and a direction in each state. FreeBSD's later states have actions of their
-//! own, but a walk of the wrong size can stumble over their numbers: they count if their walk is
-//! the one to believe.
+//! The packet is walked once for each size, 240 and 242 octets. The walk of the right size ends at
+//! an EOF subheader exactly where `len` says, or twenty octets earlier (OpenBSD 4.5, FreeBSD 9). It
+//! finds an address family and a direction in each state. FreeBSD's later states have actions of
+//! their own. A walk of the wrong size can meet their numbers by chance, so they count only if that
+//! walk is the right one.
 
 use byteorder::{BigEndian, ByteOrder};
 
@@ -123,8 +122,7 @@ pub(super) enum Evidence {
     Nothing,
 }
 
-/// The dialect of a v5 packet of which `packet` was captured and which is `len` octets long, and
-/// what it is known by.
+/// The dialect of a v5 packet of `len` octets, of which `packet` was captured, and what shows it.
 pub(super) fn v5(packet: &[u8], len: usize, remembered: Option<Dialect>) -> (Dialect, Evidence) {
     let certain = |is_certain| match is_certain {
         true => Evidence::Packet,

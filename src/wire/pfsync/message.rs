@@ -369,7 +369,9 @@ fn state_id(octets: &[u8]) -> StateId {
 impl<'a> Compressed<'a> {
     /// `id 0, src 8, dst 40, creatorid 72, expire 76, timeout 80` in every dialect. What follows
     /// is never filled in.
+    #[inline(always)]
     pub(super) fn read(dialect: Dialect, octets: &'a [u8]) -> Result<Self, Invalid> {
+        let octets = &octets[..84];
         let peer = |at: usize| Peer::new(&octets[at..at + Peer::LEN], dialect);
         let (src, dst, timeout) = (peer(8), peer(40), octets[80]);
         let is_common = src.is_common() && dst.is_common();

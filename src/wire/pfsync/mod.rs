@@ -170,9 +170,9 @@ impl Dialect {
         matches!(self, Self::OpenBsd45 | Self::FreeBsd9 | Self::OpenBsd47)
     }
 
-    /// Whether INS and full UPD were built when the packet was sent, so that an INS has counters
-    /// and a full UPD comes only when asked for (v5, v6); before, INS was all zero and each packet
-    /// of a state made a full UPD on pfsync0 (if_pfsync.c, `pfsync_pack_state`).
+    /// Whether INS and full UPD were built when the packet was sent (v5, v6). Then an INS has
+    /// counters, and a full UPD comes only when asked for. Before, an INS was all zero, and each
+    /// packet of a state made a full UPD on pfsync0 (if_pfsync.c, `pfsync_pack_state`).
     pub const fn is_modern(self) -> bool {
         self.version() >= 5
     }
@@ -308,8 +308,8 @@ impl fmt::Display for Error {
 pub struct Outcome {
     /// Whose dialect; `None` if the version octet says none this program reads.
     pub dialect: Option<Dialect>,
-    /// Whether the packet itself showed that, so that it is worth remembering for its sender's
-    /// later packets: a v5 packet without states does not.
+    /// Whether the packet itself showed that. Then it is remembered for the sender's later packets.
+    /// A v5 packet without states does not show it.
     pub is_certain: bool,
     /// Whether all of it was read.
     pub result: Result<(), Error>,
@@ -359,28 +359,33 @@ impl Outcome {
 
 /// Who is told of the messages in a packet.
 pub trait Listener {
-    /// The packet that begins is of version 5, and nothing tells whose: the dialect that comes with
-    /// its messages is one of several in which they read alike.
+    /// A packet of version 5 begins whose sender is not known. Its messages come with one of
+    /// several dialects, in all of which they read alike.
     fn any_v5(&mut self) {}
 
     /// Messages of one action come, written in `dialect`: whether it wants to be told what is
     /// [`Self::coming`].
-    fn begin(&mut self, dialect: Dialect) -> bool {
-        let _ = dialect;
+    fn begin(&mut self, dialect: Dialect, action: Action) -> bool {
+        let _ = (dialect, action);
         false
     }
 
-    /// A message about this state is one of the next [`AHEAD`], unless it makes no sense: time to
-    /// fetch what is known of it, beside what is known of the others.
-    fn coming(&mut self, id: StateId) {
-        let _ = id;
+    /// One of the next [`AHEAD`] messages, which are of `action`, is about this state, unless it makes
+    /// no sense. Memory may fetch the state now, together with the others.
+    fn coming(&mut self, action: Action, id: StateId) {
+        let _ = (action, id);
+    }
+
+    /// The listener was told of all of them. Memory may fetch what the first look led to.
+    fn told(&mut self, action: Action) {
+        let _ = action;
     }
 
     /// A message that makes sense.
     fn message(&mut self, dialect: Dialect, message: Message<'_>);
 
-    /// Whether the message that just came must be dealt with before the next: asked after a CLR,
-    /// which may end any number of states.
+    /// Whether the message that just came must be dealt with before the next. This is asked after a
+    /// CLR, because it may end any number of states.
     fn is_paused(&self) -> bool {
         false
     }
@@ -414,9 +419,9 @@ pub fn decode(
     decode_to(packet, missing, remembered, from, &mut Each(each))
 }
 
-/// Reads `packet`, from the pfsync header on, of which the capture cut `missing` octets off, and
-/// tells `each` of every message that makes sense. `remembered` is what this sender's earlier v4 or
-/// v5 packets turned out to be. It begins at `from`: the beginning, or where it paused.
+/// Reads `packet`, which begins with the pfsync header, and tells `each` of every message that
+/// makes sense. The capture cut `missing` octets off it. `remembered` is what this sender's earlier
+/// v4 or v5 packets turned out to be. It begins at `from`: the beginning, or where it paused.
 #[inline(always)] // there is one hot caller
 pub fn decode_to(
     packet: &[u8],

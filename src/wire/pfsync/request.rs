@@ -48,8 +48,8 @@ fn front(dialect: Dialect) -> usize {
     }
 }
 
-/// How many states one packet of at most `room` octets, IP header left out, can ask for: at most
-/// what its count can say.
+/// How many states one packet of at most `room` octets behind the IP header can ask for. The size
+/// of its count is a bound, too.
 pub fn capacity(dialect: Dialect, room: usize) -> usize {
     let trailer: usize = trailer(dialect).iter().map(|part| part.len()).sum();
     let most = if dialect.is_modern() {
@@ -63,8 +63,8 @@ pub fn capacity(dialect: Dialect, room: usize) -> usize {
     (room.saturating_sub(front(dialect) + trailer) / size).min(most)
 }
 
-/// Appends one packet to `out` that asks for the first of `ids`, as many as fit into `room`
-/// octets, and says how many those are. With room for none nothing is written.
+/// Appends one packet to `out` that asks for the first of `ids`, as many as fit into `room` octets.
+/// Returns how many those are. With room for none nothing is written.
 pub fn write(dialect: Dialect, ids: &[StateId], room: usize, out: &mut Vec<u8>) -> usize {
     let fit = ids.len().min(capacity(dialect, room));
     let Some(ids) = ids.get(..fit).filter(|ids| !ids.is_empty()) else {

@@ -1,8 +1,8 @@
 //! A run of messages of one action: what a subheader of v5 and v6 announces, or the whole of an
 //! older packet.
 //!
-//! This is the loop that everything goes through, so it is taken apart by action, see
-//! [`Section::messages`], and says what is coming, see [`Listener::coming`].
+//! Every message goes through this loop. So frequent actions have loops of their own
+//! ([`Section::messages`]), and the listener hears what is coming ([`Listener::coming`]).
 
 use byteorder::{BigEndian, ByteOrder};
 
@@ -34,8 +34,8 @@ pub(super) struct Section {
 }
 
 impl Section {
-    /// Reads the subheader at `offset`; `None` for the EOF of v5, which ends a packet whatever
-    /// follows (OpenBSD 4.5 and FreeBSD 9 leave twenty octets of stale memory there).
+    /// Reads the subheader at `offset`. `None` is the EOF of v5, which ends a packet whatever
+    /// follows. OpenBSD 4.5 and FreeBSD 9 leave twenty octets of stale memory there.
     #[inline(always)]
     pub(super) fn at(
         dialect: Dialect,
@@ -118,12 +118,16 @@ impl Section {
                 false => Walked::Cut,
             };
         }
-        // What there is most of has loops of its own: what kind of message it is, and so what is to
-        // be done with it, is asked once a section and not once a message.
+        // The most frequent actions have loops of their own. So a section asks once what kind its
+        // messages are, and not each message.
         let walked = match self.action {
             Action::Insert if dialect == Dialect::OpenBsd47 => {
                 let dialect = Dialect::OpenBsd47;
                 self.walk(Action::Insert, dialect, packet, missing, errors, each)
+            }
+            Action::UpdateCompressed if dialect == Dialect::OpenBsd47 => {
+                let (action, dialect) = (Action::UpdateCompressed, Dialect::OpenBsd47);
+                self.walk(action, dialect, packet, missing, errors, each)
             }
             Action::UpdateCompressed => {
                 let action = Action::UpdateCompressed;
@@ -150,7 +154,11 @@ impl Section {
         errors: &mut FirstError,
         each: &mut impl Listener,
     ) -> Walked {
-        let mut ahead = if each.begin(dialect) { 0 } else { usize::MAX };
+        let mut ahead = if each.begin(dialect, action) {
+            0
+        } else {
+            usize::MAX
+        };
         let mut rest = packet.get(self.offset..).unwrap_or_default();
         for n in 0..self.count {
             if n == ahead {
@@ -201,15 +209,17 @@ fn announce<'a>(
         return;
     };
     for octets in messages {
-        each.coming(StateId {
+        let id = StateId {
             id: BigEndian::read_u64(&octets[id..]),
             creatorid: BigEndian::read_u32(&octets[creatorid..]),
-        });
+        };
+        each.coming(action, id);
     }
+    each.told(action);
 }
 
-/// The dialect of a v5 section's states: FreeBSD's newer ones have actions of their own, so that
-/// 1, 3 and 6 of a FreeBSD 14 or 15 mean the older size.
+/// The dialect of a v5 section's states. FreeBSD's newer states have actions of their own. Actions
+/// 1, 3 and 6 of FreeBSD 14 or 15 mean states of the older size.
 fn state_dialect(packet: Dialect, action: u8) -> Dialect {
     if packet.version() != 5 {
         return packet;

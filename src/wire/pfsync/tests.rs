@@ -398,11 +398,11 @@ fn what_is_read_at_once_is_what_the_fields_say() {
 struct Told(Vec<Result<StateId, StateId>>);
 
 impl Listener for Told {
-    fn begin(&mut self, _: Dialect) -> bool {
+    fn begin(&mut self, _: Dialect, _: Action) -> bool {
         true
     }
 
-    fn coming(&mut self, id: StateId) {
+    fn coming(&mut self, _: Action, id: StateId) {
         self.0.push(Err(id));
     }
 

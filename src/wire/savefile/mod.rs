@@ -4,9 +4,9 @@
 //! The two formats are drawn in `pcap.rs` and `pcapng.rs`; the first four octets tell which it is,
 //! and the byte order of either is its magic's.
 //!
-//! Left to others: reading the file and keeping the buffer ([`Savefile::scan`] tells what it has
-//! used up, [`Savefile::wanted`] what it needs), and what is inside a frame (`wire/link.rs`).
-//! Nothing is believed about stamps: they may go back, and they may be nonsense.
+//! Left to others: reading the file, keeping the buffer, and what is inside a frame
+//! (`wire/link.rs`). [`Savefile::scan`] tells what it has used up, and [`Savefile::wanted`] what it
+//! needs. Stamps are not trusted: they may go back, and they may be nonsense.
 
 #![allow(
     clippy::indexing_slicing,
@@ -188,7 +188,7 @@ impl Savefile {
         self.offset
     }
 
-    /// Hands every packet that is whole in `buffer` to `each`, in the order of the file, and says
+    /// Hands every packet that is whole in `buffer` to `each`, in the order of the file. Returns
     /// how many octets of `buffer` are used up. The caller drops those, keeps the rest, appends
     /// more of the file and calls again.
     ///
@@ -215,10 +215,10 @@ impl Savefile {
         }
     }
 
-    /// How many octets from the record at the beginning of `rest` on must be in the buffer before
-    /// [`Self::scan`] gets any further: more than `rest` if `scan` left it over, never more than
-    /// [`MAX_RECORD`]. When only a part of the record's header is there, it is that header's
-    /// length; ask again then.
+    /// How many octets must be in the buffer before [`Self::scan`] gets any further, from the
+    /// beginning of `rest` on. That is more than `rest` has if `scan` left it over, and never more
+    /// than [`MAX_RECORD`]. If the record's header is cut, it is that header's length. Ask again
+    /// then.
     pub fn wanted(&self, rest: &[u8]) -> usize {
         match &self.format {
             Format::Unknown => match Start::of(rest) {
