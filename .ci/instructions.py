@@ -15,7 +15,7 @@ import os, re, shutil, socket, struct, subprocess, sys, tempfile
 from states import packets
 
 # pflowproto, UPD_C a state.
-BOUNDS = {('5', 0): 1530, ('10', 0): 1630, ('10', 4): 1}
+BOUNDS = {('5', 0): 1530, ('10', 0): 1630, ('10', 4): 6400}
 FEW, MANY, ALIVE = 20000, 60000, 2000
 
 

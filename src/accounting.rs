@@ -87,7 +87,7 @@ const SETTLED_PACKETS: u64 = 16;
 /// Packets that exact counters must cover to show time stamps: more than two SYN.
 const STAMPED_PACKETS: u64 = 2;
 /// A segment is this many times its headers at least.
-const SEGMENT_HEADERS: u64 = 4;
+const SEGMENT_HEADERS: u32 = 4;
 /// Counters from here on are absurd, and tell nothing. Below, no product overflows.
 const ABSURD: u64 = 1 << 48;
 /// Segments acknowledged by one packet.
@@ -616,7 +616,7 @@ impl Model {
         if counted == 0 || packets < LEARNED_PACKETS || !is_settled && payload > counted {
             return self.mss;
         }
-        let least = (SEGMENT_HEADERS * self.header).min(self.mss);
+        let least = (u64::from(SEGMENT_HEADERS) * self.header).min(self.mss);
         (counted / packets).clamp(least, self.mss)
     }
 }
@@ -655,6 +655,8 @@ pub struct Segments {
 }
 
 impl Segments {
+    /// What octets of headers without options are a multiple of: 40 and 60.
+    const BARE: u8 = 20;
     /// Nothing is known: it takes a model.
     pub const UNKNOWN: Self = Self {
         mss: 0,
@@ -684,7 +686,7 @@ impl Segments {
         counted: ([u64; 2], [u64; 2]),
     ) -> ([u64; 2], [u64; 2]) {
         let header = u32::from(self.header);
-        let options = u16::from(self.header) % TCP_HEADER as u16;
+        let options = u16::from(self.header % Self::BARE);
         let offer = |mss: u16| {
             if mss >= LEAST_MSS {
                 mss - options
@@ -694,7 +696,7 @@ impl Segments {
         };
         let [one, other] = offers.map(offer);
         let mss = u32::from(self.mss.min(one).min(other)).max(1);
-        let least = (SEGMENT_HEADERS as u32 * header).min(mss);
+        let least = (SEGMENT_HEADERS * header).min(mss);
         let segments = |data: u32, learned: u16, packets: u64, octets: u64| {
             let size = u32::from(learned & !Self::UNSETTLED).clamp(least, mss);
             let is_full = learned == Self::FULL
