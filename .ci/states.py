@@ -24,8 +24,20 @@ def state(n):
     return bytes(b)
 
 
-def packets(states, alive):
-    """`states` states, `alive` of them at a time."""
+def update(n, step):
+    """UPD_C number `step` of state `n`: a request of a thousand octets more, and an answer of twenty thousand."""
+    b = bytearray(84)
+    struct.pack_into('>Q', b, 0, (0x68 << 56) + n)
+    for peer, seqlo in (8, 1001 + 1000 * step), (40, 5001 + 20000 * step):
+        struct.pack_into('>IIIHHBB', b, peer + 8, seqlo, seqlo + 60000, 0, 65535, 1460, 4, 0)
+    struct.pack_into('>I', b, 72, 0x7a11c0de)
+    b[80] = 2
+    return bytes(b)
+
+
+def packets(states, alive, updates=0):
+    """`states` states, `alive` of them at a time, each with so many UPD_C evenly over its life, 17 a packet."""
+    told = [0] * updates
     for n in range(0, states + alive, 5):
         body = b''
         if n >= alive:
@@ -34,3 +46,10 @@ def packets(states, alive):
         if n < states:
             body += struct.pack('>BBH', 13, 66, 5) + b''.join(state(n + i) for i in range(5))
         yield struct.pack('>BBH16x', 6, 0, 20 + len(body)) + body
+        for step in range(updates):
+            due = min(states, n + 5 - alive * (step + 1) // (updates + 1))
+            while due - told[step] >= 17 or told[step] < due == states:
+                some = range(told[step], min(states, told[step] + 17))
+                told[step] = some.stop
+                body = struct.pack('>BBH', 4, 21, len(some)) + b''.join(update(i, step + 1) for i in some)
+                yield struct.pack('>BBH16x', 6, 0, 20 + len(body)) + body

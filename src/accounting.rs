@@ -74,7 +74,7 @@ const SETTLED_PACKETS: u64 = 16;
 /// Packets that exact counters must cover to show time stamps: more than two SYN.
 const STAMPED_PACKETS: u64 = 2;
 /// A segment is this many times its headers at least.
-const SEGMENT_HEADERS: u64 = 4;
+const SEGMENT_HEADERS: u32 = 4;
 /// Counters from here on are absurd, and tell nothing. Below, no product overflows.
 const ABSURD: u64 = 1 << 48;
 /// Segments acknowledged by one packet.
@@ -523,8 +523,7 @@ impl Model {
             .chain(shape.max_mss())
             .map(|mss| u64::from(mss).saturating_sub(options))
             .fold(ETHERNET_MTU - header, u64::min);
-        let data =
-            |octets: u64, packets: u64| octets.saturating_sub(packets * header + SYN_OPTIONS);
+        let data = |octets: u64, packets: u64| octets_of_data(octets, packets, header);
         Self {
             header,
             mss,
@@ -579,10 +578,13 @@ impl Model {
         let learned = |packets: u64, counted: u64| {
             if counted == 0 || packets < LEARNED_PACKETS {
                 Segments::FULL
-            } else if packets < SETTLED_PACKETS {
-                Segments::UNSETTLED
             } else {
-                cut(counted / packets).clamp(1, Segments::UNSETTLED - 1)
+                let size = cut(counted / packets).clamp(1, Segments::LARGEST);
+                if packets < SETTLED_PACKETS {
+                    size | Segments::UNSETTLED
+                } else {
+                    size
+                }
             }
         };
         let ([ahead, back], [counted, counted_back]) = (self.data_packets(), self.counted);
@@ -601,7 +603,7 @@ impl Model {
         if counted == 0 || packets < LEARNED_PACKETS || !is_settled && payload > counted {
             return self.mss;
         }
-        let least = (SEGMENT_HEADERS * self.header).min(self.mss);
+        let least = (u64::from(SEGMENT_HEADERS) * self.header).min(self.mss);
         (counted / packets).clamp(least, self.mss)
     }
 }
@@ -640,23 +642,38 @@ pub struct Segments {
 }
 
 impl Segments {
+    /// What octets of headers without options are a multiple of: 40 and 60.
+    const BARE: u8 = 20;
     /// Nothing is known: it takes a model.
     pub const UNKNOWN: Self = Self {
         mss: 0,
-        learned: [Self::UNSETTLED; 2],
+        learned: [Self::FULL; 2],
         header: 0,
     };
     /// In [`Self::learned`]: the counters show nothing, and segments are full.
     const FULL: u16 = 0;
-    /// There: it depends on how much was sent.
-    const UNSETTLED: u16 = u16::MAX;
+    /// There: it holds for no more octets than were counted.
+    const UNSETTLED: u16 = 1 << 15;
+    /// The largest size there, more than any segment has.
+    const LARGEST: u16 = Self::UNSETTLED - 1;
 
-    /// [`Model::traffic`] of octets of data, where the peers of a message offer segments so long.
-    /// `None`: it takes a model.
+    /// Whether nothing is known.
     #[inline(always)]
-    pub fn traffic(&self, offers: [u16; 2], data: [u32; 2]) -> Option<([u64; 2], [u64; 2])> {
+    pub fn is_unknown(self) -> bool {
+        self.header == 0
+    }
+
+    /// [`Model::traffic`] of octets of data, where the peers of a message offer segments so long, and
+    /// their sender counted these packets and octets.
+    #[inline(always)]
+    pub fn traffic(
+        self,
+        offers: [u16; 2],
+        data: [u32; 2],
+        counted: ([u64; 2], [u64; 2]),
+    ) -> ([u64; 2], [u64; 2]) {
         let header = u32::from(self.header);
-        let options = u16::from(self.header) % TCP_HEADER as u16;
+        let options = u16::from(self.header % Self::BARE);
         let offer = |mss: u16| {
             if mss >= LEAST_MSS {
                 mss - options
@@ -666,25 +683,32 @@ impl Segments {
         };
         let [one, other] = offers.map(offer);
         let mss = u32::from(self.mss.min(one).min(other)).max(1);
-        let least = (SEGMENT_HEADERS as u32 * header).min(mss);
-        let segments = |data: u32, learned: u16| {
-            let size = match learned {
-                Self::FULL => mss,
-                learned => u32::from(learned).clamp(least, mss),
-            };
-            u64::from(data.div_ceil(size))
+        let least = (SEGMENT_HEADERS * header).min(mss);
+        let segments = |data: u32, learned: u16, packets: u64, octets: u64| {
+            let size = u32::from(learned & !Self::UNSETTLED).clamp(least, mss);
+            let is_full = learned == Self::FULL
+                || learned & Self::UNSETTLED != 0
+                    && u64::from(data) > octets_of_data(octets, packets, header.into());
+            u64::from(data.div_ceil(if is_full { mss } else { size }))
         };
         let ([ahead, back], [learned, learned_back]) = (data, self.learned);
-        if learned == Self::UNSETTLED || learned_back == Self::UNSETTLED {
-            return None;
-        }
+        let ([packets, packets_back], [octets, octets_back]) = counted;
+        let segments = [
+            segments(ahead, learned, packets, octets),
+            segments(back, learned_back, packets_back, octets_back),
+        ];
         let sent = data.map(|data| Sent {
             payload: data.into(),
             ..Sent::default()
         });
-        let segments = [segments(ahead, learned), segments(back, learned_back)];
-        Some(with_acks(header.into(), sent, segments))
+        with_acks(header.into(), sent, segments)
     }
+}
+
+/// Octets of data in so many packets with so many octets, about.
+#[inline(always)]
+fn octets_of_data(octets: u64, packets: u64, header: u64) -> u64 {
+    octets.saturating_sub(packets.saturating_mul(header).saturating_add(SYN_OPTIONS))
 }
 
 /// Whether exact counters show time stamps: no way's packets are too small for them. A SYN alone
@@ -699,3 +723,6 @@ fn are_stamped(bare: u64, packets: [u64; 2], octets: [u64; 2]) -> bool {
         && octets_ahead >= least(ahead)
         && octets_back >= least(back)
 }
+
+#[cfg(test)]
+mod tests;

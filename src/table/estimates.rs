@@ -145,9 +145,10 @@ impl Table {
         };
         let offers = peers.map(|peer| peer.mss());
         let model = self.model(&slot, offers, &counted);
-        let segments = self.model(&slot, [0; 2], &counted).segments();
+        if self.shares[at].segments.is_unknown() {
+            self.shares[at].segments = self.model(&slot, [0; 2], &counted).segments();
+        }
         let share = &mut self.shares[at];
-        share.segments = segments;
         if share.refusals > 0 {
             for (sent, expected) in advance.iter_mut().zip(expected) {
                 sent.payload = with_rounds(sent.payload, expected);
@@ -448,13 +449,14 @@ impl Slot {
         };
         let [ahead, back] = data;
         if ahead | back > 0 {
-            if back > 0 && share.head != Head::default() {
+            let is_headless = back > 0 && share.head != Head::default();
+            let is_counted = self.counted_by == arrival.sender.0;
+            if is_headless || !is_counted || share.segments.is_unknown() {
                 return false;
             }
             let offers = [update.src.mss(), update.dst.mss()];
-            let Some((packets, octets)) = share.segments.traffic(offers, data) else {
-                return false;
-            };
+            let counted = (self.counts.packets, self.counts.octets);
+            let (packets, octets) = share.segments.traffic(offers, data, counted);
             share.counts = share.counts.plus(&Counts { packets, octets });
             share.full = arrival.now.uptime;
         }

@@ -83,7 +83,7 @@ impl<'a> Peer<'a> {
 
     /// A view of `octets`, which are [`Self::LEN`] long.
     #[inline(always)]
-    pub(super) fn new(octets: &'a [u8], dialect: Dialect) -> Self {
+    pub(crate) fn new(octets: &'a [u8], dialect: Dialect) -> Self {
         const NONE: &[u8; Peer::LEN] = &[0; Peer::LEN];
         debug_assert_eq!(octets.len(), Self::LEN);
         // An array, so that no field's place needs a test.
