@@ -14,7 +14,7 @@ mod pfsync;
 
 pub use pfsync::*;
 
-use pflow::config::Config;
+use pflow::config::{Config, apply_text};
 use pflow::counters::TableCounters;
 use pflow::engine::{Engine, Packet, Settings};
 use pflow::flow::Boot;
@@ -206,6 +206,13 @@ pub fn settings() -> Settings {
     }
 }
 
+/// What `text` configures.
+pub fn config(text: &str) -> Config {
+    let mut config = Config::default();
+    apply_text(&mut config, "test", text).unwrap();
+    config
+}
+
 /// An engine and its clock, which is the packets' as in a replay.
 pub struct Run {
     pub engine: Engine,
@@ -336,6 +343,16 @@ impl Run {
         let flows = flows(self.engine.printed());
         self.engine.printed().clear();
         flows
+    }
+
+    /// The quality of each record that came out since [`Run::flows`] was asked.
+    pub fn qualities(&mut self) -> Vec<String> {
+        let lines = self.engine.printed().split(|b| *b == b'\n');
+        let quality = |line: &[u8]| {
+            let record: serde_json::Value = serde_json::from_slice(line).unwrap();
+            record["quality"].as_str().unwrap().to_owned()
+        };
+        lines.filter(|line| !line.is_empty()).map(quality).collect()
     }
 
     /// The only flow that came out since the last call, or comes when ends are held back no more.

@@ -69,6 +69,17 @@ impl D {
         Self::Obsd74,
     ];
 
+    /// Dialects in which every firewall that knows of a state deletes it, and whose UPD_C and DEL_C
+    /// are all that is said of a living state: one of each layout.
+    pub const MODERN: [Self; 6] = [
+        Self::Obsd46,
+        Self::Fbsd9,
+        Self::Fbsd1301,
+        Self::Fbsd1400,
+        Self::Fbsd1500,
+        Self::Obsd74,
+    ];
+
     pub fn version(self) -> u8 {
         match self {
             Self::V2 => 2,
