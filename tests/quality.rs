@@ -31,7 +31,6 @@ use model::firewall::Ended;
 use model::state::{Micros, SECOND, TCP};
 use model::wire;
 use model::world::{Incident, Settings, World};
-use pflow::config::{Config, apply_text};
 use pflow::counters::SolicitCounters;
 use pflow::wire::link::LinkType;
 
@@ -122,8 +121,7 @@ const ASKING: Listener = Listener {
 /// Plays a scenario to a listener, and an hour of silence after it.
 fn play(scenario: &Settings, listener: Listener) -> Outcome {
     let mut world = World::new(scenario.clone());
-    let mut config = Config::default();
-    apply_text(&mut config, "test", "solicit on em1\n").unwrap();
+    let config = common::config("solicit on em1\n");
     let soliciting = config.soliciting().filter(|_| listener.is_asking);
     let mut run = Run::with(settings(), config);
     run.advance((listener.from * 1000) as i64);

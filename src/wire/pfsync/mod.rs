@@ -32,7 +32,7 @@ mod peer;
 pub mod request;
 mod section;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod values;
 
 use detect::Evidence;
