@@ -18,7 +18,6 @@ mod words;
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::IpAddr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -35,6 +34,8 @@ use openssl::x509::verify::X509CheckFlags;
 use openssl::x509::{X509, X509Ref};
 
 pub use datagrams::Datagrams;
+pub use words::Name;
+use words::closed;
 
 use crate::time::Uptime;
 
@@ -82,15 +83,6 @@ pub struct Peer {
     pub name: Name,
     /// By its certificate, too: one of these. None: any that has the name.
     pub pins: Vec<Pin>,
-}
-
-/// What stands in a certificate's subjectAltName.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Name {
-    /// A host's name.
-    Dns(String),
-    /// An address.
-    Address(IpAddr),
 }
 
 /// Makes sessions with one set of credentials.
@@ -414,10 +406,6 @@ fn is_named(certificate: &X509Ref, name: &Name) -> bool {
 
 fn is_waiting(error: &openssl::ssl::Error) -> bool {
     matches!(error.code(), ErrorCode::WANT_READ | ErrorCode::WANT_WRITE)
-}
-
-fn closed(problem: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, problem)
 }
 
 #[cfg(test)]
