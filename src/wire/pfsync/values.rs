@@ -4,9 +4,11 @@
 //! it lies inside the state. Here the dialect is asked once for all of them, and what follows was
 //! compiled for its layout alone: 525 instructions fewer for a state.
 
-use super::layout::State;
+use super::dialect::Dialect;
+use super::error::Invalid;
 use super::peer::Peer;
-use super::{Dialect, Invalid, dragonfly, freebsd, old, openbsd};
+use super::state::State;
+use super::{dragonfly, freebsd, old, openbsd};
 use crate::state::{Direction, StateId, StateKey, WireName};
 
 /// Values of a full state.
