@@ -8,6 +8,7 @@ mod errors;
 mod hand;
 mod states;
 
+use super::error::SUBHEADER;
 use super::layout::Keys;
 use super::*;
 use crate::state::{Af, Direction, IfName, StateId, StateKey};
