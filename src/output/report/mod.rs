@@ -389,6 +389,25 @@ impl Report {
             self.total.octets.saturating_sub(shown),
         ];
         object.array("left_out", left_out);
+        self.put_protocols(&mut object);
+        object.object("chart", |object| self.put_chart(object));
+        let tallies = TOPS.iter().zip(&self.tallies);
+        object.objects("tops", tallies, |object, ((name, prefix, _), tally)| {
+            object.string("name", name);
+            object.string("prefix", prefix);
+            put_top(object, tally);
+        });
+        let longest = self.longest.take();
+        object.raw("longest", |out| {
+            let mut array = Array::new(out);
+            longest.iter().for_each(|row| array.raw(|out| row.put(out)));
+        });
+        object.end();
+        // Rows follow in the same object.
+        json.pop();
+    }
+
+    fn put_protocols(&self, object: &mut Object<'_>) {
         let protocols = self.protocols.iter().zip(&self.packets);
         object.objects(
             "protocols",
@@ -406,51 +425,43 @@ impl Report {
                 object.array("octets", octets);
             },
         );
-        object.object("chart", |object| {
-            object.number("start", self.bins.start());
-            object.number("step", self.bins.step());
-            object.number("before", self.bins.before());
-            object.raw("series", |out| {
-                let mut series = Array::new(out);
-                for class in 0..ProtocolCounters::COUNT {
-                    series.raw(|out| {
-                        let mut octets = Array::new(out);
-                        self.bins.of(class).for_each(|number| octets.number(number));
-                    });
-                }
-            });
-        });
-        let tallies = TOPS.iter().zip(&self.tallies);
-        object.objects("tops", tallies, |object, ((name, prefix, _), tally)| {
-            object.string("name", name);
-            object.string("prefix", prefix);
-            let largest = tally.largest(LINES);
-            object.array("others", [largest.other_keys, largest.others.octets]);
-            object.number("keyless", tally.keyless().octets);
-            object.number("lacking", tally.lacking());
-            object.raw("rows", |out| {
-                let mut lines = Array::new(out);
-                for (key, amount) in &largest.rows {
-                    lines.raw(|out| {
-                        let mut line = Array::new(out);
-                        line.text(key);
-                        line.number(amount.flows);
-                        line.number(amount.packets);
-                        line.number(amount.octets);
-                        line.number(amount.exact);
-                    });
-                }
-            });
-        });
-        let longest = self.longest.take();
-        object.raw("longest", |out| {
-            let mut array = Array::new(out);
-            longest.iter().for_each(|row| array.raw(|out| row.put(out)));
-        });
-        object.end();
-        // Rows follow in the same object.
-        json.pop();
     }
+
+    fn put_chart(&self, object: &mut Object<'_>) {
+        object.number("start", self.bins.start());
+        object.number("step", self.bins.step());
+        object.number("before", self.bins.before());
+        object.raw("series", |out| {
+            let mut series = Array::new(out);
+            for class in 0..ProtocolCounters::COUNT {
+                series.raw(|out| {
+                    let mut octets = Array::new(out);
+                    self.bins.of(class).for_each(|number| octets.number(number));
+                });
+            }
+        });
+    }
+}
+
+/// The largest sums of one key.
+fn put_top(object: &mut Object<'_>, tally: &Tally) {
+    let largest = tally.largest(LINES);
+    object.array("others", [largest.other_keys, largest.others.octets]);
+    object.number("keyless", tally.keyless().octets);
+    object.number("lacking", tally.lacking());
+    object.raw("rows", |out| {
+        let mut lines = Array::new(out);
+        for (key, amount) in &largest.rows {
+            lines.raw(|out| {
+                let mut line = Array::new(out);
+                line.text(key);
+                line.number(amount.flows);
+                line.number(amount.packets);
+                line.number(amount.octets);
+                line.number(amount.exact);
+            });
+        }
+    });
 }
 
 fn put_tail(out: &mut Vec<u8>) {
