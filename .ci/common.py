@@ -1,6 +1,6 @@
 """What several of these scripts do: say what holds, wait, find a port, enter a network namespace, send, read NetFlow v9.
 
-Each script imports this from its own directory, so `python3 .ci/NAME.py` works from anywhere.
+Each script imports this from its own directory, so a script runs from anywhere.
 """
 import ctypes, os, pwd, signal, socket, struct, subprocess, sys, time
 
