@@ -12,6 +12,8 @@ cost more than MOST, nor twice as much with many states as with few. cargo bench
 """
 import multiprocessing.pool, os, re, shutil, socket, struct, subprocess, sys, tempfile
 
+from states import frame, packet, tcp
+
 PFLOW = os.path.abspath(sys.argv[1])
 STATES, CREATORS = 60000, 720
 FEW, MANY, FULL, MESSAGES = 4000, 24000, 40000, 2000
@@ -21,22 +23,7 @@ failed = passed = 0
 
 
 def state(id, creator, ifname=b'all'):
-    b = bytearray(264)
-    struct.pack_into('>Q', b, 0, id)
-    b[8:8 + len(ifname)] = ifname
-    b[62] = b[102] = 2
-    for o, a in ((24, b'\x0a\0\0\1'), (40, b'\xc0\0\2\1'), (64, b'\x0a\0\0\1'), (80, b'\xc0\0\2\1')):
-        b[o:o + 4] = a
-    for o in (56, 96):
-        struct.pack_into('>HH', b, o, 443, 50000)
-    b[104 + 24] = b[136 + 24] = 4
-    struct.pack_into('>III', b, 184, 17, 0xffffffff, 0xffffffff)
-    struct.pack_into('>II', b, 196, 0, 86400)
-    struct.pack_into('>QQQQ', b, 204, 10, 10, 1000, 1000)
-    struct.pack_into('>I', b, 236, creator)
-    b[250], b[251], b[252], b[255] = 2, 6, 1, 2
-    struct.pack_into('>H', b, 260, 4)
-    return bytes(b)
+    return tcp(id, b'\x0a\0\0\1', b'\xc0\0\2\1', creator, ifname)
 
 
 def section(action, size, messages):
@@ -55,10 +42,8 @@ def capture(path, bodies):
     with open(path, 'wb') as f:
         f.write(struct.pack('<IHHIIII', 0xa1b2c3d4, 2, 4, 0, 0, 262144, 1))
         for n, body in enumerate(bodies):
-            pfsync = struct.pack('>BBH16x', 6, 0, 20 + len(body)) + body
-            ip = struct.pack('>BBHHHBBH4s4s', 0x45, 0, 20 + len(pfsync), 0, 0, 255, 240, 0, bytes([192, 0, 2, 1]), bytes([224, 0, 0, 240]))
-            frame = bytes(12) + b'\x08\0' + ip + pfsync
-            f.write(struct.pack('<IIII', 1750000000, n, len(frame), len(frame)) + frame)
+            octets = frame(packet(body))
+            f.write(struct.pack('<IIII', 1750000000, n, len(octets), len(octets)) + octets)
 
 
 def fives(states):

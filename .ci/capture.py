@@ -8,7 +8,9 @@ process without rights, and as another user. Then nothing ends, what comes after
 and SIGTERM while a capture is lost ends within 2 s. A buffer that runs over: sent = captured + dropped. A child that
 stands still for 5 s loses nothing, at 200 and 2000 packets a second; a lone packet is not kept back for more than 50 ms.
 """
-import fcntl, json, os, pwd, select, signal, struct, subprocess, sys, tempfile, time
+import fcntl, json, os, select, signal, struct, subprocess, sys, tempfile, time
+
+from common import make_user
 
 PFLOW, DATA = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 PFLOWCTL = os.path.join(os.path.dirname(PFLOW), 'pflowctl')
@@ -16,10 +18,7 @@ CAPTURE = DATA + '/mix200.openbsd-v6.pcap'
 NS = 'pflow-c-%d' % os.getpid()
 NOBODY = ('setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', '--inh-caps=+net_raw', '--ambient-caps=+net_raw',
           '--bounding-set=-all,+net_raw')
-try:
-    pwd.getpwnam('_pflow')
-except KeyError:
-    subprocess.run(['useradd', '--system', '--home-dir', '/nonexistent', '--shell', '/usr/sbin/nologin', '_pflow'], check=True)
+make_user()
 
 SENDER = '''
 import socket, struct, sys, time

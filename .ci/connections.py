@@ -12,6 +12,8 @@ usage: connections.py PFLOW [GOLDEN-DIRECTORY]     (examples/pfsim beside PFLOW)
 """
 import collections, gzip, json, os, shutil, subprocess, sys, tempfile
 
+from common import expect_quietly as expect, problems
+
 PFLOW = os.path.abspath(sys.argv[1])
 PFSIM = os.path.join(os.path.dirname(PFLOW), 'examples', 'pfsim')
 GOLDEN = os.path.abspath(sys.argv[2]) if len(sys.argv) > 2 else None
@@ -19,13 +21,6 @@ T = tempfile.mkdtemp(prefix='pflow-connections-')
 SCENARIOS = (('obsd74', ('-s', '1')), ('obsd60', ('-s', '2')), ('fbsd15', ('-s', '3')),
              ('obsd74', ('-s', '4', '-N', '2', '-e', '400=failover')))
 KINDS = ('af-to', 'forwarded', 'from the firewall', 'made anew', 'nat-to', 'rdr-to', 'rdr-to, nat-to', 'to the firewall')
-problems = []
-
-
-def expect(name, is_so, detail=''):
-    print('%s %s%s' % ('ok' if is_so else 'FAILED', name, ': %s' % (detail,) if detail and not is_so else ''), flush=True)
-    if not is_so:
-        problems.append(name)
 
 
 def path(name):

@@ -14,19 +14,14 @@ usage: daemon.py PFLOW TESTDATA-DIRECTORY     (as root, with iproute2 and userad
 """
 import os, pwd, signal, socket, subprocess, sys, tempfile, time
 
+from common import Failed, make_user
+
 PFLOW, DATA = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 PFLOWCTL = os.path.join(os.path.dirname(PFLOW), 'pflowctl')
 CAPTURE = DATA + '/mix200.openbsd-v6.pcap'
 NS = 'pflow-d-%d' % os.getpid()
 passed = failed = 0
-try:
-    pwd.getpwnam('_pflow')
-except KeyError:
-    subprocess.run(['useradd', '--system', '--home-dir', '/nonexistent', '--shell', '/usr/sbin/nologin', '_pflow'], check=True)
-
-
-class Failed(Exception):
-    pass
+make_user()
 
 
 def check(name, test):

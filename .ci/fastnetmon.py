@@ -9,7 +9,7 @@ which come once a minute look like a twelfth of that minute's packets in each se
 not installed.
 """
 import os, shutil, signal, socket, struct, subprocess, sys, tempfile, time
-from states import state
+from states import frame, packet, section, state
 
 PFLOW = os.path.abspath(sys.argv[1])
 CONF = '/etc/fastnetmon.conf'
@@ -45,17 +45,14 @@ def fastnetmon(number, seconds):
     return run, log, at
 
 
-def packet(kind, body, size):
+def alone(kind, body):
     """An Ethernet frame of one pfsync message."""
-    body = struct.pack('>BBH', kind, size, 1) + body
-    pfsync = struct.pack('>BBH16x', 6, 0, 20 + len(body)) + body
-    ip = struct.pack('>BBHHHBBH4s4s', 0x45, 0, 20 + len(pfsync), 0, 0, 255, 240, 0, bytes((192, 0, 2, 1)), bytes((224, 0, 0, 240)))
-    return bytes.fromhex('01005e0000f0020000000001') + b'\x08\0' + ip + pfsync
+    return frame(packet(section(kind, [body])))
 
 
-def record(frame):
+def record(octets):
     now = time.time()
-    return struct.pack('<IIII', int(now), int(now % 1 * 1e6), len(frame), len(frame)) + frame
+    return struct.pack('<IIII', int(now), int(now % 1 * 1e6), len(octets), len(octets)) + octets
 
 
 def stream(out):
@@ -65,9 +62,9 @@ def stream(out):
         sent = bytearray(state(4))
         struct.pack_into('>I', sent, 196, second)
         struct.pack_into('>QQQQ', sent, 204, RATE * second + 1, 1, 1000 * (RATE * second + 1), 60)
-        out.write(record(packet(13 if second == 0 else 14, bytes(sent), 66)))
+        out.write(record(alone(13 if second == 0 else 14, bytes(sent))))
         if second == SECONDS:
-            out.write(record(packet(7, bytes(sent[:8]) + bytes(sent[236:240]), 3)))
+            out.write(record(alone(7, bytes(sent[:8]) + bytes(sent[236:240]))))
         out.flush()
 
 

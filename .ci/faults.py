@@ -19,21 +19,16 @@ fails, every record has its place in the sequence, and each datagram has arrived
 11. The wall clock is set back and forth by an hour.
 What is logged once a minute is told of in full: lines, and what the last of them count, are what happened.
 """
-import ctypes, errno, json, os, pwd, re, resource, signal, socket, struct, subprocess, sys, tempfile, threading, time
+import errno, json, os, re, resource, signal, socket, struct, subprocess, sys, tempfile, threading, time
+
+from common import Failed, in_namespace, ip, make_user
 
 PFLOW = os.path.abspath(sys.argv[1])
 BIN = os.path.dirname(PFLOW)
 PFLOWCTL, PFSIM = os.path.join(BIN, 'pflowctl'), os.path.join(BIN, 'examples', 'pfsim')
 A, B = 'pflow-f-a-%d' % os.getpid(), 'pflow-f-b-%d' % os.getpid()
 passed = failed = 0
-try:
-    pwd.getpwnam('_pflow')
-except KeyError:
-    subprocess.run(['useradd', '--system', '--home-dir', '/nonexistent', '--shell', '/usr/sbin/nologin', '_pflow'], check=True)
-
-
-class Failed(Exception):
-    pass
+make_user()
 
 
 def check(name, test):
@@ -52,10 +47,6 @@ def check(name, test):
             here.clean()
 
 
-def ip(*words):
-    subprocess.run(('ip',) + words, check=True)
-
-
 def until(what, condition, seconds=10):
     end = time.monotonic() + seconds
     while not condition():
@@ -66,20 +57,10 @@ def until(what, condition, seconds=10):
 
 def socket_in(namespace, port):
     """A UDP socket that lives in another network namespace."""
-    with open('/proc/self/ns/net') as old, open('/run/netns/' + namespace) as new:
-        setns(new.fileno())
-        try:
-            s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            s.setsockopt(socket.SOL_SOCKET, 33, 1 << 24)  # SO_RCVBUFFORCE
-            s.bind(('0.0.0.0', port))
-        finally:
-            setns(old.fileno())
+    s = in_namespace(namespace, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    s.setsockopt(socket.SOL_SOCKET, 33, 1 << 24)  # SO_RCVBUFFORCE
+    s.bind(('0.0.0.0', port))
     return s
-
-
-def setns(fd):
-    if ctypes.CDLL(None, use_errno=True).setns(fd, 0x40000000):
-        raise OSError(ctypes.get_errno(), 'setns')
 
 
 class Collector:
@@ -502,7 +483,7 @@ def nfcapd(here):
     ip('-n', B, 'route', 'del', '198.51.100.0/24')
 
 
-def in_namespace(*words):
+def run_in_b(*words):
     return subprocess.run(['ip', 'netns', 'exec', B, *words], stdout=subprocess.PIPE, check=True, text=True).stdout
 
 
@@ -512,8 +493,8 @@ def queue_drops(here):
     collector = Collector(A)
     here.start('pflow0 flowdst 192.0.2.1:2055 hold 1 mtu 600', rate=6000)
     until('datagrams', lambda: collector.read() > 20)
-    swallowed = lambda: int(in_namespace('cat', '/proc/net/snmp').split('Udp: ')[2].split()[5])
-    in_namespace('tc', 'qdisc', 'add', 'dev', 'pfe1', 'root', 'tbf', 'rate', '8kbit', 'burst', '2000', 'limit', '3000')
+    swallowed = lambda: int(run_in_b('cat', '/proc/net/snmp').split('Udp: ')[2].split()[5])
+    run_in_b('tc', 'qdisc', 'add', 'dev', 'pfe1', 'root', 'tbf', 'rate', '8kbit', 'burst', '2000', 'limit', '3000')
     try:
         before = swallowed()
         until('datagrams that the queue drops', lambda: swallowed() > before + 50, 20)
@@ -529,7 +510,7 @@ def queue_drops(here):
             assert seen == expected, (recverr, seen)
         assert here.ctl('show', 'config')[0] == 0
     finally:
-        in_namespace('tc', 'qdisc', 'del', 'dev', 'pfe1', 'root')
+        run_in_b('tc', 'qdisc', 'del', 'dev', 'pfe1', 'root')
     n = collector.read()
     until('datagrams again', lambda: collector.read() > n + 20)
     here.quiet()

@@ -14,7 +14,9 @@ ipfixcheck.py. All must find every record that pflow says it wrote, and nothing 
 3. A full disk, in a replay (which fails) and live (which goes on when there is room): lost + written = exported.
 4. Old files are removed, and nothing else; a file that only pflowctl names is refused.
 """
-import glob, json, os, pwd, re, signal, struct, subprocess, sys, tempfile, time, zlib
+import glob, json, os, re, signal, struct, subprocess, sys, tempfile, time, zlib
+
+from common import make_user
 
 PFLOW, DATA = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 CHECK = os.path.join(sys.argv[3], 'ipfixcheck.py') if len(sys.argv) > 3 else None
@@ -260,10 +262,7 @@ def retained(directory):
     print('ok   two files retained, %d others untouched' % (len(others) + 1), flush=True)
 
 
-try:
-    pwd.getpwnam('_pflow')
-except KeyError:
-    subprocess.run(['useradd', '--system', '--home-dir', '/nonexistent', '--shell', '/usr/sbin/nologin', '_pflow'], check=True)
+make_user()
 subprocess.run(['ip', 'netns', 'add', NS], check=True)
 try:
     for words in ('link set lo up', 'link add pff0 type veth peer name pff1', 'link set pff0 up', 'link set pff1 up'):

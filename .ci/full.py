@@ -14,12 +14,14 @@ At the end stands the table of fields by readers, which has to be the one in doc
 """
 import calendar, collections, csv, io, ipaddress, json, os, shutil, socket, subprocess, sys, tempfile, time
 
+from common import expect_quietly as expect, free_port, problems
+
 PFLOW, DATA = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 TOOLS = os.path.abspath(sys.argv[3]) if len(sys.argv) > 3 else None
 CHECK = TOOLS and os.path.join(TOOLS, 'ipfixcheck.py')
 VENV = os.path.expanduser('~/.cache/pflow-tools/venv/bin/python')
 T = tempfile.mkdtemp(prefix='pflow-full-')
-problems, table = [], collections.defaultdict(dict)
+table = collections.defaultdict(dict)
 OWN = 32473
 ICMP = (1, 58)
 # What ICMP has in its ports differs on purpose.
@@ -29,18 +31,6 @@ PORTS = {'sourceTransportPort', 'destinationTransportPort', 'postNAPTSourceTrans
 def new(name):
     """A name that no file has."""
     return os.path.join(tempfile.mkdtemp(dir=T), name)
-
-
-def expect(name, is_so, detail=''):
-    print('%s %s%s' % ('ok' if is_so else 'FAILED', name, ': %s' % (detail,) if detail and not is_so else ''), flush=True)
-    if not is_so:
-        problems.append(name)
-
-
-def port(kind=socket.SOCK_DGRAM):
-    with socket.socket(socket.AF_INET, kind) as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
 
 
 def until_bound(at):
@@ -296,7 +286,7 @@ def started(command, log):
 
 
 def nfcapd(capture, name):
-    at, directory = port(), tempfile.mkdtemp(dir=T)
+    at, directory = free_port(socket.SOCK_DGRAM), tempfile.mkdtemp(dir=T)
     run = started(['nfcapd', '-w', directory, '-t', '3600', '-b', '127.0.0.1', '-p', str(at), '-B', '4000000'], T + '/nf.log')
     until_bound(at)
     pflow(capture, full('enterprise %d statistics 60 flowdst 127.0.0.1:%d' % (OWN, at)))
@@ -363,7 +353,7 @@ nfacctd_pipe_size: 4000000
 
 
 def nfacctd(capture, name):
-    at = port()
+    at = free_port(socket.SOCK_DGRAM)
     for path, text in (('primitives', PRIMITIVES), ('pm.conf', NFACCTD % (at, T, T))):
         with open(os.path.join(T, path), 'w') as f:
             f.write(text)
@@ -400,7 +390,7 @@ NAT_EVENTS = {False: (4, 5), True: (6, 7)}
 
 def nat_events(capture, name):
     """Events of translated states: each begins and ends once, with the ends that its flow's records have."""
-    path, tap, at = new('events.ipfix'), new('events.pcap'), port()
+    path, tap, at = new('events.ipfix'), new('events.pcap'), free_port(socket.SOCK_DGRAM)
     pflow(capture, full('enterprise %d events nat biflow on file ' % OWN + path))
     records = checked('file:' + path)
     events = [one for one in flows(records) if 'natEvent' in one]
@@ -441,7 +431,7 @@ def nat_events(capture, name):
         out = subprocess.run(words, capture_output=True, text=True).stdout.replace(',', ' ').split()
         wanted = collections.Counter(str(one['natEvent']) for one in events)
         expect('%s: tshark reads each natEvent' % name, collections.Counter(out) == wanted, (collections.Counter(out), wanted))
-    at = port(socket.SOCK_STREAM)
+    at = free_port(socket.SOCK_STREAM)
     line = full('events nat transport tcp flowdst 127.0.0.1:%d' % at)
     count = sum('natEvent' in one for one in flows(checked('tcp:127.0.0.1:%d' % at, lambda: pflow(capture, line))))
     expect('%s: as many events over TCP' % name, count == len(events), (count, len(events)))
@@ -449,7 +439,7 @@ def nat_events(capture, name):
 
 def datagrams(capture, name):
     """Over UDP: ipfixcheck beside, and tshark over the tap."""
-    tap, at = os.path.join(T, 'tap.pcap'), port()
+    tap, at = os.path.join(T, 'tap.pcap'), free_port(socket.SOCK_DGRAM)
     line = full('enterprise %d biflow on statistics 60 refresh 30 tap %s flowdst 127.0.0.1:%d' % (OWN, tap, at))
     if CHECK:
         checked('udp:127.0.0.1:%d' % at, lambda: pflow(capture, line))
@@ -465,7 +455,7 @@ def tshark(tap, at, name):
 
 
 def connection(capture):
-    at = port(socket.SOCK_STREAM)
+    at = free_port(socket.SOCK_STREAM)
     words = 'enterprise %d transport tcp flowdst 127.0.0.1:%d' % (OWN, at)
     records = checked('tcp:127.0.0.1:%d' % at, lambda: pflow(capture, full(words)))
     compare('over TCP', flows(records), capture)
@@ -473,7 +463,7 @@ def connection(capture):
 
 def spool(capture):
     """A run that reaches nobody leaves all in the spool; the next hands it on behind templates and options."""
-    at, directory = port(socket.SOCK_STREAM), os.path.join(T, 'spool')
+    at, directory = free_port(socket.SOCK_STREAM), os.path.join(T, 'spool')
     os.makedirs(directory, mode=0o700, exist_ok=True)
     line = full('enterprise %d transport tcp flowdst 127.0.0.1:%d spool %s 64M' % (OWN, at, directory))
     empty = os.path.join(T, 'empty.pcap')

@@ -9,14 +9,13 @@ at once. Of every answer: at most fifteen lines of at most 80 columns, and its J
 """
 import concurrent.futures, json, os, pwd, re, signal, socket, struct, subprocess, sys, tempfile, threading, time, traceback
 
+from common import make_user
+
 PFLOW = os.path.abspath(sys.argv[1])
 PFLOWCTL = os.path.join(os.path.dirname(PFLOW), 'pflowctl')
 WITHIN = 15
 A, B = '192.0.2.1', '192.0.2.2'
-try:
-    pwd.getpwnam('_pflow')
-except KeyError:
-    subprocess.run(['useradd', '--system', '--home-dir', '/nonexistent', '--shell', '/usr/sbin/nologin', '_pflow'], check=True)
+make_user()
 
 # The firewall: lines of JSON on standard input say what to send, and at once.
 SENDER = r'''

@@ -9,7 +9,9 @@ of them, for each error that it may have: that one fails. Whatever fails, the da
 so if it costs anything, answers SIGTERM, leaves nothing behind, and its sums hold. -a takes every call, otherwise at most
 -k (3) of each kind and error are taken, spread over its life. -o is one of them, with the log.
 """
-import ctypes, errno, getopt, json, multiprocessing, os, pwd, re, signal, socket, struct, subprocess, sys, tempfile, time
+import errno, functools, getopt, json, multiprocessing, os, re, signal, socket, struct, subprocess, sys, tempfile, time
+
+from common import in_namespace, make_user, until as common_until
 
 PROCESSES, CALLS, LOST = 4, 48, 1000
 NAMES = ('accept4 bind chdir chmod chroot connect dup dup2 fcntl fdopendir flock fork fstat fsync ftruncate getifaddrs getsockname getsockopt '
@@ -36,26 +38,7 @@ def ip(*words):
     subprocess.run(('ip', '-n', NS) + words, check=True)
 
 
-def inside(make):
-    """What `make` opens, of the network namespace."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    with open('/proc/self/ns/net') as old, open('/run/netns/' + NS) as new:
-        assert libc.setns(new.fileno(), 0x40000000) == 0
-        try:
-            return make()
-        finally:
-            assert libc.setns(old.fileno(), 0x40000000) == 0
-
-
-def until(what, condition, seconds=8, pause=0.005):
-    end = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise Wrong('not in %d s: %s' % (seconds, what))
-        time.sleep(pause)
+until = functools.partial(common_until, seconds=8, pause=0.005, error=Wrong)
 
 
 def frames(path):
@@ -76,12 +59,12 @@ class Life:
     def __init__(self, directory, at):
         self.dir, self.at = directory, at
         self.conf, self.sock, self.keep, self.tap, self.log, self.pid = (os.path.join(directory, n) for n in ('conf', 'sock', 'keep', 'tap', 'log', 'pid'))
-        self.collector = inside(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        self.collector = in_namespace(NS, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         self.collector.setsockopt(socket.SOL_SOCKET, 33, 1 << 22)  # SO_RCVBUFFORCE
         self.collector.bind(('127.0.0.1', 0))
         self.collector.setblocking(False)
         # A collector of connections: its system takes what comes.
-        self.listener = inside(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+        self.listener = in_namespace(NS, lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM))
         self.listener.bind(('127.0.0.1', 0))
         self.listener.listen()
         self.listener.setblocking(False)
@@ -130,7 +113,7 @@ class Life:
         until('the loss', lambda: self.source('lost'), pause=0.1)
         self.settle()
         ip('link', 'set', 'pfc0', 'up')
-        until('the return', lambda: self.source('reopened'), 12, 0.1)
+        until('the return', lambda: self.source('reopened'), seconds=12, pause=0.1)
         until('both up', lambda: 'state UP' in subprocess.run(['ip', '-n', NS, 'link', 'show', 'pfc0'], stdout=subprocess.PIPE, text=True).stdout)
         self.send(FRAMES[:80])
         self.ask('flush')
@@ -379,8 +362,8 @@ def prepare():
     ip('link', 'add', 'pfs0', 'type', 'veth', 'peer', 'name', 'pfc0')
     for name in ('pfs0', 'pfc0'):
         ip('link', 'set', name, 'up')
-    SENDER = inside(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
-    inside(lambda: SENDER.bind(('pfs0', 0)))
+    SENDER = in_namespace(NS, lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
+    in_namespace(NS, lambda: SENDER.bind(('pfs0', 0)))
 
 
 def judge(at):
@@ -429,10 +412,7 @@ MOST, ONLY, VERBOSE = None if '-a' in OPTIONS else int(OPTIONS.get('-k', 1)), OP
 WORKERS = int(OPTIONS.get('-j', 8))
 PFLOW = os.path.abspath(ARGUMENTS[0])
 FRAMES = frames(os.path.join(ARGUMENTS[1], 'mix200.openbsd-v6.pcap'))
-try:
-    pwd.getpwnam('_pflow')
-except KeyError:
-    subprocess.run(['useradd', '--system', '--home-dir', '/nonexistent', '--shell', '/usr/sbin/nologin', '_pflow'], check=True)
+make_user()
 with tempfile.TemporaryDirectory() as built:
     os.chmod(built, 0o755)
     SHIM = os.path.join(built, 'inject.so')

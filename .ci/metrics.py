@@ -10,6 +10,8 @@ packaging/grafana names no metric that is not there. All of it in a network name
 """
 import http.client, json, os, pwd, re, socket, subprocess, sys, tempfile, threading, time, urllib.parse
 
+from common import free_port, make_user
+
 PFLOW = os.path.abspath(sys.argv[1])
 HERE = os.path.dirname(os.path.abspath(__file__))
 PFLOWCTL = os.path.join(os.path.dirname(PFLOW), 'pflowctl')
@@ -19,10 +21,7 @@ NS = 'pflow-m-%d' % os.getpid()
 PYTHON = '/usr/bin/python3' if os.path.exists('/usr/bin/python3') else sys.executable
 if not os.environ.get('PFLOW_METRICS_NS'):
     # Everything below runs inside.
-    try:
-        pwd.getpwnam('_pflow')
-    except KeyError:
-        subprocess.run(['useradd', '--system', '--home-dir', '/nonexistent', '--shell', '/usr/sbin/nologin', '_pflow'], check=True)
+    make_user()
     subprocess.run(['ip', 'netns', 'add', NS], check=True)
     try:
         for words in ('link set lo up', 'link add fw0 type veth peer name sync0', 'link set fw0 up', 'link set sync0 up'):
@@ -52,12 +51,6 @@ def until(what, condition, seconds=15):
             return found
         assert time.monotonic() < end, 'not in %d s: %s' % (seconds, what)
         time.sleep(0.1)
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
 
 
 def states():

@@ -13,6 +13,8 @@ Replays of captures are sent to each reader. What it makes of them is compared w
 """
 import collections, importlib.util, ipaddress, json, os, re, shutil, signal, socket, struct, subprocess, sys, tempfile, time
 
+from common import free_port
+
 PFLOW, DATA = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 TMP = tempfile.TemporaryDirectory()
 BOOT = '1699900000'
@@ -199,12 +201,6 @@ def by_creator():
     return difference(want, ((one['source'], shown(one)) for one in got))
 
 
-def free_port():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
-
-
 def listens(port):
     return ':%04X ' % port in open('/proc/net/udp').read()
 
@@ -238,7 +234,7 @@ def with_collector(words, port, capture, *more, ready=None, stop=signal.SIGTERM,
 
 
 def nfcapd(capture):
-    out, port = tempfile.mkdtemp(dir=TMP.name), free_port()
+    out, port = tempfile.mkdtemp(dir=TMP.name), free_port(socket.SOCK_DGRAM)
     log = with_collector(['nfcapd', '-w', out, '-p', str(port), '-t', '3600', '-B', '2000000', '-b', '127.0.0.1'], port, capture, 'refreshpackets', '2')
     if 'Sequence Errors: 0, Bad Packets: 0' not in log:
         return log
@@ -290,7 +286,7 @@ nfacctd_time_new: true
 
 
 def nfacctd(capture):
-    port, out, conf, log = free_port(), *(os.path.join(TMP.name, name) for name in ('pm.json', 'pm.conf', 'pm.log'))
+    port, out, conf, log = free_port(socket.SOCK_DGRAM), *(os.path.join(TMP.name, name) for name in ('pm.json', 'pm.conf', 'pm.log'))
     with open(conf, 'w') as f:
         f.write(PMACCT % (port, out) + 'logfile: %s\n' % log)
     rows = lambda: [json.loads(l) for l in open(out).read().splitlines() if l.endswith('}')] if os.path.exists(out) else []
@@ -317,7 +313,7 @@ def sums(keys):
 
 def ra(capture):
     """ra swaps ends as it thinks who began, so they are compared without their order."""
-    port = free_port()
+    port = free_port(socket.SOCK_DGRAM)
     log = with_collector(['ra', '-C', '127.0.0.1:%d' % port, '-n', '-u', '-c', ',', '-s', 'saddr', 'daddr', 'proto', 'pkts', 'bytes'], port, capture, stop=signal.SIGINT,
                          done=lambda: time.sleep(2))
     got = []
@@ -366,7 +362,7 @@ Collector(function (packet) {
 
 
 def node(modules, capture):
-    port, script = free_port(), os.path.join(modules, 'read.js')
+    port, script = free_port(socket.SOCK_DGRAM), os.path.join(modules, 'read.js')
     with open(script, 'w') as f:
         f.write(NODE)
     log = with_collector(['node', script, str(port)], port, capture, 'rate', '500', done=lambda: time.sleep(1))

@@ -11,7 +11,9 @@ src/io/privileges.rs makes. Files are not named at all after unveil(2) of nothin
 (pledge_syscalls, pledge_sockopt, pledge_ioctl, pledge_fcntl, pledge_kill), FreeBSD's capabilities.conf and rights(4).
 Calls that only the BSDs' own code makes are not seen here; they are in src/io/sys/ and few.
 """
-import collections, gzip, os, pwd, re, signal, subprocess, sys, tempfile, time
+import collections, gzip, os, re, signal, subprocess, sys, tempfile, time
+
+from common import make_user
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SOURCE = open(os.path.join(HERE, '..', 'src', 'io', 'privileges.rs')).read()
@@ -279,10 +281,7 @@ if sys.argv[1:] == ['--self-check']:
 PFLOW, DATA = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 PFLOWCTL = os.path.join(os.path.dirname(PFLOW), 'pflowctl')
 NS = 'pflow-p-%d' % os.getpid()
-try:
-    pwd.getpwnam('_pflow')
-except KeyError:
-    subprocess.run(['useradd', '--system', '--home-dir', '/nonexistent', '--shell', '/usr/sbin/nologin', '_pflow'], check=True)
+make_user()
 
 SENDER = '''
 import socket, struct, sys, time

@@ -11,53 +11,17 @@ usage: sctp.py PFLOW KILLS     (as root, on a machine of its own with SCTP: it c
 
 The daemon captures on lo, which needs no module of the kernel.
 """
-import json, os, re, signal, socket, struct, subprocess, sys, tempfile, threading, time
+import functools, json, os, re, signal, socket, struct, subprocess, sys, tempfile, threading, time
+
+from common import expect, ip, problems, records_of_netflow9, sender, until as common_until
 
 PFLOW, KILLS = os.path.abspath(sys.argv[1]), int(sys.argv[2])
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, HERE)
 FIRST, SECOND, OURS, PORT = '10.9.0.1', '10.9.0.2', '10.9.0.9', 4739
 # linux/sctp.h
 BINDX_ADD = 100
 # Packets a second, of ten messages each: what an emulated machine does beside the rest.
 RATE = 60
-problems = []
-
-SENDER = '''
-import socket, struct, sys, time
-sys.path.insert(0, sys.argv[1])
-from states import packets
-s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-s.bind(('lo', 0))
-rate, begun = float(sys.argv[2]), time.monotonic()
-for n, pfsync in enumerate(packets(10_000_000, 500)):
-    ip = struct.pack('>BBHHHBBH4s4s', 0x45, 0, 20 + len(pfsync), 0, 0, 255, 240, 0, bytes([192, 0, 2, 1]), bytes([224, 0, 0, 240]))
-    s.send(bytes([1, 0, 0x5e, 0, 0, 240]) + bytes([2, 0, 0, 0, 0, 1]) + b'\\x08\\0' + ip + pfsync)
-    wait = begun + n / rate - time.monotonic()
-    if wait > 0.002:
-        time.sleep(wait)
-'''
-
-
-def expect(name, is_so, detail=''):
-    print('%s %s%s' % ('ok' if is_so else 'FAILED', name, ': %s' % (detail,) if detail else ''), flush=True)
-    if not is_so:
-        problems.append(name)
-
-
-def until(what, condition, seconds=60, pause=0.05):
-    end = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise AssertionError('not in %d s: %s' % (seconds, what))
-        time.sleep(pause)
-
-
-def ip(*words):
-    subprocess.run(('ip',) + words, check=True)
+until = functools.partial(common_until, seconds=60, pause=0.05)
 
 
 def cut(address):
@@ -170,7 +134,7 @@ class Daemon:
         with open(self.log, 'w') as log:
             self.process = subprocess.Popen((PFLOW, '-d', '-a', '-f', self.conf), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log)
         until('start', lambda: 'capturing on' in self.text() and os.path.exists(self.sock))
-        self.sender = subprocess.Popen((sys.executable, '-c', SENDER, HERE, str(RATE)))
+        self.sender = sender('lo', RATE, alive=500)
 
     def text(self):
         return open(self.log).read()
@@ -264,27 +228,6 @@ def spooled(directory):
     expect('SCTP: and twice inside of one association none', all(len(set(s)) == len(s) for s in sessions))
 
 
-def records_of_netflow9(messages):
-    """Data records in an association's messages; AssertionError: one is missed, or was not described before."""
-    number, count, lens = 0, 0, {}
-    for message in messages:
-        version, _, _, _, sequence, _ = struct.unpack_from('>HHIIII', message)
-        assert (version, sequence) == (9, number), 'version %d, message %d instead of %d' % (version, sequence, number)
-        number, at = number + 1, 20
-        while at < len(message):
-            kind, size = struct.unpack_from('>HH', message, at)
-            p, end = at + 4, at + size
-            if kind == 0:
-                while p < end:
-                    template, fields = struct.unpack_from('>HH', message, p)
-                    lens[template] = sum(struct.unpack_from('>H', message, p + 6 + 4 * n)[0] for n in range(fields))
-                    p += 4 + 4 * fields
-            elif 256 <= kind < 400:
-                count += (end - p) // lens[kind]
-            at = end
-    return count
-
-
 def netflow9(directory):
     collector = Collector([FIRST])
     daemon = Daemon(directory, line('pflowproto 9'))
@@ -296,7 +239,7 @@ def netflow9(directory):
     finally:
         daemon.kill()
         collector.stop()
-    found = [records_of_netflow9(messages) for messages in collector.sessions]
+    found = [len(records_of_netflow9(b''.join(messages))) for messages in collector.sessions]
     lost, doubt, exported = counted['records_refused'], counted['in_doubt'], counted['records']
     expect('SCTP: NetFlow v9 and an abort: what is neither lost nor in doubt has arrived', min(found) > 0 and exported - lost - doubt <= sum(found) <= exported,
            '%s of %d, %d lost, %d in doubt' % (found, exported, lost, doubt))

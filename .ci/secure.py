@@ -14,7 +14,9 @@ usage: secure.py PFLOW TESTDATA-DIRECTORY [TOOLS-DIRECTORY]     (as root, with o
 5. ENDED connections that end at once: neither descriptors nor memory grow.
 6. SCTP in the emulated machine of TOOLS-DIRECTORY/vm, if that is set up, and sctp.py there.
 """
-import ctypes, json, os, pwd, re, shutil, signal, socket, ssl, struct, subprocess, sys, tempfile, threading, time
+import json, os, re, shutil, signal, socket, ssl, struct, subprocess, sys, tempfile, threading, time
+
+from common import HERE, end, expect, free_port, in_namespace, ip, make_user, problems, records_of_netflow9, sender, until
 
 PFLOW, DATA = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 TOOLS = os.path.abspath(sys.argv[3]) if len(sys.argv) > 3 else None
@@ -25,34 +27,8 @@ KILLS, DTLS_KILLS, ENDED = (int(os.environ.get(name, usual)) for name, usual in 
 PKI = tempfile.mkdtemp(prefix='pflow-pki-')
 os.chmod(PKI, 0o755)
 NS, FAR = 'pflow-x-%d' % os.getpid(), 'pflow-y-%d' % os.getpid()
-HERE = os.path.dirname(os.path.abspath(__file__))
-problems = []
-try:
-    pwd.getpwnam('_pflow')
-except KeyError:
-    subprocess.run(['useradd', '--system', '--home-dir', '/nonexistent', '--shell', '/usr/sbin/nologin', '_pflow'], check=True)
+make_user()
 
-# Sends packets of a firewall at a rate, until it is killed.
-SENDER = '''
-import socket, struct, sys, time
-sys.path.insert(0, sys.argv[2])
-from states import packets
-s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-s.bind((sys.argv[1], 0))
-rate, begun = float(sys.argv[3]), time.monotonic()
-for n, pfsync in enumerate(packets(10_000_000, 1000)):
-    ip = struct.pack('>BBHHHBBH4s4s', 0x45, 0, 20 + len(pfsync), 0, 0, 255, 240, 0, bytes([192, 0, 2, 1]), bytes([224, 0, 0, 240]))
-    s.send(bytes([1, 0, 0x5e, 0, 0, 240]) + bytes([2, 0, 0, 0, 0, 1]) + b'\\x08\\0' + ip + pfsync)
-    wait = begun + n / rate - time.monotonic()
-    if wait > 0.002:
-        time.sleep(wait)
-'''
-
-
-def expect(name, is_so, detail=''):
-    print('%s %s%s' % ('ok' if is_so else 'FAILED', name, ': %s' % (detail,) if detail else ''), flush=True)
-    if not is_so:
-        problems.append(name)
 
 
 def openssl(*words, **how):
@@ -111,27 +87,6 @@ def records(stream):
         else:
             found += [stream[p + n:p + n + lens[kind]] for n in range(0, size - 20, lens[kind])]
         at += size
-    return found
-
-
-def records_of_netflow9(stream):
-    """The same of NetFlow v9. Its messages do not tell their lengths, but no flowset has the number 9."""
-    at, lens, found, number = 0, {}, [], 0
-    while at < len(stream):
-        version, _, _, _, sequence, _ = struct.unpack_from('>HHIIII', stream, at)
-        assert (version, sequence) == (9, number), 'version %d, message %d instead of %d' % (version, sequence, number)
-        at, number = at + 20, number + 1
-        while at < len(stream) and stream[at:at + 2] != b'\0\x09':
-            kind, size = struct.unpack_from('>HH', stream, at)
-            p, end = at + 4, at + size
-            if kind == 0:
-                while p < end:
-                    template, fields = struct.unpack_from('>HH', stream, p)
-                    lens[template] = sum(struct.unpack_from('>H', stream, p + 6 + 4 * n)[0] for n in range(fields))
-                    p += 4 + 4 * fields
-            elif 256 <= kind < 400:
-                found += [stream[n:n + lens[kind]] for n in range(p, end - lens[kind] + 1, lens[kind])]
-            at = end
     return found
 
 
@@ -201,23 +156,6 @@ def replay(port, transport, *more, ca='ca', own='client', host='127.0.0.1'):
     words += ['ca', pem(ca + '.pem')] if ca else []
     words += ['cert', pem(own + '.pem'), 'key', pem(own + '.key')] if own else []
     return subprocess.run(words + list(more), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=90)
-
-
-def free_port(kind=socket.SOCK_STREAM):
-    with socket.socket(socket.AF_INET, kind) as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
-
-
-def until(what, condition, seconds=20, pause=0.02):
-    end = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise AssertionError('not in %d s: %s' % (seconds, what))
-        time.sleep(pause)
 
 
 def all_read():
@@ -348,10 +286,6 @@ def checked(transport, template, count):
     expect('ipfixcheck.py by %s, %s: every record, no finding' % (transport, template), r.returncode == 0 and '%d records, 0 findings' % count in out, out.splitlines()[-1])
 
 
-def ip(*words):
-    subprocess.run(('ip',) + words, check=True)
-
-
 def nft(text):
     subprocess.run(['ip', 'netns', 'exec', NS, 'nft', '-f', '-'], input=text, text=True, check=True)
 
@@ -360,33 +294,13 @@ def inside(*words, namespace=NS, **how):
     return subprocess.Popen(('ip', 'netns', 'exec', namespace) + words, stdin=subprocess.DEVNULL, text=True, **how)
 
 
-def sender(rate):
-    return inside(sys.executable, '-c', SENDER, 'pxs', HERE, str(rate), namespace=FAR)
-
-
-def end(process, number=signal.SIGTERM):
-    if process.poll() is None:
-        process.send_signal(number)
-    return process.wait(30)
-
-
-def setns(fd):
-    if ctypes.CDLL(None, use_errno=True).setns(fd, 0):
-        raise OSError(ctypes.get_errno(), 'setns')
-
-
 def listener(port, kind=socket.SOCK_STREAM):
     """A socket that lives in the daemon's network namespace."""
-    with open('/proc/self/ns/net') as old, open('/run/netns/' + NS) as new:
-        setns(new.fileno())
-        try:
-            s = socket.socket(socket.AF_INET, kind)
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            s.bind(('127.0.0.1', port))
-            if kind == socket.SOCK_STREAM:
-                s.listen(64)
-        finally:
-            setns(old.fileno())
+    s = in_namespace(NS, lambda: socket.socket(socket.AF_INET, kind))
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(('127.0.0.1', port))
+    if kind == socket.SOCK_STREAM:
+        s.listen(64)
     return s
 
 
@@ -500,7 +414,7 @@ def restarts(directory):
     relay = Relay(4740, behind.port)
     line = 'pflow0 flowdst 127.0.0.1:4740 pflowproto 10 transport tls reconnect 1 hold 1 queue 256k ca %s cert %s key %s' % tuple(map(pem, ('ca.pem', 'client.pem', 'client.key')))
     daemon = Daemon(directory, [line])
-    load = sender(1500)
+    load = sender('pxs', 1500, namespace=FAR)
     try:
         for turn in range(KILLS):
             until('session', lambda: daemon.interface()['connected'] > turn, pause=0.05)
@@ -552,7 +466,7 @@ def datagrams(directory):
     server = serve()
     time.sleep(0.5)
     daemon = Daemon(directory, [line])
-    load, in_between, longest = sender(300), 0, 0
+    load, in_between, longest = sender('pxs', 300, namespace=FAR), 0, 0
     try:
         until('session', lambda: sessions() == 1)
         for _ in range(DTLS_KILLS):

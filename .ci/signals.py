@@ -9,15 +9,14 @@ usage: signals.py PFLOW     (as root, with iproute2; pflowctl beside PFLOW)
 4. SIGTERM to a child that stands still, and goes on: both end. The parent answers SIGTERM though a FIFO has taken the
    place of the configuration.
 """
-import json, os, pwd, re, signal, subprocess, sys, tempfile, time
+import json, os, re, signal, subprocess, sys, tempfile, time
+
+from common import make_user
 
 PFLOW, ROUNDS = os.path.abspath(sys.argv[1]), 100
 PFLOWCTL = os.path.join(os.path.dirname(PFLOW), 'pflowctl')
 NS = 'pflow-s-%d' % os.getpid()
-try:
-    pwd.getpwnam('_pflow')
-except KeyError:
-    subprocess.run(['useradd', '--system', '--home-dir', '/nonexistent', '--shell', '/usr/sbin/nologin', '_pflow'], check=True)
+make_user()
 
 
 def until(what, condition, seconds=10):

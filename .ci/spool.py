@@ -14,7 +14,10 @@ Every state has an address of its own and ends at once, so that each record is k
    TOOLS-DIRECTORY reads segment and stream, and finds nothing.
 5. A directory of others' and one that another process uses are refused in words; a damaged segment is set aside.
 """
-import ctypes, fcntl, json, os, pwd, random, shutil, signal, socket, struct, subprocess, sys, tempfile, termios, threading, time
+import fcntl, json, os, random, signal, socket, struct, subprocess, sys, tempfile, termios, threading, time
+
+from common import expect, in_namespace, make_user, problems, until
+from states import frame, packet, section, tcp
 
 PFLOW = os.path.abspath(sys.argv[1])
 KILLS = int(sys.argv[2]) if len(sys.argv) > 2 else 25
@@ -22,38 +25,7 @@ TOOLS = sys.argv[3] if len(sys.argv) > 3 else None
 PFLOWCTL = os.path.join(os.path.dirname(PFLOW), 'pflowctl')
 NS, FAR = 'pflow-s-%d' % os.getpid(), 'pflow-sf-%d' % os.getpid()
 PORT, AWAY = 4739, 20
-problems = []
-try:
-    pwd.getpwnam('_pflow')
-except KeyError:
-    subprocess.run(['useradd', '--system', '--home-dir', '/nonexistent', '--shell', '/usr/sbin/nologin', '_pflow'], check=True)
-
-
-def expect(name, is_so, detail=''):
-    print('%s %s%s' % ('ok' if is_so else 'FAILED', name, ': %s' % (detail,) if detail != '' else ''), flush=True)
-    if not is_so:
-        problems.append(name)
-
-
-def until(what, condition, seconds=20, pause=0.02):
-    end = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise AssertionError('not in %d s: %s' % (seconds, what))
-        time.sleep(pause)
-
-
-def inside(namespace, make):
-    libc = ctypes.CDLL(None, use_errno=True)
-    with open('/proc/self/ns/net') as old, open('/run/netns/' + namespace) as new:
-        assert libc.setns(new.fileno(), 0x40000000) == 0
-        try:
-            return make()
-        finally:
-            assert libc.setns(old.fileno(), 0x40000000) == 0
+make_user()
 
 
 def listener(buffer):
@@ -65,43 +37,22 @@ def listener(buffer):
     return s
 
 
-def state(number):
-    b = bytearray(264)
-    struct.pack_into('>Q', b, 0, number)
-    b[8:11] = b'all'
-    b[62] = b[102] = 2
-    for o, a in ((24, b'\xc0\0\2\1'), (40, struct.pack('>I', 0x0a000000 + number)), (64, b'\xc0\0\2\1'), (80, struct.pack('>I', 0x0a000000 + number))):
-        b[o:o + 4] = a
-    for o in (56, 96):
-        struct.pack_into('>HH', b, o, 443, 50000)
-    b[104 + 24] = b[136 + 24] = 4
-    struct.pack_into('>III', b, 184, 17, 0xffffffff, 0xffffffff)
-    struct.pack_into('>II', b, 196, 0, 86400)
-    struct.pack_into('>QQQQ', b, 204, 10, 10, 1000, 1000)
-    struct.pack_into('>I', b, 236, 7)
-    b[250], b[251], b[252], b[255] = 2, 6, 1, 2
-    struct.pack_into('>H', b, 260, 4)
-    return bytes(b)
-
-
-def packet(numbers):
-    states = [state(n) for n in numbers]
-    body = b''.join(struct.pack('>BBH', action, 66, len(states)) + b''.join(states) for action in (13, 6))
-    pfsync = struct.pack('>BBH16x', 6, 0, 20 + len(body)) + body
-    ip = struct.pack('>BBHHHBBH4s4s', 0x45, 0, 20 + len(pfsync), 0, 0, 255, 240, 0, bytes([192, 0, 2, 1]), bytes([224, 0, 0, 240]))
-    return bytes([1, 0, 0x5e, 0, 0, 240]) + bytes([2, 0, 0, 0, 0, 1]) + b'\x08\0' + ip + pfsync
+def born_and_dead(numbers):
+    """A frame in which states begin and end."""
+    states = [tcp(n, b'\xc0\0\2\1', struct.pack('>I', 0x0a000000 + n)) for n in numbers]
+    return frame(packet(section(13, states) + section(6, states)))
 
 
 class Sender:
     """Packets of two states each, at a rate, from the number where it was."""
     def __init__(self):
         self.number, self.over, self.thread = 0, None, None
-        self.socket = inside(FAR, lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
+        self.socket = in_namespace(FAR, lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
         self.socket.bind(('pss', 0))
 
     def send(self, packets):
         for _ in range(packets):
-            self.socket.send(packet((self.number, self.number + 1)))
+            self.socket.send(born_and_dead((self.number, self.number + 1)))
             self.number += 2
 
     def start(self, rate):
@@ -174,7 +125,7 @@ class Collector:
         self.sessions, self.reads, self.listener, self.connection = [], True, None, None
 
     def start(self):
-        self.listener = inside(NS, lambda: listener(self.buffer))
+        self.listener = in_namespace(NS, lambda: listener(self.buffer))
         self.over = threading.Event()
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()

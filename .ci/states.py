@@ -45,11 +45,46 @@ def packets(states, alive, updates=0):
             body += b''.join(struct.pack('>QI', (0x68 << 56) + n - alive + i, 0x7a11c0de) for i in range(5))
         if n < states:
             body += struct.pack('>BBH', 13, 66, 5) + b''.join(state(n + i) for i in range(5))
-        yield struct.pack('>BBH16x', 6, 0, 20 + len(body)) + body
+        yield packet(body)
         for step in range(updates):
             due = min(states, n + 5 - alive * (step + 1) // (updates + 1))
             while due - told[step] >= 17 or told[step] < due == states:
                 some = range(told[step], min(states, told[step] + 17))
                 told[step] = some.stop
                 body = struct.pack('>BBH', 4, 21, len(some)) + b''.join(update(i, step + 1) for i in some)
-                yield struct.pack('>BBH16x', 6, 0, 20 + len(body)) + body
+                yield packet(body)
+
+
+def tcp(number, far, near, creator=7, ifname=b'all'):
+    """A TCP connection that has counted, with ends given as octets: far:443 to near:50000."""
+    b = bytearray(264)
+    struct.pack_into('>Q', b, 0, number)
+    b[8:8 + len(ifname)] = ifname
+    b[62] = b[102] = 2
+    for key in (24, 64):
+        b[key:key + 4], b[key + 16:key + 20] = far, near
+        struct.pack_into('>HH', b, key + 32, 443, 50000)
+    b[104 + 24] = b[136 + 24] = 4
+    struct.pack_into('>III', b, 184, 17, 0xffffffff, 0xffffffff)
+    struct.pack_into('>II', b, 196, 0, 86400)
+    struct.pack_into('>QQQQ', b, 204, 10, 10, 1000, 1000)
+    struct.pack_into('>I', b, 236, creator)
+    b[250], b[251], b[252], b[255] = 2, 6, 1, 2
+    struct.pack_into('>H', b, 260, 4)
+    return bytes(b)
+
+
+def section(action, messages):
+    """Messages of one action behind their subheader."""
+    return struct.pack('>BBH', action, len(messages[0]) // 4, len(messages)) + b''.join(messages)
+
+
+def packet(body):
+    """The pfsync packet of these sections."""
+    return struct.pack('>BBH16x', 6, 0, 20 + len(body)) + body
+
+
+def frame(pfsync):
+    """The Ethernet frame of a pfsync packet from 192.0.2.1."""
+    ip = struct.pack('>BBHHHBBH4s4s', 0x45, 0, 20 + len(pfsync), 0, 0, 255, 240, 0, bytes((192, 0, 2, 1)), bytes((224, 0, 0, 240)))
+    return bytes.fromhex('01005e0000f0020000000001') + b'\x08\0' + ip + pfsync

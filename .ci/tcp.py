@@ -13,8 +13,9 @@ usage: tcp.py PFLOW TESTDATA-DIRECTORY [TOOLS-DIRECTORY]     (as root, with ipro
 4. A reload keeps a connection whose collector stays. Collectors that only pflowctl names are refused with the reason.
    rdomain sends another way than the routes.
 """
-import json, os, pwd, re, shutil, signal, socket, struct, subprocess, sys, tempfile, threading, time
+import json, os, re, shutil, signal, socket, struct, subprocess, sys, tempfile, threading, time
 
+from common import end, expect, free_port, ip, make_user, problems, sender, until
 from states import packets
 
 PFLOW, DATA = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
@@ -23,11 +24,7 @@ PFLOWCTL = os.path.join(os.path.dirname(PFLOW), 'pflowctl')
 CAPTURE, RECORDS = DATA + '/mix200.openbsd-v6.pcap', 305
 NS, FAR = 'pflow-t-%d' % os.getpid(), 'pflow-u-%d' % os.getpid()
 KILLS, LOAD, AWAY = int(os.environ.get('KILLS', 20)), 0.3, 1.2
-problems = []
-try:
-    pwd.getpwnam('_pflow')
-except KeyError:
-    subprocess.run(['useradd', '--system', '--home-dir', '/nonexistent', '--shell', '/usr/sbin/nologin', '_pflow'], check=True)
+make_user()
 
 # Reads what comes, at the pace and for as long as it is told.
 COLLECTOR = '''
@@ -47,43 +44,6 @@ while True:
         if how == 'slow':
             time.sleep(1)
 '''
-# Sends packets of a firewall at a rate, until it is killed.
-SENDER = '''
-import socket, struct, sys, time
-sys.path.insert(0, sys.argv[2])
-from states import packets
-s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-s.bind((sys.argv[1], 0))
-rate, count = float(sys.argv[3]), int(sys.argv[4])
-begun = time.monotonic()
-for n, pfsync in enumerate(packets(count, 1000)):
-    ip = struct.pack('>BBHHHBBH4s4s', 0x45, 0, 20 + len(pfsync), 0, 0, 255, 240, 0, bytes([192, 0, 2, 1]), bytes([224, 0, 0, 240]))
-    s.send(bytes([1, 0, 0x5e, 0, 0, 240]) + bytes([2, 0, 0, 0, 0, 1]) + b'\\x08\\0' + ip + pfsync)
-    wait = begun + n / rate - time.monotonic()
-    if wait > 0.002:
-        time.sleep(wait)
-'''
-
-
-def ip(*words):
-    subprocess.run(('ip',) + words, check=True)
-
-
-def expect(name, is_so, detail=''):
-    print('%s %s%s' % ('ok' if is_so else 'FAILED', name, ': %s' % (detail,) if detail else ''), flush=True)
-    if not is_so:
-        problems.append(name)
-
-
-def until(what, condition, seconds=20, pause=0.02):
-    end = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise AssertionError('not in %d s: %s' % (seconds, what))
-        time.sleep(pause)
 
 
 def inside(*words, namespace=NS, **how):
@@ -94,16 +54,6 @@ def collector(port, how='reads'):
     process = inside(sys.executable, '-c', COLLECTOR, str(port), how, stdout=subprocess.PIPE)
     assert process.stdout.readline() == 'ready\n'
     return process
-
-
-def sender(rate, states=10_000_000):
-    return inside(sys.executable, '-c', SENDER, 'pts', os.path.dirname(os.path.abspath(__file__)), str(rate), str(states), namespace=FAR)
-
-
-def end(process, number=signal.SIGTERM):
-    if process.poll() is None:
-        process.send_signal(number)
-    return process.wait(30)
 
 
 class Daemon:
@@ -222,12 +172,6 @@ def replay(port, *more):
     return subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
-
-
 def replay_when_ready(port):
     # A receiver of others tells nobody when it listens.
     for _ in range(100):
@@ -286,7 +230,7 @@ def killed(directory):
     until('tcpdump', lambda: 'listening on' in dump.stderr.readline())
     peer = collector(port)
     daemon = Daemon(directory, ['pflow0 flowdst 127.0.0.1:%d pflowproto 10 transport tcp reconnect 1 hold 1 queue 64k' % port])
-    load = sender(1500)
+    load = sender('pts', 1500, namespace=FAR)
     try:
         for turn in range(KILLS):
             until('connection', lambda: daemon.interface()['connected'] > turn, pause=0.05)
@@ -329,7 +273,7 @@ def troubles(directory):
     tcp = 'pflowproto 10 transport tcp hold 1 queue 256k'
     daemon = Daemon(directory, ['pflow%d flowdst 127.0.0.1:%d %s' % (n, 5000 + n, tcp + (' reconnect 1' if n == 2 else '')) for n in range(5)] +
                     ['pflow5 flowdst 127.0.0.1:5005 hold 1'])
-    load = sender(1000)
+    load = sender('pts', 1000, namespace=FAR)
     client = Client(daemon.sock)
     client.start()
     try:

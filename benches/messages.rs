@@ -16,6 +16,8 @@ mod capture;
 
 use std::time::Duration;
 
+use capture::CREATOR;
+use capture::pfsync::{self, M, St};
 use pflow::config::{Config, apply_text};
 use pflow::engine::{Engine, Packet, Settings};
 use pflow::export::Order;
@@ -35,46 +37,40 @@ const MESSAGES: u64 = 20_000;
 /// An interface that exports, so that what flows cost is in the numbers.
 const EXPORTER: &str = "pflow0 flowdst 127.0.0.1:9995 pflowproto 10\n";
 /// Creator of nobody's states.
-const STRANGER: [u8; 4] = [1, 2, 3, 4];
+const STRANGER: u32 = 0x0102_0304;
+/// Who sends.
+const SENDER: [u8; 4] = [192, 0, 2, 1];
 /// Ids of nobody's states.
 const UNKNOWN: u64 = 1 << 40;
 
-/// A kind of message, and how one about state `n` is written: action, octets.
-type Kind = (&'static str, fn(u64) -> (u8, Vec<u8>));
+/// A kind of message, and how one about state `n` is written: the packet that it is alone in.
+type Kind = (&'static str, fn(u64) -> Vec<u8>);
 
 const KINDS: [Kind; 16] = [
-    ("INS, new", |n| (13, capture::state(n).to_vec())),
-    ("INS, known", |n| (13, capture::state(n).to_vec())),
-    ("UPD", |n| (14, counted(n))),
-    ("UPD_C", |n| (4, update(capture::identity(n)))),
-    ("UPD_C, unknown", |n| {
-        (4, update(capture::identity(UNKNOWN + n)))
-    }),
-    ("UREQ", |n| (5, capture::identity(n).to_vec())),
-    ("IACK", |n| (2, capture::identity(n).to_vec())),
+    ("INS, new", |n| packet(M::Ins(capture::state(n)))),
+    ("INS, known", |n| packet(M::Ins(capture::state(n)))),
+    ("UPD", |n| packet(M::Upd(counted(n)))),
+    ("UPD_C", |n| packet(update(n))),
+    ("UPD_C, unknown", |n| packet(update(UNKNOWN + n))),
+    ("UREQ", |n| packet(M::Ureq(capture::id(n), CREATOR))),
+    ("IACK", |n| packet(M::Iack(capture::id(n), CREATOR))),
     ("DEL, unknown", |n| {
-        (6, capture::state(UNKNOWN + n).to_vec())
+        packet(M::Del(capture::state(UNKNOWN + n)))
     }),
     ("DEL_C, unknown", |n| {
-        (7, capture::identity(UNKNOWN + n).to_vec())
+        packet(M::DelC(capture::id(UNKNOWN + n), CREATOR))
     }),
-    ("CLR of nothing", |_| (0, clear([0; 16], STRANGER))),
-    ("CLR of no interface", |_| {
-        let mut name = [0; 16];
-        name[..3].copy_from_slice(b"em9");
-        (0, clear(name, [0x7a, 0x11, 0xc0, 0xde]))
+    ("CLR of nothing", |_| packet(M::clr(STRANGER))),
+    ("CLR of no interface", |_| packet(M::clr_if("em9", CREATOR))),
+    ("BUS", |_| packet(M::Bus(CREATOR, 1))),
+    ("TDB", |_| packet(M::Tdb)),
+    ("not known", |_| {
+        let section = pfsync::section(99, 2, 1, &[0; 8]);
+        pfsync::ipv4(SENDER, &pfsync::modern(6, &section))
     }),
-    ("BUS", |n| {
-        (
-            10,
-            [&capture::identity(n)[8..], &[0; 4], &[1, 0, 0, 0]].concat(),
-        )
-    }),
-    ("TDB", |_| (15, vec![1; 52])),
-    ("not known", |_| (99, vec![0; 8])),
     // The states that are held go with these.
-    ("DEL", |n| (6, counted(n))),
-    ("DEL_C", |n| (7, capture::identity(n).to_vec())),
+    ("DEL", |n| packet(M::Del(counted(n)))),
+    ("DEL_C", |n| packet(M::DelC(capture::id(n), CREATOR))),
 ];
 
 /// A table: its name, further lines of the configuration, whether firewalls are asked, whether it is
@@ -212,11 +208,9 @@ impl Bench {
         Now::with_boot(wall, boot)
     }
 
-    /// Hands each message over in a packet of its own; the processor time that took.
-    fn feed(&mut self, messages: impl Iterator<Item = (u8, Vec<u8>)>) -> Duration {
-        let packets: Vec<_> = messages
-            .map(|(action, octets)| packet(action, &octets))
-            .collect();
+    /// Hands each packet over; the processor time that took.
+    fn feed(&mut self, packets: impl Iterator<Item = Vec<u8>>) -> Duration {
+        let packets: Vec<_> = packets.collect();
         let before = thread_cpu();
         for frame in &packets {
             self.packets += 1;
@@ -243,39 +237,23 @@ impl Bench {
 }
 
 /// An IPv4 packet with one message.
-fn packet(action: u8, message: &[u8]) -> Vec<u8> {
-    let len = u16::try_from(24 + message.len()).unwrap();
-    let mut packet = vec![0x45, 0];
-    packet.extend((len + 20).to_be_bytes());
-    packet.extend([0, 1, 0x40, 0, 255, 240, 0, 0, 192, 0, 2, 1, 224, 0, 0, 240]);
-    packet.extend([6, 0]);
-    packet.extend(len.to_be_bytes());
-    packet.extend([0; 16]);
-    packet.extend([action, u8::try_from(message.len() / 4).unwrap(), 0, 1]);
-    packet.extend(message);
-    packet
+fn packet(message: M) -> Vec<u8> {
+    pfsync::ipv4(SENDER, &capture::packet(&[message]))
 }
 
 /// A state as [`capture::state`] has it, with more octets.
-fn counted(n: u64) -> Vec<u8> {
-    let mut state = capture::state(n);
-    // Packets and octets, forwards and back.
-    for at in [211, 219, 227, 235] {
-        state[at] = state[at].wrapping_add(1);
-    }
-    state.to_vec()
+fn counted(n: u64) -> St {
+    let state = capture::state(n);
+    state.count(
+        state.packets.map(|packets| packets + 1),
+        state.octets.map(|octets| octets + 1),
+    )
 }
 
-fn update(identity: [u8; 12]) -> Vec<u8> {
-    let (id, creatorid) = identity.split_at(8);
-    let mut update = [0; 84];
-    update[..8].copy_from_slice(id);
-    update[72..76].copy_from_slice(creatorid);
-    // Both peers ESTABLISHED, PFTM likewise.
-    (update[32], update[64], update[80]) = (4, 4, 2);
-    update.to_vec()
-}
-
-fn clear(name: [u8; 16], creatorid: [u8; 4]) -> Vec<u8> {
-    [&name[..], &creatorid[..]].concat()
+/// Both peers ESTABLISHED, PFTM likewise.
+fn update(n: u64) -> M {
+    M::upd_c(&St {
+        timeout: 2,
+        ..St::blank(capture::id(n), CREATOR).established()
+    })
 }

@@ -19,6 +19,8 @@ use std::hint::black_box;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use capture::CREATOR;
+use capture::pfsync::{M, St};
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BenchmarkId, Criterion};
 
@@ -134,29 +136,15 @@ fn memory() -> u64 {
         * 4096
 }
 
-/// A packet of one section: `size` is that of a message in four octets.
-fn packet(action: u8, size: u8, messages: &[u8], count: u16) -> Vec<u8> {
-    let len = u16::try_from(24 + messages.len()).unwrap();
-    let mut packet = vec![6, 0];
-    packet.extend(len.to_be_bytes());
-    packet.extend([0; 16]);
-    packet.extend([action, size]);
-    packet.extend(count.to_be_bytes());
-    packet.extend(messages);
-    packet
-}
-
 /// IPv4 without translation, as docs/performance.md counts memory.
-fn plain(n: u64) -> [u8; capture::STATE] {
-    let mut state = capture::state(n / 65536 * 4);
-    state[..12].copy_from_slice(&[0; 12]);
-    state[..8].copy_from_slice(&capture::identity(n)[..8]);
-    state[8..11].copy_from_slice(b"all");
-    let port = u16::try_from(n % 65536).unwrap().to_be_bytes();
-    for key in [24, 64] {
-        state[key + 34..key + 36].copy_from_slice(&port);
+fn plain(n: u64) -> St {
+    let state = capture::state(n / 65536 * 4);
+    let mut key = state.wire;
+    key.port[1] = u16::try_from(n % 65536).unwrap();
+    St {
+        id: capture::id(n),
+        ..state.keyed(key)
     }
-    state
 }
 
 /// A table with as many states as asked for, and which they are.
@@ -213,8 +201,8 @@ impl Filled {
         self.made += count;
         self.alive.extend(&new);
         let packets = new.chunks(a_packet).map(|some| {
-            let states: Vec<u8> = some.iter().copied().flat_map(plain).collect();
-            packet(13, 66, &states, u16::try_from(some.len()).unwrap())
+            let states: Vec<M> = some.iter().map(|n| M::Ins(plain(*n))).collect();
+            capture::packet(&states)
         });
         packets.collect()
     }
@@ -230,36 +218,29 @@ impl Filled {
     fn updates(&mut self, count: u64) -> Vec<Vec<u8>> {
         let picked = (0..count).map(|_| {
             let place = self.pick();
-            let identity = capture::identity(self.alive[place]);
-            let (id, creatorid) = identity.split_at(8);
-            let mut update = [0; 84];
-            update[..8].copy_from_slice(id);
-            update[72..76].copy_from_slice(creatorid);
             // Both peers ESTABLISHED, PFTM likewise.
-            (update[32], update[64], update[80]) = (4, 4, 2);
-            update
+            M::upd_c(&St {
+                timeout: 2,
+                ..St::blank(capture::id(self.alive[place]), CREATOR).established()
+            })
         });
-        let updates: Vec<[u8; 84]> = picked.collect();
-        let packets = updates.chunks(10).map(|some| {
-            let count = u16::try_from(some.len()).unwrap();
-            packet(4, 21, some.as_flattened(), count)
-        });
-        packets.collect()
+        packets(picked)
     }
 
     /// DEL_C of `count` states.
     fn deletes(&mut self, count: u64) -> Vec<Vec<u8>> {
         let picked = (0..count).map(|_| {
             let place = self.pick();
-            capture::identity(self.alive.swap_remove(place))
+            M::DelC(capture::id(self.alive.swap_remove(place)), CREATOR)
         });
-        let ids: Vec<[u8; 12]> = picked.collect();
-        let packets = ids.chunks(10).map(|some| {
-            let count = u16::try_from(some.len()).unwrap();
-            packet(7, 3, some.as_flattened(), count)
-        });
-        packets.collect()
+        packets(picked)
     }
+}
+
+/// Packets of ten messages.
+fn packets(messages: impl Iterator<Item = M>) -> Vec<Vec<u8>> {
+    let messages: Vec<M> = messages.collect();
+    messages.chunks(10).map(capture::packet).collect()
 }
 
 fn table(criterion: &mut Criterion<Cpu>, size: u64) {

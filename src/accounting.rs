@@ -42,8 +42,6 @@
 //! No window may end before one that was offered earlier (RFC 9293, 3.8.6). A peer that answers has
 //! read the question, so its window ends behind that. Hence, while a responder has acknowledged
 //! nothing but the SYN, the initiator's `seqhi` is not beyond its largest window from there.
-//!
-//! The table knows whose counters these are.
 
 mod counting;
 

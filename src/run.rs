@@ -43,7 +43,7 @@ use crate::output::{Form, Output};
 use crate::time::Now;
 use crate::troubles::{News, Troubles};
 use collectors::{Collectors, OpenedFeeds};
-use files::{Files, OpenedFiles};
+use files::{OpenedFiles, UnitFiles};
 use keep::Keeper;
 use parent::Parent;
 use pf::{OpenedPf, Pf};
@@ -182,7 +182,7 @@ struct Outside {
     limiter: Limiter,
     clock: Clock,
     taps: Taps,
-    files: Files,
+    files: UnitFiles,
     /// Where requests for states go.
     solicit: Soliciting,
     /// Who asks this host's pf.
@@ -229,7 +229,7 @@ impl Outside {
             limiter: Limiter::default(),
             clock: Clock::new(None),
             taps: Taps::new(when_full),
-            files: Files::new(when_full),
+            files: UnitFiles::new(when_full),
             solicit: Soliciting::new(when_full),
             keeper: Keeper::default(),
             troubles: Troubles::default(),

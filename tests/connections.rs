@@ -23,12 +23,9 @@ const SERVER: &str = "198.51.100.7";
 
 /// What the configuration says, with pflow0 and an active timeout.
 fn config(active: u32) -> Config {
-    let mut config = Config::default();
-    let text = format!(
+    common::config(&format!(
         "records connection\nifindex em0 1\nifindex em1 2\npflow0 flowdst 127.0.0.1:9 active {active}\n"
-    );
-    apply_text(&mut config, "test", &text).unwrap();
-    config
+    ))
 }
 
 fn run() -> Run {

@@ -14,28 +14,13 @@ use common::{A, B, D, M, Out, Run, St};
 use pflow::table::KeepCursor;
 use pflow::wire::keep;
 
-/// Dialects in which every firewall that knows of a state deletes it.
-const MODERN: [D; 6] = [
-    D::Obsd46,
-    D::Fbsd9,
-    D::Fbsd1301,
-    D::Fbsd1400,
-    D::Fbsd1500,
-    D::Obsd74,
-];
-
 fn udp() -> St {
     St::udp(1).count([2, 3], [160, 600])
 }
 
 /// What came out: flows and, of each record, its quality.
 fn out(run: &mut Run) -> (Vec<Out>, Vec<String>) {
-    let printed = String::from_utf8(run.engine.printed().clone()).unwrap();
-    let quality = |line: &str| {
-        let record: serde_json::Value = serde_json::from_str(line).unwrap();
-        record["quality"].as_str().unwrap().to_owned()
-    };
-    let qualities = printed.lines().map(quality).collect();
+    let qualities = run.qualities();
     (run.flows(), qualities)
 }
 
@@ -54,7 +39,7 @@ fn after_failover(d: D, then: &[(i64, M)]) -> Run {
 
 #[test]
 fn the_end_of_a_state_that_passes_another_firewall_is_held_back_for_two_seconds() {
-    for d in MODERN {
+    for d in D::MODERN {
         let mut run = after_failover(d, &[]);
         run.advance(63_999);
         assert_eq!(run.flows().len(), 0, "{d:?}");
@@ -71,7 +56,7 @@ fn the_end_of_a_state_that_passes_another_firewall_is_held_back_for_two_seconds(
 
 #[test]
 fn activity_that_crossed_the_delete_on_its_way_shows_that_more_passed() {
-    for d in MODERN {
+    for d in D::MODERN {
         let mut run = after_failover(d, &[(62_001, M::upd_c(&udp()))]);
         run.advance(64_000);
         let (flows, qualities) = out(&mut run);
@@ -83,7 +68,7 @@ fn activity_that_crossed_the_delete_on_its_way_shows_that_more_passed() {
 
 #[test]
 fn an_answer_that_crossed_the_delete_is_taken_in() {
-    for d in MODERN {
+    for d in D::MODERN {
         let active = M::upd_c(&udp());
         let answer = M::Upd(udp().aged(62).count([9, 9], [900, 900]));
         let mut run = after_failover(d, &[(62_001, active), (62_100, answer)]);
@@ -109,7 +94,7 @@ fn what_was_queued_at_the_end_and_is_sent_as_of_a_dead_state_shows_that_more_pas
 
 #[test]
 fn a_firewall_that_goes_on_speaking_of_a_state_did_not_learn_of_its_end() {
-    for d in MODERN {
+    for d in D::MODERN {
         let mut run = after_failover(d, &[(62_500, M::upd_c(&udp()))]);
         run.advance(70_000);
         assert_eq!(run.flows().len(), 0, "{d:?}");
@@ -127,7 +112,7 @@ fn a_firewall_that_goes_on_speaking_of_a_state_did_not_learn_of_its_end() {
 
 #[test]
 fn a_second_delete_ends_it_at_once() {
-    for d in MODERN {
+    for d in D::MODERN {
         let mut run = after_failover(d, &[(62_300, M::del_c(&udp()))]);
         let (flows, qualities) = out(&mut run);
         assert_eq!(flows.len(), 1, "{d:?}");
@@ -172,7 +157,7 @@ fn a_full_table_takes_its_place_and_it_ends_as_deleted() {
 
 #[test]
 fn a_state_that_passed_one_firewall_only_ends_with_its_delete() {
-    for d in MODERN {
+    for d in D::MODERN {
         let mut run = Run::new();
         run.send(0, A, d, &[M::Ins(udp())]);
         // The partner was asked, too, and counted nothing.

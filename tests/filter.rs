@@ -154,12 +154,10 @@ fn a_wrong_word_is_marked_and_the_usage_follows() {
 
 /// A run with interfaces set up by `text`.
 fn run(text: &str) -> Run {
-    let mut config = Config::default();
-    apply_text(&mut config, "test", text).unwrap();
     // JSON would ask for rules.
     let mut settings = common::settings();
     settings.output.form = pflow::output::Form::None;
-    Run::with(settings, config)
+    Run::with(settings, common::config(text))
 }
 
 #[test]

@@ -16,7 +16,6 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::process::{Command, Output};
 
-use common::{Key, M, St};
 use running::{Collectors, Directory, Pflow};
 
 /// What a reader of IPFIX makes of messages in order. It knows RFC 7011 and nothing of pflow.
@@ -255,18 +254,6 @@ fn what_cannot_be_is_refused_with_the_reason() {
     );
 }
 
-/// Ends states, as many as there are ids.
-fn end_states(pflow: &mut Pflow, ids: std::ops::Range<u64>) {
-    let key = Key::new("192.0.2.1", 40_000, "198.51.100.7", 443);
-    for id in ids {
-        let state = St::udp(id).keyed(key).count([1, 1], [84, 84]);
-        pflow.send(&[M::Ins(state), M::del_c(&state)]);
-    }
-    pflow.pass(2000);
-    pflow.settle();
-    pflow.ask("flush").unwrap();
-}
-
 #[test]
 fn what_a_killed_program_wrote_can_be_read_and_the_next_one_finishes_it() {
     for more in ["", " compress gzip"] {
@@ -274,7 +261,7 @@ fn what_a_killed_program_wrote_can_be_read_and_the_next_one_finishes_it() {
         let pattern = directory.file("f.%s");
         let line = format!("pflow0 pflowproto 10 file {pattern}{more}");
         let mut pflow = Pflow::start(&["-e", &line]);
-        end_states(&mut pflow, 1..40);
+        pflow.end_states(1..40);
         // The thread has opened it, and written to it, when pflowctl says so.
         while !pflow.good(&["pflow0"]).contains("\tfile: ") {}
         if more.is_empty() {
@@ -292,7 +279,7 @@ fn what_a_killed_program_wrote_can_be_read_and_the_next_one_finishes_it() {
             std::fs::write(directory.file(name), torn).unwrap();
         }
         let mut pflow = Pflow::start(&["-e", &line]);
-        end_states(&mut pflow, 40..50);
+        pflow.end_states(40..50);
         pflow.statistics().check_sums();
         let log = pflow.finish();
         let files = files(&directory);
@@ -348,7 +335,7 @@ fn pflowctl_shows_the_file_and_changes_to_another() {
     let pattern = directory.file("f.%s");
     let line = format!("pflow0 pflowproto 10 file {pattern}");
     let mut pflow = Pflow::start(&["-e", &line]);
-    end_states(&mut pflow, 1..10);
+    pflow.end_states(1..10);
     while pflow.counter("interface", Some("pflow0"), "records_sent") < 18 {}
     pflow.statistics().check_sums();
     let shown = pflow.good(&["pflow0"]);
@@ -365,7 +352,7 @@ fn pflowctl_shows_the_file_and_changes_to_another() {
     assert!(refused.contains("writes files"), "{refused}");
     let other = directory.file("g.%s");
     pflow.good(&["pflow0", "file", &other]);
-    end_states(&mut pflow, 10..15);
+    pflow.end_states(10..15);
     pflow.good(&["pflow0", "-file"]);
     let statistics = pflow.statistics();
     statistics.check_sums();

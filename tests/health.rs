@@ -12,8 +12,7 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::{A, B, D, From, Key, M, OTHER_CREATOR, Run, St, settings};
-use pflow::config::{Config, apply_text};
+use common::{A, B, D, From, Key, M, OTHER_CREATOR, PFLOW, Run, St, settings};
 use pflow::control::{AnswerForm, Exposition, Listing, Progress, Question, Source, View};
 use pflow::counters::{ControlCounters, Reports, SourceCounters};
 use pflow::engine::Settings;
@@ -32,8 +31,6 @@ struct Place {
 
 impl Place {
     fn new(lines: &str, is_all: bool) -> Self {
-        let mut config = Config::default();
-        apply_text(&mut config, "test", lines).unwrap();
         let settings = Settings {
             is_all,
             output: pflow::output::Output {
@@ -47,7 +44,7 @@ impl Place {
             ..Source::default()
         };
         let mut place = Self {
-            run: Run::with(settings, config),
+            run: Run::with(settings, common::config(lines)),
             sources: vec![source],
             troubles: Troubles::default(),
             lines: Vec::new(),
@@ -58,6 +55,24 @@ impl Place {
 
     fn now(&self) -> Now {
         self.run.now()
+    }
+
+    /// Firewall A says this.
+    fn hear(&mut self, ms: i64, messages: &[M]) {
+        self.run.send(ms, A, D::Obsd74, messages);
+    }
+
+    /// Both firewalls say this in each of these seconds; then it looks.
+    fn hear_both<S>(&mut self, seconds: std::ops::Range<i64>, say: S)
+    where
+        S: Fn(u32) -> (Vec<M>, Vec<M>),
+    {
+        for second in seconds {
+            let (a, b) = say(u32::try_from(second).unwrap());
+            self.hear(second * 1000, &a);
+            self.run.send(second * 1000 + 1, B, D::Obsd74, &b);
+            self.look(second * 1000 + 2);
+        }
     }
 
     /// Moves the clock and looks.
@@ -131,9 +146,7 @@ fn learned(ids: std::ops::Range<u64>, flags: u16) -> Vec<M> {
 #[test]
 fn what_works_is_ok_in_a_few_lines() {
     let mut place = Place::new(IPFIX, false);
-    place
-        .run
-        .send(1, A, D::Obsd74, &learned(0..20, common::PFLOW));
+    place.hear(1, &learned(0..20, PFLOW));
     place.sources[0].last = Some(place.now().uptime);
     place.sources[0].counters.packets = 4;
     place.watch(1..25);
@@ -155,9 +168,7 @@ fn a_silence_is_told_after_ten_seconds_at_the_start_and_after_thirty_later() {
     assert_eq!(place.causes(), [""; 0]);
     place.watch(10..12);
     assert_eq!(place.causes(), ["silent"]);
-    place
-        .run
-        .send(12_000, A, D::Obsd74, &learned(0..1, common::PFLOW));
+    place.hear(12_000, &learned(0..1, PFLOW));
     place.watch(13..43);
     assert_eq!(place.causes(), [""; 0]);
     place.watch(43..60);
@@ -170,10 +181,10 @@ fn a_silence_is_told_after_ten_seconds_at_the_start_and_after_thirty_later() {
 #[test]
 fn states_that_are_not_marked_are_a_trouble_unless_all_are_exported() {
     let mut place = Place::new(IPFIX, false);
-    place.run.send(1, A, D::Obsd74, &learned(0..9, 0));
+    place.hear(1, &learned(0..9, 0));
     place.look(1000);
     assert_eq!(place.causes(), [""; 0], "too few to say");
-    place.run.send(1001, A, D::Obsd74, &learned(9..24, 0));
+    place.hear(1001, &learned(9..24, 0));
     place.look(2000);
     assert_eq!(place.causes(), ["unmarked"]);
     let health = place.health();
@@ -184,20 +195,18 @@ fn states_that_are_not_marked_are_a_trouble_unless_all_are_exported() {
         health.iter().any(|line| line.contains(", 0% pflow,")),
         "{health:#?}"
     );
-    place
-        .run
-        .send(2001, A, D::Obsd74, &learned(24..25, common::PFLOW));
+    place.hear(2001, &learned(24..25, PFLOW));
     place.look(3000);
     assert_eq!(place.causes(), [""; 0]);
     // Some were marked: now it takes a minute.
-    place.run.send(3001, A, D::Obsd74, &learned(25..225, 0));
+    place.hear(3001, &learned(25..225, 0));
     place.look(40_000);
     assert!(!place.causes().contains(&"unmarked"));
-    place.run.send(63_900, A, D::Obsd74, &learned(225..226, 0));
+    place.hear(63_900, &learned(225..226, 0));
     place.look(64_000);
     assert_eq!(place.causes(), ["unmarked"]);
     let mut all = Place::new(IPFIX, true);
-    all.run.send(1, A, D::Obsd74, &learned(0..50, 0));
+    all.hear(1, &learned(0..50, 0));
     // A dialect without the flag says nothing of it.
     let mut none = Place::new(IPFIX, false);
     none.run.send(1, A, D::Fbsd1400, &learned(0..50, 0));
@@ -211,18 +220,16 @@ fn states_that_are_not_marked_are_a_trouble_unless_all_are_exported() {
 fn updates_of_states_that_began_before_are_a_trouble_until_most_are_known() {
     let mut place = Place::new(IPFIX, false);
     let updates = |ids: std::ops::Range<u64>| -> Vec<M> {
-        ids.map(|id| M::upd_c(&state(id, common::PFLOW))).collect()
+        ids.map(|id| M::upd_c(&state(id, PFLOW))).collect()
     };
-    place.run.send(1, A, D::Obsd74, &updates(0..30));
+    place.hear(1, &updates(0..30));
     place.look(1000);
     assert_eq!(place.causes(), ["unknown"]);
-    place
-        .run
-        .send(1001, A, D::Obsd74, &learned(0..12, common::PFLOW));
-    place.run.send(1002, A, D::Obsd74, &updates(0..20));
+    place.hear(1001, &learned(0..12, PFLOW));
+    place.hear(1002, &updates(0..20));
     place.look(2000);
     assert_eq!(place.causes(), [""; 0], "12 of 20 are known");
-    place.run.send(2001, A, D::Obsd74, &updates(0..30));
+    place.hear(2001, &updates(0..30));
     place.look(3000);
     assert_eq!(place.causes(), [""; 0], "60% is too few to begin with");
     assert!(place.lines[0].contains("100% of the updates of 10.0.0.1 are of states not known"));
@@ -234,17 +241,11 @@ fn updates_of_states_that_began_before_are_a_trouble_until_most_are_known() {
 fn two_firewalls_whose_clocks_differ_by_three_seconds_are_told_apart() {
     let mut place = Place::new(IPFIX, false);
     let told = |age: u32| -> Vec<M> {
-        let states = (0..5).map(|id| state(id, common::PFLOW).aged(age));
+        let states = (0..5).map(|id| state(id, PFLOW).aged(age));
         states.map(M::Upd).collect()
     };
-    for second in 1..6 {
-        let age = 100 + u32::try_from(second).unwrap();
-        place.run.send(second * 1000, A, D::Obsd74, &told(age));
-        place
-            .run
-            .send(second * 1000 + 1, B, D::Obsd74, &told(age - 3));
-        place.look(second * 1000 + 2);
-    }
+    let apart = |by: u32| move |second: u32| (told(100 + second), told(100 + second - by));
+    place.hear_both(1..6, apart(3));
     assert!(place.causes().contains(&"clocks"), "{:#?}", place.lines);
     let said = "clocks differ: 10.0.0.2 has states begin 3 s later than its peer";
     assert!(
@@ -254,14 +255,7 @@ fn two_firewalls_whose_clocks_differ_by_three_seconds_are_told_apart() {
     );
     // A second of difference is cutting.
     let mut place = Place::new(IPFIX, false);
-    for second in 1..6 {
-        let age = 100 + u32::try_from(second).unwrap();
-        place.run.send(second * 1000, A, D::Obsd74, &told(age));
-        place
-            .run
-            .send(second * 1000 + 1, B, D::Obsd74, &told(age - 1));
-        place.look(second * 1000 + 2);
-    }
+    place.hear_both(1..6, apart(1));
     assert_eq!(place.causes(), [""; 0]);
 }
 
@@ -271,37 +265,17 @@ fn a_host_id_given_twice_is_a_trouble_while_both_use_it() {
     let other = St {
         wire: Key::new("203.0.113.9", 1, "192.0.2.8", 80),
         stack: Key::new("203.0.113.9", 1, "192.0.2.8", 80),
-        ..state(3, common::PFLOW)
+        ..state(3, PFLOW)
     };
-    for second in 1..5 {
-        place.run.send(
-            second * 1000,
-            A,
-            D::Obsd74,
-            &[M::Upd(state(3, common::PFLOW))],
-        );
-        place
-            .run
-            .send(second * 1000 + 1, B, D::Obsd74, &[M::Upd(other)]);
-        place.look(second * 1000 + 2);
-    }
+    let upd = |st: St| vec![M::Upd(st)];
+    let mine = state(3, PFLOW);
+    place.hear_both(1..5, |_| (upd(mine), upd(other)));
     assert_eq!(place.causes(), ["host_id"], "{:#?}", place.lines);
     let moved = St {
         creator: OTHER_CREATOR,
         ..other
     };
-    for second in 5..50 {
-        place.run.send(
-            second * 1000,
-            A,
-            D::Obsd74,
-            &[M::Upd(state(3, common::PFLOW))],
-        );
-        place
-            .run
-            .send(second * 1000 + 1, B, D::Obsd74, &[M::Upd(moved)]);
-        place.look(second * 1000 + 2);
-    }
+    place.hear_both(5..50, |_| (upd(mine), upd(moved)));
     assert_eq!(place.causes(), [""; 0]);
     // That it began the engine says, as it is found.
     let over = "host id 5f3a9c01: one firewall is heard with it, after 32 s";
@@ -314,9 +288,7 @@ fn an_interface_that_goes_nowhere_is_told_of() {
         "pflow0 pflowproto 10\npflow1 flowdst 192.0.2.9:1 down\n",
         false,
     );
-    place
-        .run
-        .send(1, A, D::Obsd74, &learned(0..3, common::PFLOW));
+    place.hear(1, &learned(0..3, PFLOW));
     place.watch(1..8);
     assert_eq!(place.causes(), ["idle", "idle"]);
     let health = place.health().join("\n");
@@ -326,9 +298,7 @@ fn an_interface_that_goes_nowhere_is_told_of() {
         "{health}"
     );
     let mut place = Place::new("", false);
-    place
-        .run
-        .send(1, A, D::Obsd74, &learned(0..3, common::PFLOW));
+    place.hear(1, &learned(0..3, PFLOW));
     place.watch(1..8);
     assert_eq!(place.causes(), ["no_interface"]);
 }
@@ -342,7 +312,7 @@ fn crowded() -> Place {
         .collect();
     let mut place = Place::new(&lines, false);
     for firewall in 0..40 {
-        let flags = if firewall == 33 { 0 } else { common::PFLOW };
+        let flags = if firewall == 33 { 0 } else { PFLOW };
         let from = From::Ether([10, 0, 1, firewall]);
         let ids = u64::from(firewall) * 100..u64::from(firewall) * 100 + 12;
         place.run.send(1, from, D::Obsd74, &learned(ids, flags));
@@ -569,9 +539,7 @@ fn whatever_is_counted_in_octets_or_seconds_has_its_unit() {
 #[test]
 fn a_last_time_is_of_the_clock_of_now() {
     let mut place = Place::new(IPFIX, false);
-    place
-        .run
-        .send(1, A, D::Obsd74, &learned(0..1, common::PFLOW));
+    place.hear(1, &learned(0..1, PFLOW));
     place.look(9000);
     place.sources[0].last = Some(Uptime::from_nanos(
         place.now().uptime.nanos() - 4_000_000_000,

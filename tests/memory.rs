@@ -25,9 +25,7 @@ use pflow::wire::keep;
 const MB: u64 = 1 << 20;
 
 fn run_of(text: &str) -> Run {
-    let mut config = Config::default();
-    apply_text(&mut config, "test", text).unwrap();
-    Run::with(settings(), config)
+    Run::with(settings(), common::config(text))
 }
 
 /// Numbers that look random, the same each time.

@@ -382,6 +382,28 @@ fn pass_long(run: &mut Run, from: i64) {
     run.advance(from + LONG + 60_000);
 }
 
+/// What a run exports of what arrives, to the end of its last state.
+fn all_of(d: D, arriving: &[(i64, usize, M)], last: i64) -> Vec<Out> {
+    let mut run = Run::new();
+    let mut flows = feed(&mut run, d, arriving, usize::MAX);
+    pass_long(&mut run, last);
+    assert_eq!(run.alive(), 0, "whoever is not heard of ends");
+    flows.extend(run.finish());
+    flows
+}
+
+/// The same after the clock of the capture went wrong.
+fn all_of_distorted(
+    d: D,
+    mut arriving: Vec<(i64, usize, M)>,
+    ppm: i64,
+    steps: &[(usize, i64)],
+) -> Vec<Out> {
+    distort(&mut arriving, ppm, steps);
+    let last = arriving.last().map_or(0, |(at, ..)| *at);
+    all_of(d, &arriving, last)
+}
+
 proptest! {
     #![proptest_config(config())]
 
@@ -440,11 +462,7 @@ proptest! {
     ) {
         let fates: Vec<Fate> = lost.into_iter().map(|is_lost| Fate { is_lost, ..KIND }).collect();
         let model = play(d, &ops);
-        let mut run = Run::new();
-        let mut flows = feed(&mut run, d, &deliver(&model, &fates), usize::MAX);
-        pass_long(&mut run, model.now);
-        prop_assert_eq!(run.alive(), 0, "whoever is not heard of ends");
-        flows.extend(run.finish());
+        let flows = all_of(d, &deliver(&model, &fates), model.now);
         none_twice(&model, &flows)?;
     }
 
@@ -481,11 +499,7 @@ proptest! {
         fates in prop::collection::vec(fate(), 1..40),
     ) {
         let model = play(d, &ops);
-        let mut run = Run::new();
-        let mut flows = feed(&mut run, d, &deliver(&model, &fates), usize::MAX);
-        pass_long(&mut run, model.now + 2000);
-        prop_assert_eq!(run.alive(), 0);
-        flows.extend(run.finish());
+        let flows = all_of(d, &deliver(&model, &fates), model.now + 2000);
         none_twice(&model, &flows)?;
     }
 
@@ -499,14 +513,7 @@ proptest! {
     ) {
         let fates: Vec<Fate> = lost.into_iter().map(|is_lost| Fate { is_lost, ..KIND }).collect();
         let model = play(d, &ops);
-        let mut run = Run::new();
-        let mut arriving = deliver(&model, &fates);
-        distort(&mut arriving, ppm, &steps);
-        let last = arriving.last().map_or(0, |(at, ..)| *at);
-        let mut flows = feed(&mut run, d, &arriving, usize::MAX);
-        pass_long(&mut run, last);
-        prop_assert_eq!(run.alive(), 0);
-        flows.extend(run.finish());
+        let flows = all_of_distorted(d, deliver(&model, &fates), ppm, &steps);
         none_twice(&model, &flows)?;
     }
 
@@ -518,14 +525,7 @@ proptest! {
         steps in prop::collection::vec(step(), 1..10),
     ) {
         let model = play(d, &ops);
-        let mut run = Run::new();
-        let mut arriving = deliver(&model, &[]);
-        distort(&mut arriving, ppm, &steps);
-        let last = arriving.last().map_or(0, |(at, ..)| *at);
-        let mut flows = feed(&mut run, d, &arriving, usize::MAX);
-        pass_long(&mut run, last);
-        flows.extend(run.flows());
-        prop_assert_eq!(run.alive(), 0);
+        let flows = all_of_distorted(d, deliver(&model, &[]), ppm, &steps);
         prop_assert_eq!(sums(&flows), without_empty(&model.truth));
     }
 
@@ -568,14 +568,7 @@ fn copies_and_reordering_around_a_step_of_the_clock_hardly_ever_count_an_octet_t
     for _ in 0..CASES {
         let (d, ops, fates, ppm, steps) = cases.new_tree(&mut runner).unwrap().current();
         let model = play(d, &ops);
-        let mut run = Run::new();
-        let mut arriving = deliver(&model, &fates);
-        distort(&mut arriving, ppm, &steps);
-        let last = arriving.last().map_or(0, |(at, ..)| *at);
-        let mut flows = feed(&mut run, d, &arriving, usize::MAX);
-        pass_long(&mut run, last);
-        assert_eq!(run.alive(), 0);
-        flows.extend(run.finish());
+        let flows = all_of_distorted(d, deliver(&model, &fates), ppm, &steps);
         twice += usize::from(none_twice(&model, &flows).is_err());
     }
     assert!(twice <= MOST, "{twice} of {CASES}");

@@ -21,13 +21,10 @@ use proptest::prelude::*;
 const SERVER: &str = "198.51.100.7";
 
 fn config(words: &str) -> Config {
-    let mut config = Config::default();
-    let text = format!(
+    common::config(&format!(
         "pflow0 flowdst 127.0.0.1:9 pflowproto 10 template full events nat {words}\n\
          pflow1 flowdst 127.0.0.1:10 pflowproto 10 template full\n"
-    );
-    apply_text(&mut config, "test", &text).unwrap();
-    config
+    ))
 }
 
 fn run(words: &str) -> Run {

@@ -32,7 +32,6 @@ use model::state::SECOND;
 use model::traffic::Mix;
 use model::wire::{self, Message};
 use model::world::{Incident, Settings, Truth, World};
-use pflow::config::{Config, apply_text};
 use pflow::wire::link::LinkType;
 
 /// A small scenario: some hundred states in five minutes.
@@ -199,8 +198,7 @@ fn a_connection_is_one_flow_of_what_passed_as_soon_as_both_its_states_ended() {
         ..small("obsd74")
     };
     let mut world = World::new(settings.clone());
-    let mut config = Config::default();
-    apply_text(&mut config, "test", "records connection\n").unwrap();
+    let config = common::config("records connection\n");
     let mut run = Run::with(common::settings(), config);
     let mut flows: HashMap<(u64, u32), Vec<(u64, Out)>> = HashMap::new();
     for second in 1..=settings.seconds {

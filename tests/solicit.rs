@@ -14,7 +14,6 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use common::{CREATOR, D, From, M, PFSYNC0, Run, St, settings};
-use pflow::config::{Config, apply_text};
 use pflow::counters::SolicitCounters;
 use pflow::engine::Settings;
 use pflow::solicit::Destination;
@@ -34,8 +33,7 @@ const OWN: From = From::Ether([192, 0, 2, 9]);
 
 impl Live {
     fn new(lines: &str) -> Self {
-        let mut config = Config::default();
-        apply_text(&mut config, "test", &format!("solicit on em1\n{lines}")).unwrap();
+        let config = common::config(&format!("solicit on em1\n{lines}"));
         let soliciting = config.soliciting();
         let settings = Settings {
             local_addresses: vec![[192, 0, 2, 9].into()],
@@ -340,8 +338,7 @@ fn an_answer_from_each_node_is_its_own_count() {
 
 #[test]
 fn a_replay_asks_nobody_and_what_is_switched_off_says_nothing_more() {
-    let mut config = Config::default();
-    apply_text(&mut config, "test", "solicit on em1\n").unwrap();
+    let config = common::config("solicit on em1\n");
     let mut run = Run::with(settings(), config);
     run.send(1000, A, D::Obsd74, &[M::Ins(udp(7)), M::upd_c(&udp(7))]);
     run.advance(60_000);

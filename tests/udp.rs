@@ -15,7 +15,6 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use common::{Key, M, St};
 use running::{Collectors, Pflow};
 
 /// Runs a replay of a small capture; its log.
@@ -87,15 +86,6 @@ fn a_replay_sends_no_faster_than_its_rate() {
     assert_eq!(took("none").0, sent);
 }
 
-fn end_a_state(pflow: &mut Pflow, id: u64) {
-    let key = Key::new("192.0.2.1", 40_000, "198.51.100.7", 443);
-    let state = St::udp(id).keyed(key).count([1, 1], [84, 84]);
-    pflow.send(&[M::Ins(state), M::del_c(&state)]);
-    pflow.pass(2000);
-    pflow.settle();
-    pflow.ask("flush").unwrap();
-}
-
 #[test]
 fn pflowctl_shows_that_nobody_listens() {
     let collectors = Collectors::new();
@@ -103,7 +93,7 @@ fn pflowctl_shows_that_nobody_listens() {
     let mut pflow = Pflow::start(&["pflow0", "flowdst", &dead.to_string()]);
     // The second datagram meets the report of the first.
     for id in [1, 2] {
-        end_a_state(&mut pflow, id);
+        pflow.end_states(id..id + 1);
         pflow.settle();
     }
     let shown = pflow.good(&["-l", "-v"]);

@@ -7,9 +7,14 @@
 #![allow(dead_code, reason = "each benchmark takes what it needs")]
 
 pub(crate) mod packets;
+#[path = "../../tests/common/pfsync/mod.rs"]
+pub(crate) mod pfsync;
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::net::IpAddr;
+
+use pfsync::{D, IN, Key, M, OUT, PFLOW, Peer, St, name};
 
 /// States alive at a time.
 pub(crate) const ALIVE: u64 = 20_000;
@@ -17,81 +22,85 @@ pub(crate) const ALIVE: u64 = 20_000;
 const A_PACKET: u64 = 5;
 /// UPD_C a packet.
 const A_PACKET_OF_UPDATES: usize = 15;
-/// Octets of a UPD_C.
-const UPDATE: usize = 84;
 /// The first sequence number of both peers.
 const SEQLO: u32 = 1000;
-/// Octets of a v6 state.
-pub(crate) const STATE: usize = 264;
+/// The firewall that made all states.
+pub(crate) const CREATOR: u32 = 0x7a11_c0de;
+/// Who writes: OpenBSD.
+const WRITER: D = D::Obsd74;
 
-/// The id and creatorid of a state, as DEL_C has them.
-pub(crate) fn identity(n: u64) -> [u8; 12] {
-    let mut b = [0; 12];
-    b[..8].copy_from_slice(&(0x6800_0000_0000_0000 + n).to_be_bytes());
-    b[8..].copy_from_slice(&[0x7a, 0x11, 0xc0, 0xde]);
-    b
+/// The id of a state.
+pub(crate) fn id(n: u64) -> u64 {
+    0x6800_0000_0000_0000 + n
 }
 
 /// One state.
-pub(crate) fn state(n: u64) -> [u8; STATE] {
-    let mut b = [0; STATE];
+pub(crate) fn state(n: u64) -> St {
     let kind = n % 8;
     let (is_translated, is_udp, is_v6) =
         (kind == 1 || kind == 3, [2, 3, 7].contains(&kind), kind > 5);
-    let af = if is_v6 { 24 } else { 2 };
-    b[..8].copy_from_slice(&(0x6800_0000_0000_0000 + n).to_be_bytes());
-    b[8..11].copy_from_slice(b"all");
-    for key in [24, 64] {
-        let host = u32::try_from(n & 0xffff).unwrap().to_be_bytes();
-        b[key..key + 4].copy_from_slice(&if is_v6 {
-            [0x20, 1, 0xd, 0xb8]
-        } else {
-            [192, 0, 2, 1]
-        });
-        b[key + 16..key + 20].copy_from_slice(&[10, host[1], host[2], host[3]]);
-        b[key + 32..key + 36].copy_from_slice(&[1, 0xbb, host[2] | 0x80, host[3]]);
-        b[key + 38] = af;
-    }
+    let [.., a, b] = n.to_be_bytes();
+    let (far, near) = if is_v6 {
+        let near = u16::from_be_bytes([10, 0]);
+        (
+            IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0]),
+            IpAddr::from([near, u16::from_be_bytes([a, b]), 0, 0, 0, 0, 0, 0]),
+        )
+    } else {
+        (IpAddr::from([192, 0, 2, 1]), IpAddr::from([10, 0, a, b]))
+    };
+    let stack = Key {
+        addr: [far, near],
+        port: [443, u16::from_be_bytes([a | 0x80, b])],
+        rdomain: 0,
+    };
+    let mut wire = stack;
     if is_translated {
-        b[40..44].copy_from_slice(&[198, 51, 100, 1]);
+        wire.addr[1] = IpAddr::from([198, 51, 100, 1]);
     }
-    for peer in [104, 136] {
-        b[peer + 24] = if is_udp { 2 } else { 4 };
-        if !is_udp {
-            b[peer + 8..peer + 12].copy_from_slice(&SEQLO.to_be_bytes());
-            b[peer + 12..peer + 16].copy_from_slice(&(SEQLO + 65535).to_be_bytes());
+    let peer = if is_udp {
+        Peer {
+            state: 2,
+            ..Peer::default()
         }
+    } else {
+        Peer {
+            state: 4,
+            seqlo: SEQLO,
+            seqhi: SEQLO + 65535,
+            ..Peer::default()
+        }
+    };
+    St {
+        ifname: name("all"),
+        wire,
+        stack,
+        src: peer,
+        dst: peer,
+        expire: if is_udp { 60 } else { 86400 },
+        packets: [9, 7],
+        octets: [1000, 2500],
+        proto: if is_udp { 17 } else { 6 },
+        direction: if is_translated { OUT } else { IN },
+        // PFTM_UDP_MULTIPLE and PFTM_TCP_ESTABLISHED.
+        timeout: if is_udp { 8 } else { 2 },
+        flags: PFLOW,
+        ..St::blank(id(n), CREATOR)
     }
-    let expire: u32 = if is_udp { 60 } else { 86400 };
-    b[200..204].copy_from_slice(&expire.to_be_bytes());
-    b[207..212].copy_from_slice(&[0, 0, 0, 0, 9]);
-    b[219] = 7;
-    b[226..228].copy_from_slice(&[3, 0xe8]);
-    b[234..236].copy_from_slice(&[9, 0xc4]);
-    b[236..240].copy_from_slice(&[0x7a, 0x11, 0xc0, 0xde]);
-    b[250] = af;
-    b[251] = if is_udp { 17 } else { 6 };
-    b[252] = if is_translated { 2 } else { 1 };
-    // PFTM_UDP_MULTIPLE and PFTM_TCP_ESTABLISHED.
-    b[255] = if is_udp { 8 } else { 2 };
-    b[261] = 4;
-    b
 }
 
 /// UPD_C `number` of state `n`: both peers as [`state`] has them, 5000 octets on each time.
-fn update(n: u64, number: u32) -> [u8; UPDATE] {
-    let (state, identity) = (state(n), identity(n));
-    let mut b = [0; UPDATE];
-    b[..8].copy_from_slice(&identity[..8]);
-    b[8..40].copy_from_slice(&state[104..136]);
-    b[40..72].copy_from_slice(&state[136..168]);
-    let is_tcp = state[251] == 6;
-    for seqlo in [16, 48].into_iter().filter(|_| is_tcp) {
-        b[seqlo..seqlo + 4].copy_from_slice(&(SEQLO + 5000 * number).to_be_bytes());
+fn update(n: u64, number: u32) -> M {
+    let mut state = state(n);
+    if state.proto == 6 {
+        (state.src.seqlo, state.dst.seqlo) = (SEQLO + 5000 * number, SEQLO + 5000 * number);
     }
-    b[72..76].copy_from_slice(&identity[8..]);
-    b[80] = state[255];
-    b
+    M::upd_c(&state)
+}
+
+/// The only packet of these messages, which are few.
+pub(crate) fn packet(messages: &[M]) -> Vec<u8> {
+    pfsync::packets(WRITER, messages).remove(0)
 }
 
 /// Writes a capture of `states` states, each with `updates` UPD_C evenly over its life.
@@ -114,20 +123,15 @@ pub(crate) fn write_with(out: &mut impl Write, states: u64, alive: u64, updates:
     let mut waiting = vec![Vec::new(); usize::try_from(updates).unwrap()];
     let mut n = 0;
     while n < states + alive {
-        let mut sections = Vec::new();
+        let mut messages = Vec::new();
         if n >= alive {
-            sections.extend([7, 3, 0, 5]);
-            for gone in n - alive..n - alive + A_PACKET {
-                sections.extend(identity(gone));
-            }
+            let gone = n - alive..n - alive + A_PACKET;
+            messages.extend(gone.map(|gone| M::DelC(id(gone), CREATOR)));
         }
         if n < states {
-            sections.extend([13, 66, 0, 5]);
-            for new in n..n + A_PACKET {
-                sections.extend(state(new));
-            }
+            messages.extend((n..n + A_PACKET).map(|new| M::Ins(state(new))));
         }
-        write_packet(out, n / 20, &sections);
+        write_packet(out, n / 20, &messages);
         for (number, waiting) in (1..).zip(&mut waiting) {
             // A multiple of A_PACKET, as n is.
             let age = alive / A_PACKET * u64::from(number) / u64::from(updates + 1) * A_PACKET;
@@ -135,12 +139,10 @@ pub(crate) fn write_with(out: &mut impl Write, states: u64, alive: u64, updates:
                 continue;
             }
             let updated = n - age..n - age + A_PACKET;
-            waiting.extend(updated.flat_map(|old| update(old, number)));
-            if waiting.len() == A_PACKET_OF_UPDATES * UPDATE || n + A_PACKET >= states + age {
-                let count = u16::try_from(waiting.len() / UPDATE).unwrap().to_be_bytes();
-                let mut section = vec![4, 21, count[0], count[1]];
-                section.append(waiting);
-                write_packet(out, n / 20, &section);
+            waiting.extend(updated.map(|old| update(old, number)));
+            if waiting.len() == A_PACKET_OF_UPDATES || n + A_PACKET >= states + age {
+                write_packet(out, n / 20, waiting);
+                waiting.clear();
             }
         }
         n += A_PACKET;
@@ -154,18 +156,9 @@ fn put(out: &mut impl Write, octets: &[u8]) {
 }
 
 /// A packet `time` milliseconds into the capture.
-fn write_packet(out: &mut impl Write, time: u64, sections: &[u8]) {
-    let len = u16::try_from(20 + sections.len()).unwrap();
-    let mut packet = vec![
-        1, 0, 0x5e, 0, 0, 0xf0, 0, 0, 0x5e, 0, 1, 1, 8, 0, 0x45, 0x10,
-    ];
-    packet.extend((len + 20).to_be_bytes());
-    packet.extend([
-        0, 1, 0x40, 0, 255, 240, 0, 0, 192, 0, 2, 1, 224, 0, 0, 240, 6, 0,
-    ]);
-    packet.extend(len.to_be_bytes());
-    packet.extend([0; 16]);
-    packet.extend(sections);
+fn write_packet(out: &mut impl Write, time: u64, messages: &[M]) {
+    let packet = pfsync::ipv4([192, 0, 2, 1], &packet(messages));
+    let packet = pfsync::ether(&[8, 0], &packet);
     let size = u32::try_from(packet.len()).unwrap();
     let seconds = 1_750_000_000 + u32::try_from(time / 1000).unwrap();
     let micros = u32::try_from(time % 1000).unwrap() * 1000;

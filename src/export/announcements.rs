@@ -82,7 +82,7 @@ impl Announcements {
         begun + self.add(now, settings, domain, news, to)
     }
 
-    /// Tells what there is to tell of a domain itself, if it was not; messages made.
+    /// Tells the options of a domain itself, once; messages made.
     pub(super) fn begin(
         &mut self,
         now: Now,

@@ -226,7 +226,7 @@ impl Interface {
         self.statistics.note_ignored(packets, now);
     }
 
-    /// Sends what there is of statistics.
+    /// Sends the records of statistics.
     fn send_statistics(&mut self, now: Now, outbox: &mut Outbox) {
         let to = &mut To::new(self.unit, outbox);
         let domain = match self.settings.domain {

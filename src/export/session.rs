@@ -70,7 +70,7 @@ pub struct Session {
     told: Vec<u32>,
     /// When templates are due; `None` while nothing is to be sent.
     templates_due: Option<Uptime>,
-    /// Likewise statistics.
+    /// When statistics are due; `None` while none are to be sent.
     statistics_due: Option<Uptime>,
     /// The earlier of the two.
     due: Option<Uptime>,
@@ -401,33 +401,11 @@ impl Session {
     fn tell_source(&self, now: Now, settings: &Settings, source: u32, to: &mut To<'_>) -> u64 {
         let room = usize::from(settings.mtu).saturating_sub(IPV6_UDP + netflow9::HEADER_LEN);
         let mut messages = netflow9::announcement(room);
-        let names: Vec<_> = self.interfaces.iter().collect();
-        let mut rest = &names[..];
-        while !rest.is_empty() {
-            let left = messages
-                .last()
-                .map_or(0, |(last, _)| room.saturating_sub(last.len()));
-            let of = |room: usize| {
-                room.saturating_sub(netflow9::SET_HEADER_LEN) / netflow9::INTERFACE_LEN
-            };
-            let (fit, is_new) = match of(left) {
-                // A message of names alone has one at least.
-                0 => (of(room).max(1), true),
-                fit => (fit, false),
-            };
-            let (some, others) = rest.split_at(fit.min(rest.len()));
-            rest = others;
-            let count = u16::try_from(some.len()).unwrap_or(u16::MAX);
-            let some = some.iter().map(|(index, name)| (**index, name.as_bytes()));
-            let set = netflow9::interfaces(some);
-            match messages.last_mut().filter(|_| !is_new) {
-                Some((last, all)) => {
-                    last.extend(set);
-                    *all += count;
-                }
-                None => messages.push((set, count)),
-            }
-        }
+        let interfaces = self.interfaces.iter();
+        let names: Vec<_> = interfaces
+            .map(|(index, name)| (*index, name.as_bytes()))
+            .collect();
+        netflow9::add_interfaces(&mut messages, &names, room);
         for (sets, count) in &messages {
             let header = Stamp::NetFlow9 {
                 source,

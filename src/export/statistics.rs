@@ -40,7 +40,7 @@ impl Statistics {
             .note(self.ignored.count.saturating_add(packets), now);
     }
 
-    /// What there is to tell of interface `unit`, which counted `counters`: a record each.
+    /// The records of statistics of interface `unit`, which counted `counters`.
     pub(super) fn options(
         &mut self,
         now: Now,
@@ -57,7 +57,7 @@ impl Statistics {
         all
     }
 
-    /// What there is to tell of losses (RFC 7011 4.2, 4.3).
+    /// The records of losses, if there were any (RFC 7011 4.2, 4.3).
     fn reliability(&self, domain: u32, unit: u32) -> impl Iterator<Item = Options> {
         let Self { ignored, lost, .. } = self;
         let ignored = ignored

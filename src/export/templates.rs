@@ -136,7 +136,8 @@ impl Templates {
         self.records_of_len(id, records.len())
     }
 
-    /// The same of so many octets of flows; `None` too if they are options.
+    /// Data records of template `id` in so many octets. `None` if they are options, or do not fill
+    /// the octets.
     pub(super) fn records_of_len(self, id: u16, len: usize) -> Option<u16> {
         let record_len = self.record_len(id)?;
         let records = u16::try_from(len / record_len).ok()?;

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use syslog::{Facility, LogFormat, Logger, LoggerBackend, Severity};
 
-use super::output::Output;
+use super::output::OutputThread;
 use crate::time::Uptime;
 
 /// How long the end of the program waits for lines that standard error does not take.
@@ -72,7 +72,7 @@ enum Backend {
 
 /// Standard error by a thread.
 struct Behind {
-    output: Output,
+    output: OutputThread,
     /// Lines lost since the last that was taken.
     lost: u64,
 }
@@ -217,7 +217,7 @@ impl Log {
     }
 
     fn write_behind_to<W: Write + Send + 'static>(&mut self, to: W) -> io::Result<()> {
-        let output = Output::start_on("log", Persistent::new(to))?;
+        let output = OutputThread::start_on("log", Persistent::new(to))?;
         self.backend = Backend::Behind(Behind { output, lost: 0 });
         Ok(())
     }
@@ -356,12 +356,12 @@ impl Limiter {
 
 /// Something that fails again and again: told once when it begins and once when it is over.
 #[derive(Debug)]
-pub struct Trouble {
+pub struct LoggedTrouble {
     what: &'static str,
     since: Option<Uptime>,
 }
 
-impl Trouble {
+impl LoggedTrouble {
     /// One of `what`, which works so far.
     pub fn new(what: &'static str) -> Self {
         Self { what, since: None }
@@ -458,7 +458,7 @@ mod tests {
     #[test]
     fn a_trouble_is_told_once_when_it_begins_and_once_when_it_is_over() {
         let at = |secs| Uptime::new(secs, 0);
-        let mut trouble = Trouble::new("poll");
+        let mut trouble = LoggedTrouble::new("poll");
         assert_eq!(trouble.end(at(1)), None);
         let line = "poll: no memory; tried again";
         assert_eq!(trouble.begin(at(2), &"no memory").as_deref(), Some(line));

@@ -14,7 +14,7 @@ const PIECES: usize = 256;
 pub const LAST: Duration = Duration::from_secs(1);
 
 /// A writer that is never waited for.
-pub struct Output {
+pub struct OutputThread {
     pieces: Option<Sender<Vec<u8>>>,
     ended: Receiver<()>,
     is_broken: Arc<AtomicBool>,
@@ -22,7 +22,7 @@ pub struct Output {
     dropped: u64,
 }
 
-impl Output {
+impl OutputThread {
     /// Starts the thread that writes to standard output.
     ///
     /// # Errors

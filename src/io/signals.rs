@@ -15,7 +15,7 @@ use super::sys::{self, Disposition, Polled};
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Request {
+pub enum SignalRequest {
     /// SIGTERM, SIGINT: flush and stop.
     Stop,
     /// SIGUSR1, and SIGINFO where there is one: statistics to the log.
@@ -35,7 +35,7 @@ const WANTED: &[i32] = &[SIGHUP, SIGINT, SIGTERM, SIGUSR1];
 ///
 /// # Errors
 /// The system refuses the handlers or a thread.
-pub fn listen(lifeline: Option<UnixStream>) -> io::Result<Receiver<Request>> {
+pub fn listen(lifeline: Option<UnixStream>) -> io::Result<Receiver<SignalRequest>> {
     let mut waiter = Waiter::new()?;
     let (sender, receiver) = bounded(16);
     if let Some(lifeline) = lifeline {
@@ -45,7 +45,7 @@ pub fn listen(lifeline: Option<UnixStream>) -> io::Result<Receiver<Request>> {
             .spawn(move || {
                 wait_for_end(&lifeline);
                 // If nobody receives it, the program ends already.
-                let _ = sender.send(Request::Stop);
+                let _ = sender.send(SignalRequest::Stop);
             })?;
     }
     std::thread::Builder::new()
@@ -79,14 +79,14 @@ fn wait_for_end(mut lifeline: &UnixStream) {
 }
 
 /// Makes a request of a signal; false if nobody wants requests any more.
-fn pass_on(signal: i32, sender: &Sender<Request>) -> bool {
+fn pass_on(signal: i32, sender: &Sender<SignalRequest>) -> bool {
     let request = match signal {
-        SIGINT | SIGTERM => Request::Stop,
-        SIGHUP => Request::Reload,
-        _ => Request::Statistics,
+        SIGINT | SIGTERM => SignalRequest::Stop,
+        SIGHUP => SignalRequest::Reload,
+        _ => SignalRequest::Statistics,
     };
     // A full channel holds as many requests already, but to stop must not be missed.
-    if request == Request::Stop {
+    if request == SignalRequest::Stop {
         sender.send(request).is_ok()
     } else {
         !matches!(sender.try_send(request), Err(TrySendError::Disconnected(_)))

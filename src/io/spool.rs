@@ -29,7 +29,7 @@ const MAX_FILES: usize = 1 << 17;
 
 /// The files of one interface.
 #[derive(Clone, Debug)]
-pub struct Directory {
+pub struct SpoolDirectory {
     path: PathBuf,
     unit: u32,
 }
@@ -49,7 +49,7 @@ fn number_of(unit: u32, name: &OsStr) -> Option<u32> {
     (of == unit && segment_name(unit, number) == name).then_some(number)
 }
 
-impl Directory {
+impl SpoolDirectory {
     /// Those of pflow`unit` in the directory at `path`.
     pub fn new(path: &str, unit: u32) -> Self {
         let path = PathBuf::from(path);
@@ -177,8 +177,8 @@ mod tests {
             Self(path)
         }
 
-        fn directory(&self, unit: u32) -> Directory {
-            Directory::new(self.0.to_str().unwrap(), unit)
+        fn directory(&self, unit: u32) -> SpoolDirectory {
+            SpoolDirectory::new(self.0.to_str().unwrap(), unit)
         }
     }
 

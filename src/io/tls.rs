@@ -1,7 +1,7 @@
 //! TLS and DTLS over a connection that is there, without waiting: the client's side of RFC 7011 11.
 //!
 //! ```text
-//! PEM files, read by the parent --> Client --open--> Session:
+//! PEM files, read by the parent --> TlsClient --open--> TlsSession:
 //!
 //! handshake --certificate, name, pin good--> verdict --> ready --> closed
 //!                                            TLS 1.3 only: does the collector take our certificate?
@@ -18,7 +18,6 @@ mod words;
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::IpAddr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -35,6 +34,8 @@ use openssl::x509::verify::X509CheckFlags;
 use openssl::x509::{X509, X509Ref};
 
 pub use datagrams::Datagrams;
+pub use words::Name;
+use words::closed;
 
 use crate::time::Uptime;
 
@@ -52,7 +53,7 @@ pub type Pin = [u8; 32];
 
 /// Which of the two.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Kind {
+pub enum TlsKind {
     /// Over a stream: TLS 1.2 and 1.3.
     Tls,
     /// Over datagrams: DTLS 1.2. The octets that one of them may have, without UDP's header.
@@ -77,33 +78,26 @@ impl fmt::Debug for Credentials {
 
 /// Who a collector must prove to be.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Peer {
+pub struct TlsPeer {
     /// By its name.
     pub name: Name,
     /// By its certificate, too: one of these. None: any that has the name.
     pub pins: Vec<Pin>,
 }
 
-/// What stands in a certificate's subjectAltName.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Name {
-    /// A host's name.
-    Dns(String),
-    /// An address.
-    Address(IpAddr),
-}
-
 /// Makes sessions with one set of credentials.
-pub struct Client {
+pub struct TlsClient {
     context: SslContext,
-    kind: Kind,
+    kind: TlsKind,
     /// What is allowed and will hardly work.
     warning: Option<String>,
 }
 
-impl fmt::Debug for Client {
+impl fmt::Debug for TlsClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("kind", &self.kind).finish()
+        f.debug_struct("TlsClient")
+            .field("kind", &self.kind)
+            .finish()
     }
 }
 
@@ -117,16 +111,16 @@ fn heard_index() -> Result<Index<Ssl, AtomicBool>, ErrorStack> {
     Ok(*INDEX.get_or_init(|| index))
 }
 
-impl Client {
+impl TlsClient {
     /// A client with `credentials`.
     ///
     /// # Errors
     /// Which of the files is wrong, by its word in the configuration, and what is wrong with it.
-    pub fn new(kind: Kind, credentials: &Credentials) -> Result<Self, String> {
+    pub fn new(kind: TlsKind, credentials: &Credentials) -> Result<Self, String> {
         let broken = |error: ErrorStack| format!("OpenSSL: {}", words::reason(&error));
         let mut builder = match kind {
-            Kind::Tls => builder(SslMethod::tls_client(), SslVersion::TLS1_2),
-            Kind::Dtls(_) => builder(SslMethod::dtls_client(), SslVersion::DTLS1_2),
+            TlsKind::Tls => builder(SslMethod::tls_client(), SslVersion::TLS1_2),
+            TlsKind::Dtls(_) => builder(SslMethod::dtls_client(), SslVersion::DTLS1_2),
         }
         .map_err(broken)?;
         for certificate in
@@ -158,15 +152,19 @@ impl Client {
         self.warning.as_deref()
     }
 
-    /// A session over `stream`, which does not wait. [`Session::advance`] begins its handshake.
+    /// A session over `stream`, which does not wait. [`TlsSession::advance`] begins its handshake.
     ///
     /// # Errors
     /// The name cannot be one.
-    pub fn open<S: Read + Write>(&self, peer: &Peer, stream: S) -> Result<Session<S>, String> {
+    pub fn open<S: Read + Write>(
+        &self,
+        peer: &TlsPeer,
+        stream: S,
+    ) -> Result<TlsSession<S>, String> {
         let opened = self
             .ssl(&peer.name)
             .and_then(|ssl| SslStream::new(ssl, stream));
-        Ok(Session {
+        Ok(TlsSession {
             stream: opened.map_err(|error| words::reason(&error))?,
             peer: peer.clone(),
             stage: Stage::Handshake,
@@ -186,7 +184,7 @@ impl Client {
             }
             Name::Address(address) => check.set_ip(*address)?,
         }
-        if let Kind::Dtls(mtu) = self.kind {
+        if let TlsKind::Dtls(mtu) = self.kind {
             ssl.set_mtu(mtu.into())?;
         }
         Ok(ssl)
@@ -271,20 +269,20 @@ enum Stage {
 }
 
 /// A session over `S`.
-pub struct Session<S> {
+pub struct TlsSession<S> {
     stream: SslStream<S>,
-    peer: Peer,
+    peer: TlsPeer,
     stage: Stage,
 }
 
-impl<S: fmt::Debug> fmt::Debug for Session<S> {
+impl<S: fmt::Debug> fmt::Debug for TlsSession<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = f.debug_struct("Session");
+        let mut shown = f.debug_struct("TlsSession");
         shown.field("stage", &self.stage).finish_non_exhaustive()
     }
 }
 
-impl<S: Read + Write> Session<S> {
+impl<S: Read + Write> TlsSession<S> {
     /// What it is over.
     pub fn stream(&self) -> &S {
         self.stream.get_ref()
@@ -414,10 +412,6 @@ fn is_named(certificate: &X509Ref, name: &Name) -> bool {
 
 fn is_waiting(error: &openssl::ssl::Error) -> bool {
     matches!(error.code(), ErrorCode::WANT_READ | ErrorCode::WANT_WRITE)
-}
-
-fn closed(problem: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, problem)
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@
 #[cfg(target_os = "linux")]
 mod batch;
 pub mod dtls;
+mod icmp;
 #[cfg(target_os = "linux")]
 mod reports;
 #[cfg(any(target_os = "linux", target_os = "freebsd"))]
@@ -40,6 +41,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::counters::Reports;
 use crate::export::{Rdomain, Source};
 use crate::time::Uptime;
+use icmp::is_report;
 
 /// Octets of send buffer to ask for: what a burst of full datagrams needs.
 const SEND_BUFFER: usize = 1 << 20;
@@ -339,16 +341,6 @@ fn keep_port(socket: &Socket) -> io::Result<()> {
         socket.bind(&any.ok_or(io::ErrorKind::AddrNotAvailable)?.into())?;
     }
     Ok(())
-}
-
-/// Whether an error is what ICMP told of an earlier datagram.
-fn is_report(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::HostUnreachable
-            | io::ErrorKind::NetworkUnreachable
-    )
 }
 
 /// Whether an error says that there is no way to the collector, or no address to send from.

@@ -214,7 +214,7 @@ fn translated_members(translated: &Tuple, take: &mut Take<'_>) {
     number(ie::POST_NAPT_DESTINATION_PORT.name, dst.port.into());
 }
 
-/// What `template full` has beside those, as it has it.
+/// The other values of `template full`, as its records have them.
 const FURTHER: &[Element] = &[
     ie::FLOW_ID,
     ie::ORIGINAL_DOMAIN,

@@ -49,7 +49,7 @@ pub fn inexact(counters: &QualityCounters) -> Option<[String; 2]> {
     })
 }
 
-/// `: 7 exact of 1200 octets, 1 partial of 90 octets`, what there is none of left out.
+/// `: 7 exact of 1200 octets, 1 partial of 90 octets`. Qualities without flows are left out.
 pub fn by_quality(counters: &QualityCounters) -> String {
     let qualities = [
         (Quality::Exact, counters.exact, counters.exact_octets),

@@ -21,7 +21,7 @@ use crate::io::transport::WhenFull;
 const LAST: Duration = Duration::from_secs(5);
 
 /// All of them.
-pub(super) struct Files {
+pub(super) struct UnitFiles {
     when_full: WhenFull,
     ways: BTreeMap<u32, FileWay>,
     /// Those that are not wanted any more and write what they have, with their interface if it is
@@ -60,7 +60,7 @@ impl OpenedFor {
     }
 }
 
-impl Files {
+impl UnitFiles {
     pub(super) fn new(when_full: WhenFull) -> Self {
         Self {
             when_full,

@@ -18,9 +18,9 @@ use crate::flow::Boot;
 use crate::io::capture::{Adder, Batch, Readers};
 use crate::io::clock::Clock;
 use crate::io::control::Ask;
-use crate::io::output::{self, Output};
+use crate::io::output::{self, OutputThread};
 use crate::io::pf;
-use crate::io::signals::{self, Request};
+use crate::io::signals::{self, SignalRequest};
 use crate::io::terminal;
 use crate::io::transport::WhenFull;
 use crate::options::Options;
@@ -64,13 +64,13 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, String> {
 
 struct LiveRun {
     options: Options,
-    output: Output,
+    output: OutputThread,
     /// When this host's addresses were read last.
     addresses_read: Uptime,
     engine: Engine,
     outside: Outside,
     clock: Clock,
-    signals: Receiver<Request>,
+    signals: Receiver<SignalRequest>,
     commands: Commands,
     /// Where packets come from and what that has counted.
     sources: Vec<Source>,
@@ -121,7 +121,7 @@ impl LiveRun {
         engine.set_local_boot(local);
         let live = Self {
             options: options.clone(),
-            output: Output::start().map_err(thread)?,
+            output: OutputThread::start().map_err(thread)?,
             addresses_read: now.uptime,
             engine,
             outside,
@@ -184,9 +184,9 @@ impl LiveRun {
             let wait = self.wait(now.uptime);
             select_biased! {
                 recv(self.signals) -> request => match request {
-                    Ok(Request::Stop) => break,
-                    Ok(Request::Statistics) => self.log_statistics(),
-                    Ok(Request::Reload) => self.reload(),
+                    Ok(SignalRequest::Stop) => break,
+                    Ok(SignalRequest::Statistics) => self.log_statistics(),
+                    Ok(SignalRequest::Reload) => self.reload(),
                     Err(_) => self.signals = never(),
                 },
                 recv(readers.batches()) -> batch => match batch {
@@ -282,9 +282,9 @@ impl LiveRun {
         self.drain();
         match self.signals.try_recv() {
             // The packet that is half read is read first.
-            Ok(Request::Stop) => self.is_stopping = true,
-            Ok(Request::Statistics) => self.log_statistics(),
-            Ok(Request::Reload) => self.reload(),
+            Ok(SignalRequest::Stop) => self.is_stopping = true,
+            Ok(SignalRequest::Statistics) => self.log_statistics(),
+            Ok(SignalRequest::Reload) => self.reload(),
             Err(_) => {}
         }
         if let Ok(ask) = self.commands.asks().try_recv() {

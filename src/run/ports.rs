@@ -45,7 +45,7 @@ struct Port {
     /// `None`: nothing waits.
     pacer: Option<Pacer>,
     queue: Queue,
-    trouble: Option<Trouble>,
+    trouble: Option<SendTrouble>,
 }
 
 /// What a socket is opened for, whatever it sends to.
@@ -67,7 +67,7 @@ struct Queue {
 }
 
 /// A collector that does not get what is sent to it.
-struct Trouble {
+struct SendTrouble {
     /// When the last report came.
     latest: Uptime,
     /// Reports since it began.
@@ -362,7 +362,7 @@ impl Outside {
         };
         let to = port.to;
         if reports == Reports::default() {
-            let is_over = |trouble: &mut Trouble| now.since(trouble.latest) >= QUIET;
+            let is_over = |trouble: &mut SendTrouble| now.since(trouble.latest) >= QUIET;
             if let Some(trouble) = port.trouble.take_if(is_over) {
                 let count = trouble.reports;
                 let line = format!("pflow{unit}: no reports from {to} any more, {count} in all");
@@ -372,7 +372,7 @@ impl Outside {
             return;
         }
         engine.handle_reports(unit, reports);
-        let trouble = port.trouble.get_or_insert(Trouble {
+        let trouble = port.trouble.get_or_insert(SendTrouble {
             latest: now,
             reports: 0,
         });

@@ -21,7 +21,7 @@ use crate::io::clock::Pace;
 use crate::io::control::Ask;
 use crate::io::daemon::PidFile;
 use crate::io::log::Log;
-use crate::io::signals::{self, Request};
+use crate::io::signals::{self, SignalRequest};
 use crate::io::terminal;
 use crate::io::transport::WhenFull;
 use crate::options::Options;
@@ -136,7 +136,7 @@ struct Replay {
     clock: Option<(Wall, Wall)>,
     speed: f64,
     pace: Option<Pace>,
-    signals: Receiver<Request>,
+    signals: Receiver<SignalRequest>,
     commands: Commands,
     asks: Receiver<Ask>,
     bar: ProgressBar,
@@ -216,17 +216,17 @@ impl Replay {
         Ok(ending)
     }
 
-    fn handle_request(&mut self, request: Result<Request, RecvError>) -> Option<Ending> {
+    fn handle_request(&mut self, request: Result<SignalRequest, RecvError>) -> Option<Ending> {
         match request {
-            Ok(Request::Stop) => return Some(Ending::Stopped),
+            Ok(SignalRequest::Stop) => return Some(Ending::Stopped),
             Err(_) => self.signals = never(),
-            Ok(Request::Statistics) => {
+            Ok(SignalRequest::Statistics) => {
                 let total = super::total(&self.sources);
                 for line in summary::lines(&self.engine, &total) {
                     self.outside.log.info(&line);
                 }
             }
-            Ok(Request::Reload) => self
+            Ok(SignalRequest::Reload) => self
                 .outside
                 .log
                 .warn("SIGHUP: a replay is not configured again"),

@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use super::parent::{Parent, SpoolFiles};
 use crate::export::SpoolSettings;
 use crate::export::spool::{Spool, Spooled, Store};
-use crate::io::spool::{Directory, segment_name};
+use crate::io::spool::{SpoolDirectory, segment_name};
 
 /// Most segments of a spool that are open: what is written, what is read, a spare, and one to be
 /// removed.
@@ -18,7 +18,7 @@ const OPEN: usize = 4;
 /// Who opens files.
 enum Opener {
     Parent(SpoolFiles),
-    Own(Directory),
+    Own(SpoolDirectory),
 }
 
 /// The segments of one spool.
@@ -49,7 +49,7 @@ pub(super) fn open(
             (Opener::Parent(files), position)
         }
         None => {
-            let own = Directory::new(&directory, unit);
+            let own = SpoolDirectory::new(&directory, unit);
             let position = own.position()?;
             (Opener::Own(own), position)
         }

@@ -270,7 +270,28 @@ fn sampling() -> Vec<u8> {
 }
 
 /// Octets of the option that names an interface.
-pub const INTERFACE_LEN: usize = 4 + NAME_LEN;
+const INTERFACE_LEN: usize = 4 + NAME_LEN;
+
+/// Adds the names of interfaces to messages of at most `room` octets behind their headers. The last
+/// message takes as many as fit, and the others go into new ones. A new message has at least one
+/// name, even if it does not fit.
+pub fn add_interfaces(messages: &mut Vec<(Vec<u8>, u16)>, names: &[(u16, &[u8])], room: usize) {
+    let names_in = |room: usize| room.saturating_sub(SET_HEADER_LEN) / INTERFACE_LEN;
+    let count = |some: &[_]| u16::try_from(some.len()).unwrap_or(u16::MAX);
+    let mut rest = names;
+    if let Some((octets, records)) = messages.last_mut() {
+        let fit = names_in(room.saturating_sub(octets.len()));
+        let (some, others) = names.split_at(fit.min(names.len()));
+        if !some.is_empty() {
+            octets.extend(interfaces(some.iter().copied()));
+            *records += count(some);
+        }
+        rest = others;
+    }
+    for some in rest.chunks(names_in(room).max(1)) {
+        messages.push((interfaces(some.iter().copied()), count(some)));
+    }
+}
 
 /// The names of interfaces, an option each.
 pub fn interfaces<'a>(interfaces: impl Iterator<Item = (u16, &'a [u8])>) -> Vec<u8> {

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::common::{A, D, M, T0, packets};
+use crate::common::{A, D, Key, M, St, T0, packets};
 
 /// Longer than anything takes that works.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -154,6 +154,18 @@ impl Pflow {
             log.read_to_string(&mut text).unwrap();
             panic!("{status}: {text}");
         }
+    }
+
+    /// Ends states, as many as there are ids; what they make is sent.
+    pub fn end_states(&mut self, ids: std::ops::Range<u64>) {
+        let key = Key::new("192.0.2.1", 40_000, "198.51.100.7", 443);
+        for id in ids {
+            let state = St::udp(id).keyed(key).count([1, 1], [84, 84]);
+            self.send(&[M::Ins(state), M::del_c(&state)]);
+        }
+        self.pass(2000);
+        self.settle();
+        self.ask("flush").unwrap();
     }
 
     pub fn connect(&mut self) -> Client {

@@ -12,7 +12,7 @@ use super::answer::TopAnswer;
 use crate::control::top::{MAX_SHOWN, SortOrder};
 
 /// Longest time that an answer may take to go on.
-const PATIENCE: Duration = Duration::from_secs(10);
+const STREAM_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest answer, octets: several times what [`MAX_SHOWN`] states take.
 const MAX_ANSWER: u64 = 4 << 20;
 
@@ -74,8 +74,12 @@ impl TopClient {
             let (stream, socket) = connect(self.asked.as_deref()).map_err(Failure::Lost)?;
             self.socket = socket;
             let lost = |error: std::io::Error| Failure::Lost(format!("{}: {error}", self.socket));
-            stream.set_read_timeout(Some(PATIENCE)).map_err(lost)?;
-            stream.set_write_timeout(Some(PATIENCE)).map_err(lost)?;
+            stream
+                .set_read_timeout(Some(STREAM_TIMEOUT))
+                .map_err(lost)?;
+            stream
+                .set_write_timeout(Some(STREAM_TIMEOUT))
+                .map_err(lost)?;
             self.connection = Some(BufReader::new(stream));
         }
         let lost = |error: std::io::Error| Failure::Lost(format!("{}: {error}", self.socket));

@@ -1,4 +1,5 @@
-//! Segments read back, message by message, whoever wrote them and whatever became of them.
+//! Segments read back, message by message. Another run may have written them, and they may be
+//! damaged.
 
 use std::collections::BTreeMap;
 use std::io;

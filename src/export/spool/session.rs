@@ -318,8 +318,8 @@ impl<S: Store> Spooled<S> {
         self.stream.take(count)
     }
 
-    /// The collector's system has acknowledged all that the socket took but so many octets;
-    /// `None`: nobody tells, and what was taken long enough ago counts as acknowledged.
+    /// The collector's system has acknowledged all that the socket took but so many octets. `None`:
+    /// the system does not tell. Then what was taken long enough ago counts as acknowledged.
     pub fn acknowledge(&mut self, octets: Option<usize>, now: Uptime) {
         let until = octets.map(|octets| self.wire.saturating_sub(octets as u64));
         let mut to = None;

@@ -9,7 +9,7 @@ use std::io;
 
 use pcap::{Active, Capture, Precision};
 
-use super::turn::{BUFFER_MS, PATIENCE};
+use super::turn::{BUFFER_MS, LONGEST_TURN};
 use super::{Batch, Error, More, Source, group};
 use crate::io::sys;
 use crate::time::Wall;
@@ -146,7 +146,7 @@ impl Live {
 impl Source for Live {
     fn read(&mut self, batch: &mut Batch) -> Result<More, Error> {
         // Read whatever the wait says: see `turn`.
-        sys::wait_readable(&self.capture, PATIENCE)?;
+        sys::wait_readable(&self.capture, LONGEST_TURN)?;
         let mut used = 0;
         while batch.frames.len() < MAX_FRAMES {
             let packet = match self.capture.next_packet() {

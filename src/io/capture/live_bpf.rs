@@ -8,7 +8,7 @@ use std::io;
 
 use pcap::{Active, Capture};
 
-use super::turn::{self, BUFFER_MS, PATIENCE};
+use super::turn::{self, BUFFER_MS, LONGEST_TURN};
 use super::{Batch, Error, More, Source, group};
 use crate::io::sys;
 use crate::wire::bpf;
@@ -123,8 +123,8 @@ impl Live {
 impl Source for Live {
     fn read(&mut self, batch: &mut Batch) -> Result<More, Error> {
         let taken = turn::take(
-            PATIENCE,
-            |patience| sys::wait_readable(&self.capture, patience),
+            LONGEST_TURN,
+            |longest| sys::wait_readable(&self.capture, longest),
             || sys::read_bpf(&self.capture, self.buffer_len, &mut batch.octets),
         );
         let read = match taken {

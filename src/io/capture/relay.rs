@@ -39,7 +39,7 @@ const MAX_FRAMES: usize = 1 << 16;
 /// Longest text of a failure, octets.
 const MAX_TEXT: usize = 1024;
 /// Longest wait for the rest of a message, and for the other side to take one.
-const PATIENCE: Duration = Duration::from_secs(30);
+const STREAM_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long to wait before looking whether to stop.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -56,7 +56,7 @@ impl Relayed {
     /// # Errors
     /// The system refuses a timeout.
     pub fn new(stream: UnixStream) -> io::Result<Self> {
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(STREAM_TIMEOUT))?;
         Ok(Self {
             stream,
             link: LinkType(0),
@@ -162,7 +162,7 @@ impl Relay {
     /// # Errors
     /// The system refuses a timeout.
     pub fn new(stream: UnixStream) -> io::Result<Self> {
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(STREAM_TIMEOUT))?;
         Ok(Self {
             stream,
             message: Vec::new(),

@@ -20,29 +20,29 @@ use std::time::Duration;
 /// longer this is (see `live`), and the kernel's timer adds a few milliseconds.
 pub(super) const BUFFER_MS: i32 = if cfg!(target_os = "linux") { 40 } else { 20 };
 
-/// Longest wait of a turn on a BSD: packets may wait as long as this, and must not wait for 50 ms.
-const PATIENCE_OF_BSD: Duration = Duration::from_millis(40);
-/// Longest wait of a turn on Linux: poll(2) can be believed there, and the wait is only for a look
-/// whether to stop.
-const PATIENCE_OF_LINUX: Duration = Duration::from_millis(200);
+/// Longest wait of a turn on a BSD. Packets may wait as long as this, and must not wait for 50 ms.
+const LONGEST_TURN_BSD: Duration = Duration::from_millis(40);
+/// Longest wait of a turn on Linux, where poll(2) can be believed. The turn ends only so that it is
+/// seen whether to stop.
+const LONGEST_TURN_LINUX: Duration = Duration::from_millis(200);
 /// Longest wait of a turn here.
-pub(super) const PATIENCE: Duration = if cfg!(target_os = "linux") {
-    PATIENCE_OF_LINUX
+pub(super) const LONGEST_TURN: Duration = if cfg!(target_os = "linux") {
+    LONGEST_TURN_LINUX
 } else {
-    PATIENCE_OF_BSD
+    LONGEST_TURN_BSD
 };
 
-/// Waits by `wait` for at most `patience`, then reads by `read`; `None`: there was nothing.
+/// Waits by `wait` for at most `longest`, then reads by `read`; `None`: there was nothing.
 ///
 /// # Errors
 /// What `wait` or `read` reports, except that there was nothing.
 #[cfg(any(test, target_os = "openbsd"))] // elsewhere libpcap reads
 pub(super) fn take<T>(
-    patience: Duration,
+    longest: Duration,
     wait: impl FnOnce(Duration) -> io::Result<bool>,
     read: impl FnOnce() -> io::Result<T>,
 ) -> io::Result<Option<T>> {
-    wait(patience)?;
+    wait(longest)?;
     match read() {
         Ok(read) => Ok(Some(read)),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
@@ -93,8 +93,8 @@ mod tests {
         }
 
         /// poll(2): a millisecond at a time.
-        fn wait(&mut self, patience: Duration) -> bool {
-            let end = self.now + patience;
+        fn wait(&mut self, longest: Duration) -> bool {
+            let end = self.now + longest;
             while !self.is_readable() && self.now < end {
                 self.now += Duration::from_millis(1);
                 while self.coming.last().is_some_and(|next| *next <= self.now) {
@@ -124,8 +124,8 @@ mod tests {
             while self.now < end {
                 let this = std::cell::RefCell::new(&mut self);
                 take(
-                    PATIENCE_OF_BSD,
-                    |patience| Ok(this.borrow_mut().wait(patience)),
+                    LONGEST_TURN_BSD,
+                    |longest| Ok(this.borrow_mut().wait(longest)),
                     || this.borrow_mut().read(),
                 )
                 .unwrap();

@@ -12,7 +12,7 @@ use super::client::{After, Client, Stage};
 use crate::control::Access;
 use crate::counters::ControlCounters;
 use crate::io::clock::Clock;
-use crate::io::log::Trouble;
+use crate::io::log::LoggedTrouble;
 use crate::io::sys::{self, Polled};
 use crate::time::Uptime;
 
@@ -37,8 +37,8 @@ pub(super) struct Server {
     clock: Clock,
     /// Nobody is let in before this.
     rests_until: Uptime,
-    waits: Trouble,
-    accepts: Trouble,
+    waits: LoggedTrouble,
+    accepts: LoggedTrouble,
 }
 
 impl Server {
@@ -59,8 +59,8 @@ impl Server {
             counters,
             clock: Clock::new(None),
             rests_until: Uptime::default(),
-            waits: Trouble::new("control sockets: poll"),
-            accepts: Trouble::new("control sockets: accept"),
+            waits: LoggedTrouble::new("control sockets: poll"),
+            accepts: LoggedTrouble::new("control sockets: accept"),
         }
     }
 

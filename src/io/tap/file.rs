@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 
-use super::{Batch, Feed, Gathered, header, put};
+use super::queue::{Gathered, Joined, QueueEnd, header, put};
 use crate::io::sys;
 
 /// Cuts a file to a length and goes on writing there.
@@ -53,7 +53,7 @@ impl<W: Write> Sink<W> {
     ///
     /// # Errors
     /// Nothing can be written any more.
-    fn write(&mut self, batch: &Batch, feed: &Feed) -> io::Result<()> {
+    fn write(&mut self, batch: &Joined, feed: &QueueEnd) -> io::Result<()> {
         // Records that are written or lost.
         let mut done = 0;
         loop {
@@ -79,7 +79,7 @@ impl<W: Write> Sink<W> {
     }
 
     /// Writes the records behind the first `done`, which it moves behind those that are written.
-    fn records(&mut self, batch: &Batch, done: &mut usize) -> Result<(), Failure> {
+    fn records(&mut self, batch: &Joined, done: &mut usize) -> Result<(), Failure> {
         self.begin()?;
         let begin = batch.octets_of(*done);
         let octets = batch.octets.get(begin..).unwrap_or_default();
@@ -124,7 +124,7 @@ impl<W: Write> Sink<W> {
 }
 
 /// The thread: writes to `sink` until the tap is closed, or nothing can be written any more.
-pub(super) fn run<W: Write>(mut sink: Sink<W>, mut feed: Feed) {
+pub(super) fn run<W: Write>(mut sink: Sink<W>, mut feed: QueueEnd) {
     while feed.gather(None) == Gathered::Batch {
         let batch = std::mem::take(&mut feed.batch);
         if let Err(error) = sink.write(&batch, &feed) {
@@ -144,8 +144,9 @@ mod tests {
     use crossbeam_channel::{Receiver, bounded};
     use proptest::prelude::*;
 
+    use super::super::queue::{BATCH, Tally};
     use super::super::tests::{record, records};
-    use super::super::{BATCH, Pushed, RECORDS, Tally, Tap};
+    use super::super::{Pushed, RECORDS, Tap};
     use super::*;
     use crate::io::transport::WhenFull;
 
@@ -186,18 +187,18 @@ mod tests {
         }
     }
 
-    fn feed() -> (Feed, Receiver<String>) {
+    fn feed() -> (QueueEnd, Receiver<String>) {
         let (problems, reported) = bounded(1);
-        let feed = Feed {
+        let feed = QueueEnd {
             records: bounded(1).1,
             problems,
             tally: Arc::new(Tally::default()),
-            batch: Batch::default(),
+            batch: Joined::default(),
         };
         (feed, reported)
     }
 
-    fn counts(feed: &Feed) -> (u64, u64) {
+    fn counts(feed: &QueueEnd) -> (u64, u64) {
         let Tally { written, failed } = &*feed.tally;
         (
             written.load(Ordering::Relaxed),
@@ -205,8 +206,8 @@ mod tests {
         )
     }
 
-    fn batch(of: &[(usize, usize)]) -> Batch {
-        let mut batch = Batch::default();
+    fn batch(of: &[(usize, usize)]) -> Joined {
+        let mut batch = Joined::default();
         for (number, len) in of {
             batch.add(&record(*number, *len));
         }
@@ -236,7 +237,7 @@ mod tests {
     fn a_header_that_did_not_fit_is_written_before_the_first_record_that_does() {
         let (feed, reported) = feed();
         let mut sink = sink(10);
-        sink.write(&Batch::default(), &feed).unwrap();
+        sink.write(&Joined::default(), &feed).unwrap();
         assert_eq!((counts(&feed), reported.len()), ((0, 0), 1));
         sink.write(&batch(&[(1, 5)]), &feed).unwrap();
         assert_eq!((counts(&feed), sink.out.file.len()), ((0, 1), 0));

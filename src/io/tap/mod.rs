@@ -14,27 +14,25 @@
 //! log.
 
 mod file;
+mod queue;
 mod stream;
 
 use std::convert::Infallible;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 
 use super::transport::WhenFull;
-use crate::wire::link::LinkType;
-use crate::wire::savefile::{FILE_HEADER, write};
+pub(super) use queue::put;
+use queue::{Joined, QueueEnd, Tally};
 
 /// Records that may wait to be written; more are dropped, or waited for.
 const RECORDS: usize = 1024;
-
-/// What is written at once, octets, but for the last record of it.
-const BATCH: usize = 1 << 16;
 
 /// What became of a record.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -67,15 +65,6 @@ pub struct Tap {
     is_given_up: bool,
 }
 
-/// What the thread has counted.
-#[derive(Debug, Default)]
-struct Tally {
-    /// Records written whole.
-    written: AtomicU64,
-    /// Records that could not be written.
-    failed: AtomicU64,
-}
-
 impl Tap {
     /// A tap that writes to `file`, which messages call `name`. If it is a regular file, it is
     /// emptied by [`Self::begin`] or the first record, not before: until then a configuration may
@@ -106,17 +95,17 @@ impl Tap {
     fn start(
         name: &str,
         when_full: WhenFull,
-        run: impl FnOnce(Feed) + Send + 'static,
+        run: impl FnOnce(QueueEnd) + Send + 'static,
     ) -> io::Result<Self> {
         let (records, to_write) = bounded(RECORDS);
         let (report, problems) = bounded(1);
         let (end, ended) = bounded(0);
         let tally = Arc::new(Tally::default());
-        let feed = Feed {
+        let feed = QueueEnd {
             records: to_write,
             problems: report,
             tally: Arc::clone(&tally),
-            batch: Batch::default(),
+            batch: Joined::default(),
         };
         std::thread::Builder::new()
             .name("tap".to_owned())
@@ -217,118 +206,6 @@ impl Tap {
     }
 }
 
-/// The thread's side of the queue.
-struct Feed {
-    records: Receiver<Vec<u8>>,
-    problems: Sender<String>,
-    tally: Arc<Tally>,
-    batch: Batch,
-}
-
-/// What [`Feed::gather`] came back with.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Gathered {
-    /// A batch, perhaps empty.
-    Batch,
-    /// Nothing in time.
-    Nothing,
-    /// Nothing more will come.
-    End,
-}
-
-impl Feed {
-    /// Waits for a record, for `wait` at most, and takes what else is there.
-    fn gather(&mut self, wait: Option<Duration>) -> Gathered {
-        self.batch.clear();
-        let first = match wait {
-            None => self.records.recv().map_err(Into::into),
-            Some(wait) => self.records.recv_timeout(wait),
-        };
-        match first {
-            Ok(record) => self.batch.add(&record),
-            Err(RecvTimeoutError::Timeout) => return Gathered::Nothing,
-            Err(RecvTimeoutError::Disconnected) => return Gathered::End,
-        }
-        while self.batch.octets.len() < BATCH
-            && let Ok(record) = self.records.try_recv()
-        {
-            self.batch.add(&record);
-        }
-        Gathered::Batch
-    }
-
-    fn count_written(&self, records: usize) {
-        let counter = &self.tally.written;
-        counter.fetch_add(records as u64, Ordering::Relaxed);
-    }
-
-    fn count_failed(&self, records: usize) {
-        let counter = &self.tally.failed;
-        counter.fetch_add(records as u64, Ordering::Relaxed);
-    }
-
-    /// Leaves a problem to be asked for, unless there is one already.
-    fn report(&self, problem: String) {
-        let _ = self.problems.try_send(problem);
-    }
-}
-
-/// Records one after the other, and where each ends.
-#[derive(Clone, Debug, Default)]
-struct Batch {
-    octets: Vec<u8>,
-    ends: Vec<usize>,
-}
-
-impl Batch {
-    fn clear(&mut self) {
-        self.octets.clear();
-        self.ends.clear();
-    }
-
-    fn add(&mut self, record: &[u8]) {
-        if !record.is_empty() {
-            self.octets.extend_from_slice(record);
-            self.ends.push(self.octets.len());
-        }
-    }
-
-    /// How many records there are.
-    fn count(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// Octets of the first `count` records.
-    fn octets_of(&self, count: usize) -> usize {
-        let last = count.checked_sub(1).and_then(|last| self.ends.get(last));
-        last.copied().unwrap_or(0)
-    }
-
-    /// How many records are whole in the first `octets`.
-    fn whole_in(&self, octets: usize) -> usize {
-        self.ends.partition_point(|end| *end <= octets)
-    }
-}
-
-/// What every savefile and stream begins with.
-fn header() -> [u8; FILE_HEADER] {
-    write::file_header(LinkType::RAW)
-}
-
-/// Writes all of `octets`, or tells how many were written before the error.
-pub(super) fn put(out: &mut impl Write, octets: &[u8]) -> (usize, io::Result<()>) {
-    let mut put = 0;
-    while let Some(rest) = octets.get(put..).filter(|rest| !rest.is_empty()) {
-        match out.write(rest) {
-            Ok(0) => return (put, Err(io::ErrorKind::WriteZero.into())),
-            Ok(written) => put += written,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return (put, Err(error)),
-        }
-    }
-    (put, Ok(()))
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Read;
@@ -337,6 +214,7 @@ mod tests {
     use super::*;
     use crate::time::Wall;
     use crate::wire::savefile::Savefile;
+    use crate::wire::savefile::{FILE_HEADER, write};
 
     /// A record whose packet tells its number, `len` octets of packet.
     pub(super) fn record(number: usize, len: usize) -> Vec<u8> {
@@ -452,7 +330,7 @@ mod tests {
 
     #[test]
     fn a_batch_counts_whole_records() {
-        let mut batch = Batch::default();
+        let mut batch = Joined::default();
         for record in [&[1; 10][..], &[], &[2; 5], &[3; 1]] {
             batch.add(record);
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use super::{Feed, Gathered, header, put};
+use super::queue::{Gathered, QueueEnd, header, put};
 
 /// Reads of [`READ`] octets at a time to throw away what a reader sends.
 const READS: usize = 16;
@@ -44,7 +44,7 @@ pub(super) fn prepare(stream: &UnixStream, limits: Limits) -> io::Result<()> {
 }
 
 /// The thread: writes until the tap is closed or the reader is gone.
-pub(super) fn run(mut stream: UnixStream, mut feed: Feed, limits: Limits) {
+pub(super) fn run(mut stream: UnixStream, mut feed: QueueEnd, limits: Limits) {
     let (_, mut outcome) = put(&mut stream, &header());
     while outcome.is_ok() {
         match feed.gather(Some(limits.look)) {

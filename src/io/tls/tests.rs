@@ -132,8 +132,8 @@ fn key(of: &Identity) -> Vec<u8> {
     of.key.private_key_to_pem_pkcs8().unwrap()
 }
 
-fn by_name(name: &str) -> Peer {
-    Peer {
+fn by_name(name: &str) -> TlsPeer {
+    TlsPeer {
         name: Name::Dns(name.to_owned()),
         pins: Vec::new(),
     }
@@ -204,7 +204,7 @@ fn at(secs: i64) -> Uptime {
 }
 
 /// Goes on with a session at `now` until it is ready; or its problem.
-fn ready(session: &mut Session<UnixStream>, now: Uptime) -> Result<(), String> {
+fn ready(session: &mut TlsSession<UnixStream>, now: Uptime) -> Result<(), String> {
     for _ in 0..2000 {
         match session.advance(now) {
             Ok(true) => return Ok(()),
@@ -219,12 +219,12 @@ fn ready(session: &mut Session<UnixStream>, now: Uptime) -> Result<(), String> {
 fn meet(
     collector: &Collector<'_>,
     credentials: &Credentials,
-    peer: &Peer,
+    peer: &TlsPeer,
 ) -> (Result<String, String>, Result<Vec<u8>, String>) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
     let served = collector.serve(theirs);
-    let client = Client::new(Kind::Tls, credentials).unwrap();
+    let client = TlsClient::new(TlsKind::Tls, credentials).unwrap();
     let mut session = client.open(peer, ours).unwrap();
     let outcome = ready(&mut session, at(0)).map(|()| {
         session.write(b"records").unwrap();
@@ -239,7 +239,7 @@ fn meet(
 fn records_arrive_by_either_version_and_name() {
     let ca = authority("ca", None);
     let server = collector(&ca);
-    let address = Peer {
+    let address = TlsPeer {
         name: Name::Address("127.0.0.1".parse().unwrap()),
         pins: Vec::new(),
     };
@@ -355,7 +355,7 @@ fn only_a_pinned_certificate_is_taken_where_pins_are_set() {
         let digest = of.certificate.digest(MessageDigest::sha256()).unwrap();
         digest.as_ref().try_into().unwrap()
     };
-    let peer = |pins: Vec<Pin>| Peer {
+    let peer = |pins: Vec<Pin>| TlsPeer {
         pins,
         ..by_name("collector.example")
     };
@@ -424,7 +424,7 @@ fn a_silent_server_of_tls_13_is_taken_to_agree_after_a_second() {
     let (ours, theirs) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
     let served = served.serve(theirs);
-    let client = Client::new(Kind::Tls, &trusting(&ca)).unwrap();
+    let client = TlsClient::new(TlsKind::Tls, &trusting(&ca)).unwrap();
     let mut session = client.open(&by_name("collector.example"), ours).unwrap();
     assert_eq!(ready(&mut session, at(5)), Err("still waiting".to_owned()));
     assert!(session.advance(at(6)).unwrap());
@@ -443,7 +443,7 @@ fn files_that_do_not_serve_are_named_by_their_words() {
             ca: ca.to_vec(),
             own,
         };
-        Client::new(Kind::Tls, &credentials).unwrap_err()
+        TlsClient::new(TlsKind::Tls, &credentials).unwrap_err()
     };
     let trusted = pem(&[&ca]);
     assert_eq!(problem(b"", None), "ca: no certificate in it");
@@ -476,7 +476,7 @@ fn files_that_do_not_serve_are_named_by_their_words() {
         ca: trusted,
         own: own(&pem(&[&late]), &key(&late)),
     };
-    let client = Client::new(Kind::Tls, &credentials).unwrap();
+    let client = TlsClient::new(TlsKind::Tls, &credentials).unwrap();
     assert!(client.warning().unwrap().starts_with("cert: expired on "));
     assert_eq!(format!("{credentials:?}"), "Credentials");
 }
@@ -528,13 +528,13 @@ fn what_is_offered_is_tls_12_and_13_and_dtls_12_with_ephemeral_keys_and_no_null_
     let mut octets = [0; 4096];
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
-    let client = Client::new(Kind::Tls, &trusting(&ca)).unwrap();
+    let client = TlsClient::new(TlsKind::Tls, &trusting(&ca)).unwrap();
     let mut session = client.open(&by_name("x"), ours).unwrap();
     assert!(!session.advance(at(0)).unwrap());
     let len = theirs.read(&mut octets).unwrap();
     check(&octets[..len], 9, false, &[0x0304, 0x0303]);
     let (ours, theirs) = datagrams();
-    let client = Client::new(Kind::Dtls(1400), &trusting(&ca)).unwrap();
+    let client = TlsClient::new(TlsKind::Dtls(1400), &trusting(&ca)).unwrap();
     let mut session = client.open(&by_name("x"), Datagrams(ours)).unwrap();
     assert!(!session.advance(at(0)).unwrap());
     let len = theirs.recv(&mut octets).unwrap();
@@ -558,7 +558,7 @@ fn a_collector_that_does_not_stop_talking_is_read_in_pieces() {
         // Until the client is gone.
         let _ = session.read(&mut [0]);
     });
-    let client = Client::new(Kind::Tls, &trusting(&ca)).unwrap();
+    let client = TlsClient::new(TlsKind::Tls, &trusting(&ca)).unwrap();
     let mut session = client.open(&by_name("collector.example"), ours).unwrap();
     ready(&mut session, at(0)).unwrap();
     let is_left = (0..2000).any(|_| {
@@ -574,7 +574,7 @@ fn a_collector_that_does_not_stop_talking_is_read_in_pieces() {
 #[test]
 fn octets_that_are_no_tls_end_a_session_and_nothing_else() {
     let ca = authority("ca", None);
-    let client = Client::new(Kind::Tls, &trusting(&ca)).unwrap();
+    let client = TlsClient::new(TlsKind::Tls, &trusting(&ca)).unwrap();
     for octets in [
         &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],
         &[0x16; 300],
@@ -660,7 +660,7 @@ fn dtls_sends_again_what_its_handshake_lost_and_keeps_to_the_mtu() {
         ca: pem(&[&ca]),
         own: Some((pem(&[&own]), key(&own))),
     };
-    let client = Client::new(Kind::Dtls(MTU), &credentials).unwrap();
+    let client = TlsClient::new(TlsKind::Dtls(MTU), &credentials).unwrap();
     let lossy = Lossy {
         through: Datagrams(ours),
         lost: vec![1, 3],
@@ -691,7 +691,7 @@ fn a_dtls_collector_that_is_not_there_is_told_by_its_system() {
     let ca = authority("ca", None);
     let (ours, theirs) = datagrams();
     drop(theirs);
-    let client = Client::new(Kind::Dtls(1400), &trusting(&ca)).unwrap();
+    let client = TlsClient::new(TlsKind::Dtls(1400), &trusting(&ca)).unwrap();
     let mut session = client.open(&by_name("x"), Datagrams(ours)).unwrap();
     let problem = (0..100).find_map(|_| session.advance(at(0)).err());
     assert_eq!(problem.unwrap().kind(), io::ErrorKind::ConnectionRefused);

@@ -1,13 +1,21 @@
 //! What went wrong with a session, in words that say whose certificate is meant.
 
 use std::io;
+use std::net::IpAddr;
 
 use openssl::asn1::Asn1Time;
 use openssl::error::ErrorStack;
 use openssl::ssl::ErrorCode;
 use openssl::x509::{X509Ref, X509VerifyResult};
 
-use super::{Name, closed};
+/// What stands in a certificate's subjectAltName.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Name {
+    /// A host's name.
+    Dns(String),
+    /// An address.
+    Address(IpAddr),
+}
 
 /// What OpenSSL adds to the number of an alert to make it a reason (SSL_AD_REASON_OFFSET).
 const ALERTS: i32 = 1000;
@@ -157,4 +165,9 @@ fn problem(error: &openssl::ssl::Error, at_end: &str) -> io::Error {
         Some(stack) => io::Error::other(reason(stack)),
         None => io::Error::other(error.to_string()),
     }
+}
+
+/// The session has ended, for this reason.
+pub(super) fn closed(problem: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, problem)
 }

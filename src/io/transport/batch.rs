@@ -3,7 +3,8 @@
 use std::io::{self, IoSlice};
 use std::net::UdpSocket;
 
-use super::super::sys;
+use super::icmp::is_report;
+use crate::io::sys;
 
 /// Most datagrams in a message that the kernel cuts (UDP_MAX_SEGMENTS of older kernels).
 const MAX_SEGMENTS: usize = 64;
@@ -63,7 +64,7 @@ impl Batcher {
         match sys::send_runs(socket, &runs) {
             Ok(sent) => Ok(runs.iter().take(sent).map(|run| run.len()).sum()),
             // It was refused as a whole: what each is worth shows when they go one by one.
-            Err(error) if is_cut && !super::is_report(&error) => {
+            Err(error) if is_cut && !is_report(&error) => {
                 self.is_cutting &= !is_refusal(&error);
                 socket.send(first).map(|_| 1)
             }

@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use super::Transport;
 use crate::io::sys::{self, Polled};
-use crate::io::tls::{Client, Datagrams, Peer, Session};
+use crate::io::tls::{Datagrams, TlsClient, TlsPeer, TlsSession};
 use crate::time::Uptime;
 
 /// A DTLS session and its socket.
 #[derive(Debug)]
 pub struct Dtls {
-    session: Session<Datagrams>,
+    session: TlsSession<Datagrams>,
     to: SocketAddr,
 }
 
@@ -29,8 +29,8 @@ impl Dtls {
     pub fn new(
         socket: UdpSocket,
         to: SocketAddr,
-        client: &Arc<Client>,
-        peer: &Peer,
+        client: &Arc<TlsClient>,
+        peer: &TlsPeer,
     ) -> Result<Self, String> {
         Ok(Self {
             session: client.open(peer, Datagrams(socket))?,

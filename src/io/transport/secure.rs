@@ -17,7 +17,7 @@ use socket2::SockRef;
 use super::Transport;
 use super::tcp::Tcp;
 use crate::io::sys::{self, Polled};
-use crate::io::tls::{Client, Peer, Session};
+use crate::io::tls::{TlsClient, TlsPeer, TlsSession};
 use crate::time::Uptime;
 
 /// Octets that one record of TLS carries at most (RFC 8446 5.1).
@@ -28,8 +28,8 @@ const MAX_RECORD: usize = 1 << 14;
 pub struct Secure {
     state: State,
     to: SocketAddr,
-    client: Arc<Client>,
-    peer: Peer,
+    client: Arc<TlsClient>,
+    peer: TlsPeer,
     /// What OpenSSL has begun to write and must be given again.
     pending: Pending,
     /// Writes that the peer's system may not have acknowledged yet, the oldest first.
@@ -41,7 +41,7 @@ pub struct Secure {
 #[derive(Debug)]
 enum State {
     Connecting(Tcp),
-    Session(Session<Counted>),
+    TlsSession(TlsSession<Counted>),
     /// It could not be made, or is being changed.
     Over,
 }
@@ -90,7 +90,7 @@ impl Write for Counted {
 
 impl Secure {
     /// A session with `peer` over the connection to `to`, which need not be made yet.
-    pub fn new(tcp: Tcp, to: SocketAddr, client: Arc<Client>, peer: Peer) -> Self {
+    pub fn new(tcp: Tcp, to: SocketAddr, client: Arc<TlsClient>, peer: TlsPeer) -> Self {
         Self {
             state: State::Connecting(tcp),
             to,
@@ -105,7 +105,7 @@ impl Secure {
     fn stream(&self) -> Option<&TcpStream> {
         match &self.state {
             State::Connecting(tcp) => Some(tcp.stream()),
-            State::Session(session) => Some(&session.stream().stream),
+            State::TlsSession(session) => Some(&session.stream().stream),
             State::Over => None,
         }
     }
@@ -146,11 +146,11 @@ impl Transport for Secure {
                     taken: 0,
                 };
                 let session = self.client.open(&self.peer, stream);
-                self.state = State::Session(session.map_err(io::Error::other)?);
+                self.state = State::TlsSession(session.map_err(io::Error::other)?);
             }
         }
         match &mut self.state {
-            State::Session(session) => {
+            State::TlsSession(session) => {
                 let is_ready = session.advance(now)?;
                 if is_ready {
                     session.hear()?;
@@ -169,7 +169,7 @@ impl Transport for Secure {
             if self.pending.messages == 0 {
                 self.fill(rest);
             }
-            let State::Session(session) = &mut self.state else {
+            let State::TlsSession(session) = &mut self.state else {
                 return Err(io::ErrorKind::NotConnected.into());
             };
             match session.write(&self.pending.octets) {
@@ -194,7 +194,7 @@ impl Transport for Secure {
     }
 
     fn unacknowledged(&self) -> Option<usize> {
-        let State::Session(session) = &self.state else {
+        let State::TlsSession(session) = &self.state else {
             return Some(0);
         };
         let stream = session.stream();
@@ -208,7 +208,7 @@ impl Transport for Secure {
     fn wait(&self, longest: Duration) {
         if let Some(stream) = self.stream() {
             // Before the session is there both ends speak in turn.
-            let is_up = matches!(&self.state, State::Session(session) if session.is_ready());
+            let is_up = matches!(&self.state, State::TlsSession(session) if session.is_ready());
             let is_writing = is_up || matches!(self.state, State::Connecting(_));
             // What it would tell, the next call tells as well.
             let _ = sys::poll(&mut [Polled::new(stream, !is_up, is_writing)], longest);
@@ -216,7 +216,7 @@ impl Transport for Secure {
     }
 
     fn shut_down(&mut self) {
-        if let State::Session(session) = &mut self.state {
+        if let State::TlsSession(session) = &mut self.state {
             session.close();
         }
         if let Some(stream) = self.stream() {
@@ -240,7 +240,7 @@ impl Secure {
         if self.written.len() < ENOUGH {
             return;
         }
-        let State::Session(session) = &self.state else {
+        let State::TlsSession(session) = &self.state else {
             return;
         };
         let stream = session.stream();

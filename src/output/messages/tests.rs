@@ -3,31 +3,11 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::wire::pfsync::tests::builder::{D, St};
+use crate::wire::pfsync::tests::octets;
 use crate::wire::pfsync::{self, Message};
 
-/// A packet of v6: UPD_C, DEL_C, INS.
-pub(super) const WORKED: &str = "
-    06000188 00000000 00000000 00000000 00000000 04150001 6553f100 00000002
-    00000000 00000000 00000000 00000000 00000000 00000000 02000000 00000000
-    00000000 00000000 00000000 00000000 00000000 00000000 02000000 00000000
-    5f3a9c01 00000000 08000000 07030001 6553f100 00000003 5f3a9c01 0d420001
-    6553f100 00000001 616c6c00 00000000 00000000 00000000 c6336407 00000000
-    00000000 00000000 cb007105 00000000 00000000 00000000 01bbc738 00000200
-    c6336407 00000000 00000000 00000000 c0a8010a 00000000 00000000 00000000
-    01bb9c40 00000200 00014001 01020304 11111111 11112222 00000000 ffff05b4
-    02860000 00000000 00000000 00000000 00000000 00000001 00000000 00010000
-    00000000 00000000 00000000 00000000 00000000 00000000 0000000c ffffffff
-    ffffffff 00000001 00000077 00000000 00000001 00000000 00000000 00000000
-    0000003c 00000000 00000000 5f3a9c01 ffffffff ffffffff 05a00206 02000000
-    00000000 00040000";
-
-fn octets(hex: &str) -> Vec<u8> {
-    let digits: Vec<char> = hex.split_whitespace().flat_map(str::chars).collect();
-    digits
-        .chunks(2)
-        .map(|pair| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap())
-        .collect()
-}
+pub(super) use crate::wire::pfsync::tests::WORKED;
 
 pub(super) fn context(dialect: Dialect) -> Context<'static> {
     Context {
@@ -88,34 +68,26 @@ pub(super) fn state(
     proto: u8,
     fields: &[(usize, &[u8])],
 ) -> Vec<u8> {
-    let (len, creatorid, af, timeout) = match dialect {
-        Dialect::V2 => (224, 212, 216, 221),
-        Dialect::V3 | Dialect::V4 | Dialect::OpenBsd45 | Dialect::DragonFly2 => {
-            (240, 228, 232, 237)
-        }
-        Dialect::FreeBsd9 | Dialect::FreeBsd1301 => (242, 228, 232, 239),
-        Dialect::FreeBsd1400 => (277, 228, 232, 239),
-        Dialect::FreeBsd1500 => (360, 228, 344, 350),
-        Dialect::DragonFly4 => (300, 228, 232, 237),
-        Dialect::OpenBsd47 => (264, 236, 250, 255),
+    let (writer, len) = match dialect {
+        Dialect::V2 => (D::V2, 224),
+        Dialect::V3 => (D::V3, 240),
+        Dialect::V4 | Dialect::DragonFly2 => (D::V4, 240),
+        Dialect::OpenBsd45 => (D::Obsd45, 240),
+        Dialect::FreeBsd9 => (D::Fbsd9, 242),
+        Dialect::FreeBsd1301 => (D::Fbsd1301, 242),
+        Dialect::FreeBsd1400 => (D::Fbsd1400, 277),
+        Dialect::FreeBsd1500 => (D::Fbsd1500, 360),
+        Dialect::DragonFly4 => (D::V4, 300),
+        Dialect::OpenBsd47 => (D::Obsd47, 264),
     };
-    let mut state = vec![0; len];
-    state[creatorid..creatorid + 4].copy_from_slice(&[0x5f, 0x3a, 0x9c, 0x01]);
-    if dialect == Dialect::FreeBsd1500 {
-        state[af..af + 8].copy_from_slice(&[
-            2,
-            2,
-            0,
-            proto,
-            proto,
-            0,
-            timeout_of(proto),
-            direction,
-        ]);
-    } else {
-        state[af..af + 3].copy_from_slice(&[2, proto, direction]);
-        state[timeout] = timeout_of(proto);
-    }
+    let blank = St {
+        proto,
+        direction,
+        timeout: timeout_of(proto),
+        ..St::blank(0, 0x5f3a_9c01)
+    };
+    let mut state = blank.write(writer);
+    state.resize(len, 0);
     for (at, octets) in fields {
         state[*at..at + octets.len()].copy_from_slice(octets);
     }

@@ -390,8 +390,13 @@ impl Report {
         ];
         object.array("left_out", left_out);
         self.put_protocols(&mut object);
-        self.put_chart(&mut object);
-        self.put_tops(&mut object);
+        object.object("chart", |object| self.put_chart(object));
+        let tallies = TOPS.iter().zip(&self.tallies);
+        object.objects("tops", tallies, |object, ((name, prefix, _), tally)| {
+            object.string("name", name);
+            object.string("prefix", prefix);
+            put_top(object, tally);
+        });
         let longest = self.longest.take();
         object.raw("longest", |out| {
             let mut array = Array::new(out);
@@ -423,47 +428,40 @@ impl Report {
     }
 
     fn put_chart(&self, object: &mut Object<'_>) {
-        object.object("chart", |object| {
-            object.number("start", self.bins.start());
-            object.number("step", self.bins.step());
-            object.number("before", self.bins.before());
-            object.raw("series", |out| {
-                let mut series = Array::new(out);
-                for class in 0..ProtocolCounters::COUNT {
-                    series.raw(|out| {
-                        let mut octets = Array::new(out);
-                        self.bins.of(class).for_each(|number| octets.number(number));
-                    });
-                }
-            });
+        object.number("start", self.bins.start());
+        object.number("step", self.bins.step());
+        object.number("before", self.bins.before());
+        object.raw("series", |out| {
+            let mut series = Array::new(out);
+            for class in 0..ProtocolCounters::COUNT {
+                series.raw(|out| {
+                    let mut octets = Array::new(out);
+                    self.bins.of(class).for_each(|number| octets.number(number));
+                });
+            }
         });
     }
+}
 
-    /// The keys with the most octets, of each kind of key.
-    fn put_tops(&self, object: &mut Object<'_>) {
-        let tallies = TOPS.iter().zip(&self.tallies);
-        object.objects("tops", tallies, |object, ((name, prefix, _), tally)| {
-            object.string("name", name);
-            object.string("prefix", prefix);
-            let largest = tally.largest(LINES);
-            object.array("others", [largest.other_keys, largest.others.octets]);
-            object.number("keyless", tally.keyless().octets);
-            object.number("lacking", tally.lacking());
-            object.raw("rows", |out| {
-                let mut lines = Array::new(out);
-                for (key, amount) in &largest.rows {
-                    lines.raw(|out| {
-                        let mut line = Array::new(out);
-                        line.text(key);
-                        line.number(amount.flows);
-                        line.number(amount.packets);
-                        line.number(amount.octets);
-                        line.number(amount.exact);
-                    });
-                }
+/// The largest sums of one key.
+fn put_top(object: &mut Object<'_>, tally: &Tally) {
+    let largest = tally.largest(LINES);
+    object.array("others", [largest.other_keys, largest.others.octets]);
+    object.number("keyless", tally.keyless().octets);
+    object.number("lacking", tally.lacking());
+    object.raw("rows", |out| {
+        let mut lines = Array::new(out);
+        for (key, amount) in &largest.rows {
+            lines.raw(|out| {
+                let mut line = Array::new(out);
+                line.text(key);
+                line.number(amount.flows);
+                line.number(amount.packets);
+                line.number(amount.octets);
+                line.number(amount.exact);
             });
-        });
-    }
+        }
+    });
 }
 
 fn put_tail(out: &mut Vec<u8>) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::export::{Carrier, IPV4_UDP, IPV6_UDP, Settings};
 use crate::io::files;
-use crate::io::tls::{Client, Credentials, Kind, Name, Peer};
+use crate::io::tls::{Credentials, Name, TlsClient, TlsKind, TlsPeer};
 use crate::run::parent::Parent;
 
 /// Octets of the longest file of certificates.
@@ -18,8 +18,8 @@ pub(super) struct Security {
     credentials: Credentials,
     servername: Option<String>,
     pins: Vec<[u8; 32]>,
-    kind: Kind,
-    pub(super) client: Arc<Client>,
+    kind: TlsKind,
+    pub(super) client: Arc<TlsClient>,
 }
 
 impl PartialEq for Security {
@@ -87,11 +87,12 @@ impl Security {
                 let is_ipv6 = settings.collectors().any(|to| to.is_ipv6());
                 let ip_udp = if is_ipv6 { IPV6_UDP } else { IPV4_UDP };
                 let ip_udp = u16::try_from(ip_udp).unwrap_or(0);
-                Kind::Dtls(settings.mtu.saturating_sub(ip_udp))
+                TlsKind::Dtls(settings.mtu.saturating_sub(ip_udp))
             }
-            _ => Kind::Tls,
+            _ => TlsKind::Tls,
         };
-        let client = Client::new(kind, &credentials).map_err(|problem| name(settings, &problem))?;
+        let client =
+            TlsClient::new(kind, &credentials).map_err(|problem| name(settings, &problem))?;
         Ok(Some(Self {
             credentials,
             servername: settings.servername.clone(),
@@ -102,9 +103,9 @@ impl Security {
     }
 
     /// Who the collector at `to` must prove to be.
-    pub(super) fn peer(&self, to: SocketAddr) -> Peer {
+    pub(super) fn peer(&self, to: SocketAddr) -> TlsPeer {
         let name = self.servername.clone().map(Name::Dns);
-        Peer {
+        TlsPeer {
             name: name.unwrap_or(Name::Address(to.ip())),
             pins: self.pins.clone(),
         }

@@ -17,7 +17,7 @@ use std::io;
 
 use super::{Opened, Parent};
 use crate::config::Config;
-use crate::io::spool::Directory;
+use crate::io::spool::SpoolDirectory;
 
 pub(super) const SPOOL: &str = "spool";
 
@@ -33,7 +33,7 @@ pub(super) fn handle(config: &Config, request: &str) -> Result<Opened, String> {
     let spool = spool
         .filter(|spool| Some(&*tag(&spool.directory)) == own)
         .ok_or("only a spool that the configuration's files name can be used")?;
-    let directory = Directory::new(&spool.directory, unit);
+    let directory = SpoolDirectory::new(&spool.directory, unit);
     let outcome = match (verb, number) {
         (Some("list"), None) => directory.list().map(|segments| {
             let segments = segments.iter();

@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use crate::io::clock::Clock;
 use crate::io::daemon::{self, Ended};
 use crate::io::link::Link;
-use crate::io::log::{Log, Trouble};
+use crate::io::log::{Log, LoggedTrouble};
 use crate::io::signals::{LONGEST, Waiter};
 use crate::time::Uptime;
 
@@ -27,9 +27,9 @@ pub(super) struct Watch {
     waiting: Vec<Signal>,
     /// When it was first told to end.
     pub(super) asked: Option<Uptime>,
-    waits: Trouble,
+    waits: LoggedTrouble,
     /// What is wrong with the link.
-    pub(super) talks: Trouble,
+    pub(super) talks: LoggedTrouble,
 }
 
 impl Watch {
@@ -41,8 +41,8 @@ impl Watch {
             is_ready: false,
             waiting: Vec::new(),
             asked: None,
-            waits: Trouble::new("poll"),
-            talks: Trouble::new("link to the child process"),
+            waits: LoggedTrouble::new("poll"),
+            talks: LoggedTrouble::new("link to the child process"),
         }
     }
 

@@ -2,9 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::{Counts, KeptDetail, KeptPart, KeptSender, KeptShare, KeptState, Record, Who};
-use crate::state::Route;
-use crate::state::{Address, Af, Direction, IfName, PFTM_COUNT, StateId, StateKey};
+use super::record::{Counts, KeptDetail, KeptPart, KeptSender, KeptShare, KeptState, Record, Who};
+use crate::state::{Address, Af, Direction, IfName, PFTM_COUNT, Route, StateId, StateKey};
 use crate::time::Wall;
 use crate::wire::pfsync::Dialect;
 

@@ -15,9 +15,11 @@
 
 use byteorder::{BigEndian, ByteOrder};
 
+use super::dialect::Dialect;
+use super::error::{HEADER, SUBHEADER};
 use super::message::{Action, Compressed};
 use super::peer::STATE_MAX;
-use super::{Dialect, HEADER, SUBHEADER, State};
+use super::state::State;
 
 /// Octets of `struct pfsync_eof` after EOF in OpenBSD 4.5 and FreeBSD 9.
 const EOF_DATA: usize = 20;

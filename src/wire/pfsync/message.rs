@@ -7,9 +7,10 @@ use std::fmt;
 
 use byteorder::{BigEndian, ByteOrder};
 
-use super::layout::State;
+use super::dialect::Dialect;
+use super::error::Invalid;
 use super::peer::Peer;
-use super::{Dialect, Invalid};
+use super::state::State;
 use crate::state::{Address, Af, IfName, StateId};
 
 /// What a message is about, whatever its number.

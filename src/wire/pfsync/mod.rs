@@ -22,7 +22,9 @@
 )]
 
 mod detect;
+mod dialect;
 mod dragonfly;
+mod error;
 mod freebsd;
 mod layout;
 mod message;
@@ -31,277 +33,24 @@ mod openbsd;
 mod peer;
 pub mod request;
 mod section;
+mod state;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod values;
-
-use detect::Evidence;
-use std::fmt;
 
 use byteorder::{BigEndian, ByteOrder};
 
-pub use layout::State;
+pub use dialect::Dialect;
+pub use error::{Error, Invalid};
 pub use message::{Action, Bus, BusStatus, Clear, Compressed, Message, Tdb};
 pub use peer::{OTHER_STATES, Peer, SCTP_STATES, Scrub, TCP_STATES};
+pub use state::State;
 pub use values::Values;
 
 use crate::state::StateId;
-use layout::Layout;
+use detect::Evidence;
+use error::{FirstError, HEADER, HEADER_V2, no_header};
 use section::{Section, Walked};
-
-/// Octets of the header of v2.
-const HEADER_V2: usize = 4;
-/// Octets of the header of every later version.
-const HEADER: usize = 20;
-/// Octets of a subheader.
-const SUBHEADER: usize = 4;
-
-/// A dialect: who writes states how. The version octet alone does not tell: v5 has two sizes
-/// of a state, and v6 grew without a new number.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Dialect {
-    /// OpenBSD 3.5 to 3.8, FreeBSD 5.3 to 6.
-    V2,
-    /// OpenBSD 3.9 to 4.3, NetBSD, FreeBSD 7 and 8.
-    V3,
-    /// OpenBSD 4.4.
-    V4,
-    /// OpenBSD 4.5 and 4.6: v5 with states of 240 octets.
-    OpenBsd45,
-    /// FreeBSD 9: v5 with states of 242 octets and twenty octets after EOF.
-    FreeBsd9,
-    /// FreeBSD 10 to 13, and later ones asked to: v5 with states of 242 octets.
-    FreeBsd1301,
-    /// FreeBSD 14: v5 with states of 277 octets.
-    FreeBsd1400,
-    /// FreeBSD 15: v5 with states of 360 octets.
-    FreeBsd1500,
-    /// OpenBSD 4.7 and later.
-    OpenBsd47,
-    /// DragonFly 2 and 3: v4 with states of 240 octets and TCP states of its own numbers.
-    DragonFly2,
-    /// DragonFly 4.0 and later: likewise with states of 300 octets.
-    DragonFly4,
-}
-
-impl Dialect {
-    /// Its number where dialects are numbered, from 1 up; 0 stands for none.
-    pub fn number(self) -> u8 {
-        let place = Self::ALL.iter().position(|other| *other == self);
-        place
-            .and_then(|place| u8::try_from(place + 1).ok())
-            .unwrap_or(0)
-    }
-
-    /// Every dialect.
-    pub const ALL: &'static [Self] = &[
-        Self::V2,
-        Self::V3,
-        Self::V4,
-        Self::OpenBsd45,
-        Self::FreeBsd9,
-        Self::FreeBsd1301,
-        Self::FreeBsd1400,
-        Self::FreeBsd1500,
-        Self::OpenBsd47,
-        // Keep files number dialects by their place here: new ones come last.
-        Self::DragonFly2,
-        Self::DragonFly4,
-    ];
-
-    /// What output calls it: the protocol version, then the first system that spoke it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::V2 => "v2",
-            Self::V3 => "v3",
-            Self::V4 => "v4",
-            Self::OpenBsd45 => "v5-openbsd45",
-            Self::FreeBsd9 => "v5-freebsd9",
-            Self::FreeBsd1301 => "v5-freebsd1301",
-            Self::FreeBsd1400 => "v5-freebsd1400",
-            Self::FreeBsd1500 => "v5-freebsd1500",
-            Self::OpenBsd47 => "v6",
-            Self::DragonFly2 => "v4-dragonfly2",
-            Self::DragonFly4 => "v4-dragonfly4",
-        }
-    }
-
-    /// The version octet.
-    pub const fn version(self) -> u8 {
-        match self {
-            Self::V2 => 2,
-            Self::V3 => 3,
-            Self::V4 | Self::DragonFly2 | Self::DragonFly4 => 4,
-            Self::OpenBsd47 => 6,
-            _ => 5,
-        }
-    }
-
-    fn layout(self) -> &'static Layout {
-        match self {
-            Self::V2 => &old::V2,
-            Self::V3 => &old::V3,
-            Self::V4 | Self::OpenBsd45 | Self::DragonFly2 => &openbsd::V4,
-            Self::DragonFly4 => &dragonfly::V4,
-            Self::FreeBsd9 | Self::FreeBsd1301 => &freebsd::V1301,
-            Self::FreeBsd1400 => &freebsd::V1400,
-            Self::FreeBsd1500 => &freebsd::V1500,
-            Self::OpenBsd47 => &openbsd::V6,
-        }
-    }
-
-    /// Whether TCP states have DragonFly's numbers, one higher than the others'.
-    #[inline(always)]
-    pub const fn is_dragonfly(self) -> bool {
-        matches!(self, Self::DragonFly2 | Self::DragonFly4)
-    }
-
-    /// Whether it is a FreeBSD of version 5, some of which track SCTP.
-    pub const fn is_freebsd(self) -> bool {
-        matches!(
-            self,
-            Self::FreeBsd9 | Self::FreeBsd1301 | Self::FreeBsd1400 | Self::FreeBsd1500
-        )
-    }
-
-    /// Whether `state_flags` has PFSTATE_PFLOW: OpenBSD 4.5 and later, FreeBSD 9. Where it has
-    /// not, every state is one to export.
-    pub const fn carries_pflow(self) -> bool {
-        matches!(self, Self::OpenBsd45 | Self::FreeBsd9 | Self::OpenBsd47)
-    }
-
-    /// Whether INS and full UPD were built when the packet was sent (v5, v6). Then an INS has
-    /// counters, and a full UPD comes only when asked for. Before, an INS was all zero, and each
-    /// packet of a state made a full UPD on pfsync0 (if_pfsync.c, `pfsync_pack_state`).
-    pub const fn is_modern(self) -> bool {
-        self.version() >= 5
-    }
-
-    /// Whether PFTM number `timeout` of a state of protocol `proto` marks it as dead: PFTM_MAX
-    /// and beyond. FreeBSD 14 put SCTP's at 20 to 24, and may send them in the 242-octet state
-    /// that older releases share; those have no SCTP timeouts and use 20 to 22 for the dead.
-    pub const fn is_dead(self, timeout: u8, proto: u8) -> bool {
-        match self {
-            Self::FreeBsd1400 | Self::FreeBsd1500 => timeout >= 25,
-            Self::FreeBsd1301 if proto == 132 => timeout >= 25,
-            _ => timeout >= 20,
-        }
-    }
-}
-
-/// What a value of a message can be wrong in.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Invalid {
-    /// Neither AF_INET nor any system's AF_INET6.
-    Af,
-    /// Creator 0.
-    Creatorid,
-    /// Neither PF_IN nor PF_OUT.
-    Direction,
-    /// A peer state that the protocol does not have in its dialect.
-    PeerState,
-}
-
-impl Invalid {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Af => "address family",
-            Self::Creatorid => "creatorid",
-            Self::Direction => "direction",
-            Self::PeerState => "peer state",
-        }
-    }
-}
-
-/// Why a packet was not read whole. Offsets are octets from the pfsync header's start.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Error {
-    /// Shorter than a header.
-    Header {
-        /// Octets there are.
-        have: usize,
-    },
-    /// Version 1: OpenBSD 3.3 and 3.4 sent kernel memory, pointers included.
-    OldVersion,
-    /// A version that is none.
-    Version(u8),
-    /// `len` is less than a header, or more than the packet has.
-    Length {
-        /// What the header says.
-        len: usize,
-        /// Octets there are.
-        have: usize,
-    },
-    /// A subheader with no room, or in v6 with a count or a length of 0.
-    Subheader {
-        /// Where it stands.
-        offset: usize,
-    },
-    /// An action that v5 or older does not have: without its size the rest cannot be found.
-    Action {
-        /// The number.
-        action: u8,
-        /// Where its subheader, or header, stands.
-        offset: usize,
-    },
-    /// Messages that reach beyond the packet's end.
-    Messages {
-        /// Where the first that does not fit stands.
-        offset: usize,
-        /// Octets that were needed.
-        need: usize,
-        /// Octets there are.
-        have: usize,
-    },
-    /// v6: messages shorter than their action's.
-    Size {
-        /// The action.
-        action: u8,
-        /// Octets of each, by the subheader.
-        len: usize,
-    },
-    /// A message with a value that means nothing; it was passed over.
-    Value {
-        /// Which.
-        field: Invalid,
-        /// Where the message stands.
-        offset: usize,
-    },
-    /// The capture cut the packet off; what is whole was read.
-    Cut {
-        /// Octets missing.
-        missing: usize,
-    },
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Header { have } => write!(f, "{have} octets are no pfsync header"),
-            Self::OldVersion => write!(f, "version 1 (OpenBSD 3.3 and 3.4) cannot be read"),
-            Self::Version(version) => write!(f, "unknown version {version}"),
-            Self::Length { len, have } => write!(f, "header says {len} octets, there are {have}"),
-            Self::Subheader { offset } => write!(f, "bad subheader at {offset}"),
-            Self::Action { action, offset } => write!(f, "unknown action {action} at {offset}"),
-            Self::Messages { offset, need, have } => {
-                write!(
-                    f,
-                    "message at {offset} needs {need} octets, there are {have}"
-                )
-            }
-            Self::Size { action, len } => {
-                write!(
-                    f,
-                    "messages of {len} octets are too short for action {action}"
-                )
-            }
-            Self::Value { field, offset } => {
-                write!(f, "bad {} in the message at {offset}", field.name())
-            }
-            Self::Cut { missing } => write!(f, "{missing} octets were not captured"),
-        }
-    }
-}
 
 /// What a packet turned out to be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -438,28 +187,6 @@ pub fn decode_to(
         2..=4 => decode_flat(version, packet, missing, remembered, from, each),
         5 | 6 => decode_sections(version, packet, missing, remembered, from, each),
         _ => Outcome::failed(Error::Version(version)),
-    }
-}
-
-/// Keeps the first error of a packet.
-#[derive(Default)]
-struct FirstError(Option<Error>);
-
-impl FirstError {
-    fn note(&mut self, error: Error) {
-        self.0.get_or_insert(error);
-    }
-
-    fn result(self) -> Result<(), Error> {
-        self.0.map_or(Ok(()), Err)
-    }
-}
-
-/// What is wrong with a packet of `have` octets, fewer than its header has.
-fn no_header(have: usize, missing: usize) -> Error {
-    match missing {
-        0 => Error::Header { have },
-        _ => Error::Cut { missing },
     }
 }
 

@@ -12,7 +12,9 @@
 //!
 //! The IP header is the system's: protocol 240, TTL or hop limit 255.
 
-use super::{Action, Dialect, HEADER, HEADER_V2, SUBHEADER};
+use super::dialect::Dialect;
+use super::error::{HEADER, HEADER_V2, SUBHEADER};
+use super::message::Action;
 use crate::state::StateId;
 
 /// Asks for all states.

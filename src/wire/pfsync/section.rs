@@ -6,8 +6,10 @@
 
 use byteorder::{BigEndian, ByteOrder};
 
+use super::dialect::Dialect;
+use super::error::{Error, FirstError, SUBHEADER};
 use super::message::{Action, Message};
-use super::{AHEAD, Dialect, Error, FirstError, Listener, SUBHEADER};
+use super::{AHEAD, Listener};
 use crate::state::StateId;
 
 /// How far a section was read.

@@ -1,14 +1,21 @@
 //! What must be read from packets made by hand, in every dialect.
 
+#[path = "../../../tests/common/pfsync/mod.rs"]
+pub(crate) mod builder;
+mod built;
 mod detection;
 mod errors;
 mod hand;
 mod states;
 
+use super::error::SUBHEADER;
 use super::layout::Keys;
 use super::*;
 use crate::state::{Af, Direction, IfName, StateId, StateKey};
+use builder::{D, M, packets as packets_of};
 use hand::*;
+
+pub(crate) use hand::{WORKED, octets};
 
 /// Calls `each` with every message of `packet`, of which all must be good.
 fn read(packet: &[u8], mut each: impl FnMut(Dialect, &Message<'_>)) {
@@ -428,15 +435,8 @@ fn a_state_is_told_of_before_its_message_and_not_long_before() {
         assert_eq!(coming, came, "{dialect:?}");
     }
     let count = 2 * AHEAD + 3;
-    let mut packet = vec![0; HEADER];
-    packet[0] = 6;
-    packet.extend([7, 3, 0, u8::try_from(count).unwrap()]);
-    for n in 0..count {
-        packet.extend((n as u64).to_be_bytes());
-        packet.extend([0, 0, 0, 1]);
-    }
-    let len = u16::try_from(packet.len()).unwrap();
-    packet[2..4].copy_from_slice(&len.to_be_bytes());
+    let deletes: Vec<M> = (0..count as u64).map(|id| M::DelC(id, 1)).collect();
+    let packet = packets_of(D::Obsd74, &deletes).remove(0);
     let mut told = Told::default();
     assert_eq!(
         decode_to(&packet, 0, None, Position::default(), &mut told).result,

@@ -4,9 +4,11 @@
 //! inside the state. Here the dialect is asked once for all fields, and the rest is compiled for
 //! its layout. That saves 525 instructions a state.
 
-use super::layout::State;
+use super::dialect::Dialect;
+use super::error::Invalid;
 use super::peer::Peer;
-use super::{Dialect, Invalid, dragonfly, freebsd, old, openbsd};
+use super::state::State;
+use super::{dragonfly, freebsd, old, openbsd};
 use crate::state::{Direction, StateId, StateKey, WireName};
 
 /// Values of a full state.

@@ -11,7 +11,7 @@
 
 use byteorder::{BigEndian, ByteOrder, LittleEndian};
 
-use super::{ErrorKind, FILE_HEADER, Frame, MAX_RECORD};
+use super::frame::{ErrorKind, FILE_HEADER, Frame, MAX_RECORD};
 use crate::time::{NANOS, Wall};
 use crate::wire::link::LinkType;
 

@@ -13,7 +13,7 @@
 
 use byteorder::{BigEndian, ByteOrder, LittleEndian};
 
-use super::{ErrorKind, Frame, MAX_INTERFACES, MAX_RECORD, SECTION};
+use super::frame::{ErrorKind, Frame, MAX_RECORD, MAX_SECTION_INTERFACES, SECTION};
 use crate::time::{NANOS, Wall};
 use crate::wire::link::LinkType;
 
@@ -208,7 +208,7 @@ impl Blocks {
             // Blocks are padded as their options are, so that the padding is always there.
             options = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
         }
-        if self.interfaces.len() == MAX_INTERFACES {
+        if self.interfaces.len() == MAX_SECTION_INTERFACES {
             return Err(ErrorKind::TooManyInterfaces);
         }
         self.interfaces.push(interface);

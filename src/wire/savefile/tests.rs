@@ -1,5 +1,6 @@
 //! Whole files of both formats, whole and in pieces, good and damaged.
 
+use super::frame::MAX_SECTION_INTERFACES;
 use super::pcapng::Resolution;
 use super::*;
 use crate::time::NANOS;
@@ -322,7 +323,7 @@ fn the_interfaces_of_a_section_end_with_it() {
 fn the_number_of_interfaces_is_bounded() {
     let mut writer = Writer::new(false);
     writer.section();
-    for _ in 0..=MAX_INTERFACES {
+    for _ in 0..=MAX_SECTION_INTERFACES {
         writer.interface(1, 0, &[]);
     }
     assert_eq!(broken(&writer.out).kind, ErrorKind::TooManyInterfaces);

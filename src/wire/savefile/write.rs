@@ -4,7 +4,7 @@
 //! same file everywhere. Stamps are microseconds, as tcpdump(8) writes them if it is not asked
 //! otherwise: older readers do not know the magic of nanoseconds.
 
-use super::FILE_HEADER;
+use super::frame::FILE_HEADER;
 use crate::time::Wall;
 use crate::wire::link::LinkType;
 

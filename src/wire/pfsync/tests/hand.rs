@@ -22,7 +22,7 @@ pub(super) const RULE: &str = "0000000c 00000003 ffffffff 0000004d 00000077";
 pub(super) const COUNTERS: &str =
     "00000001 00000002 00000000 00000003 00000004 00000005 00000000 00000006";
 
-pub(super) fn octets(hex: &str) -> Vec<u8> {
+pub(crate) fn octets(hex: &str) -> Vec<u8> {
     let digits: Vec<_> = hex.chars().filter_map(|c| c.to_digit(16)).collect();
     digits
         .chunks_exact(2)
@@ -338,7 +338,7 @@ pub(super) fn v6() -> Vec<u8> {
 }
 
 /// UPD_C, DEL_C, INS of v6.
-pub(super) const WORKED: &str = "
+pub(crate) const WORKED: &str = "
     06000188 00000000 00000000 00000000 00000000 04150001 6553f100 00000002
     00000000 00000000 00000000 00000000 00000000 00000000 02000000 00000000
     00000000 00000000 00000000 00000000 00000000 00000000 02000000 00000000
