@@ -17,48 +17,26 @@
 mod bulk;
 pub mod pf;
 mod schedule;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod unknown;
 mod way;
 mod wheel;
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::counters::{PfCounters, SolicitCounters};
-use crate::state::{StateId, Timeouts};
+use crate::state::StateId;
 use crate::table::{Event, Sender, SenderRecord, Table};
 use crate::time::{Now, Uptime};
 use crate::wire::pfsync::request;
 use bulk::Bulk;
 use schedule::Schedule;
+pub use settings::{DEFAULT_RATE, MAX_RATE, Settings};
 use unknown::{Outcome, Unknown};
 use way::Way;
 pub use way::{Destination, Requests, Route};
-
-/// Requests a second, unless set.
-pub const DEFAULT_RATE: u32 = 1000;
-/// Most requests a second that can be set.
-pub const MAX_RATE: u32 = 100_000;
-
-/// How to ask.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Settings {
-    /// Whether firewalls are asked by the network.
-    pub is_network: bool,
-    /// Whether this host's pf is asked.
-    pub is_pf: bool,
-    /// States asked for in a second at most.
-    pub rate: u32,
-    /// Firewalls that do not hear the group: pfsync(4)'s syncpeer. Where there are any, no others
-    /// are asked.
-    pub peers: Vec<IpAddr>,
-    /// pf's timeouts.
-    pub timeouts: Timeouts,
-    /// How often to ask for states that go on.
-    pub active: Option<Duration>,
-}
 
 /// Whom to ask, when, and what came of it.
 pub struct Solicitor {

@@ -31,7 +31,7 @@ mod heard;
 
 use std::time::Duration;
 
-use super::Settings;
+use super::settings::Settings;
 use super::wheel::{Tick, Wheel};
 use crate::counters::SolicitCounters;
 use crate::slab::Slab;

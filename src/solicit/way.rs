@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::Settings;
+use super::settings::Settings;
 use crate::state::StateId;
 use crate::table::{Sender, SenderRecord};
 use crate::wire::pfsync::{Dialect, request};

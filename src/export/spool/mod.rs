@@ -15,24 +15,27 @@
 //! Nothing here opens a file: a [`Store`] does. What the store refuses to write is lost. The
 //! refusal is told once when it begins and once when it is over, and writing is tried again.
 
+mod parts;
 mod read;
 mod reader;
 mod session;
+mod store;
 #[cfg(test)]
 mod tests;
 mod write;
 mod writer;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
+use parts::{Lost, Segment, Trouble};
+pub use parts::{Spool, Unspooled};
 use reader::{Reader, Step};
 pub use session::{SpoolTally, Spooled};
-use writer::Writer;
+pub use store::Store;
 
 use super::kept_options::KeptOptions;
-use super::{Outgoing, Templates};
 use crate::time::Uptime;
 pub use crate::wire::spool::Position;
 
@@ -46,165 +49,10 @@ const MIN_SEGMENT: u64 = 64 << 10;
 /// Most octets of a segment. To count the records that are lost with one it is read through, which
 /// takes a millisecond.
 const MAX_SEGMENT: u64 = 1 << 20;
-/// Octets that are written at a time.
-const PIECE: usize = 1 << 16;
-/// Reads of a segment that may fail one after the other before the rest of it is given up.
-const READS: u32 = 10;
 /// Seconds without a refusal after which the disk takes what is written again.
 const OVER: u32 = 2;
 /// Time between two tries of what was refused.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// Where segments are kept. A refusal of kind `WouldBlock` means: later.
-pub trait Store {
-    /// What the spool is called in messages.
-    fn name(&self) -> String;
-
-    /// The name of a segment's file.
-    fn name_of(&self, segment: u32) -> String;
-
-    /// The segments that are there, with their octets, the lowest number first.
-    ///
-    /// # Errors
-    /// Why that cannot be told.
-    fn list(&mut self) -> io::Result<Vec<(u32, u64)>>;
-
-    /// Makes a segment, empty.
-    ///
-    /// # Errors
-    /// Why not; one of this number is there.
-    fn create(&mut self, segment: u32) -> io::Result<()>;
-
-    /// Reads from `at` on.
-    ///
-    /// # Errors
-    /// Why not.
-    fn read_at(&mut self, segment: u32, at: u64, octets: &mut [u8]) -> io::Result<usize>;
-
-    /// Writes from `at` on: how many of the octets.
-    ///
-    /// # Errors
-    /// Why none of them.
-    fn write_at(&mut self, segment: u32, at: u64, octets: &[u8]) -> io::Result<usize>;
-
-    /// Cuts a segment off.
-    ///
-    /// # Errors
-    /// Why not.
-    fn cut(&mut self, segment: u32, len: u64) -> io::Result<()>;
-
-    /// Removes a segment.
-    ///
-    /// # Errors
-    /// Why not.
-    fn remove(&mut self, segment: u32) -> io::Result<()>;
-
-    /// Gives a segment a name that is no segment's: what the file is called now.
-    ///
-    /// # Errors
-    /// Why not.
-    fn set_aside(&mut self, segment: u32) -> io::Result<String>;
-
-    /// What was noted last.
-    ///
-    /// # Errors
-    /// Why it cannot be read.
-    fn noted(&mut self) -> io::Result<Vec<u8>>;
-
-    /// Notes how far the spool is sent.
-    ///
-    /// # Errors
-    /// Why not.
-    fn note(&mut self, octets: &[u8]) -> io::Result<()>;
-}
-
-/// A file of the spool.
-#[derive(Clone, Copy, Debug)]
-struct Segment {
-    number: u32,
-    /// Octets that make sense, as far as is known.
-    len: u64,
-    /// Octets on the disk.
-    octets: u64,
-    is_damaged: bool,
-}
-
-/// Something refused that lasts.
-#[derive(Debug)]
-struct Trouble {
-    /// Data records that it cost.
-    records: u64,
-    /// When it was met last, seconds since the epoch.
-    latest: u32,
-}
-
-/// A message that is read back.
-#[derive(Clone, Copy, Debug)]
-pub struct Unspooled<'a> {
-    /// The message, without number.
-    pub message: Outgoing<'a>,
-    /// What its records are described by.
-    pub templates: Templates,
-    /// When it was written, seconds since the epoch.
-    pub export_time: u32,
-    /// Where it ends: acknowledged with it.
-    pub end: Position,
-    /// Whether an earlier run of the program wrote it, and it was not read since.
-    pub is_found: bool,
-}
-
-/// Data records that are lost: by domain, and how many of them were never counted before.
-#[derive(Debug, Default)]
-pub(super) struct Lost {
-    pub(super) domains: BTreeMap<u32, u32>,
-    pub(super) records: u64,
-    /// Those of an earlier run among them.
-    pub(super) found: u64,
-}
-
-/// Segments, and how far they are read and sent.
-#[derive(Debug)]
-pub struct Spool<S> {
-    store: S,
-    bound: u64,
-    /// The oldest first.
-    segments: VecDeque<Segment>,
-    /// Octets of all of them.
-    octets: u64,
-    /// What writes to the last of them.
-    writer: Option<Writer>,
-    /// Options that each of them is told.
-    options: KeptOptions,
-    /// A segment that is made and empty.
-    spare: Option<u32>,
-    /// The number of the next to be made.
-    next: u32,
-    acked: Position,
-    reader: Reader,
-    /// From here on this run of the program writes.
-    own_from: u32,
-    /// Up to here what an earlier run wrote has been read.
-    found_until: Position,
-    /// When the oldest message that is not acknowledged was written.
-    oldest: Option<u32>,
-    /// To be removed; damaged ones to be set aside.
-    retired: Vec<(u32, bool)>,
-    /// When what was refused is tried again.
-    retry: Option<Uptime>,
-    lost: Lost,
-    /// The bound has been met and not all is sent since.
-    full: Option<Trouble>,
-    /// The store refuses to write.
-    refusing: Option<Trouble>,
-    /// The store refuses something else.
-    failing: bool,
-    /// Reading waits for the next try.
-    is_held: bool,
-    /// Reads refused one after the other.
-    read_failures: u32,
-    lines: Vec<String>,
-    buffer: Vec<u8>,
-}
 
 impl<S: Store> Spool<S> {
     /// The spool of `store`, of at most `bound` octets, as an earlier run left it.

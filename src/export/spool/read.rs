@@ -2,10 +2,12 @@
 
 use std::io;
 
+use super::parts::{READS, Segment, Spool, Unspooled};
 use super::reader::{Found, Step};
-use super::{Position, READS, Segment, Spool, Store, Unspooled};
+use super::store::Store;
 use crate::export::Outgoing;
 use crate::time::{Now, Wall};
+use crate::wire::spool::Position;
 
 impl<S: Store> Spool<S> {
     /// Hands on messages, at least `octets` of them if there are so many.

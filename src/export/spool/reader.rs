@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 
-use super::Store;
+use super::store::Store;
 use super::writer::SegmentDomain;
 use crate::export::Templates;
 use crate::wire::ipfix;

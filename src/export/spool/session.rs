@@ -16,9 +16,11 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::{Lost, Position, Spool, Store};
+use super::parts::{Lost, Spool};
+use super::store::Store;
 use crate::export::{Amount, Outgoing, Stream, Templates, seconds_32};
 use crate::time::{Now, Uptime, Wall};
+use crate::wire::spool::Position;
 
 /// Octets that are read ahead of the socket.
 const READ_AHEAD: usize = 1 << 17;

@@ -11,6 +11,7 @@ use super::session::{SpoolTally, Spooled};
 use super::*;
 use crate::export::TemplateSet;
 use crate::export::stream::tests::Collector;
+use crate::export::{Outgoing, Templates};
 use crate::time::{Now, Wall};
 use crate::wire::ipfix;
 

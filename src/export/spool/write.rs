@@ -2,10 +2,12 @@
 
 use std::io;
 
+use super::parts::{PIECE, Segment, Spool};
 use super::reader::Step;
+use super::store::Store;
 use super::writer::{Undo, Writer};
-use super::{PIECE, Position, Segment, Spool, Store};
 use crate::export::{Outgoing, Templates};
+use crate::wire::spool::Position;
 
 impl<S: Store> Spool<S> {
     /// Writes the first of `messages` at the end: where each of them ends then. What is not
