@@ -14,10 +14,12 @@
 
 use std::time::Duration;
 
+use super::connections::Connection;
 use super::slot::{Counts, Second};
-use super::{Connection, Now, PIECE, Table};
+use super::store::{PIECE, Table};
 use crate::flow::{Detail, End, Flow, Times};
 use crate::slab::{NONE, Slab};
+use crate::time::Now;
 use crate::time::Uptime;
 
 /// Places that are looked at in one step when an active timeout is switched on or off.

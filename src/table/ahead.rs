@@ -7,8 +7,8 @@
 //! A UPD_C is mostly about another state than the one before. One after the other, each would wait
 //! four times for memory.
 
-use super::Table;
 use super::slot::LEFT_OUT;
+use super::store::Table;
 use crate::slab::NONE;
 use crate::state::StateId;
 use crate::wire::pfsync::AHEAD;

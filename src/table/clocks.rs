@@ -22,8 +22,10 @@
 
 use std::time::Duration;
 
+use super::arrival::Arrival;
+use super::senders::SenderId;
 use super::slot::{EXPORTED, Second, Share};
-use super::{Arrival, SenderId, Table};
+use super::store::Table;
 use crate::state::StateId;
 use crate::time::{NANOS, Now, Uptime};
 
@@ -47,7 +49,7 @@ const MAX_JUMPS: usize = 8;
 const MAX_PASSED: i64 = 60;
 
 /// A silence of more than this may be a step of the capture's clock: no state ends by it before
-/// the ages tell. It is shorter than [`super::DOUBT`]: an overdue state is kept for that long.
+/// the ages tell. It is shorter than [`super::expiry::DOUBT`]: an overdue state is kept for that long.
 const HOLD: Duration = Duration::from_secs(1800);
 
 /// How long expiry waits after such a silence.

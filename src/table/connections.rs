@@ -28,7 +28,7 @@ use super::active::Told;
 use super::index::{self, PARTS};
 use super::joined::Joined;
 use super::slot::{Counts, KeyPair, Slots};
-use super::{PIECE, Table};
+use super::store::{PIECE, Table};
 use crate::counters::count;
 use crate::flow::{End, Flow};
 use crate::slab::Slab;

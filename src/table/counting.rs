@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
+use super::arrival::{Arrival, Kind};
 use super::slot::{Counts, EXPORTED, LEFT_OUT, Moment, SETTLED, Share, Slot};
-use super::{Arrival, Kind, Table};
+use super::store::Table;
 use crate::accounting::Counting;
 use crate::slab::NONE;
 use crate::time::Uptime;

@@ -17,8 +17,9 @@
 
 use std::time::Duration;
 
+use super::arrival::Arrival;
 use super::slot::{Counts, EXPORTED, SETTLED};
-use super::{Arrival, Table};
+use super::store::Table;
 use crate::counters::count;
 use crate::flow::End;
 use crate::slab::NONE;

@@ -11,9 +11,10 @@
 
 use std::time::Duration;
 
+use super::arrival::{Arrival, Kind};
 use super::counting::{LATE, MAX_SHARES};
 use super::slot::{Counts, LEFT_OUT, Moment, SETTLED, Second, Share, Slot, UNSETTLED};
-use super::{Arrival, Kind, Table};
+use super::store::Table;
 use crate::accounting::{
     Before, Counting, Head, Model, Position, Segments, Sent, TCP, with_rounds,
 };

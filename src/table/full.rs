@@ -10,10 +10,12 @@
 //! read again where they are used, because registers are few: 30 instructions fewer, and a twentieth
 //! of the time.
 
+use super::arrival::{Arrival, Kind};
 use super::clocks::{AGE_SLACK, CUT, DRIFT};
 use super::departed::{self, Departure, Identity};
+use super::names;
 use super::slot::{Birth, Counts, EXPORTED, KeyPair, Second, Share, Slot, is_plain};
-use super::{Arrival, Table, names};
+use super::store::Table;
 use crate::counters::count;
 use crate::flow::{End, Flow};
 use crate::slab::NONE;
@@ -32,14 +34,6 @@ const ASKED_LATE: i64 = 10;
 
 /// Largest `expire` believed, seconds: thirty days.
 const MAX_EXPIRE: u32 = 30 * 86400;
-
-/// Which full state.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Kind {
-    Insert,
-    Update,
-    Delete,
-}
 
 /// A state's age in seconds. A kernel whose clock was read before the state was made sends -1, and
 /// old ones more absurd ages for states they imported: those tell nothing.

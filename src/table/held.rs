@@ -1,6 +1,8 @@
 //! States as they are while the table holds them, for whoever lists them.
 
-use super::{Sender, SenderId, SenderRecord, Table, deadline};
+use super::expiry::deadline;
+use super::senders::{Sender, SenderId, SenderRecord};
+use super::store::Table;
 use crate::filter::{Firewall, Subject};
 use crate::flow::{self, Detail, End, Quality};
 use crate::state::{Direction, IfName, StateId, StateKey};

@@ -20,10 +20,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::arrival::Arrival;
+use super::arrival::Kind;
 use super::ending::DELETED;
-use super::full::Kind;
+use super::held::Held;
+use super::senders::{Sender, SenderId};
 use super::slot::{KeyPair, Moment};
-use super::{Arrival, Clearing, Held, Sender, SenderId, Table};
+use super::store::{Clearing, Table};
 use crate::flow::Flow;
 use crate::state::StateId;
 use crate::time::{Now, Uptime};

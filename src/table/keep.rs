@@ -13,10 +13,12 @@
 use super::active::Kept;
 use super::departed::{self, Identity};
 use super::ending::DELETED;
+use super::nat_events;
+use super::senders::Sender;
 use super::slot::{
     Birth, Counts, EXPORTED, Moment, SETTLED, Second, Share, Slot, UNSETTLED, is_plain,
 };
-use super::{Sender, Table, nat_events};
+use super::store::Table;
 use crate::accounting::{Head, Shape};
 use crate::slab::NONE;
 use crate::state::{IfName, PFTM_COUNT};

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::places::Places;
 use super::slot::KeyPair;
-use super::{PIECE, Table};
+use super::store::{PIECE, Table};
 use crate::flow::{End, Flow, Translation};
 use crate::slab::{CHUNK, NONE, Slab};
 use crate::time::{Now, Uptime};

@@ -1,7 +1,9 @@
 //! What the table tells whoever solicits: where there was activity, where a whole state came, what
 //! ended. Nothing is kept unless somebody watches.
 
-use super::{Arrival, Kind, SenderId, SenderRecord, Table};
+use super::arrival::{Arrival, Kind};
+use super::senders::{SenderId, SenderRecord};
+use super::store::Table;
 use crate::state::StateId;
 use crate::wire::pfsync::{BusStatus, State};
 
