@@ -11,7 +11,8 @@
 //! of the time.
 
 use super::arrival::{Arrival, Kind};
-use super::clocks::{AGE_SLACK, CUT, DRIFT};
+use super::clock::AGE_SLACK;
+use super::clocks::{CUT, DRIFT};
 use super::departed::{self, Departure, Identity};
 use super::names;
 use super::slot::{Birth, Counts, EXPORTED, KeyPair, Second, Share, Slot, is_plain};
@@ -417,14 +418,7 @@ impl Table {
         if self.index.may_take_chunk_for(id, ifname) {
             self.make_page_room(id, ifname, arrival.clock, done);
         }
-        let keys = if is_plain(&wire, stack.as_ref()) {
-            NONE
-        } else {
-            if self.keys.is_short() {
-                self.make_key_room(arrival.clock, done);
-            }
-            self.add_keys(&wire, stack.as_ref())
-        };
+        let keys = self.keys_of_new(&wire, stack.as_ref(), arrival.clock, done);
         if ifname == names::FORGOTTEN {
             self.counters.names_refused += 1;
         }
@@ -446,18 +440,9 @@ impl Table {
         slot.count_first(state, kind);
         slot.note_first(arrival, state, kind);
         if kind == Kind::Insert {
-            let expire = self.note_expire(arrival, state);
-            let told =
-                expire.and_then(|expire| self.last_told(arrival, state.timeout, expire, creation));
-            slot.last = told.map_or(arrival.second, |told| told.at);
+            slot.last = self.last_of_first(arrival, state, creation);
         }
-        let place = self.place(slot);
-        self.index.insert(id, ifname, place);
-        self.newest.note(id);
-        if self.has_asides {
-            self.begin_asides(place, arrival);
-        }
-        count(&mut self.counters.inserted, 1);
+        let place = self.enter(slot, id, arrival);
         if !is_marked {
             self.note_unmarked();
         }
@@ -465,6 +450,47 @@ impl Table {
             self.note_activity(place, arrival, state, kind);
         }
         place
+    }
+
+    /// When the last packet was of a state that an INS tells of: if nothing is told, now.
+    #[inline(always)]
+    fn last_of_first(&mut self, arrival: &Arrival, state: &Values<'_>, creation: Second) -> Second {
+        let expire = self.note_expire(arrival, state);
+        let told =
+            expire.and_then(|expire| self.last_told(arrival, state.timeout, expire, creation));
+        told.map_or(arrival.second, |told| told.at)
+    }
+
+    /// Gives a new state its place and enters it everywhere.
+    #[inline(always)]
+    fn enter(&mut self, slot: Slot, id: StateId, arrival: &Arrival) -> u32 {
+        let ifname = slot.ifname;
+        let place = self.place(slot);
+        self.index.insert(id, ifname, place);
+        self.newest.note(id);
+        if self.has_asides {
+            self.begin_asides(place, arrival);
+        }
+        count(&mut self.counters.inserted, 1);
+        place
+    }
+
+    /// The place of the keys of the state that comes next, if they need one: room is made.
+    #[inline(always)]
+    fn keys_of_new(
+        &mut self,
+        wire: &StateKey,
+        stack: Option<&StateKey>,
+        now: Now,
+        done: &mut impl FnMut(&Now, &Flow),
+    ) -> u32 {
+        if is_plain(wire, stack) {
+            return NONE;
+        }
+        if self.keys.is_short() {
+            self.make_key_room(now, done);
+        }
+        self.add_keys(wire, stack)
     }
 
     /// Puts in the keys of the state that comes next, for which there is room.

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 
-use super::clocks::Clock;
+use super::clock::Clock;
 use super::transfers::Transfer;
 use crate::counters::{MessageCounters, PacketCounters, SenderCounters};
 use crate::state::PFTM_COUNT;

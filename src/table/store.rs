@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::active::Active;
 use super::ahead::Ahead;
-use super::clocks::Clock;
+use super::clock::Clock;
 use super::connections::{Connection, Connections};
 use super::departed::Departed;
 use super::details::Details;

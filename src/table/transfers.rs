@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use super::arrival::Arrival;
 use super::expiry::deadline;
-use super::keep::Restore;
 use super::queues::Class;
+use super::restore::Restore;
 use super::senders::SenderId;
 use super::store::{PIECE, Table};
 use crate::flow::{End, Flow};
