@@ -22,7 +22,7 @@ use crate::time::{Now, Uptime};
 
 /// What went out of a state to one interface.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Shown {
+pub(super) struct ShownParts {
     pub(super) counts: Counts,
     /// Where the last part ended.
     pub(super) last: Second,
@@ -39,7 +39,7 @@ pub(super) struct Lane {
     /// States that wait for the timeout, each with the place of what went out, or NONE. If the timeout
     /// is zero it is switched off, and what went out before is still known.
     list: DueList<u32>,
-    shown: Slab<Shown>,
+    shown: Slab<ShownParts>,
     /// While all states are put into the list or taken out of it: the next place, and when that began.
     pub(super) sweep: Option<(u32, Uptime)>,
 }
@@ -73,12 +73,12 @@ impl Lane {
     }
 
     /// What went out of a state.
-    pub(super) fn shown(&self, place: u32) -> Option<Shown> {
+    pub(super) fn shown(&self, place: u32) -> Option<ShownParts> {
         let at = self.list.beside(place);
         (at != NONE).then(|| self.shown[at])
     }
 
-    pub(super) fn set_shown(&mut self, place: u32, shown: Shown) {
+    pub(super) fn set_shown(&mut self, place: u32, shown: ShownParts) {
         match self.list.beside(place) {
             NONE => {
                 let at = self.shown.insert(shown);
@@ -109,18 +109,18 @@ impl Lane {
 
 /// What went out of a connection to one interface.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Told {
+pub(super) struct ToldParts {
     /// N of pflowN.
     pub(super) unit: u32,
     pub(super) counts: Counts,
     /// Uptime in whole seconds at which the last part ended.
     pub(super) last: i64,
     pub(super) parts: u32,
-    /// As in [`Shown`].
+    /// As in [`ShownParts`].
     pub(super) rounds_up: Option<bool>,
 }
 
-impl Told {
+impl ToldParts {
     /// What was told of a connection, in the counters of `one` half. Twins count the same packets; of
     /// others what was told of `other` is none of `one`'s.
     pub(super) fn of_both(one: &[Self], other: &[Self], are_twins: bool) -> Vec<Self> {
@@ -147,8 +147,8 @@ impl Told {
         all
     }
 
-    pub(super) fn shown(&self) -> Shown {
-        Shown {
+    pub(super) fn shown(&self) -> ShownParts {
+        ShownParts {
             counts: self.counts,
             last: Second::NEVER,
             parts: self.parts,
@@ -206,7 +206,7 @@ impl Active {
         if let Some((counts, last)) = kept.shown {
             lane.set_shown(
                 place,
-                Shown {
+                ShownParts {
                     counts,
                     last,
                     parts: 0,
@@ -238,7 +238,7 @@ impl Active {
 
     /// What [`Self::octets`] never exceed with so many chunks of slots.
     pub(super) fn octets_of(&self, slots: usize) -> usize {
-        self.lanes.len() * (DueList::<u32>::octets_of(slots) + Slab::<Shown>::octets_of(slots))
+        self.lanes.len() * (DueList::<u32>::octets_of(slots) + Slab::<ShownParts>::octets_of(slots))
     }
 
     /// Whether any interface exports parts of flows.
@@ -272,7 +272,7 @@ impl Active {
         for lane in &mut self.lanes {
             if let Some(shown) = lane.shown(place) {
                 let last = shown.last.moved(by);
-                lane.set_shown(place, Shown { last, ..shown });
+                lane.set_shown(place, ShownParts { last, ..shown });
             }
         }
     }
@@ -296,7 +296,7 @@ impl Active {
 
 /// What is left of `total` when `shown` went out, by direction: there is no record of packets
 /// without octets, so those stay. So do octets without packets while the flow goes on.
-fn rest(total: &Counts, shown: Option<Shown>, end: End) -> Counts {
+fn rest(total: &Counts, shown: Option<ShownParts>, end: End) -> Counts {
     let mut rest = match shown {
         Some(shown) => total.minus(&shown.counts),
         None => *total,
@@ -312,14 +312,14 @@ fn rest(total: &Counts, shown: Option<Shown>, end: End) -> Counts {
 }
 
 /// How the boot is rounded in the times of a flow's parts: as in the first.
-pub(super) fn rounds_up(shown: Option<Shown>, now: Now) -> bool {
+pub(super) fn rounds_up(shown: Option<ShownParts>, now: Now) -> bool {
     shown
         .and_then(|shown| shown.rounds_up)
         .unwrap_or(now.rounds_up())
 }
 
 /// How many parts there are with the one that comes next.
-pub(super) fn parts_with(shown: Option<Shown>) -> u32 {
+pub(super) fn parts_with(shown: Option<ShownParts>) -> u32 {
     shown.map_or(0, |shown| shown.parts).saturating_add(1)
 }
 
@@ -329,8 +329,8 @@ pub(super) fn parts_with(shown: Option<Shown>) -> u32 {
 pub(super) fn part(
     flow: &Flow,
     unit: u32,
-    shown: Option<Shown>,
-    times: impl Fn(Shown) -> Times,
+    shown: Option<ShownParts>,
+    times: impl Fn(ShownParts) -> Times,
 ) -> Flow {
     let total = Counts {
         packets: flow.packets,
@@ -359,7 +359,7 @@ mod tests {
             packets: [5, 7],
             octets: [900, 400],
         };
-        let shown = Shown {
+        let shown = ShownParts {
             counts: Counts {
                 packets: [3, 4],
                 octets: [500, 400],
@@ -382,7 +382,7 @@ mod tests {
             packets: [3, 4],
             octets: [octets, 400],
         };
-        let shown = Some(Shown {
+        let shown = Some(ShownParts {
             counts: counts(500),
             last: Second::NEVER,
             parts: 1,

@@ -31,7 +31,7 @@ pub struct Arrival {
 
 /// Which full state.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Kind {
+pub(super) enum FullKind {
     Insert,
     Update,
     Delete,

@@ -13,7 +13,7 @@ impl Table {
         let only = if clear.ifname.is_empty() {
             None
         } else {
-            match self.names.find(clear.creatorid, clear.ifname) {
+            match self.ifnames.find(clear.creatorid, clear.ifname) {
                 None => return,
                 only => only,
             }
@@ -47,7 +47,7 @@ impl Table {
         };
         let mut ended = 0;
         while ended < PIECE {
-            let ifname = only.unwrap_or_else(|| self.names.first_of(creatorid));
+            let ifname = only.unwrap_or_else(|| self.ifnames.first_of(creatorid));
             let before = ended;
             for place in self.index.oldest_of(creatorid, ifname) {
                 self.end(place, now, End::Cleared, done);
@@ -57,7 +57,7 @@ impl Table {
                 return self.end_clear(now, done);
             }
             // With its last state a name goes, and its number may soon be another's.
-            if only.is_some_and(|only| self.names.is_unused(only)) {
+            if only.is_some_and(|only| self.ifnames.is_unused(only)) {
                 return self.end_clear(now, done);
             }
         }

@@ -156,7 +156,7 @@ pub(super) struct Unsure {
 
 /// What is known of a sender's clock.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Clock {
+pub(super) struct SenderClock {
     /// Seconds that uptime is ahead of the times of its states.
     pub(super) offset: i64,
     /// Its last packet's stamp.
@@ -170,7 +170,7 @@ pub(super) struct Clock {
     pub(super) unsure: Option<Unsure>,
 }
 
-impl Clock {
+impl SenderClock {
     /// Notes a packet stamped `at`.
     #[inline(always)]
     pub(super) fn note_packet(&mut self, at: Uptime) {

@@ -178,7 +178,7 @@ impl Table {
         if by == 0 {
             return;
         }
-        self.queues.unlink(&mut self.slots, place);
+        self.expiry_lists.unlink(&mut self.slots, place);
         let slot = &mut self.slots[place];
         slot.creation = slot.creation.moved(by);
         slot.last = slot.last.moved(by);

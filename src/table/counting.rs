@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::arrival::{Arrival, Kind};
+use super::arrival::{Arrival, FullKind};
 use super::slot::{Counts, EXPORTED, LEFT_OUT, Moment, SETTLED, Share, Slot};
 use super::store::Table;
 use crate::accounting::Counting;
@@ -28,10 +28,10 @@ impl Table {
         place: u32,
         arrival: &Arrival,
         state: &Values<'_>,
-        kind: Kind,
+        kind: FullKind,
     ) -> bool {
         // Before v5 an INS is built before its packet is counted.
-        if kind == Kind::Insert && !state.dialect.is_modern() {
+        if kind == FullKind::Insert && !state.dialect.is_modern() {
             return true;
         }
         let mut counts = Counts {
@@ -220,8 +220,8 @@ impl Table {
 impl Slot {
     /// [`Table::count`] of the first full state.
     #[inline(always)]
-    pub(super) fn count_first(&mut self, state: &Values<'_>, kind: Kind) {
-        if kind != Kind::Insert || state.dialect.is_modern() {
+    pub(super) fn count_first(&mut self, state: &Values<'_>, kind: FullKind) {
+        if kind != FullKind::Insert || state.dialect.is_modern() {
             self.counts = Counts {
                 packets: state.packets,
                 octets: state.octets,

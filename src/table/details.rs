@@ -269,7 +269,7 @@ impl Table {
         place: u32,
         arrival: &Arrival,
         state: &State<'_>,
-        kind: super::arrival::Kind,
+        kind: super::arrival::FullKind,
     ) {
         self.note_details(place, state);
         if self.is_watched() {

@@ -1,6 +1,6 @@
 //! The end of a state: its flow is handed over, and its place is free.
 
-use super::queues::Links;
+use super::expiry_lists::Links;
 use super::slot::{LEFT_OUT, Slot};
 use super::store::{PIECE, Table};
 use super::watch::Event;
@@ -96,7 +96,7 @@ impl Table {
         (flow.packets, flow.octets) = (counts.packets, counts.octets);
         let creation = slot.creation.moved(offset);
         if matches!(end, End::Deleted | End::Cleared | End::Replaced) {
-            self.departed
+            self.recently_ended
                 .deleted(identity, creation, now.seconds().uptime);
         }
         // A CLR may overtake what was said of states before it.
@@ -104,7 +104,7 @@ impl Table {
             let slot = &self.slots[place];
             let (total, exported) = self.total(slot);
             let exported = total.at_least(&exported);
-            self.departed.dropped(identity, creation, exported);
+            self.recently_ended.dropped(identity, creation, exported);
         }
         if self.has_asides {
             flow.detail = self.detail_of(place);
@@ -134,7 +134,7 @@ impl Table {
         Flow {
             id: sent,
             direction: slot.direction,
-            ifname: self.names.name(slot.ifname),
+            ifname: self.ifnames.name(slot.ifname),
             pflow: slot.is_pflow(),
             times: Times::new(creation, last, *now, self.boot_of(slot.sender)),
             end,
@@ -147,7 +147,7 @@ impl Table {
     pub(super) fn remove(&mut self, place: u32) {
         let slot = &self.slots[place];
         let (links, belongings) = (Links::of(slot), Belongings::of(slot));
-        self.queues.unlink_between(&mut self.slots, links);
+        self.expiry_lists.unlink_between(&mut self.slots, links);
         self.free(place, &belongings);
     }
 
@@ -165,7 +165,7 @@ impl Table {
             keys,
             mut shares,
         } = *belongings;
-        self.names.release(ifname);
+        self.ifnames.release(ifname);
         if keys != NONE {
             self.keys.free(keys);
         }

@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-use super::arrival::{Arrival, Kind};
+use super::arrival::{Arrival, FullKind};
 use super::counting::{LATE, MAX_SHARES};
 use super::slot::{Counts, LEFT_OUT, Moment, SETTLED, Second, Share, Slot, UNSETTLED};
 use super::store::Table;
@@ -70,11 +70,11 @@ impl Table {
         place: u32,
         arrival: &Arrival,
         state: &Values<'_>,
-        kind: Kind,
+        kind: FullKind,
     ) {
         let sender = arrival.sender.0;
         let is_modern = state.dialect.is_modern();
-        if !is_modern && kind == Kind::Insert {
+        if !is_modern && kind == FullKind::Insert {
             // Before v5 a firewall builds an INS before it counts the first packet.
             self.unsettle(place, sender, arrival.now.uptime);
             return;
@@ -99,7 +99,7 @@ impl Table {
         }
         // Before v5 pfsync0 shows a full update of each packet, built before that was counted. One
         // that was asked for, or that answers an old one, is no packet's.
-        if !is_modern && kind == Kind::Update && arrival.is_pfsync0 {
+        if !is_modern && kind == FullKind::Update && arrival.is_pfsync0 {
             self.unsettle(place, sender, arrival.now.uptime);
         }
     }
@@ -467,9 +467,9 @@ impl Slot {
 
     /// [`Table::note_full`] of the first full state.
     #[inline(always)]
-    pub(super) fn note_first(&mut self, arrival: &Arrival, state: &Values<'_>, kind: Kind) {
+    pub(super) fn note_first(&mut self, arrival: &Arrival, state: &Values<'_>, kind: FullKind) {
         if !state.dialect.is_modern()
-            && (kind == Kind::Insert || kind == Kind::Update && arrival.is_pfsync0)
+            && (kind == FullKind::Insert || kind == FullKind::Update && arrival.is_pfsync0)
         {
             self.marks |= UNSETTLED;
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::arrival::Arrival;
 use super::ending::{self, DELETED};
-use super::queues::{Class, Links};
+use super::expiry_lists::{Class, Links};
 use super::senders::Senders;
 use super::slot::Slot;
 use super::store::{PIECE, Table};
@@ -33,12 +33,12 @@ impl Table {
     pub fn set_timeouts(&mut self, timeouts: Timeouts) {
         self.settings.timeouts = timeouts;
         let Self {
-            queues,
+            expiry_lists,
             slots,
             senders,
             ..
         } = self;
-        queues.rebuild(slots, |class, seen| {
+        expiry_lists.rebuild(slots, |class, seen| {
             deadline(&timeouts, senders, class, seen)
         });
     }
@@ -46,14 +46,14 @@ impl Table {
     /// Whether [`Self::poll_timeout`] is not later than `now`.
     #[inline(always)]
     pub fn is_due(&self, now: Uptime) -> bool {
-        now.is_past(self.queues.poll_timeout())
+        now.is_past(self.expiry_lists.poll_timeout())
             || self.has_asides && now.is_past(self.asides_due())
             || now.is_past(self.transfers.poll_timeout())
     }
 
     /// No state ends by its timeout, and none is exported in part, before this.
     pub fn poll_timeout(&self) -> Option<Uptime> {
-        let due = Uptime::earliest(self.queues.poll_timeout(), self.asides_due());
+        let due = Uptime::earliest(self.expiry_lists.poll_timeout(), self.asides_due());
         Uptime::earliest(due, self.transfers.poll_timeout())
     }
 
@@ -78,20 +78,20 @@ impl Table {
         }
         for _ in 0..PIECE {
             let Self {
-                queues,
+                expiry_lists,
                 slots,
                 senders,
                 settings,
                 ..
             } = self;
-            let due = queues.pop_due(slots, now.uptime, |class, seen| {
+            let due = expiry_lists.pop_due(slots, now.uptime, |class, seen| {
                 deadline(&settings.timeouts, senders, class, seen)
             });
             let Some((place, due)) = due else { return };
             if self.is_over(place) || horizon.since(due) > DOUBT {
                 self.end(place, now.at(due), self.end_of_over(place), done);
             } else {
-                self.queues.unlink(&mut self.slots, place);
+                self.expiry_lists.unlink(&mut self.slots, place);
                 self.slots[place].is_overdue = true;
                 self.push(place);
             }
@@ -99,7 +99,7 @@ impl Table {
     }
 
     pub(super) fn evict(&mut self, now: Now, done: &mut impl FnMut(&Now, &Flow)) {
-        if let Some(place) = self.queues.longest_idle(&self.slots) {
+        if let Some(place) = self.expiry_lists.longest_idle(&self.slots) {
             self.end(place, now, End::Evicted, done);
         }
     }
@@ -113,7 +113,8 @@ impl Table {
         if stays && pftm != DELETED {
             slot.seen = arrival.now.uptime;
             let links = Links::of(slot);
-            self.queues.move_to_tail(&mut self.slots, place, links);
+            self.expiry_lists
+                .move_to_tail(&mut self.slots, place, links);
         } else {
             self.change_class(place, arrival, pftm);
         }
@@ -125,7 +126,7 @@ impl Table {
         if self.overlaps(place, arrival.now.uptime) {
             return;
         }
-        self.queues.unlink(&mut self.slots, place);
+        self.expiry_lists.unlink(&mut self.slots, place);
         let slot = &mut self.slots[place];
         if slot.sender != arrival.sender.0 {
             self.told_by_another.set(place);
@@ -162,13 +163,13 @@ impl Table {
     #[inline(always)]
     pub(super) fn append(&mut self, place: u32, class: Class, seen: Uptime) -> u32 {
         let Self {
-            queues,
+            expiry_lists,
             slots,
             senders,
             settings,
             ..
         } = self;
-        queues.append(slots, place, class, seen, |class, seen| {
+        expiry_lists.append(slots, place, class, seen, |class, seen| {
             deadline(&settings.timeouts, senders, class, seen)
         })
     }

@@ -6,7 +6,7 @@ use super::store::Table;
 use crate::filter::{Firewall, Subject};
 use crate::flow::{self, Detail, End, Quality};
 use crate::state::{Direction, IfName, StateId, StateKey};
-use crate::table::queues::Class;
+use crate::table::expiry_lists::Class;
 use crate::table::slot::Second;
 use crate::time::{Now, Uptime, Wall};
 
@@ -99,7 +99,7 @@ impl Table {
         };
         Some(Held {
             id: self.wire_id(slot.state_id()),
-            ifname: self.names.name(slot.ifname),
+            ifname: self.ifnames.name(slot.ifname),
             direction: slot.direction,
             wire: keys.wire,
             stack: keys.stack,

@@ -1,8 +1,8 @@
 //! The table as records of a keep file, and back.
 //!
 //! ```text
-//! keep_step, a bounded piece at a time    senders as they appear, places, departed
-//! restore, record by record               senders, states with their shares and parts, departed
+//! keep_step, a bounded piece at a time    senders as they appear, places, recent ends
+//! restore, record by record               senders, states with their shares and parts, recent ends
 //! end_restore                             lists in the order of their times
 //! ```
 //! A state is written as it is when its turn comes. After a stop in good order nothing happened
@@ -10,7 +10,7 @@
 //! read back is doubtful until a message about it comes, and without one it is dropped, not
 //! exported. Its counters are not exact until a full state comes.
 
-use super::departed;
+use super::recently_ended;
 use super::senders::Sender;
 use super::slot::{Counts, Moment, SETTLED, Second};
 use super::store::Table;
@@ -20,7 +20,7 @@ use crate::state::PFTM_COUNT;
 use crate::time::{NANOS, Now, Uptime, Wall};
 use crate::wire::keep as wire;
 
-/// Places looked at in one step, and sets of departed states: about a tenth of a millisecond.
+/// Places looked at in one step, and sets of states that ended recently: about a tenth of a millisecond.
 const STEP: u32 = 512;
 
 /// [`DELETED`] in a record: behind the PFTM numbers.
@@ -36,7 +36,7 @@ pub struct KeepCursor {
     host_ids: Option<u32>,
     /// The next place.
     place: u32,
-    /// The next set of departed states.
+    /// The next set of states that ended recently.
     set: usize,
 }
 
@@ -87,9 +87,9 @@ impl Table {
             return false;
         }
         let end = cursor.set + STEP as usize;
-        self.keep_departed(cursor.set..end, now, out);
+        self.keep_recently_ended(cursor.set..end, now, out);
         cursor.set = end;
-        end >= departed::SETS
+        end >= recently_ended::SETS
     }
 
     fn keep_state(&self, place: u32, now: Now, out: &mut Vec<u8>) {
@@ -113,7 +113,7 @@ impl Table {
             shape: slot.shape.bits(),
             sender: slot.sender,
             counted_by: slot.counted_by,
-            ifname: self.names.name(slot.ifname),
+            ifname: self.ifnames.name(slot.ifname),
             seen: now.at(slot.seen.moved(offset)).wall,
             full: now
                 .at(Uptime::from_nanos(millis.saturating_mul(NANOS / 1000)))
@@ -182,10 +182,13 @@ impl Table {
         }
     }
 
-    fn keep_departed(&self, sets: std::ops::Range<usize>, now: Now, out: &mut Vec<u8>) {
+    fn keep_recently_ended(&self, sets: std::ops::Range<usize>, now: Now, out: &mut Vec<u8>) {
         let epoch = self.epoch.unwrap_or(0);
         for number in sets {
-            for (tag, creation, age) in self.departed.kept_deleted(number, now.seconds().uptime) {
+            for (tag, creation, age) in self
+                .recently_ended
+                .kept_deleted(number, now.seconds().uptime)
+            {
                 let at = now.seconds().uptime - i64::from(age);
                 wire::Record::Deleted {
                     set: u16::try_from(number).unwrap_or(u16::MAX),
@@ -195,7 +198,7 @@ impl Table {
                 }
                 .encode(out);
             }
-            for (identity, creation, exported) in self.departed.kept_dropped(number) {
+            for (identity, creation, exported) in self.recently_ended.kept_dropped(number) {
                 wire::Record::Dropped {
                     id: identity.id,
                     fingerprint: identity.fingerprint(),

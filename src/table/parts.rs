@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::active::{Lane, Shown, Told, part, parts_with, rounds_up};
+use super::active::{Lane, ShownParts, ToldParts, part, parts_with, rounds_up};
 use super::connections::Connection;
 use super::slot::{Counts, Second, Slot};
 use super::store::{PIECE, Table};
@@ -34,13 +34,13 @@ impl Table {
     }
 
     /// What went out of a state to interfaces that export connections.
-    pub(super) fn told_of(&self, place: u32) -> Vec<Told> {
+    pub(super) fn told_of(&self, place: u32) -> Vec<ToldParts> {
         let epoch = self.epoch_of(self.slots[place].sender);
         let lanes = self.active.lanes.iter();
         let lanes = lanes.filter(|lane| self.has_connection_parts(lane.unit));
         let told = lanes.filter_map(|lane| {
             let shown = lane.shown(place)?;
-            Some(Told {
+            Some(ToldParts {
                 unit: lane.unit,
                 counts: shown.counts,
                 last: shown.last.uptime(epoch),
@@ -53,7 +53,13 @@ impl Table {
 
     /// So much of the connection of the state at `place` has gone out to all that export connections:
     /// `told` with their parts, `exported` without.
-    pub(super) fn note_all_told(&mut self, place: u32, told: &[Told], exported: Counts, last: i64) {
+    pub(super) fn note_all_told(
+        &mut self,
+        place: u32,
+        told: &[ToldParts],
+        exported: Counts,
+        last: i64,
+    ) {
         let last = Second::new(last, self.epoch_of(self.slots[place].sender));
         let mut lanes = std::mem::take(&mut self.active.lanes);
         for lane in &mut lanes {
@@ -65,7 +71,7 @@ impl Table {
                 let parts = shown.map_or(0, |shown| shown.parts);
                 lane.set_shown(
                     place,
-                    Shown {
+                    ShownParts {
                         counts,
                         last,
                         parts,
@@ -78,7 +84,7 @@ impl Table {
     }
 
     /// [`Self::told_of`] to one interface.
-    fn told_to(&self, unit: u32, place: u32) -> Vec<Told> {
+    fn told_to(&self, unit: u32, place: u32) -> Vec<ToldParts> {
         let mut told = self.told_of(place);
         told.retain(|told| told.unit == unit);
         told
@@ -104,12 +110,15 @@ impl Table {
         let mine = self.told_to(unit, place);
         let others = other.map_or_else(Vec::new, |other| self.told_to(unit, other));
         let begun = mine.iter().chain(&others).next();
-        let rounds_up = rounds_up(begun.map(Told::shown), now.at(due));
+        let rounds_up = rounds_up(begun.map(ToldParts::shown), now.at(due));
         let then = now.at(due).rounded(rounds_up);
         let so_far = self.connection_so_far(place, other, &then);
         let (flow, egress) = (so_far.flow, so_far.egress);
-        let [told_mine, told_others] = [(&mine, &others), (&others, &mine)]
-            .map(|(one, other)| Told::of_both(one, other, so_far.are_twins).first().copied());
+        let [told_mine, told_others] = [(&mine, &others), (&others, &mine)].map(|(one, other)| {
+            ToldParts::of_both(one, other, so_far.are_twins)
+                .first()
+                .copied()
+        });
         let told = match so_far.is_of_other {
             true => told_others,
             false => told_mine,
@@ -218,7 +227,7 @@ impl Table {
     }
 
     /// The times of a part that goes out at `now`, which begins where what was shown ended.
-    fn times_of_part(&self, slot: &Slot, now: Now) -> impl Fn(Shown) -> Times + use<> {
+    fn times_of_part(&self, slot: &Slot, now: Now) -> impl Fn(ShownParts) -> Times + use<> {
         let epoch = self.epoch_of(slot.sender);
         let (last, boot) = (slot.last_packet().uptime(epoch), self.boot_of(slot.sender));
         move |shown| Times::new(shown.last.uptime(epoch), last, now, boot)
@@ -257,14 +266,14 @@ fn with_part(
     before: Counts,
     part: &Flow,
     last: Second,
-    shown: Option<Shown>,
+    shown: Option<ShownParts>,
     rounds_up: bool,
-) -> Shown {
+) -> ShownParts {
     let news = Counts {
         packets: part.packets,
         octets: part.octets,
     };
-    Shown {
+    ShownParts {
         counts: before.plus(&news),
         last,
         parts: parts_with(shown),

@@ -1,10 +1,10 @@
 //! The records of a keep file as a table again: see [`super::keep`].
 
 use super::active::Kept;
-use super::departed::Identity;
 use super::ending::DELETED;
 use super::keep::KEPT_DELETED;
 use super::nat_events;
+use super::recently_ended::Identity;
 use super::senders::Sender;
 use super::slot::{Birth, Counts, EXPORTED, Moment, Share, Slot, UNSETTLED, is_plain};
 use super::store::Table;
@@ -77,12 +77,12 @@ impl Table {
         match record {
             wire::Record::Sender(sender) => self.restore_sender(restore, sender),
             wire::Record::State(state) => {
-                self.newest.go_blind();
+                self.id_watermark.go_blind();
                 self.restore_state(restore, state);
             }
             wire::Record::Share(share) => self.restore_share(restore, share),
             wire::Record::Deleted { .. } | wire::Record::Dropped { .. } => {
-                self.restore_departed(restore, record);
+                self.restore_recently_ended(restore, record);
             }
             wire::Record::HostId {
                 creatorid,
@@ -143,8 +143,8 @@ impl Table {
     }
 
     /// Takes back what is known of a state that ended.
-    fn restore_departed(&mut self, restore: &Restore, record: &wire::Record) {
-        self.newest.go_blind();
+    fn restore_recently_ended(&mut self, restore: &Restore, record: &wire::Record) {
+        self.id_watermark.go_blind();
         match record {
             wire::Record::Deleted {
                 set,
@@ -154,7 +154,7 @@ impl Table {
             } => {
                 let creation = self.second(restore.secs(*creation));
                 let at = restore.secs(*at);
-                self.departed
+                self.recently_ended
                     .restore_deleted(usize::from(*set), *tag, creation, at);
             }
             wire::Record::Dropped {
@@ -165,7 +165,7 @@ impl Table {
             } => {
                 let creation = self.second(restore.secs(*creation));
                 let identity = Identity::kept(*id, *fingerprint);
-                self.departed
+                self.recently_ended
                     .dropped(identity, creation, (*exported).into());
             }
             _ => {}
@@ -213,7 +213,7 @@ impl Table {
             && self.has_room_for_page(id, ifname)
             && (is_plain || self.has_room_for_keys());
         if !has_room {
-            self.names.release(ifname);
+            self.ifnames.release(ifname);
             self.counters.not_restored += 1;
             return;
         }
@@ -291,8 +291,8 @@ impl Table {
     }
 
     fn restored_name(&mut self, creatorid: u32, name: IfName) -> u16 {
-        let number = self.names.acquire(creatorid, name.into());
-        if number == super::names::FORGOTTEN {
+        let number = self.ifnames.acquire(creatorid, name.into());
+        if number == super::ifnames::FORGOTTEN {
             self.counters.names_refused += 1;
         }
         number

@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 
 use super::active::Active;
 use super::ahead::Ahead;
-use super::clock::Clock;
+use super::clock::SenderClock;
 use super::connections::{Connection, Connections};
-use super::departed::Departed;
 use super::details::Details;
+use super::expiry_lists::ExpiryLists;
 use super::host_ids::HostIds;
+use super::id_watermark::IdWatermark;
+use super::ifnames::IfNames;
 use super::index::Index;
 use super::memory::{Bound, Memory};
-use super::names::Names;
 use super::nat_events::NatEvents;
-use super::newest::Newest;
 use super::places::Places;
-use super::queues::Queues;
+use super::recently_ended::RecentlyEnded;
 use super::senders::{LOCAL, Sender, SenderId, SenderRecord, Senders};
 use super::slot::{KeyPair, Second, Share, Slot, Slots};
 use super::transfers::Transfers;
@@ -69,7 +69,7 @@ pub struct Table {
     pub(super) index: Index,
     /// Where the states are that the next UPD_C are about.
     pub(super) ahead: Ahead,
-    pub(super) queues: Queues,
+    pub(super) expiry_lists: ExpiryLists,
     /// States beyond this need a look whether there is room for them.
     pub(super) ceiling: usize,
     pub(super) memory: Memory,
@@ -77,10 +77,10 @@ pub struct Table {
     pub(super) key_hand: u32,
     pub(super) keys: Slab<KeyPair>,
     pub(super) shares: Slab<Share>,
-    pub(super) names: Names,
+    pub(super) ifnames: IfNames,
     pub(super) senders: Senders,
-    pub(super) departed: Departed,
-    pub(super) newest: Newest,
+    pub(super) recently_ended: RecentlyEnded,
+    pub(super) id_watermark: IdWatermark,
     pub(super) active: Active,
     /// The states of connections, for whoever exports those.
     pub(super) connections: Option<Box<Connections>>,
@@ -100,7 +100,7 @@ pub struct Table {
     /// States whose creation another sender told than their last.
     pub(super) told_by_another: Places,
     /// All packets' stamps, as a sender's.
-    pub(super) stamps: Clock,
+    pub(super) stamps: SenderClock,
     /// Whether any sender's clock made a step.
     pub(super) is_any_off: bool,
     /// Up to when it was known last that nothing was heard.
@@ -141,13 +141,13 @@ impl Table {
             slots: Slab::default(),
             index: Index::default(),
             ahead: Ahead::default(),
-            queues: Queues::default(),
+            expiry_lists: ExpiryLists::default(),
             keys: Slab::default(),
             shares: Slab::default(),
-            names: Names::default(),
+            ifnames: IfNames::default(),
             senders: Senders::default(),
-            departed: Departed::default(),
-            newest: Newest::default(),
+            recently_ended: RecentlyEnded::default(),
+            id_watermark: IdWatermark::default(),
             active: Active::default(),
             connections: None,
             left_connections: Vec::new(),
@@ -158,7 +158,7 @@ impl Table {
             has_more_than_flows: false,
             doubtful: Places::default(),
             told_by_another: Places::default(),
-            stamps: Clock::default(),
+            stamps: SenderClock::default(),
             is_any_off: false,
             horizon: None,
             steps: Vec::new(),

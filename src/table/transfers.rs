@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use super::arrival::Arrival;
 use super::expiry::deadline;
-use super::queues::Class;
+use super::expiry_lists::Class;
 use super::restore::Restore;
 use super::senders::SenderId;
 use super::store::{PIECE, Table};

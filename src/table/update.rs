@@ -1,7 +1,7 @@
 //! Messages: which function takes each in, and the ways of UPD_C and DEL_C.
 
-use super::arrival::{Arrival, Kind};
-use super::queues::Links;
+use super::arrival::{Arrival, FullKind};
+use super::expiry_lists::Links;
 use super::slot::{Slot, UNSETTLED};
 use super::store::Table;
 use super::watch::Event;
@@ -24,8 +24,8 @@ impl Table {
     ) {
         match message {
             Message::Insert(state) => self.insert_state(arrival, &state, done),
-            Message::Update(state) => self.full_state(arrival, &state, Kind::Update, done),
-            Message::Delete(state) => self.full_state(arrival, &state, Kind::Delete, done),
+            Message::Update(state) => self.full_state(arrival, &state, FullKind::Update, done),
+            Message::Delete(state) => self.full_state(arrival, &state, FullKind::Delete, done),
             Message::UpdateCompressed(update) => self.update_compressed(arrival, &update),
             Message::DeleteCompressed(id) => {
                 self.delete_compressed(arrival, id, Slot::state_id, done);
@@ -82,7 +82,7 @@ impl Table {
         let Self {
             slots,
             shares,
-            queues,
+            expiry_lists,
             ..
         } = self;
         let slot = &mut slots[place];
@@ -99,7 +99,7 @@ impl Table {
         slot.last = slot.last.max(arrival.second);
         slot.seen = arrival.now.uptime;
         let links = Links::of(slot);
-        queues.move_to_tail(slots, place, links);
+        expiry_lists.move_to_tail(slots, place, links);
     }
 
     /// Takes in a UPD_C of a state that is not held.
