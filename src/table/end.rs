@@ -1,7 +1,7 @@
 //! The end of a state: its flow is handed over, and its place is free.
 
 use super::expiry_lists::Links;
-use super::slot::{LEFT_OUT, Slot};
+use super::slot::{ShareLink, Slot};
 use super::store::{PIECE, Table};
 use super::watch::Event;
 use crate::flow::{End, Flow, Times};
@@ -13,7 +13,7 @@ use crate::time::Now;
 struct Belongings {
     ifname: u16,
     keys: u32,
-    shares: u32,
+    shares: ShareLink,
 }
 
 impl Belongings {
@@ -169,10 +169,9 @@ impl Table {
         if keys != NONE {
             self.keys.free(keys);
         }
-        while shares < LEFT_OUT {
-            let next = self.shares[shares].next;
-            self.shares.free(shares);
-            shares = next;
+        while let Some(share) = shares.share() {
+            shares = self.shares[share].next;
+            self.shares.free(share);
         }
         self.slots.free(place);
         if !self.told_by_another.is_empty() {

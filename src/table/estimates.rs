@@ -13,13 +13,13 @@ use std::time::Duration;
 
 use super::arrival::{Arrival, FullKind};
 use super::counting::{LATE, MAX_SHARES};
-use super::slot::{Counts, LEFT_OUT, Moment, SETTLED, Second, Share, Slot, UNSETTLED};
+use super::slot::{Counts, Moment, SETTLED, Second, Share, ShareLink, Shares, Slot, UNSETTLED};
 use super::store::Table;
 use crate::accounting::{
     Before, Counting, Head, Model, Position, Segments, Sent, TCP, with_rounds,
 };
 use crate::flow::{End, Quality};
-use crate::slab::{NONE, Slab};
+use crate::slab::{Handle, NONE};
 use crate::state::Af;
 use crate::time::Uptime;
 use crate::wire::pfsync::{Compressed, Values};
@@ -83,7 +83,7 @@ impl Table {
         if is_first {
             self.slots[place].marks &= !UNSETTLED;
         }
-        if self.slots[place].shares != NONE {
+        if !self.slots[place].shares.is_none() {
             self.drop_estimate(place, sender);
         }
         let slot = &mut self.slots[place];
@@ -177,10 +177,10 @@ impl Table {
     /// The shape of a state's packets was told anew: other senders' estimates go on by that.
     #[inline(always)]
     fn forget_segments(&mut self, place: u32) {
-        let mut at = self.slots[place].shares;
-        while at < LEFT_OUT {
+        let mut next = self.slots[place].shares;
+        while let Some(at) = next.share() {
             self.shares[at].segments = Segments::UNKNOWN;
-            at = self.shares[at].next;
+            next = self.shares[at].next;
         }
     }
 
@@ -217,7 +217,13 @@ impl Table {
 
     /// How many octets each way should have passed since the last message, at the pace of the
     /// estimate so far; 0 where that does not matter.
-    fn expected(&self, slot: &Slot, sender: u16, estimate: Option<u32>, now: Uptime) -> [u64; 2] {
+    fn expected(
+        &self,
+        slot: &Slot,
+        sender: u16,
+        estimate: Option<Handle<Share>>,
+        now: Uptime,
+    ) -> [u64; 2] {
         let Some(at) = estimate.filter(|_| slot.counted_by == sender) else {
             return [0, 0];
         };
@@ -274,14 +280,14 @@ impl Table {
         self.slots[place].marks |= UNSETTLED;
     }
 
-    pub(super) fn find_estimate(&self, place: u32, sender: u16) -> Option<u32> {
+    pub(super) fn find_estimate(&self, place: u32, sender: u16) -> Option<Handle<Share>> {
         self.shares_of(place)
             .find(|at| self.shares[*at].is_estimate && self.shares[*at].sender == sender)
     }
 
     /// The place of a sender's estimate, a new one if there is none; of those beyond the bound,
     /// who then can never be settled, together.
-    fn estimate(&mut self, place: u32, sender: u16, now: Uptime) -> Option<u32> {
+    fn estimate(&mut self, place: u32, sender: u16, now: Uptime) -> Option<Handle<Share>> {
         if let Some(at) = self.find_estimate(place, sender) {
             return Some(at);
         }
@@ -320,7 +326,7 @@ impl Table {
         let next = self.shares[at].next;
         let before = self
             .shares_of(place)
-            .find(|before| self.shares[*before].next == at);
+            .find(|before| self.shares[*before].next == ShareLink::to(at));
         match before {
             Some(before) => self.shares[before].next = next,
             None => self.slots[place].shares = next,
@@ -373,7 +379,7 @@ impl Table {
     pub(super) fn quality(&self, slot: &Slot, end: End) -> Quality {
         // An id that came again: the end was missed, and who knows what before it.
         let has_ended = end != End::Replaced;
-        if slot.shares != NONE {
+        if !slot.shares.is_none() {
             return self.quality_of_shares(slot, has_ended);
         }
         // Nothing was estimated and nothing left out.
@@ -431,17 +437,17 @@ impl Slot {
     #[inline(always)]
     pub(super) fn add_data(
         &mut self,
-        shares: &mut Slab<Share>,
+        shares: &mut Shares,
         arrival: &Arrival,
         update: &Compressed<'_>,
     ) -> bool {
         if self.proto != TCP {
             return true;
         }
-        if self.shares >= LEFT_OUT {
+        let Some(at) = self.shares.share() else {
             return false;
-        }
-        let share = &mut shares[self.shares];
+        };
+        let share = &mut shares[at];
         if !share.is_estimate || share.sender != arrival.sender.0 || share.refusals > 0 {
             return false;
         }
@@ -483,7 +489,7 @@ impl Slot {
 /// since then would have kept it.
 fn was_told_within(slot: &Slot, now: Moment, timeout: u32) -> bool {
     let age = slot.full.until(now).as_secs();
-    slot.shares == NONE && age + DELETE_LEAD.unsigned_abs() < u64::from(timeout)
+    slot.shares.is_none() && age + DELETE_LEAD.unsigned_abs() < u64::from(timeout)
 }
 
 /// Where a full state's peers are.

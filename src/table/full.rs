@@ -418,10 +418,14 @@ impl Table {
         if self.index.may_take_chunk_for(id, ifname) {
             self.make_page_room(id, ifname, arrival.clock, done);
         }
-        let keys = self.keys_of_new(&wire, stack.as_ref(), arrival.clock, done);
-        if ifname == ifnames::FORGOTTEN {
-            self.counters.names_refused += 1;
-        }
+        let keys = if is_plain(&wire, stack.as_ref()) {
+            NONE
+        } else {
+            if self.keys.is_short() {
+                self.make_key_room(arrival.clock, done);
+            }
+            self.add_keys(&wire, stack.as_ref())
+        };
         let state = &values();
         let is_marked = state.pflow.unwrap_or(true);
         let mut slot = Slot::new(Birth {
@@ -442,10 +446,9 @@ impl Table {
         if kind == FullKind::Insert {
             slot.last = self.last_of_first(arrival, state, creation);
         }
-        let place = self.enter(slot, id, arrival);
-        if !is_marked {
-            self.note_unmarked();
-        }
+        let place = self.place(slot);
+        self.index.insert(id, ifname, place);
+        self.note_inserted(place, arrival, id, ifname, is_marked);
         if kind != FullKind::Insert {
             self.note_activity(place, arrival, state, kind);
         }
@@ -461,36 +464,27 @@ impl Table {
         told.map_or(arrival.second, |told| told.at)
     }
 
-    /// Gives a new state its place and enters it everywhere.
+    /// A state was put in: notes that wherever else it matters.
     #[inline(always)]
-    fn enter(&mut self, slot: Slot, id: StateId, arrival: &Arrival) -> u32 {
-        let ifname = slot.ifname;
-        let place = self.place(slot);
-        self.index.insert(id, ifname, place);
+    fn note_inserted(
+        &mut self,
+        place: u32,
+        arrival: &Arrival,
+        id: StateId,
+        ifname: u16,
+        is_marked: bool,
+    ) {
         self.id_watermark.note(id);
         if self.has_asides {
             self.begin_asides(place, arrival);
         }
         count(&mut self.counters.inserted, 1);
-        place
-    }
-
-    /// The place of the keys of the state that comes next, if they need one: room is made.
-    #[inline(always)]
-    fn keys_of_new(
-        &mut self,
-        wire: &StateKey,
-        stack: Option<&StateKey>,
-        now: Now,
-        done: &mut impl FnMut(&Now, &Flow),
-    ) -> u32 {
-        if is_plain(wire, stack) {
-            return NONE;
+        if ifname == ifnames::FORGOTTEN {
+            self.counters.names_refused += 1;
         }
-        if self.keys.is_short() {
-            self.make_key_room(now, done);
+        if !is_marked {
+            self.note_unmarked();
         }
-        self.add_keys(wire, stack)
     }
 
     /// Puts in the keys of the state that comes next, for which there is room.

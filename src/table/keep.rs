@@ -131,7 +131,7 @@ impl Table {
     /// The shares of the state at `place`. Read back, each comes before the one before it.
     fn keep_shares(&self, place: u32, now: Now, out: &mut Vec<u8>) {
         let slot = &self.slots[place];
-        let mut shares: Vec<u32> = self.shares_of(place).collect();
+        let mut shares: Vec<_> = self.shares_of(place).collect();
         shares.reverse();
         for share in shares.into_iter().map(|at| &self.shares[at]) {
             wire::Record::Share(wire::KeptShare {

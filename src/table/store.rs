@@ -17,7 +17,7 @@ use super::nat_events::NatEvents;
 use super::places::Places;
 use super::recently_ended::RecentlyEnded;
 use super::senders::{LOCAL, Sender, SenderId, SenderRecord, Senders};
-use super::slot::{KeyPair, Second, Share, Slot, Slots};
+use super::slot::{KeyPair, Second, Shares, Slot, Slots};
 use super::transfers::Transfers;
 use super::watch::Event;
 use crate::accounting::Counting;
@@ -76,7 +76,7 @@ pub struct Table {
     /// The key pair looked at last when there was no room for one more.
     pub(super) key_hand: u32,
     pub(super) keys: Slab<KeyPair>,
-    pub(super) shares: Slab<Share>,
+    pub(super) shares: Shares,
     pub(super) ifnames: IfNames,
     pub(super) senders: Senders,
     pub(super) recently_ended: RecentlyEnded,
@@ -143,7 +143,7 @@ impl Table {
             ahead: Ahead::default(),
             expiry_lists: ExpiryLists::default(),
             keys: Slab::default(),
-            shares: Slab::default(),
+            shares: Shares::default(),
             ifnames: IfNames::default(),
             senders: Senders::default(),
             recently_ended: RecentlyEnded::default(),
