@@ -5,6 +5,9 @@
 //! and at no other time: with it comes room in the list of free places for all there then are. No
 //! chunk is given back.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 /// log2 of the places in a chunk.
 const CHUNK_BITS: u32 = 12;
 /// Places in a chunk.
@@ -12,6 +15,74 @@ pub(crate) const CHUNK: usize = 1 << CHUNK_BITS;
 
 /// No place.
 pub(crate) const NONE: u32 = u32::MAX;
+
+/// What names a place of a [`Slab`]: its number, or a [`Handle`].
+pub(crate) trait Place: Copy {
+    /// The place of this number.
+    fn of(number: u32) -> Self;
+
+    /// Its number.
+    fn number(self) -> u32;
+}
+
+impl Place for u32 {
+    #[inline(always)]
+    fn of(number: u32) -> Self {
+        number
+    }
+
+    #[inline(always)]
+    fn number(self) -> u32 {
+        self
+    }
+}
+
+/// The place of a `T`, so that the place of something else is not taken for it.
+pub(crate) struct Handle<T>(u32, PhantomData<fn() -> T>);
+
+impl<T> Clone for Handle<T> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Handle<T> {}
+
+impl<T> PartialEq for Handle<T> {
+    #[inline(always)]
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl<T> Eq for Handle<T> {}
+
+impl<T> fmt::Debug for Handle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<T> Place for Handle<T> {
+    #[inline(always)]
+    fn of(number: u32) -> Self {
+        Self::new(number)
+    }
+
+    #[inline(always)]
+    fn number(self) -> u32 {
+        self.0
+    }
+}
+
+impl<T> Handle<T> {
+    /// The place of this number.
+    #[inline(always)]
+    pub(crate) const fn new(number: u32) -> Self {
+        Self(number, PhantomData)
+    }
+}
 
 /// A chunk. As an array of known length it needs no test where in it a place is.
 type Chunk<T> = Box<[T; CHUNK]>;
@@ -26,35 +97,37 @@ fn roomy(chunks: usize) -> usize {
     room
 }
 
-/// Values by place.
+/// Values by place, which a number names, or a [`Handle`].
 #[derive(Debug)]
-pub(crate) struct Slab<T> {
+pub(crate) struct Slab<T, P = u32> {
     chunks: Vec<Chunk<T>>,
     free: Vec<u32>,
     next: u32,
+    places: PhantomData<P>,
 }
 
-impl<T> Default for Slab<T> {
+impl<T, P> Default for Slab<T, P> {
     fn default() -> Self {
         Self {
             chunks: Vec::new(),
             free: Vec::new(),
             next: 0,
+            places: PhantomData,
         }
     }
 }
 
-impl<T: Copy> Slab<T> {
+impl<T: Copy, P: Place> Slab<T, P> {
     /// Puts `value` into a free place, the last freed first.
     #[inline(always)]
-    pub(crate) fn insert(&mut self, value: T) -> u32 {
+    pub(crate) fn insert(&mut self, value: T) -> P {
         // Nothing here points to `value`, so that its fields go from registers to their place. By
         // way of the stack they would be written one by one and read sixteen octets at a time,
         // which a processor cannot do before the writes have reached its cache.
-        let place = match self.free.pop() {
+        let place = P::of(match self.free.pop() {
             Some(place) => place,
             None => self.new_place(value),
-        };
+        });
         self[place] = value;
         place
     }
@@ -84,14 +157,14 @@ impl<T: Copy> Slab<T> {
     /// Frees `place`. Its value stays until the place is used again: the caller keeps no number
     /// of it.
     #[inline]
-    pub(crate) fn free(&mut self, place: u32) {
-        self.free.push(place);
+    pub(crate) fn free(&mut self, place: P) {
+        self.free.push(place.number());
     }
 
     /// The place that [`Self::insert`] is about to use.
     #[inline(always)]
-    pub(crate) fn upcoming(&self) -> u32 {
-        self.free.last().copied().unwrap_or(self.next)
+    pub(crate) fn upcoming(&self) -> P {
+        P::of(self.free.last().copied().unwrap_or(self.next))
     }
 
     /// How many places are or were in use: every number below is one.
@@ -127,8 +200,10 @@ impl<T: Copy> Slab<T> {
             + self.chunks.capacity() * size_of::<Chunk<T>>()
             + self.free.capacity() * size_of::<u32>()
     }
+}
 
-    /// What [`Self::octets`] are with so many chunks.
+impl<T> Slab<T> {
+    /// What [`Self::octets`] are with so many chunks, however their places are named.
     pub(crate) fn octets_of(chunks: usize) -> usize {
         let room = roomy(chunks);
         chunks * size_of::<[T; CHUNK]>() + room * (size_of::<Chunk<T>>() + CHUNK * size_of::<u32>())
@@ -139,11 +214,12 @@ impl<T: Copy> Slab<T> {
     clippy::indexing_slicing,
     reason = "only numbers that insert gave out come back here"
 )]
-impl<T> std::ops::Index<u32> for Slab<T> {
+impl<T, P: Place> std::ops::Index<P> for Slab<T, P> {
     type Output = T;
 
     #[inline]
-    fn index(&self, place: u32) -> &T {
+    fn index(&self, place: P) -> &T {
+        let place = place.number();
         &self.chunks[(place >> CHUNK_BITS) as usize][place as usize % CHUNK]
     }
 }
@@ -152,9 +228,10 @@ impl<T> std::ops::Index<u32> for Slab<T> {
     clippy::indexing_slicing,
     reason = "only numbers that insert gave out come back here"
 )]
-impl<T> std::ops::IndexMut<u32> for Slab<T> {
+impl<T, P: Place> std::ops::IndexMut<P> for Slab<T, P> {
     #[inline]
-    fn index_mut(&mut self, place: u32) -> &mut T {
+    fn index_mut(&mut self, place: P) -> &mut T {
+        let place = place.number();
         &mut self.chunks[(place >> CHUNK_BITS) as usize][place as usize % CHUNK]
     }
 }
@@ -180,7 +257,7 @@ mod tests {
 
     #[test]
     fn memory_is_taken_with_a_chunk_and_only_then() {
-        let mut slab = Slab::default();
+        let mut slab = Slab::<_, u32>::default();
         assert_eq!(slab.octets(), 0);
         for chunks in 1..=40 {
             for n in 0..CHUNK {

@@ -14,199 +14,113 @@
 
 use std::time::Duration;
 
+use super::due_list::DueList;
 use super::slot::{Counts, Second};
-use super::{Connection, Now, PIECE, Table};
 use crate::flow::{Detail, End, Flow, Times};
 use crate::slab::{NONE, Slab};
-use crate::time::Uptime;
-
-/// Places that are looked at in one step when an active timeout is switched on or off.
-const SWEEP: u32 = 1 << 12;
+use crate::time::{Now, Uptime};
 
 /// What went out of a state to one interface.
 #[derive(Clone, Copy, Debug)]
-struct Shown {
-    counts: Counts,
+pub(super) struct ShownParts {
+    pub(super) counts: Counts,
     /// Where the last part ended.
-    last: Second,
+    pub(super) last: Second,
     /// How many parts that was; not kept either.
-    parts: u32,
+    pub(super) parts: u32,
     /// [`Now::rounds_up`] at the first, by which all are told; it is not kept.
-    rounds_up: Option<bool>,
+    pub(super) rounds_up: Option<bool>,
 }
-
-/// A state in a lane.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    /// When it began to wait.
-    since: Uptime,
-    prev: u32,
-    next: u32,
-    /// Place of what went out, or NONE.
-    shown: u32,
-    is_listed: bool,
-}
-
-const NO_ENTRY: Entry = Entry {
-    since: Uptime::from_nanos(0),
-    prev: NONE,
-    next: NONE,
-    shown: NONE,
-    is_listed: false,
-};
 
 /// The states of one interface.
-struct Lane {
+pub(super) struct Lane {
     /// N of pflowN.
-    unit: u32,
-    /// Zero: switched off; what went out before is still known.
-    period: Duration,
-    /// By place of the state.
-    entries: Slab<Entry>,
-    head: u32,
-    tail: u32,
-    shown: Slab<Shown>,
+    pub(super) unit: u32,
+    /// States that wait for the timeout, each with the place of what went out, or NONE. If the timeout
+    /// is zero it is switched off, and what went out before is still known.
+    list: DueList<u32>,
+    shown: Slab<ShownParts>,
     /// While all states are put into the list or taken out of it: the next place, and when that began.
-    sweep: Option<(u32, Uptime)>,
+    pub(super) sweep: Option<(u32, Uptime)>,
 }
 
 impl Lane {
-    fn new(unit: u32) -> Self {
+    pub(super) fn new(unit: u32) -> Self {
         Self {
             unit,
-            period: Duration::ZERO,
-            entries: Slab::default(),
-            head: NONE,
-            tail: NONE,
+            list: DueList::new(NONE),
             shown: Slab::default(),
             sweep: None,
-        }
-    }
-
-    fn entry(&mut self, place: u32) -> Option<&mut Entry> {
-        (place < self.entries.places()).then(|| &mut self.entries[place])
-    }
-
-    fn look(&self, place: u32) -> Option<&Entry> {
-        (place < self.entries.places()).then(|| &self.entries[place])
-    }
-
-    /// Makes an entry for each place up to `place`, as the table has made slots.
-    fn reach(&mut self, place: u32) {
-        while place >= self.entries.places() {
-            self.entries.insert(NO_ENTRY);
         }
     }
 
     /// When it has something to do.
     fn due(&self) -> Option<Uptime> {
         let begun = self.sweep.map(|(_, begun)| begun);
-        begun.or_else(|| Some(self.due_of(self.look(self.head)?)))
-    }
-
-    /// When a state that is in the list is due.
-    fn due_of(&self, entry: &Entry) -> Uptime {
-        entry.since.after(self.period)
+        begun.or_else(|| self.list.due())
     }
 
     /// Puts a state at the end of the list, if it is in none.
-    fn enlist(&mut self, place: u32, now: Uptime) {
-        if self.period == Duration::ZERO {
-            return;
-        }
-        let tail = self.tail;
-        self.reach(place);
-        match self.entry(place) {
-            Some(entry) if !entry.is_listed => {
-                (entry.since, entry.prev, entry.next) = (now, tail, NONE);
-                entry.is_listed = true;
-            }
-            _ => return,
-        }
-        self.tail = place;
-        match self.entry(tail) {
-            Some(entry) => entry.next = place,
-            None => self.head = place,
+    pub(super) fn enlist(&mut self, place: u32, now: Uptime) {
+        if self.list.wait() > Duration::ZERO {
+            self.list.enlist(place, now);
         }
     }
 
     /// Takes a state out of the list.
-    fn unlist(&mut self, place: u32) {
-        let Some(entry) = self.entry(place).filter(|entry| entry.is_listed) else {
-            return;
-        };
-        entry.is_listed = false;
-        let (prev, next) = (entry.prev, entry.next);
-        match self.entry(prev) {
-            Some(entry) => entry.next = next,
-            None => self.head = next,
-        }
-        match self.entry(next) {
-            Some(entry) => entry.prev = prev,
-            None => self.tail = prev,
-        }
+    pub(super) fn unlist(&mut self, place: u32) {
+        self.list.unlist(place);
     }
 
     /// What went out of a state.
-    fn shown(&self, place: u32) -> Option<Shown> {
-        let at = self.look(place)?.shown;
+    pub(super) fn shown(&self, place: u32) -> Option<ShownParts> {
+        let at = self.list.beside(place);
         (at != NONE).then(|| self.shown[at])
     }
 
-    fn set_shown(&mut self, place: u32, shown: Shown) {
-        let Some(at) = self.entry(place).map(|entry| entry.shown) else {
-            return;
-        };
-        if at != NONE {
-            self.shown[at] = shown;
-            return;
-        }
-        let at = self.shown.insert(shown);
-        if let Some(entry) = self.entry(place) {
-            entry.shown = at;
+    pub(super) fn set_shown(&mut self, place: u32, shown: ShownParts) {
+        match self.list.beside(place) {
+            NONE => {
+                let at = self.shown.insert(shown);
+                self.list.set_beside(place, at);
+            }
+            at => self.shown[at] = shown,
         }
     }
 
     fn forget(&mut self, place: u32) {
         self.unlist(place);
-        let shown = self
-            .entry(place)
-            .map(|entry| std::mem::replace(&mut entry.shown, NONE));
-        if let Some(at) = shown.filter(|at| *at != NONE) {
+        let at = self.list.beside(place);
+        if at != NONE {
+            self.list.set_beside(place, NONE);
             self.shown.free(at);
         }
     }
 
     /// Changes the timeout at `now`: who waits has waited as long as before. If it is switched on or
     /// off, all states have to be put into the list or taken out of it.
-    fn set_period(&mut self, period: Duration, now: Uptime) {
-        if (self.period == Duration::ZERO) != (period == Duration::ZERO) {
+    pub(super) fn set_period(&mut self, period: Duration, now: Uptime) {
+        if (self.list.wait() == Duration::ZERO) != (period == Duration::ZERO) {
             self.sweep = Some((0, now));
         }
-        self.period = period;
-    }
-
-    /// When a state began to wait that is due at `due`.
-    fn since(&self, due: Uptime) -> Uptime {
-        let period = i64::try_from(self.period.as_nanos()).unwrap_or(i64::MAX);
-        Uptime::from_nanos(due.nanos().saturating_sub(period))
+        self.list.set_wait(period);
     }
 }
 
 /// What went out of a connection to one interface.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Told {
+pub(super) struct ToldParts {
     /// N of pflowN.
     pub(super) unit: u32,
     pub(super) counts: Counts,
     /// Uptime in whole seconds at which the last part ended.
-    last: i64,
-    parts: u32,
-    /// As in [`Shown`].
-    rounds_up: Option<bool>,
+    pub(super) last: i64,
+    pub(super) parts: u32,
+    /// As in [`ShownParts`].
+    pub(super) rounds_up: Option<bool>,
 }
 
-impl Told {
+impl ToldParts {
     /// What was told of a connection, in the counters of `one` half. Twins count the same packets; of
     /// others what was told of `other` is none of `one`'s.
     pub(super) fn of_both(one: &[Self], other: &[Self], are_twins: bool) -> Vec<Self> {
@@ -233,8 +147,8 @@ impl Told {
         all
     }
 
-    fn shown(&self) -> Shown {
-        Shown {
+    pub(super) fn shown(&self) -> ShownParts {
+        ShownParts {
             counts: self.counts,
             last: Second::NEVER,
             parts: self.parts,
@@ -263,24 +177,16 @@ pub(super) struct Kept {
 /// All lanes, in the order of their interfaces.
 #[derive(Default)]
 pub(super) struct Active {
-    lanes: Vec<Lane>,
-    /// States that are read back, before they are in the order of their due times: lane, due,
-    /// place.
-    restored: Vec<(usize, Uptime, u32)>,
+    pub(super) lanes: Vec<Lane>,
 }
 
 impl Active {
     /// What is known of the state at `place`.
     pub(super) fn kept(&self, place: u32) -> impl Iterator<Item = Kept> + '_ {
-        let kept = self.lanes.iter().map(move |lane| {
-            let entry = lane.look(place);
-            Kept {
-                unit: lane.unit,
-                due: entry
-                    .filter(|entry| entry.is_listed)
-                    .map(|entry| lane.due_of(entry)),
-                shown: lane.shown(place).map(|shown| (shown.counts, shown.last)),
-            }
+        let kept = self.lanes.iter().map(move |lane| Kept {
+            unit: lane.unit,
+            due: lane.list.due_of(place),
+            shown: lane.shown(place).map(|shown| (shown.counts, shown.last)),
         });
         kept.filter(|kept| kept.due.is_some() || kept.shown.is_some())
     }
@@ -297,11 +203,10 @@ impl Active {
         let Some(lane) = self.lanes.get_mut(at) else {
             return;
         };
-        lane.reach(place);
         if let Some((counts, last)) = kept.shown {
             lane.set_shown(
                 place,
-                Shown {
+                ShownParts {
                     counts,
                     last,
                     parts: 0,
@@ -310,22 +215,14 @@ impl Active {
             );
         }
         if let Some(due) = kept.due {
-            self.restored.push((at, due, place));
+            lane.enlist(place, lane.list.since(due));
         }
     }
 
-    /// Makes the lists of what was read back. No timeout is longer than its interface's is now.
+    /// Puts what was read back into the order of the due times. No timeout is longer than its interface's is now.
     pub(super) fn end_restore(&mut self, now: Uptime) {
-        let mut restored = std::mem::take(&mut self.restored);
-        restored.sort_by_key(|(at, due, _)| (*at, *due));
-        for (at, due, place) in restored {
-            if let Some(lane) = self.lanes.get_mut(at) {
-                lane.enlist(place, now);
-                let since = lane.since(due).min(now);
-                if let Some(entry) = lane.entry(place).filter(|entry| entry.is_listed) {
-                    entry.since = since;
-                }
-            }
+        for lane in &mut self.lanes {
+            lane.list.sort(now);
         }
     }
 }
@@ -335,13 +232,13 @@ impl Active {
     pub(super) fn octets(&self) -> usize {
         let lanes = self.lanes.iter();
         lanes
-            .map(|lane| lane.entries.octets() + lane.shown.octets())
+            .map(|lane| lane.list.octets() + lane.shown.octets())
             .sum()
     }
 
     /// What [`Self::octets`] never exceed with so many chunks of slots.
     pub(super) fn octets_of(&self, slots: usize) -> usize {
-        self.lanes.len() * (Slab::<Entry>::octets_of(slots) + Slab::<Shown>::octets_of(slots))
+        self.lanes.len() * (DueList::<u32>::octets_of(slots) + Slab::<ShownParts>::octets_of(slots))
     }
 
     /// Whether any interface exports parts of flows.
@@ -375,7 +272,7 @@ impl Active {
         for lane in &mut self.lanes {
             if let Some(shown) = lane.shown(place) {
                 let last = shown.last.moved(by);
-                lane.set_shown(place, Shown { last, ..shown });
+                lane.set_shown(place, ShownParts { last, ..shown });
             }
         }
     }
@@ -388,20 +285,18 @@ impl Active {
     }
 
     /// Takes out the state that is due first, with the number of its lane.
-    fn pop_due(&mut self, now: Uptime) -> Option<(usize, u32, Uptime)> {
+    pub(super) fn pop_due(&mut self, now: Uptime) -> Option<(usize, u32, Uptime)> {
         let dues = self.lanes.iter().enumerate();
-        let dues = dues.filter_map(|(n, lane)| lane.due().map(|due| (due, n)));
-        let (due, n) = dues.min().filter(|(due, _)| *due <= now)?;
-        let lane = self.lanes.get_mut(n)?;
-        let place = lane.head;
-        lane.unlist(place);
+        let dues = dues.filter_map(|(n, lane)| lane.list.due().map(|due| (due, n)));
+        let (_, n) = dues.min()?;
+        let (place, due) = self.lanes.get_mut(n)?.list.pop_due(now)?;
         Some((n, place, due))
     }
 }
 
 /// What is left of `total` when `shown` went out, by direction: there is no record of packets
 /// without octets, so those stay. So do octets without packets while the flow goes on.
-fn rest(total: &Counts, shown: Option<Shown>, end: End) -> Counts {
+fn rest(total: &Counts, shown: Option<ShownParts>, end: End) -> Counts {
     let mut rest = match shown {
         Some(shown) => total.minus(&shown.counts),
         None => *total,
@@ -416,291 +311,27 @@ fn rest(total: &Counts, shown: Option<Shown>, end: End) -> Counts {
     rest
 }
 
-impl Table {
-    /// Sets the active timeouts: interfaces by number, each with its seconds, 0 for none.
-    /// Interfaces that are not named are gone.
-    pub fn set_active(&mut self, now: Uptime, interfaces: &[(u32, u32)]) {
-        let mut old = std::mem::take(&mut self.active.lanes);
-        for &(unit, seconds) in interfaces {
-            let period = Duration::from_secs(seconds.into());
-            let place = old.iter().position(|lane| lane.unit == unit);
-            let mut lane = match place {
-                Some(place) => old.swap_remove(place),
-                None if seconds == 0 => continue,
-                None => Lane::new(unit),
-            };
-            lane.set_period(period, now);
-            self.active.lanes.push(lane);
-        }
-        self.measure();
-        self.note_asides();
-        self.sweep();
-    }
-
-    /// What went out of a state to interfaces that export connections.
-    pub(super) fn told_of(&self, place: u32) -> Vec<Told> {
-        let epoch = self.epoch_of(self.slots[place].sender);
-        let lanes = self.active.lanes.iter();
-        let lanes = lanes.filter(|lane| self.has_connection_parts(lane.unit));
-        let told = lanes.filter_map(|lane| {
-            let shown = lane.shown(place)?;
-            Some(Told {
-                unit: lane.unit,
-                counts: shown.counts,
-                last: shown.last.uptime(epoch),
-                parts: shown.parts,
-                rounds_up: shown.rounds_up,
-            })
-        });
-        told.collect()
-    }
-
-    /// So much of the connection of the state at `place` has gone out to all that export connections:
-    /// `told` with their parts, `exported` without.
-    pub(super) fn note_all_told(&mut self, place: u32, told: &[Told], exported: Counts, last: i64) {
-        let last = Second::new(last, self.epoch_of(self.slots[place].sender));
-        let mut lanes = std::mem::take(&mut self.active.lanes);
-        for lane in &mut lanes {
-            if self.has_connection_parts(lane.unit) {
-                let shown = lane.shown(place);
-                let rounds_up = shown.and_then(|shown| shown.rounds_up);
-                let told = told.iter().find(|told| told.unit == lane.unit);
-                let counts = told.map_or(exported, |told| told.counts);
-                let parts = shown.map_or(0, |shown| shown.parts);
-                lane.reach(place);
-                lane.set_shown(
-                    place,
-                    Shown {
-                        counts,
-                        last,
-                        parts,
-                        rounds_up,
-                    },
-                );
-            }
-        }
-        self.active.lanes = lanes;
-    }
-
-    /// The state at `place` is due in the lane of an interface that exports connections: the part of
-    /// its connection that goes out, if there is something new. It is noted with both halves.
-    fn part_of_connection(
-        &mut self,
-        n: usize,
-        place: u32,
-        due: Uptime,
-        now: Now,
-    ) -> Option<Connection> {
-        let unit = self.active.lanes.get(n)?.unit;
-        let other = self.other_of(place);
-        if std::iter::once(place)
-            .chain(other)
-            .any(|half| self.is_waited_for(half))
-        {
-            // Its end is a minute away at most.
-            self.active.enlist_in(unit, place, due);
-            return None;
-        }
-        let told_before = [Some(place), other].map(|half| {
-            let mut told = half.map_or_else(Vec::new, |half| self.told_of(half));
-            told.retain(|told| told.unit == unit);
-            told
-        });
-        let [mine, others] = &told_before;
-        let begun = [mine, others].into_iter().flatten().next();
-        let rounds_up = rounds_up(begun.map(Told::shown), now.at(due));
-        let then = now.at(due).rounded(rounds_up);
-        let so_far = self.connection_so_far(place, other, &then);
-        let (flow, egress) = (so_far.flow, so_far.egress);
-        let [told_mine, told_others] = [(mine, others), (others, mine)]
-            .map(|(one, other)| Told::of_both(one, other, so_far.are_twins).first().copied());
-        let told = if so_far.is_of_other {
-            told_others
-        } else {
-            told_mine
-        };
-        let shown = told.map(|told| told.shown());
-        let times = |_| match told {
-            Some(told) => flow.times.since(told.last, then),
-            None => flow.times,
-        };
-        let part = part(&flow, unit, shown, times);
-        if part.is_empty() {
-            return None;
-        }
-        let news = Counts {
-            packets: part.packets,
-            octets: part.octets,
-        };
-        let halves = [Some(place), other]
-            .into_iter()
-            .zip([told_mine, told_others]);
-        for (half, told) in halves.filter_map(|(half, told)| Some((half?, told))) {
-            let counts = told.map_or(news, |told| told.counts.plus(&news));
-            let last = Second::new(
-                flow.times.last_second(),
-                self.epoch_of(self.slots[half].sender),
-            );
-            let lane = self.active.lanes.get_mut(n)?;
-            lane.reach(half);
-            lane.set_shown(
-                half,
-                Shown {
-                    counts,
-                    last,
-                    parts: parts_with(shown),
-                    rounds_up: Some(rounds_up),
-                },
-            );
-            lane.unlist(half);
-            lane.enlist(half, due);
-        }
-        Some(Connection {
-            now: now.at(due),
-            flow: part,
-            egress,
-        })
-    }
-
-    /// Puts the states of the next places into the lanes that were switched on, and takes them out of
-    /// those that were switched off: whether those were all.
-    fn sweep(&mut self) -> bool {
-        let mut lanes = std::mem::take(&mut self.active.lanes);
-        let mut is_done = true;
-        for lane in &mut lanes {
-            let Some((begin, begun)) = lane.sweep else {
-                continue;
-            };
-            let end = begin.saturating_add(SWEEP).min(self.slots.places());
-            for place in begin..end {
-                lane.unlist(place);
-                if self.is_held(place) {
-                    lane.enlist(place, begun);
-                }
-            }
-            lane.sweep = (end < self.slots.places()).then_some((end, begun));
-            is_done &= lane.sweep.is_none();
-        }
-        self.active.lanes = lanes;
-        is_done
-    }
-
-    /// Hands over parts of the flows whose time it is, of [`PIECE`] states at most: whether those
-    /// were all.
-    pub(super) fn handle_active(&mut self, now: Now, done: &mut impl FnMut(&Now, &Flow)) -> bool {
-        if !self.sweep() {
-            return false;
-        }
-        for _ in 0..PIECE {
-            let Some((n, place, due)) = self.active.pop_due(now.uptime) else {
-                return true;
-            };
-            if self.is_connection_lane(n) {
-                if let Some(part) = self.part_of_connection(n, place, due, now) {
-                    self.hand_over_part(part);
-                }
-                continue;
-            }
-            let (total, exported) = self.total(&self.slots[place]);
-            let counts = total.minus(&exported);
-            let slot = &self.slots[place];
-            let sent = self.wire_id(slot.state_id());
-            let shown = self.active.lanes.get(n).and_then(|lane| lane.shown(place));
-            let rounds_up = rounds_up(shown, now.at(due));
-            let told = now.at(due).rounded(rounds_up);
-            let offset = self.offset(slot.sender);
-            let mut flow = self.bare_flow(slot, sent, &told, End::Active, offset);
-            slot.write_keys(&self.keys, &mut flow);
-            flow.detail = self.detail_of(place);
-            (flow.packets, flow.octets) = (counts.packets, counts.octets);
-            let (last, epoch, boot) = (
-                self.slots[place].last_packet(),
-                self.epoch_of(self.slots[place].sender),
-                self.boot_of(self.slots[place].sender),
-            );
-            let Some(lane) = self.active.lanes.get_mut(n) else {
-                continue;
-            };
-            let times = |shown: Shown| {
-                let (start, end) = (shown.last.uptime(epoch), last.uptime(epoch));
-                Times::new(start, end, told, boot)
-            };
-            let part = part(&flow, lane.unit, shown, times);
-            let parts = parts_with(shown);
-            if part.is_empty() {
-                continue;
-            }
-            let news = Counts {
-                packets: part.packets,
-                octets: part.octets,
-            };
-            let counts = shown.map_or(news, |shown| shown.counts.plus(&news));
-            let rounds_up = Some(rounds_up);
-            lane.set_shown(
-                place,
-                Shown {
-                    counts,
-                    last,
-                    parts,
-                    rounds_up,
-                },
-            );
-            lane.enlist(place, due);
-            done(&now.at(due), &part);
-        }
-        false
-    }
-
-    fn is_connection_lane(&self, n: usize) -> bool {
-        let lane = self.active.lanes.get(n);
-        lane.is_some_and(|lane| self.has_connection_parts(lane.unit))
-    }
-
-    /// Hands over what interfaces that exported parts of a flow that ends did not export yet.
-    #[cold]
-    pub(super) fn end_parts(
-        &mut self,
-        place: u32,
-        now: Now,
-        flow: &Flow,
-        done: &mut impl FnMut(&Now, &Flow),
-    ) {
-        let (last, epoch, boot) = (
-            self.slots[place].last_packet(),
-            self.epoch_of(self.slots[place].sender),
-            self.boot_of(self.slots[place].sender),
-        );
-        for lane in &self.active.lanes {
-            if let Some(shown) = lane.shown(place)
-                && !self.has_connection_parts(lane.unit)
-            {
-                let times = |shown: Shown| {
-                    let (start, end) = (shown.last.uptime(epoch), last.uptime(epoch));
-                    Times::new(start, end, now.rounded(rounds_up(Some(shown), now)), boot)
-                };
-                done(&now, &part(flow, lane.unit, Some(shown), times));
-            }
-        }
-        self.active.forget(place);
-    }
-}
-
 /// How the boot is rounded in the times of a flow's parts: as in the first.
-fn rounds_up(shown: Option<Shown>, now: Now) -> bool {
+pub(super) fn rounds_up(shown: Option<ShownParts>, now: Now) -> bool {
     shown
         .and_then(|shown| shown.rounds_up)
         .unwrap_or(now.rounds_up())
 }
 
 /// How many parts there are with the one that comes next.
-fn parts_with(shown: Option<Shown>) -> u32 {
+pub(super) fn parts_with(shown: Option<ShownParts>) -> u32 {
     shown.map_or(0, |shown| shown.parts).saturating_add(1)
 }
 
 /// The part of a flow that one interface has not had. It begins where the one before ended: in the
 /// kernel's arithmetic one time may be told a second apart, by when it is told, so that `times` are
 /// [`Now::rounded`] as those of the first part are.
-fn part(flow: &Flow, unit: u32, shown: Option<Shown>, times: impl Fn(Shown) -> Times) -> Flow {
+pub(super) fn part(
+    flow: &Flow,
+    unit: u32,
+    shown: Option<ShownParts>,
+    times: impl Fn(ShownParts) -> Times,
+) -> Flow {
     let total = Counts {
         packets: flow.packets,
         octets: flow.octets,
@@ -728,7 +359,7 @@ mod tests {
             packets: [5, 7],
             octets: [900, 400],
         };
-        let shown = Shown {
+        let shown = ShownParts {
             counts: Counts {
                 packets: [3, 4],
                 octets: [500, 400],
@@ -751,7 +382,7 @@ mod tests {
             packets: [3, 4],
             octets: [octets, 400],
         };
-        let shown = Some(Shown {
+        let shown = Some(ShownParts {
             counts: counts(500),
             last: Second::NEVER,
             parts: 1,

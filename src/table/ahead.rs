@@ -7,8 +7,7 @@
 //! A UPD_C is mostly about another state than the one before. One after the other, each would wait
 //! four times for memory.
 
-use super::Table;
-use super::slot::LEFT_OUT;
+use super::store::Table;
 use crate::slab::NONE;
 use crate::state::StateId;
 use crate::wire::pfsync::AHEAD;
@@ -64,8 +63,8 @@ impl Table {
         let places = self.ahead.places.iter().take(self.ahead.told);
         for place in places.filter(|place| **place != NONE) {
             let slot = &self.slots[*place];
-            if slot.shares < LEFT_OUT {
-                touch(self.shares[slot.shares].sender);
+            if let Some(share) = slot.shares.share() {
+                touch(self.shares[share].sender);
             }
             // A list's neighbours are only written to, which is waited for where there are many.
             if is_large && slot.prev != NONE && slot.next != NONE {

@@ -24,11 +24,11 @@ use std::time::Duration;
 use foldhash::quality::SeedableRandomState;
 use hashbrown::HashTable;
 
-use super::active::Told;
+use super::active::ToldParts;
 use super::index::{self, PARTS};
 use super::joined::Joined;
 use super::slot::{Counts, KeyPair, Slots};
-use super::{PIECE, Table};
+use super::store::{PIECE, Table};
 use crate::counters::count;
 use crate::flow::{End, Flow};
 use crate::slab::Slab;
@@ -60,7 +60,7 @@ pub struct Connection {
 struct Half {
     flow: Flow,
     /// What of it went out in parts.
-    told: Vec<Told>,
+    told: Vec<ToldParts>,
     /// What went out of it to all others.
     exported: Counts,
     until: Uptime,
@@ -467,13 +467,13 @@ impl Table {
         joined: &Joined,
         one: &Half,
         other: &Half,
-    ) -> (Vec<Told>, Counts) {
+    ) -> (Vec<ToldParts>, Counts) {
         let gone_out = |one: &Half, other: &Half| {
             let exported = match joined.are_twins {
                 true => one.exported.at_least(&other.exported),
                 false => one.exported,
             };
-            let told = Told::of_both(&one.told, &other.told, joined.are_twins);
+            let told = ToldParts::of_both(&one.told, &other.told, joined.are_twins);
             (told, exported)
         };
         let (mut told_other, exported_other) = gone_out(other, one);
@@ -508,7 +508,7 @@ impl Table {
         &mut self,
         now: Now,
         (flow, egress): (&Flow, Option<IfName>),
-        told: &[Told],
+        told: &[ToldParts],
         exported: Counts,
     ) {
         let Some(connections) = &mut self.connections else {

@@ -5,9 +5,10 @@
 
 use std::time::Duration;
 
-use super::slot::{Counts, EXPORTED, LEFT_OUT, Moment, SETTLED, Share, Slot};
-use super::{Arrival, Kind, Table};
-use crate::slab::NONE;
+use super::arrival::{Arrival, FullKind};
+use super::slot::{Counts, EXPORTED, Moment, SETTLED, Share, ShareLink, Slot};
+use super::store::Table;
+use crate::slab::Handle;
 use crate::time::Uptime;
 use crate::wire::pfsync::{Dialect, Values};
 
@@ -26,10 +27,10 @@ impl Table {
         place: u32,
         arrival: &Arrival,
         state: &Values<'_>,
-        kind: Kind,
+        kind: FullKind,
     ) -> bool {
         // Before v5 an INS is built before its packet is counted.
-        if kind == Kind::Insert && !state.dialect.is_modern() {
+        if kind == FullKind::Insert && !state.dialect.is_modern() {
             return true;
         }
         let mut counts = Counts {
@@ -114,7 +115,7 @@ impl Table {
     fn move_told_by(&mut self, place: u32, by: i64) {
         let slot = &mut self.slots[place];
         slot.full = slot.full.moved(by);
-        let shares: Vec<u32> = self.shares_of(place).collect();
+        let shares: Vec<_> = self.shares_of(place).collect();
         for at in shares {
             let share = &mut self.shares[at];
             share.full = share.full.moved(by);
@@ -129,7 +130,7 @@ impl Table {
         }
     }
 
-    pub(super) fn find_share(&self, place: u32, sender: u16) -> Option<u32> {
+    pub(super) fn find_share(&self, place: u32, sender: u16) -> Option<Handle<Share>> {
         self.shares_of(place)
             .find(|at| !self.shares[*at].is_estimate && self.shares[*at].sender == sender)
     }
@@ -142,16 +143,12 @@ impl Table {
         shares.count() >= MAX_SHARES
     }
 
-    pub(super) fn shares_of(&self, place: u32) -> impl Iterator<Item = u32> + '_ {
+    pub(super) fn shares_of(&self, place: u32) -> impl Iterator<Item = Handle<Share>> + '_ {
         self.shares_of_slot(&self.slots[place])
     }
 
-    pub(super) fn shares_of_slot(&self, slot: &Slot) -> impl Iterator<Item = u32> + '_ {
-        let first = slot.shares;
-        std::iter::successors((first < LEFT_OUT).then_some(first), |at| {
-            let next = self.shares[*at].next;
-            (next < LEFT_OUT).then_some(next)
-        })
+    pub(super) fn shares_of_slot(&self, slot: &Slot) -> impl Iterator<Item = Handle<Share>> + '_ {
+        std::iter::successors(slot.shares.share(), |at| self.shares[*at].next.share())
     }
 
     /// Adds a share or, if there is no memory for it, leaves it out.
@@ -163,28 +160,28 @@ impl Table {
         }
         let next = self.slots[place].shares;
         let at = self.shares.insert(Share { next, ..share });
-        self.slots[place].shares = at;
+        self.slots[place].shares = ShareLink::to(at);
     }
 
     /// Notes that the shares of a state lack something that was counted. That holds until it ends.
     pub(super) fn leave_out(&mut self, place: u32) {
         match self.shares_of(place).last() {
-            Some(last) => self.shares[last].next = LEFT_OUT,
-            None => self.slots[place].shares = LEFT_OUT,
+            Some(last) => self.shares[last].next = ShareLink::LEFT_OUT,
+            None => self.slots[place].shares = ShareLink::LEFT_OUT,
         }
     }
 
     /// Whether something is.
     pub(super) fn is_left_out(&self, slot: &Slot) -> bool {
         let last = self.shares_of_slot(slot).last();
-        last.map_or(slot.shares, |last| self.shares[last].next) == LEFT_OUT
+        last.map_or(slot.shares, |last| self.shares[last].next) == ShareLink::LEFT_OUT
     }
 
     /// What all senders counted together, with what was estimated if that is wanted, and how much
     /// of it was exported before.
     #[inline]
     pub(super) fn total(&self, slot: &Slot) -> (Counts, Counts) {
-        if slot.shares == NONE {
+        if slot.shares.is_none() {
             (slot.counts, Counts::default())
         } else {
             self.total_of_shares(slot)
@@ -194,7 +191,7 @@ impl Table {
     /// What of [`Self::total`] was not exported before.
     #[inline]
     pub(super) fn unexported(&self, slot: &Slot) -> Counts {
-        if slot.shares == NONE {
+        if slot.shares.is_none() {
             return slot.counts;
         }
         let (total, exported) = self.total_of_shares(slot);
@@ -218,8 +215,8 @@ impl Table {
 impl Slot {
     /// [`Table::count`] of the first full state.
     #[inline(always)]
-    pub(super) fn count_first(&mut self, state: &Values<'_>, kind: Kind) {
-        if kind != Kind::Insert || state.dialect.is_modern() {
+    pub(super) fn count_first(&mut self, state: &Values<'_>, kind: FullKind) {
+        if kind != FullKind::Insert || state.dialect.is_modern() {
             self.counts = Counts {
                 packets: state.packets,
                 octets: state.octets,

@@ -9,7 +9,9 @@
 
 use std::collections::HashMap;
 
-use super::{Arrival, Sender, Table};
+use super::arrival::Arrival;
+use super::senders::Sender;
+use super::store::Table;
 use crate::flow::Detail;
 use crate::slab::Slab;
 use crate::state::Address;
@@ -267,7 +269,7 @@ impl Table {
         place: u32,
         arrival: &Arrival,
         state: &State<'_>,
-        kind: super::Kind,
+        kind: super::arrival::FullKind,
     ) {
         self.note_details(place, state);
         if self.is_watched() {

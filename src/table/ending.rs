@@ -17,11 +17,11 @@
 
 use std::time::Duration;
 
+use super::arrival::Arrival;
 use super::slot::{Counts, EXPORTED, SETTLED};
-use super::{Arrival, Table};
+use super::store::Table;
 use crate::counters::count;
 use crate::flow::End;
-use crate::slab::NONE;
 use crate::time::Uptime;
 
 /// How long an end is held back: an update waits a second at most in its sender's queue, and a
@@ -42,7 +42,7 @@ impl Table {
         if slot.pftm == DELETED {
             return true;
         }
-        let is_alone = slot.counted_by == arrival.sender.0 && slot.shares == NONE;
+        let is_alone = slot.counted_by == arrival.sender.0 && slot.shares.is_none();
         if self.is_untimely(slot, arrival) {
             self.note_missed(place);
         }

@@ -11,12 +11,13 @@
 
 use std::time::Duration;
 
+use super::arrival::{Arrival, FullKind};
 use super::counting::{LATE, MAX_SHARES};
-use super::slot::{Counts, LEFT_OUT, Moment, SETTLED, Second, Share, Slot, UNSETTLED};
-use super::{Arrival, Kind, Table};
+use super::slot::{Counts, Moment, SETTLED, Second, Share, ShareLink, Shares, Slot, UNSETTLED};
+use super::store::Table;
 use crate::accounting::{Before, Head, Model, Position, Segments, Sent, TCP, with_rounds};
 use crate::flow::{End, Quality};
-use crate::slab::{NONE, Slab};
+use crate::slab::{Handle, NONE};
 use crate::state::Af;
 use crate::time::Uptime;
 use crate::wire::pfsync::{Compressed, Values};
@@ -67,11 +68,11 @@ impl Table {
         place: u32,
         arrival: &Arrival,
         state: &Values<'_>,
-        kind: Kind,
+        kind: FullKind,
     ) {
         let sender = arrival.sender.0;
         let is_modern = state.dialect.is_modern();
-        if !is_modern && kind == Kind::Insert {
+        if !is_modern && kind == FullKind::Insert {
             // Before v5 a firewall builds an INS before it counts the first packet.
             self.unsettle(place, sender, arrival.now.uptime);
             return;
@@ -80,7 +81,7 @@ impl Table {
         if is_first {
             self.slots[place].marks &= !UNSETTLED;
         }
-        if self.slots[place].shares != NONE {
+        if !self.slots[place].shares.is_none() {
             self.drop_estimate(place, sender);
         }
         let slot = &mut self.slots[place];
@@ -96,7 +97,7 @@ impl Table {
         }
         // Before v5 pfsync0 shows a full update of each packet, built before that was counted. One
         // that was asked for, or that answers an old one, is no packet's.
-        if !is_modern && kind == Kind::Update && arrival.is_pfsync0 {
+        if !is_modern && kind == FullKind::Update && arrival.is_pfsync0 {
             self.unsettle(place, sender, arrival.now.uptime);
         }
     }
@@ -175,10 +176,10 @@ impl Table {
     /// The shape of a state's packets was told anew: other senders' estimates go on by that.
     #[inline(always)]
     fn forget_segments(&mut self, place: u32) {
-        let mut at = self.slots[place].shares;
-        while at < LEFT_OUT {
+        let mut next = self.slots[place].shares;
+        while let Some(at) = next.share() {
             self.shares[at].segments = Segments::UNKNOWN;
-            at = self.shares[at].next;
+            next = self.shares[at].next;
         }
     }
 
@@ -215,7 +216,13 @@ impl Table {
 
     /// How many octets each way should have passed since the last message, at the pace of the
     /// estimate so far; 0 where that does not matter.
-    fn expected(&self, slot: &Slot, sender: u16, estimate: Option<u32>, now: Uptime) -> [u64; 2] {
+    fn expected(
+        &self,
+        slot: &Slot,
+        sender: u16,
+        estimate: Option<Handle<Share>>,
+        now: Uptime,
+    ) -> [u64; 2] {
         let Some(at) = estimate.filter(|_| slot.counted_by == sender) else {
             return [0, 0];
         };
@@ -272,14 +279,14 @@ impl Table {
         self.slots[place].marks |= UNSETTLED;
     }
 
-    pub(super) fn find_estimate(&self, place: u32, sender: u16) -> Option<u32> {
+    pub(super) fn find_estimate(&self, place: u32, sender: u16) -> Option<Handle<Share>> {
         self.shares_of(place)
             .find(|at| self.shares[*at].is_estimate && self.shares[*at].sender == sender)
     }
 
     /// The place of a sender's estimate, a new one if there is none; of those beyond the bound,
     /// who then can never be settled, together.
-    fn estimate(&mut self, place: u32, sender: u16, now: Uptime) -> Option<u32> {
+    fn estimate(&mut self, place: u32, sender: u16, now: Uptime) -> Option<Handle<Share>> {
         if let Some(at) = self.find_estimate(place, sender) {
             return Some(at);
         }
@@ -318,7 +325,7 @@ impl Table {
         let next = self.shares[at].next;
         let before = self
             .shares_of(place)
-            .find(|before| self.shares[*before].next == at);
+            .find(|before| self.shares[*before].next == ShareLink::to(at));
         match before {
             Some(before) => self.shares[before].next = next,
             None => self.slots[place].shares = next,
@@ -371,7 +378,7 @@ impl Table {
     pub(super) fn quality(&self, slot: &Slot, end: End) -> Quality {
         // An id that came again: the end was missed, and who knows what before it.
         let has_ended = end != End::Replaced;
-        if slot.shares != NONE {
+        if !slot.shares.is_none() {
             return self.quality_of_shares(slot, has_ended);
         }
         // Nothing was estimated and nothing left out.
@@ -429,17 +436,17 @@ impl Slot {
     #[inline(always)]
     pub(super) fn add_data(
         &mut self,
-        shares: &mut Slab<Share>,
+        shares: &mut Shares,
         arrival: &Arrival,
         update: &Compressed<'_>,
     ) -> bool {
         if self.proto != TCP {
             return true;
         }
-        if self.shares >= LEFT_OUT {
+        let Some(at) = self.shares.share() else {
             return false;
-        }
-        let share = &mut shares[self.shares];
+        };
+        let share = &mut shares[at];
         if !share.is_estimate || share.sender != arrival.sender.0 || share.refusals > 0 {
             return false;
         }
@@ -466,9 +473,9 @@ impl Slot {
 
     /// [`Table::note_full`] of the first full state.
     #[inline(always)]
-    pub(super) fn note_first(&mut self, arrival: &Arrival, state: &Values<'_>, kind: Kind) {
+    pub(super) fn note_first(&mut self, arrival: &Arrival, state: &Values<'_>, kind: FullKind) {
         if !state.dialect.is_modern()
-            && (kind == Kind::Insert || kind == Kind::Update && arrival.is_pfsync0)
+            && (kind == FullKind::Insert || kind == FullKind::Update && arrival.is_pfsync0)
         {
             self.marks |= UNSETTLED;
         }
@@ -482,7 +489,7 @@ impl Slot {
 /// since then would have kept it.
 fn was_told_within(slot: &Slot, now: Moment, timeout: u32) -> bool {
     let age = slot.full.until(now).as_secs();
-    slot.shares == NONE && age + DELETE_LEAD.unsigned_abs() < u64::from(timeout)
+    slot.shares.is_none() && age + DELETE_LEAD.unsigned_abs() < u64::from(timeout)
 }
 
 /// Where a full state's peers are.

@@ -10,10 +10,13 @@
 //! read again where they are used, because registers are few: 30 instructions fewer, and a twentieth
 //! of the time.
 
-use super::clocks::{AGE_SLACK, CUT, DRIFT};
-use super::departed::{self, Departure, Identity};
+use super::arrival::{Arrival, FullKind};
+use super::clock::AGE_SLACK;
+use super::clocks::{CUT, DRIFT};
+use super::ifnames;
+use super::recently_ended::{self, Identity, RecentEnd};
 use super::slot::{Birth, Counts, EXPORTED, KeyPair, Second, Share, Slot, is_plain};
-use super::{Arrival, Table, names};
+use super::store::Table;
 use crate::counters::count;
 use crate::flow::{End, Flow};
 use crate::slab::NONE;
@@ -33,14 +36,6 @@ const ASKED_LATE: i64 = 10;
 /// Largest `expire` believed, seconds: thirty days.
 const MAX_EXPIRE: u32 = 30 * 86400;
 
-/// Which full state.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Kind {
-    Insert,
-    Update,
-    Delete,
-}
-
 /// A state's age in seconds. A kernel whose clock was read before the state was made sends -1, and
 /// old ones more absurd ages for states they imported: those tell nothing.
 fn age(state: &Values<'_>) -> Option<u32> {
@@ -48,8 +43,8 @@ fn age(state: &Values<'_>) -> Option<u32> {
 }
 
 /// Whether the state is dying, by its timeout: of one that a DEL is about it may say so already.
-fn is_dead(state: &Values<'_>, kind: Kind) -> bool {
-    kind != Kind::Delete && state.dialect.is_dead(state.timeout, state.wire.proto)
+fn is_dead(state: &Values<'_>, kind: FullKind) -> bool {
+    kind != FullKind::Delete && state.dialect.is_dead(state.timeout, state.wire.proto)
 }
 
 /// Whether a creation `by` seconds later than the one known is no longer explained: by cutting to
@@ -60,8 +55,8 @@ fn is_age_anew(by: i64, age: i64, reach: i64) -> bool {
 
 /// Whether a full state counts less than its sender counted before, or is an INS that never counts
 /// anything, so that one that came again tells nothing else.
-fn began_anew(state: &Values<'_>, kind: Kind, before: Option<Counts>) -> bool {
-    if kind == Kind::Insert && !state.dialect.is_modern() {
+fn began_anew(state: &Values<'_>, kind: FullKind, before: Option<Counts>) -> bool {
+    if kind == FullKind::Insert && !state.dialect.is_modern() {
         return true;
     }
     let counts = Counts {
@@ -83,7 +78,7 @@ impl Table {
         state: &State<'_>,
         done: &mut impl FnMut(&Now, &Flow),
     ) {
-        self.full_state(arrival, state, Kind::Insert, done);
+        self.full_state(arrival, state, FullKind::Insert, done);
     }
 
     #[inline(always)]
@@ -91,12 +86,12 @@ impl Table {
         &mut self,
         arrival: &mut Arrival,
         state: &State<'_>,
-        kind: Kind,
+        kind: FullKind,
         done: &mut impl FnMut(&Now, &Flow),
     ) {
         let place = if state.dialect() == Dialect::OpenBsd47 {
             let id = state.values_of_v6().id;
-            let is_new = self.newest.is_beyond(id);
+            let is_new = self.id_watermark.is_beyond(id);
             match self.find_full(id, is_new) {
                 Some(place) => self.full_held(place, arrival, state, kind, done),
                 None => self.full_new(
@@ -110,7 +105,7 @@ impl Table {
             }
         } else {
             let id = state.state_id();
-            let is_new = self.newest.is_beyond(id);
+            let is_new = self.id_watermark.is_beyond(id);
             match self.find_full(id, is_new) {
                 Some(place) => self.full_held(place, arrival, state, kind, done),
                 None => {
@@ -136,7 +131,7 @@ impl Table {
         arrival: &mut Arrival,
         state: &State<'_>,
         values: Values<'_>,
-        kind: Kind,
+        kind: FullKind,
         done: &mut impl FnMut(&Now, &Flow),
     ) {
         let place = match self.index.find(values.id) {
@@ -153,14 +148,14 @@ impl Table {
         place: Option<u32>,
         arrival: &Arrival,
         state: &State<'_>,
-        kind: Kind,
+        kind: FullKind,
         done: &mut impl FnMut(&Now, &Flow),
     ) {
         let Some(place) = place else { return };
         if self.is_observed {
             self.observe_full(place, arrival, state, kind);
         }
-        if kind == Kind::Delete {
+        if kind == FullKind::Delete {
             self.end(place, arrival.clock, End::Deleted, done);
         }
     }
@@ -181,7 +176,7 @@ impl Table {
         &mut self,
         arrival: &Arrival,
         values: impl Fn() -> Values<'a>,
-        kind: Kind,
+        kind: FullKind,
         is_new: bool,
         done: &mut impl FnMut(&Now, &Flow),
     ) -> Option<u32> {
@@ -192,9 +187,9 @@ impl Table {
         }
         let creation = arrival.second.before(age(state).unwrap_or(0));
         if !is_new
-            && let Some(departure) = self.departure(arrival, state.id, &values, kind, creation)
+            && let Some(recent_end) = self.recent_end(arrival, state.id, &values, kind, creation)
         {
-            return self.full_departed(arrival, &values(), kind, creation, departure, done);
+            return self.full_ended(arrival, &values(), kind, creation, recent_end, done);
         }
         Some(self.insert(arrival, values, kind, creation, done))
     }
@@ -202,21 +197,21 @@ impl Table {
     /// Takes in a full state that is not held but of which it is known what became; its place unless
     /// it was old news.
     #[cold]
-    fn full_departed(
+    fn full_ended(
         &mut self,
         arrival: &Arrival,
         state: &Values<'_>,
-        kind: Kind,
+        kind: FullKind,
         creation: Second,
-        departure: Departure,
+        recent_end: RecentEnd,
         done: &mut impl FnMut(&Now, &Flow),
     ) -> Option<u32> {
-        let exported = match departure {
-            Departure::Late => {
+        let exported = match recent_end {
+            RecentEnd::Late => {
                 self.counters.late += 1;
                 return None;
             }
-            Departure::Exported(counts) => counts,
+            RecentEnd::Exported(counts) => counts,
         };
         // Without room to remember what was exported that would be exported again.
         if !self.has_room_for_share() {
@@ -236,7 +231,7 @@ impl Table {
         place: u32,
         arrival: &mut Arrival,
         state: &State<'_>,
-        kind: Kind,
+        kind: FullKind,
         done: &mut impl FnMut(&Now, &Flow),
     ) -> Option<u32> {
         self.values_held(place, arrival, &state.values(), kind, done)
@@ -249,7 +244,7 @@ impl Table {
         place: u32,
         arrival: &mut Arrival,
         state: &Values<'_>,
-        kind: Kind,
+        kind: FullKind,
         done: &mut impl FnMut(&Now, &Flow),
     ) -> Option<u32> {
         if is_dead(state, kind) {
@@ -282,14 +277,14 @@ impl Table {
             }
             is_taken.then_some(place)
         } else {
-            let departure = self.departure(arrival, state.id, || *state, kind, creation);
-            if departure != Some(Departure::Late) {
+            let recent_end = self.recent_end(arrival, state.id, || *state, kind, creation);
+            if recent_end != Some(RecentEnd::Late) {
                 self.end(place, arrival.clock, End::Replaced, done);
             }
-            match departure {
+            match recent_end {
                 None => Some(self.insert(arrival, || *state, kind, creation, done)),
-                Some(departure) => {
-                    self.full_departed(arrival, state, kind, creation, departure, done)
+                Some(recent_end) => {
+                    self.full_ended(arrival, state, kind, creation, recent_end, done)
                 }
             }
         }
@@ -301,13 +296,13 @@ impl Table {
         place: u32,
         arrival: &Arrival,
         state: &Values<'_>,
-        kind: Kind,
+        kind: FullKind,
     ) -> bool {
         let is_copy = self.is_copy(place, arrival, state);
         if !self.count(place, arrival, state, kind) {
             self.counters.late += 1;
             // A delete is one whatever it counts.
-            if kind != Kind::Delete {
+            if kind != FullKind::Delete {
                 return false;
             }
         }
@@ -321,14 +316,14 @@ impl Table {
 
     /// What became of the very state that a full message is about, if that is remembered.
     #[inline(always)]
-    fn departure<'a>(
+    fn recent_end<'a>(
         &self,
         arrival: &Arrival,
         id: StateId,
         values: impl Fn() -> Values<'a>,
-        kind: Kind,
+        kind: FullKind,
         creation: Second,
-    ) -> Option<Departure> {
+    ) -> Option<RecentEnd> {
         let identity = || Identity::new(id, &values().wire);
         let now = arrival.clock.seconds().uptime;
         let is_late = |then, elapsed| self.is_late(arrival, creation, then, elapsed);
@@ -336,7 +331,7 @@ impl Table {
             let state = &values();
             self.goes_on(arrival, state, kind, creation, then, exported)
         };
-        self.departed.find(identity, now, is_late, goes_on)
+        self.recently_ended.find(identity, now, is_late, goes_on)
     }
 
     /// Whether a full state of `creation` is old news of the state that was made at `then` and deleted
@@ -354,7 +349,7 @@ impl Table {
             && by > AGE_SLACK + self.past_reach_since(arrival.sender, then);
         let stepped = if is_unsure { reach } else { by.clamp(0, reach) };
         let stepped = stepped.max(self.stepped_since(arrival.sender, deleted));
-        !is_anew && i64::from(elapsed) - stepped <= i64::from(departed::LATE)
+        !is_anew && i64::from(elapsed) - stepped <= i64::from(recently_ended::LATE)
     }
 
     /// Whether a full state of `creation` is the one made at `then` that was given up when so much
@@ -363,7 +358,7 @@ impl Table {
         &self,
         arrival: &Arrival,
         state: &Values<'_>,
-        kind: Kind,
+        kind: FullKind,
         creation: Second,
         then: Second,
         exported: &Counts,
@@ -386,7 +381,7 @@ impl Table {
         place: u32,
         arrival: &Arrival,
         state: &Values<'_>,
-        kind: Kind,
+        kind: FullKind,
         creation: Second,
     ) -> bool {
         let (by, reach) = self.shift(place, arrival, creation);
@@ -403,7 +398,7 @@ impl Table {
         &mut self,
         arrival: &Arrival,
         values: impl Fn() -> Values<'a>,
-        kind: Kind,
+        kind: FullKind,
         creation: Second,
         done: &mut impl FnMut(&Now, &Flow),
     ) -> u32 {
@@ -419,7 +414,7 @@ impl Table {
             ..
         } = values();
         // Before its keys, which name the place that is free next.
-        let ifname = self.names.acquire(id.creatorid, ifname);
+        let ifname = self.ifnames.acquire(id.creatorid, ifname);
         if self.index.may_take_chunk_for(id, ifname) {
             self.make_page_room(id, ifname, arrival.clock, done);
         }
@@ -431,9 +426,6 @@ impl Table {
             }
             self.add_keys(&wire, stack.as_ref())
         };
-        if ifname == names::FORGOTTEN {
-            self.counters.names_refused += 1;
-        }
         let state = &values();
         let is_marked = state.pflow.unwrap_or(true);
         let mut slot = Slot::new(Birth {
@@ -451,26 +443,48 @@ impl Table {
         });
         slot.count_first(state, kind);
         slot.note_first(arrival, state, kind);
-        if kind == Kind::Insert {
-            let expire = self.note_expire(arrival, state);
-            let told =
-                expire.and_then(|expire| self.last_told(arrival, state.timeout, expire, creation));
-            slot.last = told.map_or(arrival.second, |told| told.at);
+        if kind == FullKind::Insert {
+            slot.last = self.last_of_first(arrival, state, creation);
         }
         let place = self.place(slot);
         self.index.insert(id, ifname, place);
-        self.newest.note(id);
+        self.note_inserted(place, arrival, id, ifname, is_marked);
+        if kind != FullKind::Insert {
+            self.note_activity(place, arrival, state, kind);
+        }
+        place
+    }
+
+    /// When the last packet was of a state that an INS tells of: if nothing is told, now.
+    #[inline(always)]
+    fn last_of_first(&mut self, arrival: &Arrival, state: &Values<'_>, creation: Second) -> Second {
+        let expire = self.note_expire(arrival, state);
+        let told =
+            expire.and_then(|expire| self.last_told(arrival, state.timeout, expire, creation));
+        told.map_or(arrival.second, |told| told.at)
+    }
+
+    /// A state was put in: notes that wherever else it matters.
+    #[inline(always)]
+    fn note_inserted(
+        &mut self,
+        place: u32,
+        arrival: &Arrival,
+        id: StateId,
+        ifname: u16,
+        is_marked: bool,
+    ) {
+        self.id_watermark.note(id);
         if self.has_asides {
             self.begin_asides(place, arrival);
         }
         count(&mut self.counters.inserted, 1);
+        if ifname == ifnames::FORGOTTEN {
+            self.counters.names_refused += 1;
+        }
         if !is_marked {
             self.note_unmarked();
         }
-        if kind != Kind::Insert {
-            self.note_activity(place, arrival, state, kind);
-        }
-        place
     }
 
     /// Puts in the keys of the state that comes next, for which there is room.
@@ -509,12 +523,12 @@ impl Table {
     /// [`TOLD_LATE`] after its packet. FreeBSD's second is not better than that of a message: it cuts
     /// milliseconds (`pf_state_expires`).
     #[inline(always)]
-    fn note_activity(&mut self, place: u32, arrival: &Arrival, state: &Values<'_>, kind: Kind) {
+    fn note_activity(&mut self, place: u32, arrival: &Arrival, state: &Values<'_>, kind: FullKind) {
         let arrived = arrival.second;
         let is_activity = match kind {
-            Kind::Insert => true,
-            Kind::Update => !state.dialect.is_modern() && arrival.is_pfsync0,
-            Kind::Delete => false,
+            FullKind::Insert => true,
+            FullKind::Update => !state.dialect.is_modern() && arrival.is_pfsync0,
+            FullKind::Delete => false,
         };
         let expire = self.note_expire(arrival, state);
         let slot = &self.slots[place];

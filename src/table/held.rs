@@ -1,10 +1,12 @@
 //! States as they are while the table holds them, for whoever lists them.
 
-use super::{Sender, SenderId, SenderRecord, Table, deadline};
+use super::expiry::deadline;
+use super::senders::{Sender, SenderId, SenderRecord};
+use super::store::Table;
 use crate::filter::{Firewall, Subject};
 use crate::flow::{self, Detail, End, Quality};
 use crate::state::{Direction, IfName, StateId, StateKey};
-use crate::table::queues::Class;
+use crate::table::expiry_lists::Class;
 use crate::table::slot::Second;
 use crate::time::{Now, Uptime, Wall};
 
@@ -97,7 +99,7 @@ impl Table {
         };
         Some(Held {
             id: self.wire_id(slot.state_id()),
-            ifname: self.names.name(slot.ifname),
+            ifname: self.ifnames.name(slot.ifname),
             direction: slot.direction,
             wire: keys.wire,
             stack: keys.stack,

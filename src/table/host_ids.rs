@@ -20,10 +20,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::arrival::Arrival;
+use super::arrival::FullKind;
 use super::ending::DELETED;
-use super::full::Kind;
+use super::held::Held;
+use super::senders::{Sender, SenderId};
 use super::slot::{KeyPair, Moment};
-use super::{Arrival, Clearing, Held, Sender, SenderId, Table};
+use super::store::{Clearing, Table};
 use crate::flow::Flow;
 use crate::state::StateId;
 use crate::time::{Now, Uptime};
@@ -189,9 +192,9 @@ impl Table {
         self.begin_ahead();
         self.end_suspicion(creatorid, arrival.now.uptime);
         match message {
-            Message::Insert(state) => self.full_by_sender(arrival, state, Kind::Insert, done),
-            Message::Update(state) => self.full_by_sender(arrival, state, Kind::Update, done),
-            Message::Delete(state) => self.full_by_sender(arrival, state, Kind::Delete, done),
+            Message::Insert(state) => self.full_by_sender(arrival, state, FullKind::Insert, done),
+            Message::Update(state) => self.full_by_sender(arrival, state, FullKind::Update, done),
+            Message::Delete(state) => self.full_by_sender(arrival, state, FullKind::Delete, done),
             Message::UpdateCompressed(update) => {
                 let state = self.id_by_sender(arrival, update.state, done);
                 self.update_compressed(arrival, &Compressed { state, ..*update });
@@ -206,7 +209,7 @@ impl Table {
     }
 
     fn has_states_of(&self, creatorid: u32) -> bool {
-        let ifname = self.names.first_of(creatorid);
+        let ifname = self.ifnames.first_of(creatorid);
         self.index.oldest_of(creatorid, ifname).next().is_some()
     }
 
@@ -298,7 +301,7 @@ impl Table {
         &mut self,
         arrival: &mut Arrival,
         state: &State<'_>,
-        kind: Kind,
+        kind: FullKind,
         done: &mut impl FnMut(&Now, &Flow),
     ) {
         let values = state.values();
@@ -351,11 +354,11 @@ impl Table {
         place: u32,
         arrival: &Arrival,
         state: &Values<'_>,
-        kind: Kind,
+        kind: FullKind,
     ) -> bool {
         let (slot, sender) = (&self.slots[place], arrival.sender.0);
         let is_known = |number: u16| self.senders[number].sender != Sender::Other;
-        kind != Kind::Delete
+        kind != FullKind::Delete
             && !slot.is_overdue
             && slot.pftm != DELETED
             && slot.counted_by != sender
@@ -425,17 +428,17 @@ impl Table {
         let creatorid = self.alias(old.creatorid, sender);
         let id = StateId { creatorid, ..old };
         debug_assert!(self.index.find(id).is_none());
-        let name = self.names.name(number);
-        let ifname = self.names.acquire(creatorid, name.into());
+        let name = self.ifnames.name(number);
+        let ifname = self.ifnames.acquire(creatorid, name.into());
         if self.index.may_take_chunk_for(id, ifname) {
             self.make_page_room(id, ifname, now, done);
         }
         if self.index.find(old) != Some(place) {
-            self.names.release(ifname);
+            self.ifnames.release(ifname);
             return;
         }
         self.index.take(old);
-        self.names.release(number);
+        self.ifnames.release(number);
         let slot = &mut self.slots[place];
         (slot.creatorid, slot.ifname) = (creatorid, ifname);
         self.index.insert(id, ifname, place);
@@ -451,7 +454,7 @@ impl Table {
     ) -> bool {
         let mut moved = 0;
         while moved < most {
-            let ifname = self.names.first_of(creatorid);
+            let ifname = self.ifnames.first_of(creatorid);
             let before = moved;
             for place in self.index.oldest_of(creatorid, ifname) {
                 if self.slots[place].creatorid == creatorid && self.is_held(place) {

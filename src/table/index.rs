@@ -37,7 +37,7 @@ use foldhash::quality::SeedableRandomState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-use super::names::FORGOTTEN;
+use super::ifnames::FORGOTTEN;
 use crate::slab::{CHUNK, NONE, Slab};
 use crate::state::StateId;
 

@@ -21,7 +21,7 @@
 //! first has it. At least one chunk of each kind is taken, whatever the bound.
 //!
 //! Some memory has bounds of its own, whatever the number of states, and is not counted: senders and
-//! their lists, interface names, departed states, together about 6 MB. Nor is what a keep file takes
+//! their lists, interface names, states that ended recently, together about 6 MB. Nor is what a keep file takes
 //! while it is read back at the start.
 
 use std::fmt;
@@ -29,7 +29,8 @@ use std::fmt;
 use super::connections::Connections;
 use super::index::Index;
 use super::slot::{KeyPair, Share, Slot};
-use super::{Event, Table, WATCHER_OCTETS};
+use super::store::Table;
+use super::watch::{Event, WATCHER_OCTETS};
 use crate::flow::{End, Flow};
 use crate::slab::{CHUNK, Slab};
 use crate::state::StateId;
@@ -252,7 +253,7 @@ impl Table {
         if self.has_room_for_page(id, ifname) {
             return;
         }
-        let Some(longest) = self.queues.longest_idle(&self.slots) else {
+        let Some(longest) = self.expiry_lists.longest_idle(&self.slots) else {
             return;
         };
         for place in self.index.neighbours(self.slots[longest].state_id()) {

@@ -13,11 +13,12 @@
 
 use std::time::Duration;
 
+use super::due_list::DueList;
 use super::places::Places;
 use super::slot::KeyPair;
-use super::{PIECE, Table};
+use super::store::{PIECE, Table};
 use crate::flow::{End, Flow, Translation};
-use crate::slab::{CHUNK, NONE, Slab};
+use crate::slab::{CHUNK, NONE};
 use crate::time::{Now, Uptime};
 
 /// How long one waits at least that is listed again: its interface may have no delay any more.
@@ -34,112 +35,21 @@ pub struct NatEvent {
     pub flow: Flow,
 }
 
-/// A state in a list, by the place of its key pair.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    /// When it began to wait.
-    since: Uptime,
-    prev: u32,
-    next: u32,
-    is_listed: bool,
-}
-
-const NO_ENTRY: Entry = Entry {
-    since: Uptime::from_nanos(0),
-    prev: NONE,
-    next: NONE,
-    is_listed: false,
-};
-
 /// What one interface was told of, and what waits for its delay. Places are those of key pairs.
 struct Lane {
     /// N of pflowN.
     unit: u32,
-    delay: Duration,
     told: Places,
-    /// Made up to the highest place that ever waited.
-    entries: Slab<Entry>,
-    head: u32,
-    tail: u32,
+    list: DueList<()>,
 }
 
 impl Lane {
     fn new(unit: u32) -> Self {
         Self {
             unit,
-            delay: Duration::ZERO,
             told: Places::default(),
-            entries: Slab::default(),
-            head: NONE,
-            tail: NONE,
+            list: DueList::new(()),
         }
-    }
-
-    fn entry(&mut self, keys: u32) -> Option<&mut Entry> {
-        (keys < self.entries.places()).then(|| &mut self.entries[keys])
-    }
-
-    fn look(&self, keys: u32) -> Option<&Entry> {
-        (keys < self.entries.places()).then(|| &self.entries[keys])
-    }
-
-    fn due(&self) -> Option<Uptime> {
-        Some(self.look(self.head)?.since.after(self.delay))
-    }
-
-    /// When one that is listed is due.
-    fn due_of(&self, keys: u32) -> Option<Uptime> {
-        let entry = self.look(keys).filter(|entry| entry.is_listed)?;
-        Some(entry.since.after(self.delay))
-    }
-
-    /// When one began to wait that is due at `due`.
-    fn since(&self, due: Uptime) -> Uptime {
-        let delay = i64::try_from(self.delay.as_nanos()).unwrap_or(i64::MAX);
-        Uptime::from_nanos(due.nanos().saturating_sub(delay))
-    }
-
-    /// Puts one that is not listed at the end of the list.
-    fn enlist(&mut self, keys: u32, since: Uptime) {
-        while keys >= self.entries.places() {
-            self.entries.insert(NO_ENTRY);
-        }
-        let tail = self.tail;
-        self.entries[keys] = Entry {
-            since,
-            prev: tail,
-            next: NONE,
-            is_listed: true,
-        };
-        self.tail = keys;
-        match self.entry(tail) {
-            Some(entry) => entry.next = keys,
-            None => self.head = keys,
-        }
-    }
-
-    /// Takes one out of the list.
-    fn unlist(&mut self, keys: u32) {
-        let Some(entry) = self.entry(keys).filter(|entry| entry.is_listed) else {
-            return;
-        };
-        entry.is_listed = false;
-        let (prev, next) = (entry.prev, entry.next);
-        match self.entry(prev) {
-            Some(entry) => entry.next = next,
-            None => self.head = next,
-        }
-        match self.entry(next) {
-            Some(entry) => entry.prev = prev,
-            None => self.tail = prev,
-        }
-    }
-
-    fn pop_due(&mut self, now: Uptime) -> Option<(u32, Uptime)> {
-        let due = self.due().filter(|due| *due <= now)?;
-        let keys = self.head;
-        self.unlist(keys);
-        Some((keys, due))
     }
 }
 
@@ -162,16 +72,16 @@ impl NatEvents {
     pub(super) fn octets(&self) -> usize {
         let lanes = self.lanes.iter();
         lanes
-            .map(|lane| lane.told.octets() + lane.entries.octets())
+            .map(|lane| lane.told.octets() + lane.list.octets())
             .sum()
     }
 
     /// What [`Self::octets`] never exceed with so many chunks of key pairs.
     pub(super) fn octets_of(&self, keys: usize) -> usize {
         let lane = |lane: &Lane| {
-            let waits = lane.delay > Duration::ZERO || lane.entries.places() > 0;
+            let waits = lane.list.wait() > Duration::ZERO || lane.list.has_entries();
             let entries = match waits {
-                true => Slab::<Entry>::octets_of(keys),
+                true => DueList::<()>::octets_of(keys),
                 false => 0,
             };
             // A bit each, in a list that doubles.
@@ -181,14 +91,14 @@ impl NatEvents {
     }
 
     fn poll_timeout(&self) -> Option<Uptime> {
-        self.lanes.iter().filter_map(Lane::due).min()
+        self.lanes.iter().filter_map(|lane| lane.list.due()).min()
     }
 
     /// Nothing is known any more of a translation.
     fn forget(&mut self, keys: u32) {
         for lane in &mut self.lanes {
             lane.told.take(keys);
-            lane.unlist(keys);
+            lane.list.unlist(keys);
         }
     }
 }
@@ -204,7 +114,7 @@ impl Table {
         let lanes = interfaces.iter().map(|(unit, delay)| {
             let place = old.iter().position(|lane| lane.unit == *unit);
             let mut lane = place.map_or_else(|| Lane::new(*unit), |at| old.swap_remove(at));
-            lane.delay = Duration::from_secs((*delay).into());
+            lane.list.set_wait(Duration::from_secs((*delay).into()));
             lane
         });
         let lanes: Vec<_> = lanes.collect();
@@ -242,7 +152,7 @@ impl Table {
         let slot = &self.slots[place];
         let made = slot.creation.uptime(self.epoch_of(slot.sender));
         let age = u64::try_from(now.seconds().uptime.saturating_sub(made)).unwrap_or(0);
-        let is_due = |lane: &Lane| lane.delay <= Duration::from_secs(age);
+        let is_due = |lane: &Lane| lane.list.wait() <= Duration::from_secs(age);
         let Some(events) = &mut self.nat_events else {
             return;
         };
@@ -251,7 +161,7 @@ impl Table {
             if is_due(lane) {
                 is_any_due = true;
             } else {
-                lane.enlist(keys, now.uptime);
+                lane.list.enlist(keys, now.uptime);
             }
         }
         if is_any_due {
@@ -293,7 +203,7 @@ impl Table {
             return;
         }
         for lane in &mut events.lanes {
-            lane.unlist(keys);
+            lane.list.unlist(keys);
             if lane.told.take(keys) && flow.end != End::Flushed {
                 let only = Some(lane.unit);
                 events.ready.push(NatEvent {
@@ -326,14 +236,14 @@ impl Table {
                 return true;
             };
             let lanes = events.lanes.iter().enumerate();
-            let dues = lanes.filter_map(|(n, lane)| Some((lane.due()?, n)));
+            let dues = lanes.filter_map(|(n, lane)| Some((lane.list.due()?, n)));
             let Some((_, n)) = dues.min().filter(|(due, _)| *due <= now.uptime) else {
                 return true;
             };
             let Some(lane) = events.lanes.get_mut(n) else {
                 return true;
             };
-            let Some((keys, due)) = lane.pop_due(now.uptime) else {
+            let Some((keys, due)) = lane.list.pop_due(now.uptime) else {
                 return true;
             };
             let unit = lane.unit;
@@ -350,7 +260,8 @@ impl Table {
     fn list_translation_again(&mut self, n: usize, keys: u32, now: Uptime) {
         let events = self.nat_events.as_mut();
         if let Some(lane) = events.and_then(|events| events.lanes.get_mut(n)) {
-            lane.enlist(keys, now.after(AGAIN.saturating_sub(lane.delay)));
+            let since = now.after(AGAIN.saturating_sub(lane.list.wait()));
+            lane.list.enlist(keys, since);
         }
     }
 
@@ -360,7 +271,7 @@ impl Table {
         let events = self.nat_events.as_deref().filter(|_| keys != NONE);
         let lanes = events.into_iter().flat_map(|events| &events.lanes);
         lanes.filter_map(move |lane| {
-            let due = lane.due_of(keys);
+            let due = lane.list.due_of(keys);
             (due.is_some() || lane.told.has(keys)).then_some(Kept {
                 unit: lane.unit,
                 due,
@@ -379,7 +290,7 @@ impl Table {
             return;
         };
         match kept.due {
-            Some(due) => lane.enlist(keys, lane.since(due)),
+            Some(due) => lane.list.enlist(keys, lane.list.since(due)),
             None => lane.told.set(keys),
         }
     }
@@ -389,15 +300,7 @@ impl Table {
     pub(super) fn end_restore_translations(&mut self, now: Uptime) {
         let lanes = self.nat_events.iter_mut();
         for lane in lanes.flat_map(|events| &mut events.lanes) {
-            let mut listed = Vec::new();
-            while let Some(since) = lane.look(lane.head).map(|entry| entry.since) {
-                listed.push((since.min(now), lane.head));
-                lane.unlist(lane.head);
-            }
-            listed.sort_unstable();
-            for (since, keys) in listed {
-                lane.enlist(keys, since);
-            }
+            lane.list.sort(now);
         }
     }
 }

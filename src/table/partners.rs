@@ -12,8 +12,8 @@
 //! The messages about them leave at different times, so one's insert may have missed the responder's
 //! beginning while the other's has it counted.
 
-use super::Table;
 use super::slot::{KeyPair, Slot};
+use super::store::Table;
 use crate::accounting::{Head, Position, Sent, TCP};
 use crate::state::{Direction, StateId, StateKey};
 use crate::time::Uptime;

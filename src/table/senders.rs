@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 
-use super::clocks::Clock;
+use super::clock::SenderClock;
 use super::transfers::Transfer;
 use crate::counters::{MessageCounters, PacketCounters, SenderCounters};
 use crate::state::PFTM_COUNT;
@@ -134,7 +134,7 @@ pub struct SenderRecord {
     /// The largest `expire` seen in each PFTM, seconds: a timeout is at least that.
     pub(super) largest_expire: [u32; PFTM_COUNT],
     /// Its clock against ours.
-    pub(super) clock: Clock,
+    pub(super) clock: SenderClock,
     /// Its bulk transfer that runs, or whose end nobody looked at yet.
     pub(super) transfer: Option<Transfer>,
 }
@@ -153,7 +153,7 @@ impl SenderRecord {
             bus: None,
             is_version_logged: false,
             largest_expire: [0; PFTM_COUNT],
-            clock: Clock::default(),
+            clock: SenderClock::default(),
             transfer: None,
         }
     }

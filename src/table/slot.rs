@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::departed::Identity;
+use super::recently_ended::Identity;
 use crate::accounting::{Head, Position, Segments, Shape};
 use crate::flow::{self, Flow, Tuple};
-use crate::slab::{NONE, Slab};
+use crate::slab::{Handle, NONE, Place, Slab};
 use crate::state::{Address, Af, Direction, StateId, StateKey};
 use crate::time::Uptime;
 
@@ -166,8 +166,8 @@ pub(super) struct KeyPair {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Share {
     pub(super) sender: u16,
-    /// The next share of the same state.
-    pub(super) next: u32,
+    /// What follows of the same state.
+    pub(super) next: ShareLink,
     /// Whether it is no count but what was estimated since the sender's last full state. Its
     /// sender was active since then; [`SETTLED`] stands for activity that no full state followed
     /// or can follow any more.
@@ -190,7 +190,7 @@ impl Share {
     pub(super) fn new(sender: u16, counts: Counts, full: Uptime) -> Self {
         Self {
             sender,
-            next: NONE,
+            next: ShareLink::NONE,
             is_estimate: false,
             head: Head::default(),
             segments: Segments::UNKNOWN,
@@ -215,9 +215,39 @@ pub(super) const SETTLED: u16 = u16::MAX;
 /// The sender of a share that was exported before and is no part of the sum.
 pub(super) const EXPORTED: u16 = u16::MAX - 1;
 
-/// In place of NONE at the end of a state's shares: there was no room for one more, so that what its
-/// senders counted is not all there.
-pub(super) const LEFT_OUT: u32 = NONE - 1;
+/// All shares, by place.
+pub(super) type Shares = Slab<Share, Handle<Share>>;
+
+/// What follows in the list of a state's shares: one more, or the end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct ShareLink(Handle<Share>);
+
+impl ShareLink {
+    /// The end.
+    pub(super) const NONE: Self = Self(Handle::new(NONE));
+
+    /// The end, behind which something was left out: there was no room for one more share, so that
+    /// what the state's senders counted is not all there.
+    pub(super) const LEFT_OUT: Self = Self(Handle::new(NONE - 1));
+
+    /// The share at `place`.
+    #[inline(always)]
+    pub(super) fn to(place: Handle<Share>) -> Self {
+        Self(place)
+    }
+
+    /// Where the next share is; `None`: this is the end, of either kind.
+    #[inline(always)]
+    pub(super) fn share(self) -> Option<Handle<Share>> {
+        (self.0.number() < Self::LEFT_OUT.0.number()).then_some(self.0)
+    }
+
+    /// Whether it is the end of a list that lacks nothing. A state whose list begins so has one sender.
+    #[inline(always)]
+    pub(super) fn is_none(self) -> bool {
+        self == Self::NONE
+    }
+}
 
 /// A state.
 #[derive(Clone, Copy, Debug)]
@@ -240,8 +270,8 @@ pub(super) struct Slot {
     pub(super) keys: u32,
     addr: [[u8; 4]; 2],
     port: [u16; 2],
-    /// First of its further shares, or NONE, or [`LEFT_OUT`].
-    pub(super) shares: u32,
+    /// Its further shares.
+    pub(super) shares: ShareLink,
     /// Neighbours in its list.
     pub(super) prev: u32,
     pub(super) next: u32,
@@ -309,7 +339,7 @@ impl Slot {
             keys,
             addr: [far.v4(), near.v4()],
             port: wire.port,
-            shares: NONE,
+            shares: ShareLink::NONE,
             prev: NONE,
             next: NONE,
             sender: birth.sender,

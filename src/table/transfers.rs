@@ -14,8 +14,12 @@
 
 use std::time::Duration;
 
-use super::queues::Class;
-use super::{Arrival, PIECE, Restore, SenderId, Table, deadline};
+use super::arrival::Arrival;
+use super::expiry::deadline;
+use super::expiry_lists::Class;
+use super::restore::Restore;
+use super::senders::SenderId;
+use super::store::{PIECE, Table};
 use crate::flow::{End, Flow};
 use crate::time::{Now, Uptime};
 use crate::wire::pfsync::{Action, Bus, BusStatus};

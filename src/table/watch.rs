@@ -1,8 +1,9 @@
 //! What the table tells whoever solicits: where there was activity, where a whole state came, what
 //! ended. Nothing is kept unless somebody watches.
 
-use super::senders::LOCAL;
-use super::{Arrival, Kind, SenderId, SenderRecord, Table};
+use super::arrival::{Arrival, FullKind};
+use super::senders::{LOCAL, SenderId, SenderRecord};
+use super::store::Table;
 use crate::state::{Af, StateId};
 use crate::wire::pfsync::{BusStatus, State};
 
@@ -139,7 +140,7 @@ impl Table {
         place: u32,
         arrival: &Arrival,
         state: &State<'_>,
-        kind: Kind,
+        kind: FullKind,
     ) {
         let state = &state.values();
         let is_modern = state.dialect.is_modern();
@@ -149,11 +150,11 @@ impl Table {
             pftm: state.timeout,
             expire: if is_modern { state.expire } else { 0 },
             is_activity: match kind {
-                Kind::Insert => true,
-                Kind::Update => !is_modern && arrival.is_pfsync0,
-                Kind::Delete => false,
+                FullKind::Insert => true,
+                FullKind::Update => !is_modern && arrival.is_pfsync0,
+                FullKind::Delete => false,
             },
-            has_counters: is_modern || kind != Kind::Insert,
+            has_counters: is_modern || kind != FullKind::Insert,
         });
     }
 

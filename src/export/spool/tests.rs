@@ -9,9 +9,9 @@ use proptest::prelude::*;
 
 use super::session::{SpoolTally, Spooled};
 use super::*;
+use crate::export::Outgoing;
 use crate::export::TemplateSet;
 use crate::export::stream::tests::Collector;
-use crate::export::{Outgoing, Templates};
 use crate::time::{Now, Wall};
 use crate::wire::ipfix;
 

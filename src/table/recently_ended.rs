@@ -85,7 +85,7 @@ struct Dropped {
 
 /// What is known of a state that is not held.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Departure {
+pub(super) enum RecentEnd {
     /// It was deleted a moment ago.
     Late,
     /// It was dropped, and this much of it was exported.
@@ -94,7 +94,7 @@ pub(super) enum Departure {
 
 /// The ends remembered.
 #[derive(Default)]
-pub(super) struct Departed {
+pub(super) struct RecentlyEnded {
     /// The first of each set, then the second of each, and so on: states that follow each other are
     /// deleted about in that order, and four share a line of the cache.
     deleted: Vec<Deleted>,
@@ -103,7 +103,7 @@ pub(super) struct Departed {
     dropped: Vec<[Option<Dropped>; WAYS]>,
 }
 
-impl Departed {
+impl RecentlyEnded {
     /// Remembers that a state was deleted at `now`, seconds of uptime.
     #[inline(always)]
     pub(super) fn deleted(&mut self, identity: Identity, creation: Second, now: i64) {
@@ -151,13 +151,13 @@ impl Departed {
         now: i64,
         is_late: impl Fn(Second, u32) -> bool,
         goes_on: impl Fn(Second, &Counts) -> bool,
-    ) -> Option<Departure> {
+    ) -> Option<RecentEnd> {
         if self.deleted.is_empty() && self.dropped.is_empty() {
             return None;
         }
         let identity = identity();
         if self.was_deleted(identity, now, is_late) {
-            return Some(Departure::Late);
+            return Some(RecentEnd::Late);
         }
         self.find_dropped(identity, goes_on)
     }
@@ -189,16 +189,16 @@ impl Departed {
         &self,
         identity: Identity,
         goes_on: impl Fn(Second, &Counts) -> bool,
-    ) -> Option<Departure> {
+    ) -> Option<RecentEnd> {
         dropped(&self.dropped, identity.id)
             .find(|dropped| {
                 dropped.identity == identity && goes_on(dropped.creation, &dropped.exported)
             })
-            .map(|dropped| Departure::Exported(dropped.exported))
+            .map(|dropped| RecentEnd::Exported(dropped.exported))
     }
 }
 
-impl Departed {
+impl RecentlyEnded {
     /// The ends in a set that a late message may still be about: the tag, when the state began,
     /// and how long ago it ended in seconds, the oldest first.
     pub(super) fn kept_deleted(
@@ -277,15 +277,15 @@ mod tests {
 
     #[test]
     fn a_deleted_state_is_old_news_for_ten_seconds() {
-        let mut departed = Departed::default();
+        let mut ended = RecentlyEnded::default();
         let (then, age) = (10, Second::new(0, 0));
-        departed.deleted(identity(1), age, then);
+        ended.deleted(identity(1), age, then);
         let is_late = |then, elapsed| then == age && elapsed <= LATE;
         let find = |at, id| {
             let identity = identity(id);
-            departed.find(|| identity, at, is_late, |_, _| true)
+            ended.find(|| identity, at, is_late, |_, _| true)
         };
-        assert_eq!(find(20, 1), Some(Departure::Late));
+        assert_eq!(find(20, 1), Some(RecentEnd::Late));
         assert_eq!(find(21, 1), None);
         assert_eq!(find(12, 2), None);
     }
@@ -306,35 +306,35 @@ mod tests {
 
     #[test]
     fn the_oldest_end_of_a_set_makes_room() {
-        let mut departed = Departed::default();
+        let mut ended = RecentlyEnded::default();
         let age = Second::new(0, 0);
         let same_set: Vec<u64> = (0..)
             .filter(|id| place(identity(*id).id) == place(identity(0).id))
             .take(5)
             .collect();
         for id in &same_set {
-            departed.dropped(identity(*id), age, Counts::default());
+            ended.dropped(identity(*id), age, Counts::default());
         }
         let find = |id: u64| {
             let identity = identity(id);
             let is_age = |then, _| then == age;
-            departed.find(|| identity, 0, is_age, |then, _| then == age)
+            ended.find(|| identity, 0, is_age, |then, _| then == age)
         };
         assert_eq!(find(same_set[0]), None);
         for id in &same_set[1..] {
-            assert_eq!(find(*id), Some(Departure::Exported(Counts::default())));
+            assert_eq!(find(*id), Some(RecentEnd::Exported(Counts::default())));
         }
         for id in &same_set {
-            departed.deleted(identity(*id), age, 0);
+            ended.deleted(identity(*id), age, 0);
         }
         let find = |id: u64| {
             let identity = identity(id);
             let is_age = |then, _| then == age;
-            departed.find(|| identity, 0, is_age, |then, _| then == age)
+            ended.find(|| identity, 0, is_age, |then, _| then == age)
         };
         assert_eq!(find(same_set[0]), None);
         for id in &same_set[1..] {
-            assert_eq!(find(*id), Some(Departure::Late));
+            assert_eq!(find(*id), Some(RecentEnd::Late));
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::state::StateId;
 const MAX_CREATORS: usize = 64;
 
 /// The highest id of each creator's states.
-pub(super) struct Newest {
+pub(super) struct IdWatermark {
     /// Whose state came last, and that creator's highest: they come in runs. At first nobody's, which
     /// is creator 0.
     creatorid: u32,
@@ -25,7 +25,7 @@ pub(super) struct Newest {
     is_blind: bool,
 }
 
-impl Default for Newest {
+impl Default for IdWatermark {
     fn default() -> Self {
         Self {
             creatorid: 0,
@@ -36,7 +36,7 @@ impl Default for Newest {
     }
 }
 
-impl Newest {
+impl IdWatermark {
     /// Whether no state with this id was ever heard, nor one with a higher id of the same creator. Only
     /// the creator that was heard last is looked at.
     #[inline(always)]
@@ -93,48 +93,48 @@ mod tests {
 
     #[test]
     fn an_id_is_beyond_if_its_creator_had_none_as_high_whoever_else_counts() {
-        let mut newest = Newest::default();
+        let mut watermark = IdWatermark::default();
         for (number, creatorid) in [(9, 1), (5, 1), (70, 2), (3, 1), (60, 2), (4, 1)] {
-            newest.note(id(number, creatorid));
+            watermark.note(id(number, creatorid));
         }
-        assert!(newest.is_beyond(id(10, 1)));
-        assert!(!newest.is_beyond(id(9, 1)) && !newest.is_beyond(id(5, 1)));
-        assert!(!newest.is_beyond(id(71, 2)), "another creator's run");
-        newest.note(id(61, 2));
-        assert!(newest.is_beyond(id(71, 2)) && !newest.is_beyond(id(70, 2)));
-        assert!(!newest.is_beyond(id(10, 1)) && !newest.is_beyond(id(1, 3)));
+        assert!(watermark.is_beyond(id(10, 1)));
+        assert!(!watermark.is_beyond(id(9, 1)) && !watermark.is_beyond(id(5, 1)));
+        assert!(!watermark.is_beyond(id(71, 2)), "another creator's run");
+        watermark.note(id(61, 2));
+        assert!(watermark.is_beyond(id(71, 2)) && !watermark.is_beyond(id(70, 2)));
+        assert!(!watermark.is_beyond(id(10, 1)) && !watermark.is_beyond(id(1, 3)));
     }
 
     #[test]
     fn nothing_is_known_of_creator_0_which_stands_for_nobody() {
-        let mut newest = Newest::default();
+        let mut watermark = IdWatermark::default();
         for (number, creatorid) in [(100, 0), (7, 5), (1, 0)] {
-            newest.note(id(number, creatorid));
+            watermark.note(id(number, creatorid));
         }
-        assert!(!newest.is_beyond(id(100, 0)));
+        assert!(!watermark.is_beyond(id(100, 0)));
     }
 
     #[test]
     fn nothing_is_beyond_for_a_creator_that_found_no_room() {
-        let mut newest = Newest::default();
+        let mut watermark = IdWatermark::default();
         for creatorid in 1..=200 {
-            newest.note(id(7, creatorid));
+            watermark.note(id(7, creatorid));
         }
-        assert_eq!(newest.known.len(), MAX_CREATORS);
-        newest.note(id(8, 200));
-        assert!(!newest.is_beyond(id(9, 200)));
-        newest.note(id(3, 1));
-        assert!(newest.is_beyond(id(8, 1)) && !newest.is_beyond(id(7, 1)));
+        assert_eq!(watermark.known.len(), MAX_CREATORS);
+        watermark.note(id(8, 200));
+        assert!(!watermark.is_beyond(id(9, 200)));
+        watermark.note(id(3, 1));
+        assert!(watermark.is_beyond(id(8, 1)) && !watermark.is_beyond(id(7, 1)));
     }
 
     #[test]
     fn nothing_is_beyond_once_states_were_read_back() {
-        let mut newest = Newest::default();
-        newest.note(id(7, 1));
-        newest.go_blind();
+        let mut watermark = IdWatermark::default();
+        watermark.note(id(7, 1));
+        watermark.go_blind();
         for number in [1, 2] {
-            newest.note(id(number, 1));
-            assert!(!newest.is_beyond(id(number + 1, 1)));
+            watermark.note(id(number, 1));
+            assert!(!watermark.is_beyond(id(number + 1, 1)));
         }
     }
 }

@@ -35,7 +35,7 @@ struct Name {
 }
 
 /// Names by number.
-pub(super) struct Names {
+pub(super) struct IfNames {
     names: Vec<Name>,
     /// The first name of each creator.
     creators: HashMap<u32, u16>,
@@ -45,7 +45,7 @@ pub(super) struct Names {
     latest: Latest,
 }
 
-impl Default for Names {
+impl Default for IfNames {
     fn default() -> Self {
         Self {
             names: vec![Name::default()],
@@ -57,7 +57,7 @@ impl Default for Names {
     }
 }
 
-impl Names {
+impl IfNames {
     /// The number of a creator's `name` for one more state; [`FORGOTTEN`] if there is no room.
     #[inline(always)]
     pub(super) fn acquire(&mut self, creatorid: u32, name: WireName) -> u16 {
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn names_beyond_the_bound_are_forgotten_until_others_leave() {
-        let mut names = Names::default();
+        let mut names = IfNames::default();
         let numbers: Vec<u16> = (0..MAX_NAMES)
             .map(|n| names.acquire(1, name(&format!("vlan{n}"))))
             .collect();
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn the_names_of_a_creator_are_found_while_states_bear_them() {
-        let mut names = Names::default();
+        let mut names = IfNames::default();
         let em0 = names.acquire(1, name("em0"));
         let em1 = names.acquire(1, name("em1"));
         let em2 = names.acquire(1, name("em2"));

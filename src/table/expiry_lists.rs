@@ -109,7 +109,7 @@ const EMPTY: List = List {
 
 /// All lists.
 #[derive(Default)]
-pub(super) struct Queues {
+pub(super) struct ExpiryLists {
     lists: Vec<List>,
     /// Earliest deadline first, each a lower bound of its list's.
     due: BinaryHeap<Reverse<(Uptime, ListId)>>,
@@ -121,7 +121,7 @@ pub(super) struct Queues {
     clippy::indexing_slicing,
     reason = "append makes a list before its number is used"
 )]
-impl Queues {
+impl ExpiryLists {
     /// Appends the state at `place`, which need not be there yet, to the list of `class`: the
     /// neighbour that it has to name before it, and none after. `deadline` tells when a state of a
     /// class last heard of at a time is due.
