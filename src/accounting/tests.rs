@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::wire::pfsync::Dialect;
+use crate::state::Af;
+use crate::wire::pfsync::{Dialect, Peer};
 
 /// A peer's octets.
 fn peer(seqlo: u32, seqhi: u32, window: u16, state: u8, scale: u8) -> [u8; Peer::LEN] {
