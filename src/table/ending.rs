@@ -18,7 +18,7 @@
 use std::time::Duration;
 
 use super::arrival::Arrival;
-use super::slot::{Counts, EXPORTED, SETTLED};
+use super::slot::{Counts, DELETED, EXPORTED, SETTLED};
 use super::store::Table;
 use crate::counters::count;
 use crate::flow::End;
@@ -30,9 +30,6 @@ pub(super) const HELD_BACK: Duration = Duration::from_secs(2);
 
 /// What comes so long after a DEL_C was sent before its sender had learned of that.
 const OVERLAP: Duration = Duration::from_millis(200);
-
-/// In the place of a PFTM number: the state is deleted.
-pub const DELETED: u8 = u8::MAX;
 
 impl Table {
     /// Takes a DEL_C in: whether the state ends with it.

@@ -9,9 +9,10 @@
 use std::time::Duration;
 
 use super::arrival::Arrival;
-use super::ending::{self, DELETED};
+use super::ending;
 use super::expiry_lists::{Class, Links};
 use super::senders::Senders;
+use super::slot::DELETED;
 use super::slot::Slot;
 use super::store::{PIECE, Table};
 use crate::flow::{End, Flow};

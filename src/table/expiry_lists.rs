@@ -14,7 +14,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::ending::DELETED;
+use super::slot::DELETED;
 use super::slot::{Slot, Slots};
 use crate::slab::NONE;
 use crate::state::PFTM_COUNT;

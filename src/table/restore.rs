@@ -1,11 +1,11 @@
 //! The records of a keep file as a table again: see [`super::keep`].
 
 use super::active::Kept;
-use super::ending::DELETED;
 use super::keep::KEPT_DELETED;
 use super::nat_events;
 use super::recently_ended::Identity;
 use super::senders::Sender;
+use super::slot::DELETED;
 use super::slot::{Birth, Counts, EXPORTED, Moment, Share, Slot, UNSETTLED, is_plain};
 use super::store::Table;
 use crate::accounting::{Head, Shape};
@@ -37,11 +37,6 @@ impl Restore {
             place: None,
             places: Vec::new(),
         }
-    }
-
-    /// When it began.
-    pub(super) fn now(&self) -> Now {
-        self.now
     }
 
     fn sender(&self, number: u16) -> u16 {
@@ -300,7 +295,7 @@ impl Table {
 
     /// Puts what was read back in order, so that it ends in its time.
     pub fn end_restore(&mut self, mut restore: Restore) {
-        self.transfers.note_restore(&restore);
+        self.transfers.note_restore(restore.now.uptime);
         restore.places.sort_unstable();
         // A place that was used again stands there for its last state only.
         restore.places.dedup();

@@ -9,6 +9,9 @@ use crate::slab::{Handle, NONE, Place, Slab};
 use crate::state::{Address, Af, Direction, StateId, StateKey};
 use crate::time::Uptime;
 
+/// In the place of a PFTM number: the state is deleted.
+pub const DELETED: u8 = u8::MAX;
+
 /// All states, by place.
 pub(super) type Slots = Slab<Slot>;
 
