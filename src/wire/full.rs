@@ -8,12 +8,15 @@
 //! A shape has the elements that its records have values for. What few states have, a next hop, a
 //! routing domain, an IPv6 address of the firewall, is in shapes of its own.
 
+mod kind;
+
 use super::elements as ie;
 use super::elements::{Element, Registry};
 use super::ipfix::{OPTIONS_TEMPLATE_SET, SET_HEADER_LEN, TEMPLATE_SET, set_header};
 use super::options::{self, Options};
 use super::record;
 use crate::state::Af;
+pub use kind::Kind;
 
 /// Template of the first [`FullShape`]; the others follow in their order.
 pub const FIRST_TEMPLATE: u16 = 300;
@@ -23,17 +26,6 @@ pub const FIRST_EVENT_TEMPLATE: u16 = 380;
 pub const REVERSE_ENTERPRISE: u32 = 29305;
 /// The bit of a field specifier that an enterprise number follows.
 const ENTERPRISE_BIT: u16 = 0x8000;
-
-/// Which records an interface's collector is sent.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Kind {
-    /// The enterprise number of our own elements, if they are sent.
-    pub enterprise: Option<u32>,
-    /// Whether both directions of a flow are one record.
-    pub is_biflow: bool,
-    /// Whether there are NAT events.
-    pub has_events: bool,
-}
 
 /// Which layout a record has.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -95,21 +95,7 @@ impl<S: Store> Spool<S> {
             lines: Vec::new(),
             buffer: Vec::new(),
         };
-        for (number, octets) in listed {
-            let is_sent =
-                number < acked.segment || (number == acked.segment && octets <= acked.offset);
-            if is_sent || octets == 0 {
-                spool.retired.push((number, false));
-                continue;
-            }
-            spool.octets += octets;
-            spool.segments.push_back(Segment {
-                number,
-                len: octets,
-                octets,
-                is_damaged: false,
-            });
-        }
+        spool.take_listed(&listed);
         if position.is_none() && !(noted.is_empty() && spool.segments.is_empty()) {
             let line = "the note of what was sent is damaged or not there: all is sent again";
             spool.lines.push(line.to_owned());
@@ -122,6 +108,26 @@ impl<S: Store> Spool<S> {
             spool.note();
         }
         Ok(spool)
+    }
+
+    /// Takes in the segments of an earlier run; those that are sent go.
+    fn take_listed(&mut self, listed: &[(u32, u64)]) {
+        let acked = self.acked;
+        for &(number, octets) in listed {
+            let is_sent =
+                number < acked.segment || (number == acked.segment && octets <= acked.offset);
+            if is_sent || octets == 0 {
+                self.retired.push((number, false));
+                continue;
+            }
+            self.octets += octets;
+            self.segments.push_back(Segment {
+                number,
+                len: octets,
+                octets,
+                is_damaged: false,
+            });
+        }
     }
 
     /// Cuts off the message that the end of an earlier run left half written.
@@ -201,19 +207,6 @@ impl<S: Store> Spool<S> {
     /// Where it is.
     pub fn name(&self) -> String {
         self.store.name()
-    }
-
-    /// Where it ends.
-    fn end(&self) -> Position {
-        self.segments.back().map_or(self.acked, |last| Position {
-            segment: last.number,
-            offset: last.len,
-        })
-    }
-
-    /// Whether all of it is acknowledged.
-    pub fn is_drained(&self) -> bool {
-        self.acked >= self.end()
     }
 
     /// Whether all of it is read.

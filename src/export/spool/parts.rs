@@ -101,3 +101,18 @@ pub struct Spool<S> {
     pub(super) lines: Vec<String>,
     pub(super) buffer: Vec<u8>,
 }
+
+impl<S> Spool<S> {
+    /// Whether all of it is acknowledged.
+    pub fn is_drained(&self) -> bool {
+        self.acked >= self.end()
+    }
+
+    /// Where it ends.
+    pub(super) fn end(&self) -> Position {
+        self.segments.back().map_or(self.acked, |last| Position {
+            segment: last.number,
+            offset: last.len,
+        })
+    }
+}

@@ -5,7 +5,7 @@
 
 use byteorder::{BigEndian, ByteOrder};
 
-use super::{Problem, Room};
+use super::room::{Problem, Room};
 use crate::state::Af;
 
 /// `sizeof(struct pf_state_export)`.

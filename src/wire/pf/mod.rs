@@ -17,16 +17,13 @@
 
 mod export;
 pub mod frames;
-
-use std::fmt;
+mod room;
 
 use byteorder::{BigEndian, ByteOrder, NativeEndian};
 
 use crate::state::{Af, StateId};
-use crate::wire::pfsync::{Dialect, Invalid, State};
-
-/// Most octets of a state, as the table reads it.
-const ROOM: usize = 360;
+use crate::wire::pfsync::{Dialect, State};
+pub use room::{Problem, Room};
 
 /// What a system's pf tells states in.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -73,40 +70,6 @@ impl Form {
             id: BigEndian::read_u64(octets.get(id..id + 8)?),
             creatorid: BigEndian::read_u32(octets.get(creatorid..creatorid + 4)?),
         })
-    }
-}
-
-/// Why a state of pf's cannot be read.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Problem {
-    /// Other than [`Form::octets`].
-    Length {
-        /// How many there are.
-        have: usize,
-    },
-    /// A struct of another version than is known.
-    Version(u64),
-    /// A value that no state has.
-    Invalid(Invalid),
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Length { have } => write!(f, "pf told a state in {have} octets"),
-            Self::Version(version) => write!(f, "pf told a state in version {version}"),
-            Self::Invalid(_) => f.write_str("pf told a state with a value that no state has"),
-        }
-    }
-}
-
-/// Where a state is written that the table cannot read as pf told it.
-#[derive(Debug)]
-pub struct Room([u8; ROOM]);
-
-impl Default for Room {
-    fn default() -> Self {
-        Self([0; ROOM])
     }
 }
 

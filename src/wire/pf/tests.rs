@@ -4,8 +4,10 @@ use byteorder::LittleEndian;
 use proptest::prelude::*;
 
 use super::frames::{Answer, MAX_IDS, MAX_OCTETS, read_request, write_requests};
+use super::room::ROOM;
 use super::*;
 use crate::state::{Address, Direction, IfName};
+use crate::wire::pfsync::Invalid;
 
 /// A struct with another number in each octet of a field that is not 0.
 fn export<E: ByteOrder>() -> Vec<u8> {

@@ -27,6 +27,7 @@ mod dragonfly;
 mod error;
 mod freebsd;
 mod layout;
+mod listener;
 mod message;
 mod old;
 mod openbsd;
@@ -42,12 +43,12 @@ use byteorder::{BigEndian, ByteOrder};
 
 pub use dialect::Dialect;
 pub use error::{Error, Invalid};
+pub use listener::{AHEAD, Listener};
 pub use message::{Action, Bus, BusStatus, Clear, Compressed, Message, Tdb};
 pub use peer::{OTHER_STATES, Peer, SCTP_STATES, Scrub, TCP_STATES};
 pub use state::State;
 pub use values::Values;
 
-use crate::state::StateId;
 use detect::Evidence;
 use error::{FirstError, HEADER, HEADER_V2, no_header};
 use section::{Section, Walked};
@@ -105,48 +106,6 @@ impl Outcome {
         }
     }
 }
-
-/// Who is told of the messages in a packet.
-pub trait Listener {
-    /// A packet of version 5 begins whose sender is not known. Its messages come with one of
-    /// several dialects, in all of which they read alike.
-    fn any_v5(&mut self) {}
-
-    /// Messages of one action come, written in `dialect`: whether it wants to be told what is
-    /// [`Self::coming`].
-    fn begin(&mut self, dialect: Dialect, action: Action) -> bool {
-        let _ = (dialect, action);
-        false
-    }
-
-    /// One of the next [`AHEAD`] messages, which are of `action`, is about this state, unless it makes
-    /// no sense. Memory may fetch the state now, together with the others.
-    fn coming(&mut self, action: Action, id: StateId) {
-        let _ = (action, id);
-    }
-
-    /// The listener was told of all of them. Memory may fetch what the first look led to.
-    fn told(&mut self, action: Action) {
-        let _ = action;
-    }
-
-    /// A message that makes sense.
-    fn message(&mut self, dialect: Dialect, message: Message<'_>);
-
-    /// Whether the message that just came must be dealt with before the next. This is asked after a
-    /// CLR, because it may end any number of states.
-    fn is_paused(&self) -> bool {
-        false
-    }
-
-    /// The messages since [`Self::begin`], which were of `action`, are over.
-    fn end(&mut self, action: Action) {
-        let _ = action;
-    }
-}
-
-/// Most messages that a [`Listener`] is told of before they come.
-pub const AHEAD: usize = 8;
 
 /// A [`Listener`] that is a closure.
 struct Each<F>(F);

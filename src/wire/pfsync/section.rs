@@ -8,8 +8,8 @@ use byteorder::{BigEndian, ByteOrder};
 
 use super::dialect::Dialect;
 use super::error::{Error, FirstError, SUBHEADER};
+use super::listener::{AHEAD, Listener};
 use super::message::{Action, Message};
-use super::{AHEAD, Listener};
 use crate::state::StateId;
 
 /// How far a section was read.
