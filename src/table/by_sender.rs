@@ -3,7 +3,7 @@
 use super::arrival::Arrival;
 use super::arrival::FullKind;
 use super::held::Held;
-use super::host_ids::{Creator, FURTHER, HostIds, MAX_SENDERS, SharedHostId, Stage};
+use super::host_ids::{Creator, FURTHER, HostIds, MAX_SENDERS_APART, SharedHostId, Stage};
 use super::senders::{Sender, SenderId};
 use super::slot::DELETED;
 use super::slot::{KeyPair, Moment};
@@ -169,7 +169,7 @@ impl Table {
             return alias;
         }
         let aliases = self.host_ids.creators.get(&creatorid);
-        let is_full = aliases.is_some_and(|creator| creator.aliases.len() >= MAX_SENDERS);
+        let is_full = aliases.is_some_and(|creator| creator.aliases.len() >= MAX_SENDERS_APART);
         let sender = if is_full { FURTHER } else { sender };
         let who = match sender {
             FURTHER => Sender::Other,

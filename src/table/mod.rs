@@ -42,6 +42,7 @@ mod halves;
 mod held;
 mod host_ids;
 mod id_watermark;
+mod identity;
 mod ifnames;
 mod index;
 mod joined;

@@ -1,7 +1,5 @@
 //! The states, with all that is kept of them and beside them.
 
-use std::collections::BTreeMap;
-
 use super::active::Active;
 use super::ahead::Ahead;
 use super::clock::SenderClock;
@@ -17,7 +15,7 @@ use super::nat_events::NatEvents;
 use super::places::Places;
 use super::recently_ended::RecentlyEnded;
 use super::senders::{LOCAL, Sender, SenderId, SenderRecord, Senders};
-use super::slot::{KeyPair, Second, Shares, Slot, Slots};
+use super::slot::{KeyPair, Second, Shares, Slots};
 use super::transfers::Transfers;
 use super::watch::Event;
 use crate::accounting::Counting;
@@ -187,9 +185,6 @@ impl Table {
         self.index.len() == 0
     }
 
-    /// Octets of memory a state takes in the table itself, beside its share of the index.
-    pub const SLOT_OCTETS: usize = size_of::<Slot>();
-
     /// The number of `sender`.
     pub fn sender(&mut self, sender: Sender) -> SenderId {
         let (number, fits) = self.senders.number(sender);
@@ -218,19 +213,6 @@ impl Table {
     /// All senders heard of; `local` comes first and may not have been.
     pub fn senders(&self) -> &[SenderRecord] {
         self.senders.all()
-    }
-
-    /// How many states each sender spoke of last, by creator. Walks the whole table.
-    pub fn states_by_sender(&self) -> BTreeMap<(SenderId, u32), u64> {
-        let mut states = BTreeMap::new();
-        for place in (0..self.slots.places()).filter(|place| self.is_held(*place)) {
-            let slot = &self.slots[place];
-            let creatorid = self.wire_id(slot.state_id()).creatorid;
-            *states
-                .entry((SenderId(slot.sender), creatorid))
-                .or_default() += 1;
-        }
-        states
     }
 
     /// Whether it is known when this host came up.
