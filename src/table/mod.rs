@@ -30,6 +30,7 @@ mod clock;
 mod clocks;
 mod connections;
 mod counting;
+mod deadlines;
 mod details;
 mod due_list;
 mod end;
