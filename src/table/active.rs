@@ -166,7 +166,7 @@ impl ToldParts {
 
 /// What a lane knows of a state, to be kept.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Kept {
+pub(super) struct KeptParts {
     pub(super) unit: u32,
     /// When its next part is due, if it is in the list.
     pub(super) due: Option<Uptime>,
@@ -182,8 +182,8 @@ pub(super) struct Active {
 
 impl Active {
     /// What is known of the state at `place`.
-    pub(super) fn kept(&self, place: u32) -> impl Iterator<Item = Kept> + '_ {
-        let kept = self.lanes.iter().map(move |lane| Kept {
+    pub(super) fn kept(&self, place: u32) -> impl Iterator<Item = KeptParts> + '_ {
+        let kept = self.lanes.iter().map(move |lane| KeptParts {
             unit: lane.unit,
             due: lane.list.due_of(place),
             shown: lane.shown(place).map(|shown| (shown.counts, shown.last)),
@@ -194,7 +194,7 @@ impl Active {
     /// Takes back what was known of the state at `place`. Of an interface that has no active
     /// timeout any more, what went out is still known; one that is gone comes back for nothing,
     /// until timeouts are set.
-    pub(super) fn restore(&mut self, place: u32, kept: Kept) {
+    pub(super) fn restore(&mut self, place: u32, kept: KeptParts) {
         let at = self.lanes.iter().position(|lane| lane.unit == kept.unit);
         let at = at.unwrap_or_else(|| {
             self.lanes.push(Lane::new(kept.unit));

@@ -3,10 +3,10 @@
 use super::arrival::Arrival;
 use super::arrival::FullKind;
 use super::held::Held;
-use super::host_ids::{Creator, FURTHER, HostIds, MAX_SENDERS, SharedHostId, Stage};
+use super::host_ids::{Creator, FURTHER, HostIds, MAX_SENDERS_APART, SharedHostId, Stage};
 use super::senders::{Sender, SenderId};
 use super::slot::DELETED;
-use super::slot::{KeyPair, Moment};
+use super::slot::Moment;
 use super::store::{Clearing, Table};
 use crate::flow::Flow;
 use crate::state::StateId;
@@ -37,20 +37,6 @@ impl Table {
     #[inline(always)]
     pub fn tells_senders_apart(&self) -> bool {
         !self.host_ids.is_empty()
-    }
-
-    /// Whether this creator's are: then its messages go to [`Self::apply_by_sender`].
-    pub fn is_by_sender(&self, creatorid: u32) -> bool {
-        self.host_ids.creators.contains_key(&creatorid)
-    }
-
-    /// The identity that was sent of a state that the table knows as `id`.
-    pub fn wire_id(&self, id: StateId) -> StateId {
-        let creatorid = self.host_ids.aliases.get(&id.creatorid);
-        StateId {
-            creatorid: creatorid.copied().unwrap_or(id.creatorid),
-            ..id
-        }
     }
 
     /// The state that a message of `sender` calls `id`, if it is held.
@@ -169,7 +155,7 @@ impl Table {
             return alias;
         }
         let aliases = self.host_ids.creators.get(&creatorid);
-        let is_full = aliases.is_some_and(|creator| creator.aliases.len() >= MAX_SENDERS);
+        let is_full = aliases.is_some_and(|creator| creator.aliases.len() >= MAX_SENDERS_APART);
         let sender = if is_full { FURTHER } else { sender };
         let who = match sender {
             FURTHER => Sender::Other,
@@ -235,15 +221,6 @@ impl Table {
             .iter()
             .find(holds)
             .map(|(sender, _)| *sender)
-    }
-
-    /// Whether a full state has the key of the one held at `place`.
-    pub(super) fn has_key(&self, place: u32, state: &Values<'_>) -> bool {
-        let slot = &self.slots[place];
-        let KeyPair { wire, stack, .. } = slot.key_pair(&self.keys);
-        state.direction == slot.direction
-            && state.wire == wire
-            && state.stack.unwrap_or(state.wire) == stack
     }
 
     /// Whether a full state is of another firewall than the one held at `place`, which has its id

@@ -37,7 +37,7 @@ pub(super) const CUT: i64 = 1;
 pub(super) const DRIFT: i64 = 2000;
 
 /// A silence of more than this may be a step of the capture's clock: no state ends by it before
-/// the ages tell. It is shorter than [`super::expiry::DOUBT`]: an overdue state is kept for that long.
+/// the ages tell. It is shorter than [`super::deadlines::DOUBT`]: an overdue state is kept for that long.
 const HOLD: Duration = Duration::from_secs(1800);
 
 /// How long expiry waits after such a silence.
@@ -93,29 +93,12 @@ impl Table {
         arrival
     }
 
-    /// Seconds that uptime is ahead of the times in a slot whose last sender this is.
-    #[inline(always)]
-    pub(super) fn offset(&self, sender: u16) -> i64 {
-        // Mostly no clock made a step, and nothing is looked up.
-        if self.is_any_off {
-            self.senders[sender].clock.offset
-        } else {
-            0
-        }
-    }
-
     /// Likewise of the times in a share.
     pub(super) fn share_offset(&self, share: &Share) -> i64 {
         match share.sender {
             EXPORTED.. => 0,
             sender => self.offset(sender),
         }
-    }
-
-    /// Uptime in seconds that the times in slots of a sender's states count from.
-    #[inline(always)]
-    pub(super) fn epoch_of(&self, sender: u16) -> i64 {
-        self.epoch.unwrap_or(0) + self.offset(sender)
     }
 
     /// Notes that nothing is heard before `horizon`. If that is long, no state ends by it for a

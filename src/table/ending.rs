@@ -24,10 +24,6 @@ use crate::counters::count;
 use crate::flow::End;
 use crate::time::Uptime;
 
-/// How long an end is held back: an update waits a second at most in its sender's queue, and a
-/// second for a tick of its clock and the network.
-pub(super) const HELD_BACK: Duration = Duration::from_secs(2);
-
 /// What comes so long after a DEL_C was sent before its sender had learned of that.
 const OVERLAP: Duration = Duration::from_millis(200);
 
@@ -48,11 +44,6 @@ impl Table {
         }
         self.refresh(place, arrival, DELETED);
         false
-    }
-
-    /// Whether nothing more is expected of a state: it is deleted or overdue.
-    pub(super) fn is_over(&self, place: u32) -> bool {
-        self.is_deleted(place) || self.slots[place].is_overdue
     }
 
     /// How a state ends that is over, or that has been silent for longer than its timeout.
@@ -82,12 +73,6 @@ impl Table {
             End::Active => return,
         };
         count(counter, 1);
-    }
-
-    /// Whether a state's end is held back.
-    #[inline]
-    pub(super) fn is_deleted(&self, place: u32) -> bool {
-        self.slots[place].pftm == DELETED
     }
 
     /// Whether what came for a state that is deleted says no more of it than that it was there.

@@ -6,12 +6,9 @@
 //!           a message about the state           held
 //! ```
 
-use std::time::Duration;
-
 use super::arrival::Arrival;
-use super::ending;
+use super::deadlines::{DOUBT, deadline};
 use super::expiry_lists::{Class, Links};
-use super::senders::Senders;
 use super::slot::DELETED;
 use super::slot::Slot;
 use super::store::{PIECE, Table};
@@ -19,15 +16,6 @@ use crate::flow::{End, Flow};
 use crate::slab::NONE;
 use crate::state::Timeouts;
 use crate::time::{Now, Uptime};
-
-/// How long after its timeout a state may still be deleted: one purge pass of 10 s, a second in
-/// the sender's queue, and the network.
-const GRACE: Duration = Duration::from_secs(20);
-
-/// How long a state that is overdue is kept back. Its timeout may be longer than the one reckoned
-/// with, because rules have timeouts of their own and UPD_C tells none. A message within this time
-/// shows that it lives.
-pub(super) const DOUBT: Duration = Duration::from_secs(3600);
 
 impl Table {
     /// Changes pf's timeouts.
@@ -174,26 +162,4 @@ impl Table {
             deadline(&settings.timeouts, senders, class, seen)
         })
     }
-}
-
-/// When a state of `class` last heard of at `seen` is given up. Its timeout is the greater of ours
-/// and the largest `expire` its sender showed.
-pub(super) fn deadline(
-    timeouts: &Timeouts,
-    senders: &Senders,
-    class: Class,
-    seen: Uptime,
-) -> Uptime {
-    let record = &senders[class.sender];
-    if class.pftm == DELETED {
-        return record.clock.due(seen.after(ending::HELD_BACK));
-    }
-    let largest = record.largest_expire(usize::from(class.pftm));
-    let timeout = Duration::from_secs(timeouts.seconds(class.pftm).max(largest).into());
-    let doubt = if class.is_overdue {
-        DOUBT
-    } else {
-        Duration::ZERO
-    };
-    record.clock.due(seen.after(timeout + GRACE + doubt))
 }

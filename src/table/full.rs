@@ -13,8 +13,9 @@
 use super::arrival::{Arrival, FullKind};
 use super::clock::AGE_SLACK;
 use super::clocks::{CUT, DRIFT};
+use super::identity::Identity;
 use super::ifnames;
-use super::recently_ended::{self, Identity, RecentEnd};
+use super::recently_ended::{self, RecentEnd};
 use super::slot::{Birth, Counts, EXPORTED, KeyPair, Second, Share, Slot, is_plain};
 use super::store::Table;
 use crate::counters::count;

@@ -1,6 +1,6 @@
 //! States as they are while the table holds them, for whoever lists them.
 
-use super::expiry::deadline;
+use super::deadlines::deadline;
 use super::senders::{Sender, SenderId, SenderRecord};
 use super::store::Table;
 use crate::filter::{Firewall, Subject};

@@ -23,12 +23,12 @@ use super::senders::SenderId;
 use crate::time::Uptime;
 
 /// Most creators suspected or told apart; states of further ones replace each other.
-pub(super) const MAX_CREATORS: usize = 64;
+pub(super) const MAX_CREATORS_APART: usize = 64;
 
 /// Most senders of one creator told apart; further ones count as one.
-pub(super) const MAX_SENDERS: usize = 64;
+pub(super) const MAX_SENDERS_APART: usize = 64;
 
-/// In the place of a sender: those beyond [`MAX_SENDERS`].
+/// In the place of a sender: those beyond [`MAX_SENDERS_APART`].
 pub(super) const FURTHER: u16 = u16::MAX;
 
 /// How far it has come with a creator.
@@ -61,7 +61,7 @@ pub(super) struct HostIds {
     pub(super) creators: HashMap<u32, Creator>,
     /// The creator that each alias stands for.
     pub(super) aliases: HashMap<u32, u32>,
-    /// Told apart, at most [`MAX_CREATORS`].
+    /// Told apart, at most [`MAX_CREATORS_APART`].
     pub(super) shared: Vec<SharedHostId>,
     /// How many of those [`super::Table::take_shared_host_ids`] has told of.
     pub(super) told: usize,
@@ -89,7 +89,7 @@ impl HostIds {
     /// Whether there is no room for one more creator. Of those, aliases are none.
     pub(super) fn is_full(&self) -> bool {
         let creators = self.creators.len();
-        creators.saturating_sub(self.aliases.len()) >= MAX_CREATORS
+        creators.saturating_sub(self.aliases.len()) >= MAX_CREATORS_APART
     }
 
     pub(super) fn stage(&self, creatorid: u32) -> Option<Stage> {

@@ -1,7 +1,7 @@
 //! States that a transfer did not have are ended: see [`super::transfers`].
 
 use super::arrival::Arrival;
-use super::expiry::deadline;
+use super::deadlines::deadline;
 use super::expiry_lists::Class;
 use super::senders::SenderId;
 use super::store::{PIECE, Table};

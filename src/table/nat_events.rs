@@ -31,14 +31,14 @@ pub struct NatEvent {
 }
 
 /// What one interface was told of, and what waits for its delay. Places are those of key pairs.
-pub(super) struct Lane {
+pub(super) struct NatLane {
     /// N of pflowN.
     pub(super) unit: u32,
     pub(super) told: Places,
     pub(super) list: DueList<()>,
 }
 
-impl Lane {
+impl NatLane {
     pub(super) fn new(unit: u32) -> Self {
         Self {
             unit,
@@ -50,7 +50,7 @@ impl Lane {
 
 /// What is known of a translation for one interface, to be kept.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Kept {
+pub(super) struct KeptTranslation {
     pub(super) unit: u32,
     /// When it is to be told; `None`: it was.
     pub(super) due: Option<Uptime>,
@@ -58,7 +58,7 @@ pub(super) struct Kept {
 
 /// What is kept for the interfaces that ask.
 pub(super) struct NatEvents {
-    pub(super) lanes: Vec<Lane>,
+    pub(super) lanes: Vec<NatLane>,
     pub(super) ready: Vec<NatEvent>,
 }
 
@@ -73,7 +73,7 @@ impl NatEvents {
 
     /// What [`Self::octets`] never exceed with so many chunks of key pairs.
     pub(super) fn octets_of(&self, keys: usize) -> usize {
-        let lane = |lane: &Lane| {
+        let lane = |lane: &NatLane| {
             let waits = lane.list.wait() > Duration::ZERO || lane.list.has_entries();
             let entries = match waits {
                 true => DueList::<()>::octets_of(keys),

@@ -129,13 +129,6 @@ impl Table {
         })
     }
 
-    /// Notes whether what is kept beside a state asks for a look at its messages and its end.
-    pub(super) fn note_asides(&mut self) {
-        self.is_observed = self.is_watched() || self.details.is_on;
-        self.has_more_than_flows = self.connections.is_some() || self.nat_events.is_some();
-        self.has_asides = self.active.is_any() || self.details.is_on || self.has_more_than_flows;
-    }
-
     /// Tells whoever observes that a whole state was taken in.
     #[cold]
     #[inline(never)]

@@ -9,55 +9,17 @@
 //! So an end writes to one place and allocates nothing. Only a very busy firewall makes it forget
 //! early, and in every run the same, because a replay must end alike.
 
+use super::identity::{Identity, SPREAD};
 use super::slot::{Counts, Second};
-use crate::state::{StateId, StateKey};
+use crate::state::StateId;
 
 /// Sets of each kind, allocated with the first end of the kind.
 pub(super) const SETS: usize = 1 << 13;
-/// 2^64 / golden ratio: multiplying by it spreads ids that follow each other, the same in every run.
-const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Ends in a set.
 const WAYS: usize = 4;
 
 /// A full state that comes so many seconds after its state was deleted was under way then.
 pub(super) const LATE: u32 = 10;
-
-/// What tells one state with an id from another.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct Identity {
-    pub(super) id: StateId,
-    /// Stands for its key.
-    fingerprint: u32,
-}
-
-impl Identity {
-    #[expect(clippy::cast_possible_truncation, reason = "folding is meant to cut")]
-    pub(super) fn new(id: StateId, wire: &StateKey) -> Self {
-        let [far, near] = wire.addr.map(|address| u128::from_ne_bytes(address.0));
-        let [p0, p1] = wire.port;
-        let ports = u32::from(p0) << 16 | u32::from(p1);
-        let folded = far ^ near.rotate_left(13);
-        let halves = (folded ^ folded >> 64) as u64;
-        let fingerprint = (halves ^ halves >> 32) as u32 ^ ports ^ u32::from(wire.proto);
-        Self { id, fingerprint }
-    }
-
-    /// All of it in eight octets. Two states of one creator fall together only if their ids, spread
-    /// over 64 bits, differ by just what their keys do; never 0.
-    fn tag(&self) -> u64 {
-        (spread(self.id) ^ u64::from(self.fingerprint)).max(1)
-    }
-
-    /// One that was kept.
-    pub(super) fn kept(id: StateId, fingerprint: u32) -> Self {
-        Self { id, fingerprint }
-    }
-
-    /// What stands for its key.
-    pub(super) fn fingerprint(&self) -> u32 {
-        self.fingerprint
-    }
-}
 
 /// An end that its firewall told of.
 #[derive(Clone, Copy, Debug)]
@@ -254,11 +216,6 @@ fn place(id: StateId) -> usize {
     usize::try_from(id.id.wrapping_add(begin) % SETS as u64).unwrap_or(0)
 }
 
-/// What an id gives to a tag.
-fn spread(id: StateId) -> u64 {
-    id.id.wrapping_mul(SPREAD) ^ u64::from(id.creatorid) << 32
-}
-
 /// Seconds modulo 2^32.
 fn modulo(secs: i64) -> u32 {
     u32::try_from(secs.rem_euclid(1 << 32)).unwrap_or(0)
@@ -269,10 +226,7 @@ mod tests {
     use super::*;
 
     fn identity(id: u64) -> Identity {
-        Identity {
-            id: StateId { id, creatorid: 1 },
-            fingerprint: 3,
-        }
+        Identity::kept(StateId { id, creatorid: 1 }, 3)
     }
 
     #[test]

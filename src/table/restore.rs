@@ -1,9 +1,9 @@
 //! The records of a keep file as a table again: see [`super::keep`].
 
-use super::active::Kept;
+use super::active::KeptParts;
+use super::identity::Identity;
 use super::keep::KEPT_DELETED;
 use super::nat_events;
-use super::recently_ended::Identity;
 use super::senders::Sender;
 use super::slot::DELETED;
 use super::slot::{Birth, Counts, EXPORTED, Moment, Share, Slot, UNSETTLED, is_plain};
@@ -130,7 +130,7 @@ impl Table {
             }
             wire::Record::Translation { unit, due } => {
                 let (unit, due) = (*unit, due.map(|due| restore.now.uptime_at(due)));
-                self.restore_translation(place, nat_events::Kept { unit, due });
+                self.restore_translation(place, nat_events::KeptTranslation { unit, due });
             }
             wire::Record::Detail(detail) => self.restore_detail(place, detail),
             _ => {}
@@ -170,7 +170,7 @@ impl Table {
     fn restore_part(&mut self, restore: &Restore, place: u32, part: &wire::KeptPart) {
         let is_doubtful = self.doubtful.has(place);
         let last = |wall| self.second(restore.secs(wall));
-        let kept = Kept {
+        let kept = KeptParts {
             unit: part.unit,
             due: part
                 .due

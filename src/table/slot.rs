@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::recently_ended::Identity;
+use super::identity::Identity;
 use crate::accounting::{Head, Position, Segments, Shape};
 use crate::flow::{self, Flow, Tuple};
 use crate::slab::{Handle, NONE, Place, Slab};

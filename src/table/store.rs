@@ -1,7 +1,5 @@
 //! The states, with all that is kept of them and beside them.
 
-use std::collections::BTreeMap;
-
 use super::active::Active;
 use super::ahead::Ahead;
 use super::clock::SenderClock;
@@ -17,7 +15,7 @@ use super::nat_events::NatEvents;
 use super::places::Places;
 use super::recently_ended::RecentlyEnded;
 use super::senders::{LOCAL, Sender, SenderId, SenderRecord, Senders};
-use super::slot::{KeyPair, Second, Shares, Slot, Slots};
+use super::slot::{DELETED, KeyPair, Second, Shares, Slots};
 use super::transfers::Transfers;
 use super::watch::Event;
 use crate::accounting::Counting;
@@ -26,7 +24,7 @@ use crate::flow::{Boot, Floor};
 use crate::slab::Slab;
 use crate::state::{StateId, Timeouts};
 use crate::time::Uptime;
-use crate::wire::pfsync::Clear;
+use crate::wire::pfsync::{Clear, Values};
 
 /// More states than this are more than a processor's cache holds, seven megabytes.
 const LARGE: usize = 1 << 16;
@@ -187,9 +185,6 @@ impl Table {
         self.index.len() == 0
     }
 
-    /// Octets of memory a state takes in the table itself, beside its share of the index.
-    pub const SLOT_OCTETS: usize = size_of::<Slot>();
-
     /// The number of `sender`.
     pub fn sender(&mut self, sender: Sender) -> SenderId {
         let (number, fits) = self.senders.number(sender);
@@ -218,19 +213,6 @@ impl Table {
     /// All senders heard of; `local` comes first and may not have been.
     pub fn senders(&self) -> &[SenderRecord] {
         self.senders.all()
-    }
-
-    /// How many states each sender spoke of last, by creator. Walks the whole table.
-    pub fn states_by_sender(&self) -> BTreeMap<(SenderId, u32), u64> {
-        let mut states = BTreeMap::new();
-        for place in (0..self.slots.places()).filter(|place| self.is_held(*place)) {
-            let slot = &self.slots[place];
-            let creatorid = self.wire_id(slot.state_id()).creatorid;
-            *states
-                .entry((SenderId(slot.sender), creatorid))
-                .or_default() += 1;
-        }
-        states
     }
 
     /// Whether it is known when this host came up.
@@ -280,5 +262,74 @@ impl Table {
 
     pub(super) fn second(&self, uptime_secs: i64) -> Second {
         Second::new(uptime_secs, self.epoch.unwrap_or(0))
+    }
+
+    /// Whether this creator's are: then its messages go to [`Self::apply_by_sender`].
+    pub fn is_by_sender(&self, creatorid: u32) -> bool {
+        self.host_ids.creators.contains_key(&creatorid)
+    }
+
+    /// The identity that was sent of a state that the table knows as `id`.
+    pub fn wire_id(&self, id: StateId) -> StateId {
+        let creatorid = self.host_ids.aliases.get(&id.creatorid);
+        StateId {
+            creatorid: creatorid.copied().unwrap_or(id.creatorid),
+            ..id
+        }
+    }
+
+    /// Whether a full state has the key of the one held at `place`.
+    pub(super) fn has_key(&self, place: u32, state: &Values<'_>) -> bool {
+        let slot = &self.slots[place];
+        let KeyPair { wire, stack, .. } = slot.key_pair(&self.keys);
+        state.direction == slot.direction
+            && state.wire == wire
+            && state.stack.unwrap_or(state.wire) == stack
+    }
+
+    /// Whether somebody watches.
+    pub(super) fn is_watched(&self) -> bool {
+        self.events.is_some()
+    }
+
+    pub(super) fn tell(&mut self, event: Event) {
+        if let Some(events) = &mut self.events {
+            events.push(event);
+        }
+    }
+
+    /// Notes whether what is kept beside a state asks for a look at its messages and its end.
+    pub(super) fn note_asides(&mut self) {
+        self.is_observed = self.is_watched() || self.details.is_on;
+        self.has_more_than_flows = self.connections.is_some() || self.nat_events.is_some();
+        self.has_asides = self.active.is_any() || self.details.is_on || self.has_more_than_flows;
+    }
+
+    /// Whether nothing more is expected of a state: it is deleted or overdue.
+    pub(super) fn is_over(&self, place: u32) -> bool {
+        self.is_deleted(place) || self.slots[place].is_overdue
+    }
+
+    /// Whether a state's end is held back.
+    #[inline]
+    pub(super) fn is_deleted(&self, place: u32) -> bool {
+        self.slots[place].pftm == DELETED
+    }
+
+    /// Seconds that uptime is ahead of the times in a slot whose last sender this is.
+    #[inline(always)]
+    pub(super) fn offset(&self, sender: u16) -> i64 {
+        // Mostly no clock made a step, and nothing is looked up.
+        if self.is_any_off {
+            self.senders[sender].clock.offset
+        } else {
+            0
+        }
+    }
+
+    /// Uptime in seconds that the times in slots of a sender's states count from.
+    #[inline(always)]
+    pub(super) fn epoch_of(&self, sender: u16) -> i64 {
+        self.epoch.unwrap_or(0) + self.offset(sender)
     }
 }

@@ -53,17 +53,6 @@ impl Table {
         &self.senders[sender.0]
     }
 
-    /// Whether somebody watches.
-    pub(super) fn is_watched(&self) -> bool {
-        self.events.is_some()
-    }
-
-    pub(super) fn tell(&mut self, event: Event) {
-        if let Some(events) = &mut self.events {
-            events.push(event);
-        }
-    }
-
     /// A whole state was taken in.
     #[inline(never)]
     pub(super) fn tell_full(

@@ -1,6 +1,6 @@
 //! The translations of states, as they begin and end: see [`super::nat_events`].
 
-use super::nat_events::{Kept, Lane, NatEvent, NatEvents};
+use super::nat_events::{KeptTranslation, NatEvent, NatEvents, NatLane};
 use super::slot::KeyPair;
 use super::store::{PIECE, Table};
 use crate::flow::{End, Flow, Translation};
@@ -21,7 +21,7 @@ impl Table {
         };
         let lanes = interfaces.iter().map(|(unit, delay)| {
             let place = old.iter().position(|lane| lane.unit == *unit);
-            let mut lane = place.map_or_else(|| Lane::new(*unit), |at| old.swap_remove(at));
+            let mut lane = place.map_or_else(|| NatLane::new(*unit), |at| old.swap_remove(at));
             lane.list.set_wait(Duration::from_secs((*delay).into()));
             lane
         });
@@ -60,7 +60,7 @@ impl Table {
         let slot = &self.slots[place];
         let made = slot.creation.uptime(self.epoch_of(slot.sender));
         let age = u64::try_from(now.seconds().uptime.saturating_sub(made)).unwrap_or(0);
-        let is_due = |lane: &Lane| lane.list.wait() <= Duration::from_secs(age);
+        let is_due = |lane: &NatLane| lane.list.wait() <= Duration::from_secs(age);
         let Some(events) = &mut self.nat_events else {
             return;
         };
@@ -83,7 +83,7 @@ impl Table {
         place: u32,
         keys: u32,
         now: Now,
-        is_due: impl Fn(&Lane) -> bool,
+        is_due: impl Fn(&NatLane) -> bool,
     ) {
         let flow = self.flow_so_far(place, &now);
         let Some(NatEvents { lanes, ready, .. }) = self.nat_events.as_deref_mut() else {
@@ -174,13 +174,16 @@ impl Table {
     }
 
     /// What is known of the translation of the state at `place`.
-    pub(super) fn kept_translation(&self, place: u32) -> impl Iterator<Item = Kept> + '_ {
+    pub(super) fn kept_translation(
+        &self,
+        place: u32,
+    ) -> impl Iterator<Item = KeptTranslation> + '_ {
         let keys = self.slots[place].keys;
         let events = self.nat_events.as_deref().filter(|_| keys != NONE);
         let lanes = events.into_iter().flat_map(|events| &events.lanes);
         lanes.filter_map(move |lane| {
             let due = lane.list.due_of(keys);
-            (due.is_some() || lane.told.has(keys)).then_some(Kept {
+            (due.is_some() || lane.told.has(keys)).then_some(KeptTranslation {
                 unit: lane.unit,
                 due,
             })
@@ -188,7 +191,7 @@ impl Table {
     }
 
     /// Takes that back.
-    pub(super) fn restore_translation(&mut self, place: u32, kept: Kept) {
+    pub(super) fn restore_translation(&mut self, place: u32, kept: KeptTranslation) {
         let Some(keys) = self.translation_of(place) else {
             return;
         };
