@@ -23,7 +23,7 @@ use crate::wire::keep as wire;
 /// Places looked at in one step, and sets of states that ended recently: about a tenth of a millisecond.
 const STEP: u32 = 512;
 
-/// [`DELETED`] in a record: behind the PFTM numbers.
+/// `DELETED` in a record: behind the PFTM numbers.
 pub(super) const KEPT_DELETED: u8 = 25;
 const _: () = assert!(KEPT_DELETED as usize == PFTM_COUNT);
 

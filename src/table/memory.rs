@@ -11,13 +11,13 @@
 //! key pairs   none free, one more chunk does not fit        the longest silent of 64 that have one goes
 //! shares      none free, one more chunk does not fit        the share is left out, its flow is partial
 //! ```
-//! The memory of a [`Slab`] is known to the octet, and changes only when it takes a chunk. The index's
+//! The memory of a `Slab` is known to the octet, and changes only when it takes a chunk. The index's
 //! hash tables are counted with the most that so many pages can make them take. So is what grows by
 //! the place: entries of active timeouts, and what the solicitor keeps. The sum depends on the input
 //! alone, not on the hashes of this run, because a replay must end the same states each time.
 //!
 //! No chunk becomes one of another kind. Slots that came first leave room for some pages, key pairs
-//! and shares ([`SLOTS_TO_PAGES`], [`SLOTS_TO_KEYS`], [`SLOTS_TO_SHARES`]); beyond that whoever comes
+//! and shares (`SLOTS_TO_PAGES`, `SLOTS_TO_KEYS`, `SLOTS_TO_SHARES`); beyond that whoever comes
 //! first has it. At least one chunk of each kind is taken, whatever the bound.
 //!
 //! Some memory has bounds of its own, whatever the number of states, and is not counted: senders and
