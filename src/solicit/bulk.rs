@@ -21,7 +21,7 @@ use crate::wire::pfsync::BusStatus;
 /// Most routes told apart.
 const MAX_ROUTES: usize = 64;
 /// How long to wait for a BUS START (the kernels wait 5 s or 2 s).
-const PATIENCE: Duration = Duration::from_secs(5);
+const START_WAIT: Duration = Duration::from_secs(5);
 /// How often to ask in all.
 const TRIES: u8 = 3;
 /// A silence of a route's firewalls worth asking again.
@@ -154,7 +154,7 @@ impl Bulk {
                 counters.bulk_failed += 1;
                 continue;
             }
-            track.waiting = Some((tries + 1, now.after(PATIENCE)));
+            track.waiting = Some((tries + 1, now.after(START_WAIT)));
             match tries {
                 0 => counters.bulk_requested += 1,
                 _ => counters.bulk_repeated += 1,

@@ -59,7 +59,7 @@ const MARGIN: Tick = 8 * TICKS_A_SECOND;
 /// Seconds that a firewall may keep activity to itself.
 const FRESH: u32 = 2;
 /// How long to wait for an answer.
-const PATIENCE: Tick = 2 * TICKS_A_SECOND;
+const ANSWER_WAIT: Tick = 2 * TICKS_A_SECOND;
 /// How long before the end of an active timeout to ask: time for an answer and a repetition.
 const LEAD: Tick = 5 * TICKS_A_SECOND;
 /// Requests in a row that a sender did not answer before none of them is repeated any more.
@@ -261,8 +261,8 @@ impl Schedule {
             return None;
         }
         if entry.has(WAITING) {
-            let patience = PATIENCE.saturating_add(self.delay(entry.sender));
-            return Some(entry.asked.saturating_add(patience));
+            let wait = ANSWER_WAIT.saturating_add(self.delay(entry.sender));
+            return Some(entry.asked.saturating_add(wait));
         }
         let silent = (!entry.has(DONE)).then(|| entry.last.saturating_add(self.patience(place)));
         let active = self.active.map(|_| entry.active);

@@ -31,7 +31,7 @@ use crate::time::Uptime;
 /// How long to wait for the whole state, which may be on its way.
 const DELAY: Duration = Duration::from_secs(1);
 /// How long to wait for an answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+const ANSWER_WAIT: Duration = Duration::from_secs(2);
 /// How long a state that nobody told of is not asked for again.
 const SHUNNED: Duration = Duration::from_secs(600);
 /// How long a state that cannot be asked for yet is remembered that is not heard of again.
@@ -59,7 +59,7 @@ impl Stage {
     fn length(self) -> Duration {
         match self {
             Self::HeldBack => DELAY,
-            Self::Once | Self::Twice => PATIENCE,
+            Self::Once | Self::Twice => ANSWER_WAIT,
             Self::Forgotten => SHUNNED,
         }
     }

@@ -13,7 +13,7 @@ use crate::time::{Now, Uptime};
 use std::time::Duration;
 
 /// How long a state that ended waits for the other of its connection.
-const PATIENCE: Duration = Duration::from_secs(60);
+const OTHER_HALF_WAIT: Duration = Duration::from_secs(60);
 
 /// Most that wait at a time: 25 MB at most.
 const MAX_WAITING: usize = 1 << 16;
@@ -216,7 +216,7 @@ impl Table {
             flow: *flow,
             told,
             exported,
-            until: now.uptime.after(PATIENCE),
+            until: now.uptime.after(OTHER_HALF_WAIT),
             now,
         };
         match (waiting, other) {

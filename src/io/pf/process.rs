@@ -14,7 +14,7 @@ const PIECE: usize = 1 << 16;
 /// Octets of answers that are sent at once.
 const MUCH: usize = 1 << 16;
 /// Longest wait for the other side to take an answer.
-const PATIENCE: Duration = Duration::from_secs(30);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Serves requests that come by `stream`, until nobody is there or what comes makes no sense.
 pub fn run(stream: UnixStream, ioctl: impl Ioctl) {
@@ -23,7 +23,7 @@ pub fn run(stream: UnixStream, ioctl: impl Ioctl) {
 }
 
 fn serve(mut stream: UnixStream, ioctl: impl Ioctl) -> io::Result<()> {
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
     let clock = Clock::new(None);
     let mut asker = Asker::new(ioctl, clock.now().uptime);
     let mut room = vec![0; PIECE];
