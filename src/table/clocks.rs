@@ -69,7 +69,7 @@ impl Arrival {
 impl Table {
     /// What the messages of a packet of `sender` come with: its stamp is the uptime `at`, and the
     /// clock, which never goes back, says `now`.
-    #[inline]
+    #[inline(always)]
     pub fn arrival(&mut self, now: Now, at: Uptime, sender: SenderId, is_pfsync0: bool) -> Arrival {
         let secs = at.secs();
         let clock = &mut self.senders[sender.0].clock;

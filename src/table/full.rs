@@ -427,6 +427,9 @@ impl Table {
             }
             self.add_keys(&wire, stack.as_ref())
         };
+        if ifname == ifnames::FORGOTTEN {
+            self.counters.names_refused += 1;
+        }
         let state = &values();
         let is_marked = state.pflow.unwrap_or(true);
         let mut slot = Slot::new(Birth {
@@ -445,47 +448,25 @@ impl Table {
         slot.count_first(state, kind);
         slot.note_first(arrival, state, kind);
         if kind == FullKind::Insert {
-            slot.last = self.last_of_first(arrival, state, creation);
+            let expire = self.note_expire(arrival, state);
+            let told =
+                expire.and_then(|expire| self.last_told(arrival, state.timeout, expire, creation));
+            slot.last = told.map_or(arrival.second, |told| told.at);
         }
         let place = self.place(slot);
         self.index.insert(id, ifname, place);
-        self.note_inserted(place, arrival, id, ifname, is_marked);
-        if kind != FullKind::Insert {
-            self.note_activity(place, arrival, state, kind);
-        }
-        place
-    }
-
-    /// When the last packet was of a state that an INS tells of: if nothing is told, now.
-    #[inline(always)]
-    fn last_of_first(&mut self, arrival: &Arrival, state: &Values<'_>, creation: Second) -> Second {
-        let expire = self.note_expire(arrival, state);
-        let told =
-            expire.and_then(|expire| self.last_told(arrival, state.timeout, expire, creation));
-        told.map_or(arrival.second, |told| told.at)
-    }
-
-    /// A state was put in: notes that wherever else it matters.
-    #[inline(always)]
-    fn note_inserted(
-        &mut self,
-        place: u32,
-        arrival: &Arrival,
-        id: StateId,
-        ifname: u16,
-        is_marked: bool,
-    ) {
         self.id_watermark.note(id);
         if self.has_asides {
             self.begin_asides(place, arrival);
         }
         count(&mut self.counters.inserted, 1);
-        if ifname == ifnames::FORGOTTEN {
-            self.counters.names_refused += 1;
-        }
         if !is_marked {
             self.note_unmarked();
         }
+        if kind != FullKind::Insert {
+            self.note_activity(place, arrival, state, kind);
+        }
+        place
     }
 
     /// Puts in the keys of the state that comes next, for which there is room.
