@@ -1,22 +1,15 @@
 //! The encoder of an interface: flows in, messages without numbers out.
 
+use super::format::{Format, TemplateSet};
 use super::full::Full;
+use super::ipfix::Ipfix;
 use super::netflow5::NetFlow5;
 use super::netflow9::NetFlow9;
 use super::outbox::To;
 use super::per_domain::PerDomain;
 use super::session::Session;
-use super::{Format, Ipfix, Settings, TemplateSet};
+use super::settings::Settings;
 use crate::time::{Now, Uptime};
-
-/// What packing a flow came to.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Packed {
-    /// Records packed.
-    pub(super) records: u32,
-    /// Whether the flow claimed more octets than can be split.
-    pub(super) is_clipped: bool,
-}
 
 /// The encoders of one export format.
 ///

@@ -1,8 +1,10 @@
 //! `template full`: a buffer for each shape of records, one set a message.
 
-use super::encoder::Packed;
+use super::format::Packed;
+use super::mtu::{Capacity, records_that_fit};
 use super::outbox::{Stamp, To};
-use super::{Capacity, Settings, Templates, records_that_fit};
+use super::settings::Settings;
+use super::templates::Templates;
 use crate::flow::{Detail, Flow, Passage, Quality, Record, Translation, Tuple};
 use crate::icmp::{self, Icmp};
 use crate::state::{Address, Af, Direction};

@@ -1,71 +1,15 @@
 //! IPFIX: a buffer for each layout of records, one set a message (if_pflow.c,
 //! `pflow_sendout_ipfix`).
 
-use super::encoder::Packed;
+use super::format::{MAX_RECORDS, Packed, TemplateSet};
+use super::mtu::{Capacity, records_that_fit};
 use super::outbox::{Stamp, To};
-use super::{Capacity, MAX_RECORDS, Settings, records_that_fit};
+use super::settings::Settings;
 use crate::flow::{Flow, Passage, Tuple};
 use crate::state::{Address, Af};
 use crate::time::{Now, Uptime};
 use crate::wire::ipfix as wire;
 use crate::wire::layout::{Ends, EventRecord, FlowRecord, Layout, NatRecord};
-
-/// Which templates: a kernel's, or those that tell all.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum TemplateSet {
-    /// OpenBSD 7.9 and later: 256 IPv4, 257 IPv4 with NAT, 258 IPv6.
-    OpenBsd,
-    /// OpenBSD up to 7.8: 256 IPv4, 257 IPv6.
-    OpenBsd78,
-    /// FreeBSD: 256 IPv4, 257 IPv6, 258 NAT44 events of RFC 8158.
-    FreeBsd,
-    /// Everything that is known, see `wire::full`.
-    Full,
-}
-
-impl TemplateSet {
-    /// Every set with its name.
-    pub const VALUES: &'static [(&'static str, Self)] = &[
-        ("openbsd", Self::OpenBsd),
-        ("openbsd78", Self::OpenBsd78),
-        ("freebsd", Self::FreeBsd),
-        ("full", Self::Full),
-    ];
-
-    /// Template ids and layouts of a kernel's, in the order they are announced in.
-    pub const fn templates(self) -> &'static [(u16, Layout)] {
-        match self {
-            Self::OpenBsd => &[
-                (256, Layout::Ipv4),
-                (257, Layout::Ipv4Nat),
-                (258, Layout::Ipv6),
-            ],
-            Self::OpenBsd78 => &[(256, Layout::Ipv4), (257, Layout::Ipv6)],
-            Self::FreeBsd => &[
-                (256, Layout::Ipv4),
-                (257, Layout::Ipv6),
-                (258, Layout::Nat44Event),
-            ],
-            Self::Full => &[],
-        }
-    }
-
-    /// The template of a layout; 0, which is none, if the set has not got it.
-    fn id_of(self, layout: Layout) -> u16 {
-        let mut templates = self.templates().iter();
-        let template = templates.find(|(_, other)| *other == layout);
-        template.map_or(0, |(id, _)| *id)
-    }
-
-    /// Octets of the records that the kernel works its mtu out from, IPv4's and IPv6's: OpenBSD
-    /// 7.9 takes the larger NAT record for both IPv4 buffers.
-    pub(super) const fn sizes_for_mtu(self) -> [usize; 2] {
-        match self {
-            Self::OpenBsd => [Layout::Ipv4Nat.record_len(), Layout::Ipv6.record_len()],
-            _ => [Layout::Ipv4.record_len(), Layout::Ipv6.record_len()],
-        }
-    }
-}
 
 /// Octets of the longest message: IPv6's records are the longest.
 const MAX_LEN: usize =

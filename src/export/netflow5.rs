@@ -1,8 +1,9 @@
 //! NetFlow v5: one buffer; splits what 32 bits cannot count; leaves IPv6 out.
 
-use super::encoder::Packed;
+use super::format::Packed;
+use super::mtu::{Capacity, records_that_fit};
 use super::outbox::{Stamp, To};
-use super::{Capacity, Settings, records_that_fit};
+use super::settings::Settings;
 use crate::flow::{Flow, Passage, Record, Tuple};
 use crate::time::{Now, Uptime};
 use crate::wire::netflow5::{self as wire, millis_mod_32};

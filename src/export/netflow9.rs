@@ -1,9 +1,10 @@
 //! NetFlow v9: a buffer for each shape of records, one flowset a message (RFC 3954).
 
-use super::encoder::Packed;
+use super::format::Packed;
+use super::mtu::{Capacity, records_that_fit};
 use super::outbox::{Stamp, To};
 use super::session::Session;
-use super::{Capacity, Settings, records_that_fit};
+use super::settings::Settings;
 use crate::flow::{Flow, Passage, Record, Tuple};
 use crate::icmp::{self, Icmp};
 use crate::state::{Direction, IfName};

@@ -16,9 +16,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::announcements::Announcements;
+use super::format::{Format, IPV6_UDP, TemplateSet, seconds_32};
 use super::outbox::{Message, Stamp, To};
 use super::settings::{Domain, Settings};
-use super::{Format, IPV6_UDP, TemplateSet, Templates, seconds_32};
+use super::templates::Templates;
 use crate::flow::Flow;
 use crate::state::IfName;
 use crate::time::{Now, Uptime};

@@ -4,8 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::templates::USUAL_LEN;
-use super::{Format, IPV6_UDP, TemplateSet};
+use super::format::{Format, IPV6_UDP, TemplateSet, USUAL_LEN};
 use crate::filter::Filter;
 use crate::flow::Records;
 use crate::state::Direction;

@@ -1,13 +1,11 @@
 //! What a session tells its collector of the records that come.
 
-use super::{Events, Format, Settings, TemplateSet};
+use super::format::{Format, TemplateSet, USUAL_LEN};
+use super::settings::{Events, Settings};
 use crate::wire::full::{self, Kind};
 use crate::wire::ipfix::{self, HEADER_LEN};
 use crate::wire::{netflow9, options};
 
-/// Octets of a message of templates for a connection or a spool. Any path takes a datagram of so
-/// many.
-pub(super) const USUAL_LEN: usize = 496;
 const USUAL_ROOM: usize = USUAL_LEN - HEADER_LEN;
 
 /// Templates, and which options go with them.

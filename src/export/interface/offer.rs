@@ -10,7 +10,7 @@
 
 use super::{Encoder, Interface, Takes};
 use crate::counters::{InterfaceCounters, count};
-use crate::export::encoder::Packed;
+use crate::export::format::Packed;
 use crate::export::full::Full;
 use crate::export::netflow9::NetFlow9;
 use crate::export::outbox::To;
