@@ -469,6 +469,13 @@ impl Table {
         place
     }
 
+    /// A state was learned whose rule does not say pflow.
+    #[cold]
+    #[inline(never)]
+    fn note_unmarked(&mut self) {
+        self.unmarked += 1;
+    }
+
     /// Puts in the keys of the state that comes next, for which there is room.
     #[inline(always)]
     pub(super) fn add_keys(&mut self, wire: &StateKey, stack: Option<&StateKey>) -> u32 {

@@ -62,6 +62,7 @@ mod room;
 mod senders;
 mod slot;
 mod store;
+mod suspicion;
 mod tell;
 mod transfers;
 mod translations;

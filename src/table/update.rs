@@ -143,11 +143,4 @@ impl Table {
             });
         }
     }
-
-    /// A state was learned whose rule does not say pflow.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn note_unmarked(&mut self) {
-        self.unmarked += 1;
-    }
 }

@@ -29,7 +29,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
-use parts::{Lost, Segment, Trouble};
+use parts::{Lost, MIN_SEGMENT, Segment};
 pub use parts::{Spool, Unspooled};
 use reader::{Reader, Step};
 pub use session::{SpoolTally, Spooled};
@@ -43,14 +43,6 @@ pub use crate::wire::spool::Position;
 pub const MIN_SPOOL: u64 = 16 * MIN_SEGMENT;
 /// Most octets of a spool.
 pub const MAX_SPOOL: u64 = 64 << 30;
-/// Octets after which a segment is not written to any more: a sixteenth of the spool, at least so
-/// many.
-const MIN_SEGMENT: u64 = 64 << 10;
-/// Most octets of a segment. To count the records that are lost with one it is read through, which
-/// takes a millisecond.
-const MAX_SEGMENT: u64 = 1 << 20;
-/// Seconds without a refusal after which the disk takes what is written again.
-const OVER: u32 = 2;
 /// Time between two tries of what was refused.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -219,10 +211,6 @@ impl<S: Store> Spool<S> {
         if self.is_read() { 0 } else { self.octets }
     }
 
-    fn segment_len(&self) -> u64 {
-        (self.bound / 16).clamp(MIN_SEGMENT, MAX_SEGMENT)
-    }
-
     /// What there is to log.
     pub(super) fn take_lines(&mut self) -> Vec<String> {
         std::mem::take(&mut self.lines)
@@ -292,56 +280,6 @@ impl<S: Store> Spool<S> {
         self.lines
             .push(format!("{name} is damaged and now called {aside}"));
         Ok(())
-    }
-
-    fn begin_failing(&mut self, what: &str, error: &io::Error) {
-        if error.kind() != io::ErrorKind::WouldBlock && !self.failing {
-            self.failing = true;
-            self.lines.push(format!("{what}: {error}; tried again"));
-        }
-    }
-
-    fn begin_refusing(&mut self, secs: u32, error: &io::Error) {
-        if let Some(refusing) = &mut self.refusing {
-            refusing.latest = secs;
-        } else {
-            self.refusing = Some(Trouble {
-                records: 0,
-                latest: secs,
-            });
-            let line = format!("{error}: what the collector does not take is dropped");
-            self.lines.push(line);
-        }
-    }
-
-    /// What fits into the last block of a full disk is no end of it.
-    fn end_refusing(&mut self, secs: u32) {
-        let is_over = |trouble: &mut Trouble| secs >= trouble.latest.saturating_add(OVER);
-        if let Some(Trouble { records, .. }) = self.refusing.take_if(is_over) {
-            let line = format!("written again; {records} records were dropped");
-            self.lines.push(line);
-        }
-    }
-
-    fn begin_full(&mut self) {
-        if self.full.is_none() {
-            self.full = Some(Trouble {
-                records: 0,
-                latest: 0,
-            });
-            let line = format!(
-                "full, {} octets: the oldest records are dropped",
-                self.octets
-            );
-            self.lines.push(line);
-        }
-    }
-
-    fn end_full(&mut self) {
-        if let Some(Trouble { records, .. }) = self.full.take() {
-            let line = format!("all is sent; {records} records were dropped");
-            self.lines.push(line);
-        }
     }
 
     /// Counts data records that could not be written.

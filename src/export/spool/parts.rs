@@ -1,6 +1,7 @@
 //! What a spool knows, and what it hands out.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 
 use super::reader::Reader;
 use super::writer::Writer;
@@ -9,10 +10,18 @@ use crate::export::{Outgoing, Templates};
 use crate::time::Uptime;
 use crate::wire::spool::Position;
 
+/// Octets after which a segment is not written to any more: a sixteenth of the spool, at least so
+/// many.
+pub(super) const MIN_SEGMENT: u64 = 64 << 10;
+/// Most octets of a segment. To count the records that are lost with one it is read through, which
+/// takes a millisecond.
+pub(super) const MAX_SEGMENT: u64 = 1 << 20;
 /// Octets that are written at a time.
 pub(super) const PIECE: usize = 1 << 16;
 /// Reads of a segment that may fail one after the other before the rest of it is given up.
 pub(super) const READS: u32 = 10;
+/// Seconds without a refusal after which the disk takes what is written again.
+const OVER: u32 = 2;
 
 /// A file of the spool.
 #[derive(Clone, Copy, Debug)]
@@ -114,5 +123,59 @@ impl<S> Spool<S> {
             segment: last.number,
             offset: last.len,
         })
+    }
+
+    pub(super) fn segment_len(&self) -> u64 {
+        (self.bound / 16).clamp(MIN_SEGMENT, MAX_SEGMENT)
+    }
+
+    pub(super) fn begin_failing(&mut self, what: &str, error: &io::Error) {
+        if error.kind() != io::ErrorKind::WouldBlock && !self.failing {
+            self.failing = true;
+            self.lines.push(format!("{what}: {error}; tried again"));
+        }
+    }
+
+    pub(super) fn end_full(&mut self) {
+        if let Some(Trouble { records, .. }) = self.full.take() {
+            let line = format!("all is sent; {records} records were dropped");
+            self.lines.push(line);
+        }
+    }
+
+    pub(super) fn begin_refusing(&mut self, secs: u32, error: &io::Error) {
+        if let Some(refusing) = &mut self.refusing {
+            refusing.latest = secs;
+        } else {
+            self.refusing = Some(Trouble {
+                records: 0,
+                latest: secs,
+            });
+            let line = format!("{error}: what the collector does not take is dropped");
+            self.lines.push(line);
+        }
+    }
+
+    /// What fits into the last block of a full disk is no end of it.
+    pub(super) fn end_refusing(&mut self, secs: u32) {
+        let is_over = |trouble: &mut Trouble| secs >= trouble.latest.saturating_add(OVER);
+        if let Some(Trouble { records, .. }) = self.refusing.take_if(is_over) {
+            let line = format!("written again; {records} records were dropped");
+            self.lines.push(line);
+        }
+    }
+
+    pub(super) fn begin_full(&mut self) {
+        if self.full.is_none() {
+            self.full = Some(Trouble {
+                records: 0,
+                latest: 0,
+            });
+            let line = format!(
+                "full, {} octets: the oldest records are dropped",
+                self.octets
+            );
+            self.lines.push(line);
+        }
     }
 }
