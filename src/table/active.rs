@@ -5,12 +5,12 @@
 //! due, and something new was counted: a part goes out, due again one timeout later
 //! due, and nothing was:               it leaves the lane until a message about it comes
 //! ```
-//! All states of a lane wait equally long, so that its list is in the order of their due times and
-//! nothing is walked. A part has what was counted since the one before; what went out is kept on
-//! the side, so that parts add up to the flow. Where an estimate turns out to have been too high,
-//! nothing goes out until the counters have caught up.
+//! All states of a lane wait equally long. So its list is in the order of their due times, and no
+//! search is needed. A part has what was counted since the part before. The table keeps what went
+//! out, so that the parts add up to the flow. If an estimate was too high, nothing goes out until
+//! the counters have caught up.
 //!
-//! With no interface that asks there are no lanes, and nothing here takes memory or time.
+//! If no interface asks, there are no lanes, and this module takes neither memory nor time.
 
 use std::time::Duration;
 
@@ -36,8 +36,8 @@ pub(super) struct ShownParts {
 pub(super) struct Lane {
     /// N of pflowN.
     pub(super) unit: u32,
-    /// States that wait for the timeout, each with the place of what went out, or NONE. If the timeout
-    /// is zero it is switched off, and what went out before is still known.
+    /// States that wait for the timeout, each with the place of what went out, or NONE. A timeout
+    /// of zero is switched off. What went out before is still known then.
     list: DueList<u32>,
     shown: Slab<ShownParts>,
     /// While all states are put into the list or taken out of it: the next place, and when that began.
@@ -97,8 +97,8 @@ impl Lane {
         }
     }
 
-    /// Changes the timeout at `now`: who waits has waited as long as before. If it is switched on or
-    /// off, all states have to be put into the list or taken out of it.
+    /// Changes the timeout at `now`. States that wait keep the time they have waited. If the
+    /// timeout is switched on or off, all states have to be put into the list or taken out of it.
     pub(super) fn set_period(&mut self, period: Duration, now: Uptime) {
         if (self.list.wait() == Duration::ZERO) != (period == Duration::ZERO) {
             self.sweep = Some((0, now));
@@ -294,8 +294,8 @@ impl Active {
     }
 }
 
-/// What is left of `total` when `shown` went out, by direction: there is no record of packets
-/// without octets, so those stay. So do octets without packets while the flow goes on.
+/// What is left of `total` when `shown` went out, by direction. No record has packets without
+/// octets, so such packets stay. Octets without packets stay while the flow goes on.
 fn rest(total: &Counts, shown: Option<ShownParts>, end: End) -> Counts {
     let mut rest = match shown {
         Some(shown) => total.minus(&shown.counts),

@@ -17,8 +17,8 @@ use std::time::Duration;
 /// How long a suspicion lasts that nothing confirms.
 const SUSPICION: Duration = Duration::from_secs(3600);
 
-/// Where the search for an alias begins: the same in every run, because a replay must be, and so
-/// that what a keep file says of states that are gone is found again.
+/// Where the search for an alias begins. It is the same in every run, because a replay must be the
+/// same. What a keep file says of states that are gone is found again, too.
 fn first_alias(creatorid: u32, sender: Sender) -> u32 {
     // FNV-1a, 32 bits.
     let step = |hash: u32, octet: &u8| (hash ^ u32::from(*octet)).wrapping_mul(0x0100_0193);
@@ -297,8 +297,8 @@ impl Table {
             .push(SharedHostId { creatorid, senders });
     }
 
-    /// Moves the state at `place`, which is known by its creator, to its sender's alias. To make room
-    /// it may be evicted.
+    /// Moves the state at `place`, which is known by its creator, to its sender's alias. The state
+    /// may be evicted to make room.
     fn move_to_alias(&mut self, place: u32, now: Now, done: &mut impl FnMut(&Now, &Flow)) {
         let slot = &self.slots[place];
         let (old, sender, number) = (slot.state_id(), slot.counted_by, slot.ifname);

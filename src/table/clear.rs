@@ -56,7 +56,7 @@ impl Table {
             if ended == before {
                 return self.end_clear(now, done);
             }
-            // With its last state a name goes, and its number may soon be another's.
+            // A name goes with its last state, and another name may soon get its number.
             if only.is_some_and(|only| self.ifnames.is_unused(only)) {
                 return self.end_clear(now, done);
             }

@@ -7,14 +7,15 @@
 use crate::state::StateId;
 use crate::time::{NANOS, Uptime};
 
-/// Ages of one state may differ by this between messages, seconds: they are cut to seconds on one
-/// machine and put on another clock here.
+/// Seconds by which the ages of one state may differ between messages. Ages are cut to seconds on
+/// one machine and put on another clock here.
 pub(super) const AGE_SLACK: i64 = 2;
 
 /// Stamps of a sender that are so many nanoseconds apart, or go back, have jumped.
 const USUAL_GAP: std::ops::Range<i64> = 0..3 * NANOS / 2;
 
-/// Most jumps remembered of a sender; of more, those least like a step count as one with the next.
+/// Most jumps remembered of a sender. Beyond that, the jump least like a step is joined with the
+/// next.
 const MAX_JUMPS: usize = 8;
 
 /// A sender says something every so many seconds, mostly.

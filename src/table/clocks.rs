@@ -14,8 +14,9 @@
 //!                                another state is off alike
 //! a step                         moves the offset, and so all times of the sender's states at once
 //! ```
-//! The times in the slots are of the clock of the state's last sender; nothing is walked when that
-//! moves. Drift is not learned: each state's creation is what its latest full message says.
+//! The times in a slot are on the clock of the state's last sender. When that clock moves, no slot
+//! is touched. Drift is not learned, because each state's creation is what its latest full message
+//! says.
 //!
 //! Nothing here decides what a state counts. An age alone never makes another state: see
 //! [`Table::is_another`].

@@ -25,20 +25,20 @@ use crate::state::{StateId, StateKey};
 use crate::time::Now;
 use crate::wire::pfsync::{Dialect, State, Values};
 
-/// How long after a packet its message may come, seconds: one in the sender's queue, one for times
-/// cut to seconds. What a full state tells of the last packet may be so much earlier than the
-/// arrival that was taken for it.
+/// How long after a packet its message may come, in seconds: one in the sender's queue, and one
+/// because times are cut to seconds. So the last packet of a full state may be that much earlier
+/// than the arrival taken as its time.
 const TOLD_LATE: i64 = 2;
 
-/// How long after a state's last packet it may be asked for, seconds: the `expire` of an answer is so
-/// much less than its timeout.
+/// How long after a state's last packet it may be asked for, in seconds. The `expire` of an answer
+/// is less than the timeout by that much.
 const ASKED_LATE: i64 = 10;
 
 /// Largest `expire` believed, seconds: thirty days.
 const MAX_EXPIRE: u32 = 30 * 86400;
 
-/// A state's age in seconds. A kernel whose clock was read before the state was made sends -1, and
-/// old ones more absurd ages for states they imported: those tell nothing.
+/// A state's age in seconds. A kernel sends -1 if it read its clock before it made the state. Old
+/// kernels send more absurd ages for states they imported. Such ages tell nothing.
 fn age(state: &Values<'_>) -> Option<u32> {
     Some(state.age).filter(|age| *age <= i32::MAX.unsigned_abs())
 }
@@ -214,7 +214,7 @@ impl Table {
             }
             RecentEnd::Exported(counts) => counts,
         };
-        // Without room to remember what was exported that would be exported again.
+        // Without room to remember what was exported, the same would be exported again.
         if !self.has_room_for_share() {
             self.counters.shares_refused += 1;
             return None;
