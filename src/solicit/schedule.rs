@@ -7,9 +7,10 @@
 //!      +-------------------|-+        2 s: asked once more          +--+
 //!                          +----------- activity comes   2 s more: unanswered
 //! ```
-//! A state is owed while a sender showed activity and sent no full state since. How long it has to
-//! be silent depends on its PFTM: a TCP state that is closing 3 s; all others half
-//! of their timeout, but at most 30 s if established and 10 s if not. It is asked for once in a silence, and one that is not owed never.
+//! A state is owed while a sender showed activity and sent no full state since. How long the state
+//! has to be silent depends on its PFTM. A TCP state that is closing has to be silent for 3 s. All
+//! others have to be silent for half of their timeout, but at most 30 s if established and 10 s if
+//! not. A state is asked for once in a silence, and never if it is not owed.
 //!
 //! A state that goes on after it was asked for was asked in vain. Three things keep that rare:
 //!
@@ -21,10 +22,10 @@
 //!   one and a half if it was never asked for. So there are at most 1.5 requests for each state
 //!   that ended and one for each that lives, and 64. The requests of `active` are extra.
 //!
-//! How long a state can live its `expire` tells, better than the configuration.
+//! The `expire` of a state tells how long it can live, better than the configuration does.
 //!
-//! pf may answer only when it reads all states the next time ([`super::pf`]). What it is asked for
-//! is asked so much earlier, and its answer is waited for so much longer.
+//! pf may answer only when it reads all states the next time ([`super::pf`]). So pf is asked
+//! earlier by that time, and its answer is waited for longer by that time.
 
 mod entry;
 mod heard;
