@@ -87,8 +87,8 @@ impl<T> Handle<T> {
 /// A chunk. As an array of known length it needs no test where in it a place is.
 type Chunk<T> = Box<[T; CHUNK]>;
 
-/// How many chunks the lists beside the chunks get room for when there are so many chunks: an
-/// eighth more than when the lists were made last.
+/// How many chunks the lists beside the chunks have room for. Whenever the lists are made anew,
+/// they grow by an eighth.
 fn roomy(chunks: usize) -> usize {
     let mut room = 0;
     while room < chunks {
@@ -154,8 +154,8 @@ impl<T: Copy, P: Place> Slab<T, P> {
         place
     }
 
-    /// Frees `place`. The caller keeps no number of the place. The value stays until the place is
-    /// used again.
+    /// Frees `place`. The value stays until the place is used again, so the caller must keep no
+    /// number of the place.
     #[inline]
     pub(crate) fn free(&mut self, place: P) {
         self.free.push(place.number());

@@ -168,8 +168,8 @@ impl Position {
         }
     }
 
-    /// This position lacks the responder's beginning. The position of a state of the same
-    /// connection does not. The result is whichever is further.
+    /// Completes this position, which lacks the responder's beginning. `other` is that of a state
+    /// of the same connection, which has it. Whichever is further counts.
     #[must_use]
     pub fn completed_by(self, other: Self) -> Self {
         let both = self.not_behind(other);

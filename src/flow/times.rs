@@ -93,7 +93,7 @@ impl Times {
         self
     }
 
-    /// Whether both may be of states that one packet made: seconds are cut off of each.
+    /// Whether both may be of states that one packet made, because each time is cut to seconds.
     pub(crate) fn began_with(&self, other: &Self) -> bool {
         self.start.abs_diff(other.start) <= 2
     }

@@ -4,8 +4,8 @@
 //! OpenBSD  each state that is asked for is read by itself, at once
 //! FreeBSD  all states are read, for all that were asked for since the last time
 //! ```
-//! A read of all states costs as much as there are states. So reads take a hundredth of the time at
-//! most, and a second passes between two at least. The next read waits no longer than 15 seconds,
+//! A read of all states costs what all of them cost. So the next read begins a hundred times as
+//! long after the last one as that took, but at least a second. The wait is 15 seconds at most,
 //! because a UDP state of one packet lives 30 and is asked for after 10.
 
 use std::time::Duration;
