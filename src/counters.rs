@@ -27,7 +27,7 @@ pub enum Kind {
     /// It goes up until the program ends.
     #[default]
     Counter,
-    /// It goes up and down: what there is now, or was at most.
+    /// It goes up and down: the value now, or the greatest so far.
     Gauge,
 }
 

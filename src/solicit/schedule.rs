@@ -12,7 +12,7 @@
 //! others have to be silent for half of their timeout, but at most 30 s if established and 10 s if
 //! not. A state is asked for once in a silence, and never if it is not owed.
 //!
-//! A state that goes on after it was asked for was asked in vain. Three things keep that rare:
+//! A request for a state that goes on afterwards was in vain. Three things keep that rare:
 //!
 //! - Its next silence has to last nearly as long as the state can live, 8 s less.
 //! - Where a quarter of the states of a PFTM went on, that holds for others' first silence, too,

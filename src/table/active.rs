@@ -121,8 +121,8 @@ pub(super) struct ToldParts {
 }
 
 impl ToldParts {
-    /// What was told of a connection, in the counters of `one` half. Twins count the same packets; of
-    /// others what was told of `other` is none of `one`'s.
+    /// What was told of a connection, in the counters of `one` half. Twins count the same packets.
+    /// If the halves are no twins, what was told of `other` is none of `one`'s.
     pub(super) fn of_both(one: &[Self], other: &[Self], are_twins: bool) -> Vec<Self> {
         let mut all = one.to_vec();
         for told in other {
@@ -191,8 +191,8 @@ impl Active {
         kept.filter(|kept| kept.due.is_some() || kept.shown.is_some())
     }
 
-    /// Takes back what was known of the state at `place`. Of an interface that has no active
-    /// timeout any more, what went out is still known; one that is gone comes back for nothing,
+    /// Takes back what was known of the state at `place`. If the interface has no active timeout
+    /// any more, what went out is still known. An interface that is gone comes back at no cost,
     /// until timeouts are set.
     pub(super) fn restore(&mut self, place: u32, kept: KeptParts) {
         let at = self.lanes.iter().position(|lane| lane.unit == kept.unit);
@@ -323,9 +323,9 @@ pub(super) fn parts_with(shown: Option<ShownParts>) -> u32 {
     shown.map_or(0, |shown| shown.parts).saturating_add(1)
 }
 
-/// The part of a flow that one interface has not had. It begins where the one before ended: in the
-/// kernel's arithmetic one time may be told a second apart, by when it is told, so that `times` are
-/// [`Now::rounded`] as those of the first part are.
+/// The part of a flow that one interface has not had. It begins where the part before ended. In the
+/// kernel's arithmetic one time may come out a second apart, depending on when it is told. So
+/// `times` are [`Now::rounded`] as those of the first part are.
 pub(super) fn part(
     flow: &Flow,
     unit: u32,

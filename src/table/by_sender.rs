@@ -223,8 +223,9 @@ impl Table {
             .map(|(sender, _)| *sender)
     }
 
-    /// Whether a full state is of another firewall than the one held at `place`, which has its id
-    /// and another key. Whoever told of the one held has used its id again.
+    /// Whether a full state is of another firewall than the state held at `place`, which has its id
+    /// and another key. It is not if its sender told of the state held: that sender has used its id
+    /// again.
     #[cold]
     pub(super) fn is_anothers(
         &self,
@@ -321,7 +322,7 @@ impl Table {
         self.index.insert(id, ifname, place);
     }
 
-    /// Moves the next states of a creator, the oldest page first; true if there are more.
+    /// Moves the next states of a creator, the oldest page first. Returns true if there are more.
     pub(super) fn separate_some(
         &mut self,
         creatorid: u32,

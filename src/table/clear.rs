@@ -32,7 +32,7 @@ impl Table {
     }
 
     /// Ends the next states of the last CLR: about [`PIECE`], so that what waits to be sent has a
-    /// bound. The oldest page of states comes first, one interface after the other.
+    /// bound. One interface follows the other, each with its oldest page of states first.
     pub fn continue_clear(&mut self, now: Now, done: &mut impl FnMut(&Now, &Flow)) {
         let (creatorid, only) = match self.clearing {
             Some(Clearing::End { creatorid, only }) => (creatorid, only),

@@ -101,9 +101,9 @@ impl Table {
         true
     }
 
-    /// A step that is not learned, but may be all that a state is off by, moves when it was told:
-    /// what was said before it and comes late is no later for it. Nobody told the state since, or
-    /// its creation would have followed.
+    /// A step that is not learned yet may be all that a state is off by. Such a step moves the time
+    /// at which the state was told. So what was said before the step and comes late is no later
+    /// because of it. Nobody told the state since, or its creation would have followed.
     #[inline(always)]
     pub(super) fn move_told(&mut self, place: u32, by: i64) {
         if by > 0 {

@@ -28,8 +28,8 @@ impl Belongings {
 }
 
 impl Table {
-    /// Takes a state out, counts what ended it and hands its flow over. Whether that of a doubtful
-    /// state was exported before is not known: such a one is dropped.
+    /// Takes a state out, counts what ended it, and hands its flow over. A doubtful state is
+    /// dropped, because nobody knows whether its flow was exported before.
     #[inline(never)]
     pub(super) fn end(
         &mut self,

@@ -24,7 +24,7 @@ use crate::counters::count;
 use crate::flow::End;
 use crate::time::Uptime;
 
-/// What comes so long after a DEL_C was sent before its sender had learned of that.
+/// A message that comes so long after a DEL_C was sent before its sender had learned of the DEL_C.
 const OVERLAP: Duration = Duration::from_millis(200);
 
 impl Table {
@@ -75,7 +75,7 @@ impl Table {
         count(counter, 1);
     }
 
-    /// Whether what came for a state that is deleted says no more of it than that it was there.
+    /// Whether a message about a deleted state says no more than that the state was there.
     pub(super) fn overlaps(&self, place: u32, now: Uptime) -> bool {
         self.is_deleted(place) && now.since(self.slots[place].seen) <= OVERLAP
     }

@@ -334,7 +334,7 @@ impl Table {
         self.shares.free(at);
     }
 
-    /// A sender began again: what it carried since its last full state it will never tell.
+    /// A sender began again. It will never tell what it carried since its last full state.
     pub(super) fn forgo_estimate(&mut self, place: u32, sender: u16) {
         if !self.is_unsettled(place, sender) {
             return;
@@ -377,7 +377,7 @@ impl Table {
     /// What a state's counters are worth if it ends so.
     #[inline]
     pub(super) fn quality(&self, slot: &Slot, end: End) -> Quality {
-        // An id that came again: the end was missed, and who knows what before it.
+        // The id came again. So the end was missed, and perhaps more before it.
         let has_ended = end != End::Replaced;
         if !slot.shares.is_none() {
             return self.quality_of_shares(slot, has_ended);
@@ -431,9 +431,9 @@ impl Share {
 }
 
 impl Slot {
-    /// Adds what a UPD_C tells to the estimate that its sender's last one added to, if it tells of
-    /// data and nothing else; nothing of other protocols than TCP. False, with nothing added: it may
-    /// tell more.
+    /// Adds what a UPD_C tells to the estimate that its sender's last UPD_C added to. That is done
+    /// only if it tells of data and nothing else; other protocols than TCP add nothing. If it may
+    /// tell more, nothing is added and the result is false.
     #[inline(always)]
     pub(super) fn add_data(
         &mut self,

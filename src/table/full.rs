@@ -125,8 +125,8 @@ impl Table {
         self.full_taken(place, arrival, state, kind, done);
     }
 
-    /// [`Self::full_state`] of a state that the table knows by another identity than was sent:
-    /// that of its `values`.
+    /// [`Self::full_state`] of a state that the table knows by another identity than was sent.
+    /// `values` has the table's identity.
     pub(super) fn full_as(
         &mut self,
         arrival: &mut Arrival,
@@ -224,8 +224,8 @@ impl Table {
         Some(place)
     }
 
-    /// Takes in a full state with the id of one that is held at `place`, be it that or another; its
-    /// place unless it was old news.
+    /// Takes in a full state whose id is held at `place`, be it the same state or another. Returns
+    /// its place, unless it was old news.
     #[inline(never)]
     fn full_held(
         &mut self,
@@ -335,9 +335,9 @@ impl Table {
         self.recently_ended.find(identity, now, is_late, goes_on)
     }
 
-    /// Whether a full state of `creation` is old news of the state that was made at `then` and deleted
-    /// `elapsed` seconds ago. It is another state if it was made after the delete, even if clocks
-    /// made steps since `then`. A step that explains its creation shows that it is the same.
+    /// Whether a full state of `creation` is old news of the state that was made at `then` and
+    /// deleted `elapsed` seconds ago. A state made after the delete is another, even if clocks made
+    /// steps since `then`. If a step explains the creation, the state is the same.
     fn is_late(&self, arrival: &Arrival, creation: Second, then: Second, elapsed: u32) -> bool {
         let deleted = arrival.clock.seconds().uptime - i64::from(elapsed);
         let reach = self.past_reach_since(arrival.sender, deleted);
@@ -391,9 +391,9 @@ impl Table {
             && began_anew(state, kind, self.counts_of(place, arrival.sender.0))
     }
 
-    /// Puts a state in as its first full message tells of it. What [`Self::count`] and
-    /// [`Self::note_full`] would do with nothing known before is done to the slot before it has its
-    /// place, where nothing must be looked up.
+    /// Puts a state in as its first full message tells of it. [`Self::count`] and
+    /// [`Self::note_full`] would do the same with nothing known before. Here it is done to the slot
+    /// before the slot has its place, where nothing must be looked up.
     #[inline(always)]
     fn insert<'a>(
         &mut self,
@@ -456,7 +456,8 @@ impl Table {
         place
     }
 
-    /// When the last packet was of a state that an INS tells of: if nothing is told, now.
+    /// When the last packet was of a state that an INS tells of. If the INS does not tell, it is
+    /// now.
     #[inline(always)]
     fn last_of_first(&mut self, arrival: &Arrival, state: &Values<'_>, creation: Second) -> Second {
         let expire = self.note_expire(arrival, state);
@@ -537,11 +538,11 @@ impl Table {
         let earliest = creation.max(last.moved(-TOLD_LATE));
         let told = expire.and_then(|expire| {
             let told = self.last_told(arrival, state.timeout, expire, earliest)?;
-            // What cutting to seconds made of the creation it made of this, too.
+            // Cutting to seconds moved the creation and this time alike.
             let cut = age(state).map_or(0, |age| arrived.before(age).since(creation));
             let cut = if cut.abs() <= CUT { cut } else { 0 };
             let at = told.at.moved(-cut).max(creation);
-            // By a timeout that is not sure to be all of it: only if more was missed.
+            // This timeout may not be all of it. So it counts only if more was missed.
             let is_news = match told.is_sure {
                 true => !(state.dialect.is_freebsd() && last.since(at) == 1 && last > creation),
                 false => last == Second::NEVER || told.at.since(last) > ASKED_LATE,

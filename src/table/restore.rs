@@ -44,7 +44,7 @@ impl Restore {
         sender.copied().unwrap_or(number)
     }
 
-    /// Whole seconds of uptime: the second whose beginning `wall` is, give or take what the clocks
+    /// Whole seconds of uptime: the second that begins at `wall`, give or take what the clocks
     /// moved against each other.
     fn secs(&self, wall: Wall) -> i64 {
         let nanos = self.now.uptime_at(wall).nanos();

@@ -234,7 +234,7 @@ impl SenderRecord {
 pub(super) struct Senders {
     records: Vec<SenderRecord>,
     numbers: HashMap<Sender, u16>,
-    /// The one asked for last: packets come in runs.
+    /// The sender asked for last, because packets come in runs.
     latest: (Sender, u16),
 }
 
