@@ -14,13 +14,13 @@
 //!
 //! A request for a state that goes on afterwards was in vain. Three things keep that rare:
 //!
-//! - Its next silence has to last nearly as long as the state can live, 8 s less.
-//! - Where a quarter of the states of a PFTM went on, that holds for others' first silence, too,
-//!   but for one state in sixteen, which keeps measuring.
-//! - What is asked beyond the first time of each state, repetitions and requests for states that
-//!   are not known included, is paid from an account: a state that ends pays in half a request, or
-//!   one and a half if it was never asked for. So there are at most 1.5 requests for each state
-//!   that ended and one for each that lives, and 64. The requests of `active` are extra.
+//! - The state's next silence has to last 8 s less than the state can live.
+//! - If a quarter of the states of a PFTM went on, others' first silence has to last as long, too.
+//!   One state in sixteen is still asked early, which keeps measuring.
+//! - Each request beyond a state's first is paid from an account. So are repetitions, and requests
+//!   for states that are not known. A state that ends pays in half a request, or one and a half if
+//!   it was never asked for. So there are at most 64 requests, plus 1.5 for each state that ended,
+//!   plus one for each that lives. The requests of `active` are extra.
 //!
 //! The `expire` of a state tells how long it can live, better than the configuration does.
 //!

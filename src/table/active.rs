@@ -192,8 +192,8 @@ impl Active {
     }
 
     /// Takes back what was known of the state at `place`. If the interface has no active timeout
-    /// any more, what went out is still known. An interface that is gone comes back at no cost,
-    /// until timeouts are set.
+    /// any more, what went out is still known. An interface that is gone comes back without a
+    /// timeout, until timeouts are set.
     pub(super) fn restore(&mut self, place: u32, kept: KeptParts) {
         let at = self.lanes.iter().position(|lane| lane.unit == kept.unit);
         let at = at.unwrap_or_else(|| {
