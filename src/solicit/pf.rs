@@ -4,9 +4,9 @@
 //! OpenBSD  each state that is asked for is read by itself, at once
 //! FreeBSD  all states are read, for all that were asked for since the last time
 //! ```
-//! A read of all states costs what all of them cost. So the next read begins a hundred times as
-//! long after the last one as that took, but at least a second. The wait is 15 seconds at most,
-//! because a UDP state of one packet lives 30 and is asked for after 10.
+//! A read of all states costs what all of them cost. So reads may take a hundredth of the time, and
+//! begin at least a second apart. They begin at most 15 seconds apart, even if they take more of the
+//! time. The reason is that a UDP state of one packet lives 30 and is asked for after 10.
 
 use std::time::Duration;
 
