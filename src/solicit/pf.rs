@@ -5,8 +5,8 @@
 //! FreeBSD  all states are read, for all that were asked for since the last time
 //! ```
 //! A read of all states costs what all of them cost. So reads may take a hundredth of the time, and
-//! begin at least a second apart. They begin at most 15 seconds apart, even if they take more of the
-//! time. The reason is that a UDP state of one packet lives 30 and is asked for after 10.
+//! begin at least a second apart. They begin at most 15 seconds apart, even if they take more
+//! than that. The reason is that a UDP state of one packet lives 30 and is asked for after 10.
 
 use std::time::Duration;
 
