@@ -1,5 +1,5 @@
-//! Counters: plain numbers with one table of names and help texts each, which the log, the closing
-//! summary and later the control program all read.
+//! Counters: plain numbers. Each set has one table of names and help texts, which the log, the
+//! closing summary and the control program all read.
 //!
 //! Whatever is dropped, skipped or refused anywhere in the program has a counter here.
 
@@ -27,7 +27,7 @@ pub enum Kind {
     /// It goes up until the program ends.
     #[default]
     Counter,
-    /// It goes up and down: what there is now, or was at most.
+    /// It goes up and down: the value now, or the greatest so far.
     Gauge,
 }
 
@@ -248,8 +248,8 @@ pub struct Tally {
     pub octets: u64,
 }
 
-/// Flows by protocol and quality. It is all that is counted of each flow's worth: what there is of a
-/// protocol, of a quality and of all is its sums.
+/// Flows by protocol and quality. Nothing else is counted of each flow's worth, because the numbers
+/// of a protocol, of a quality and of all flows are sums of these.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct ProtocolCounters([[Tally; QUALITIES]; PROTOCOLS.len()]);
 
@@ -491,8 +491,8 @@ impl From<Error> for Reason {
     }
 }
 
-/// Counts `more`. What has 64 bits does not overflow in a thousand years; without a test whether it
-/// did it is one instruction where the test makes it five.
+/// Counts `more`. A counter of 64 bits does not overflow in a thousand years, so nothing tests for
+/// that. The test would make five instructions of one.
 #[inline(always)]
 pub fn count(counter: &mut u64, more: u64) {
     *counter = counter.wrapping_add(more);

@@ -8,7 +8,7 @@
 //! So records carry the addresses before translation, as the kernel's do (if_pflow.c,
 //! `export_pflow`). Times are whole seconds of uptime; what a format cannot tell of them is cut here.
 //!
-//! Encoders are left the layout of records; what a flow's counters are worth is `accounting`'s.
+//! Encoders only lay out records. What a flow's counters are worth, `accounting` decides.
 
 mod detail;
 mod times;
@@ -225,8 +225,8 @@ impl Flow {
     }
 
     /// Numbers of the interfaces that the record of one direction came in on and left through. A
-    /// connection has those of its two states. pf notes a state's when the first packet passes that
-    /// way, so that of a state whose packets went one way only the other is 0 (pf.c, `pf_test`:
+    /// connection has those of its two states. pf notes an interface when the first packet passes
+    /// that way. So if a state's packets went one way only, the other number is 0 (pf.c, `pf_test`:
     /// `if_index_in`, `if_index_out`).
     #[inline]
     pub fn interfaces(&self, passage: &Passage, reverse: bool) -> [u16; 2] {
@@ -254,8 +254,8 @@ impl Flow {
         }
     }
 
-    /// A flow of ICMP as each direction's record tells it to who wants the port of its destination to
-    /// be type times 256 and code, and that of its source 0.
+    /// A flow of ICMP as each direction's record tells it. It is for readers who want the
+    /// destination port to be type times 256 and code, and the source port 0.
     pub fn with_icmp_ports(&self) -> [Self; 2] {
         [false, true].map(|reverse| {
             let code = self.icmp_type_code(reverse);

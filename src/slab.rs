@@ -1,9 +1,9 @@
-//! Values in numbered places that are used again: a place is a `u32`, four octets where a pointer
-//! takes eight, and stays where it is.
+//! Values in numbered places that are used again. A place is a `u32`: four octets where a pointer
+//! takes eight. A value stays in its place.
 //!
 //! Places come in chunks, so that growing never copies what is there. Memory is taken with a chunk
-//! and at no other time: with it comes room in the list of free places for all there then are. No
-//! chunk is given back.
+//! and at no other time. Each chunk also brings room for all its places in the list of free places.
+//! No chunk is given back.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -87,8 +87,8 @@ impl<T> Handle<T> {
 /// A chunk. As an array of known length it needs no test where in it a place is.
 type Chunk<T> = Box<[T; CHUNK]>;
 
-/// How many chunks there is room for in the lists beside them when there are so many: an eighth more
-/// than when they were made last.
+/// How many chunks the lists beside the chunks have room for. Whenever the lists are made anew,
+/// they grow by an eighth.
 fn roomy(chunks: usize) -> usize {
     let mut room = 0;
     while room < chunks {
@@ -121,9 +121,9 @@ impl<T: Copy, P: Place> Slab<T, P> {
     /// Puts `value` into a free place, the last freed first.
     #[inline(always)]
     pub(crate) fn insert(&mut self, value: T) -> P {
-        // Nothing here points to `value`, so that its fields go from registers to their place. By
-        // way of the stack they would be written one by one and read sixteen octets at a time,
-        // which a processor cannot do before the writes have reached its cache.
+        // Nothing here points to `value`, so its fields go from registers straight to their place.
+        // By way of the stack, they would be written one by one and then read sixteen octets at a
+        // time. A processor cannot read so before the writes have reached its cache.
         let place = P::of(match self.free.pop() {
             Some(place) => place,
             None => self.new_place(value),
@@ -154,8 +154,8 @@ impl<T: Copy, P: Place> Slab<T, P> {
         place
     }
 
-    /// Frees `place`. Its value stays until the place is used again: the caller keeps no number
-    /// of it.
+    /// Frees `place`. The value stays until the place is used again, so the caller must keep no
+    /// number of the place.
     #[inline]
     pub(crate) fn free(&mut self, place: P) {
         self.free.push(place.number());

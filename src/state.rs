@@ -145,8 +145,8 @@ impl StateKey {
     }
 }
 
-/// An interface's name as a message has it: whatever follows the first NUL may be garbage. Many
-/// messages in a row name the same, and one is sooner compared than cleaned.
+/// An interface's name as a message has it. Whatever follows the first NUL may be garbage. Many
+/// messages in a row have the same name, and to compare a name is quicker than to clean it.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct WireName(pub [u8; 16]);
 
@@ -170,8 +170,8 @@ impl IfName {
     /// The name in `octets`. What follows the first NUL is dropped, because it may be garbage.
     #[inline]
     pub fn new(octets: [u8; 16]) -> Self {
-        // As one number, its first octet the lowest. A NUL is where a 1 taken off borrows, and the
-        // first is found right: a borrow only reaches octets behind it.
+        // The name as one number, its first octet the lowest. A subtraction of 1 borrows at a NUL.
+        // A borrow only reaches octets behind it, so the first NUL is found right.
         const ONES: u128 = u128::from_ne_bytes([0x01; 16]);
         const TOPS: u128 = u128::from_ne_bytes([0x80; 16]);
         let name = u128::from_le_bytes(octets);

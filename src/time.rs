@@ -32,8 +32,8 @@ macro_rules! nanosecond_scale {
             /// Whole seconds since the scale's zero, rounded down.
             #[inline]
             pub const fn secs(self) -> i64 {
-                // The same but for the price: rounding down what is negative takes more than the
-                // division.
+                // The result is the same, but cheaper: rounding down a negative number takes more
+                // than the division.
                 if self.0 >= 0 {
                     self.0 / NANOS
                 } else {
@@ -150,8 +150,8 @@ impl Now {
         )
     }
 
-    /// A live packet's stamp; or this reading, if the stamp is over a minute older or newer by more
-    /// than a second: the wall clock was set since the packet was captured.
+    /// A live packet's stamp. If the stamp is over a minute older than this reading, or over a
+    /// second newer, it is this reading. Then the wall clock was set since the packet was captured.
     pub fn plausible(self, stamp: Wall) -> Wall {
         let is_old = self.wall.since(stamp) > Duration::from_secs(60);
         let is_ahead = stamp.since(self.wall) > Duration::from_secs(1);
@@ -164,8 +164,8 @@ impl Now {
         Self::new(Wall(self.wall.0.saturating_sub(since)), uptime)
     }
 
-    /// Whether the boot comes out rounded up where both clocks are cut to seconds: that differs from
-    /// reading to reading.
+    /// Whether the boot comes out rounded up if both clocks are cut to seconds. The answer differs
+    /// from reading to reading.
     pub const fn rounds_up(self) -> bool {
         self.seconds.boot > self.boot_secs()
     }

@@ -66,8 +66,8 @@ impl Head {
 }
 
 /// Octets of a beginning that took `took` milliseconds at most, by the `next` that came behind it.
-/// Of a state that goes on more is heard within a second; what comes later is another exchange,
-/// and the beginning was one, too.
+/// A state that goes on is heard of again within a second. What comes later is another exchange,
+/// and so the beginning was an exchange, too.
 fn beginning(next: u64, took: u32, before: Before) -> u32 {
     let goes_on = before.grown < LONGEST_HOLD;
     let octets = match u64::from(millis(before.seen)) {

@@ -168,8 +168,8 @@ impl Position {
         }
     }
 
-    /// This position, which lacks the responder's beginning, and that of a state of the same
-    /// connection, which does not: whichever is further.
+    /// Completes this position, which lacks the responder's beginning. `other` is that of a state
+    /// of the same connection, which has it. Whichever is further counts.
     #[must_use]
     pub fn completed_by(self, other: Self) -> Self {
         let both = self.not_behind(other);
@@ -179,8 +179,9 @@ impl Position {
         }
     }
 
-    /// Moves to where a message's peers are. `expected` is how far each should have come, octets,
-    /// if that is known: so that at many gigabits a second a lost message does no harm.
+    /// Moves to where a message's peers are. `expected` is how far each should have come, in
+    /// octets, if that is known. With it a lost message does no harm, even at many gigabits a
+    /// second.
     pub fn follow(&mut self, peers: [Peer<'_>; 2], expected: [u64; 2]) -> Option<[Sent; 2]> {
         let [src, dst] = peers;
         if is_proxied(src) || is_proxied(dst) {

@@ -11,8 +11,9 @@ const TIMESTAMPS: u64 = 12;
 const ETHERNET_MTU: u64 = 1500;
 /// Packets with data that exact counters must cover to show the size of segments.
 pub const LEARNED_PACKETS: u64 = 4;
-/// Packets with data behind which their size holds whatever comes. Of fewer, such as a handshake's, a
-/// transfer that is larger than all of them tells nothing, and comes in full segments.
+/// Packets with data from which on their size holds, whatever comes. Fewer packets, such as a
+/// handshake's, do not show the segments of a transfer that is larger than all of them. Such a
+/// transfer comes in full segments.
 const SETTLED_PACKETS: u64 = 16;
 /// Packets that exact counters must cover to show time stamps: more than two SYN.
 const STAMPED_PACKETS: u64 = 2;
@@ -173,8 +174,8 @@ fn with_acks(
     )
 }
 
-/// What a [`Model`] comes to between two full states, kept with the estimate. To divide counters once
-/// a message took a third of what a message costs.
+/// What a [`Model`] comes to between two full states, kept with the estimate. Without this, each
+/// message divided counters, which took a third of its cost.
 #[derive(Clone, Copy, Debug)]
 pub struct Segments {
     /// Octets of data in a full one, unless the peers offer less.

@@ -2,8 +2,8 @@
 
 use crate::time::{Now, Seconds};
 
-/// Whether it is known when the machine came up. A replay without -b does not know, and live only
-/// this host's own boot is.
+/// Whether it is known when the machine came up. A replay without -b does not know. Live, only this
+/// host's own boot is known.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Boot {
     /// Uptime 0 is when it came up; nothing can have happened before.
@@ -93,7 +93,7 @@ impl Times {
         self
     }
 
-    /// Whether both may be of states that one packet made: seconds are cut off of each.
+    /// Whether both may be of states that one packet made, because each time is cut to seconds.
     pub(crate) fn began_with(&self, other: &Self) -> bool {
         self.start.abs_diff(other.start) <= 2
     }

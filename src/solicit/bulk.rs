@@ -7,9 +7,9 @@
 //!                                                   |  ^ |
 //!                                 5 s without START +--+ +-- a third time --> failed
 //! ```
-//! All firewalls of one dialect that hear one address answer together, so a request is a route's
-//! and not a sender's. BUS START says that a transfer is on its way (if_pfsync.c, `pfsync_bulk_start`); its states
-//! are full updates like any others.
+//! All firewalls of one dialect that hear one address answer together. So a request belongs to a
+//! route and not to a sender. BUS START says that a transfer is on its way (if_pfsync.c,
+//! `pfsync_bulk_start`). The states of a transfer are full updates like any others.
 
 use std::time::Duration;
 
@@ -26,8 +26,8 @@ const START_WAIT: Duration = Duration::from_secs(5);
 const TRIES: u8 = 3;
 /// A silence of a route's firewalls worth asking again.
 const GAP: Duration = Duration::from_secs(60);
-/// Shortest time from one request to the next for another reason: a transfer costs the firewalls a
-/// packet for each few states, and keeps alive what their partners would let go.
+/// Shortest time from one request to the next for another reason. A transfer costs the firewalls a
+/// packet for each few states. It also keeps alive states that their partners would let go.
 const INTERVAL: Duration = Duration::from_secs(600);
 
 /// How long a transfer that began is taken to go on at most: its END may be lost.

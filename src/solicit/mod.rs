@@ -5,14 +5,15 @@
 //!                   Unknown: states never seen whole ---> rate --+--> pf: states to ask it for
 //!                   Bulk: everything, at the start and after a gap -> packets
 //! ```
-//! A request is heard by every firewall that knows the state, and each answers with what itself
-//! counted, to the group or to its syncpeer (if_pfsync.c, `pfsync_in_ureq`). It goes out in the dialect of
-//! the sender that showed activity last, because a firewall takes no version but its own.
+//! Every firewall that knows the state hears a request. Each answers with what it counted itself,
+//! to the group or to its syncpeer (if_pfsync.c, `pfsync_in_ureq`). The request goes out in the
+//! dialect of the sender that showed activity last, because a firewall takes no version but its
+//! own.
 //!
 //! The firewall that this program runs on is asked another way: pf itself, by ioctl(2).
 //!
-//! Nothing here sends: what there is to send stands in [`Requests`], and what pf is to be asked for
-//! in [`Solicitor::pf_requests`].
+//! Nothing here sends. What there is to send stands in [`Requests`]. What pf is to be asked for
+//! stands in [`Solicitor::pf_requests`].
 
 mod bulk;
 pub mod pf;

@@ -4,9 +4,9 @@
 //! OpenBSD  each state that is asked for is read by itself, at once
 //! FreeBSD  all states are read, for all that were asked for since the last time
 //! ```
-//! A read of all states costs what all of them cost. So the next one waits until the last has
-//! taken a hundredth of the time, a second at least. It waits no longer than 15 seconds, because a
-//! UDP state of one packet lives 30 and is asked for after 10.
+//! A read of all states costs what all of them cost. So reads may take a hundredth of the time, and
+//! begin at least a second apart. They begin at most 15 seconds apart, even if they take more
+//! than that. The reason is that a UDP state of one packet lives 30 and is asked for after 10.
 
 use std::time::Duration;
 

@@ -7,24 +7,25 @@
 //!      +-------------------|-+        2 s: asked once more          +--+
 //!                          +----------- activity comes   2 s more: unanswered
 //! ```
-//! A state is owed while a sender showed activity and sent no full state since. How long it has to
-//! be silent depends on its PFTM: a TCP state that is closing 3 s; all others half
-//! of their timeout, but at most 30 s if established and 10 s if not. It is asked for once in a silence, and one that is not owed never.
+//! A state is owed while a sender showed activity and sent no full state since. How long the state
+//! has to be silent depends on its PFTM. A TCP state that is closing has to be silent for 3 s. All
+//! others have to be silent for half of their timeout, but at most 30 s if established and 10 s if
+//! not. A state is asked for once in a silence, and never if it is not owed.
 //!
-//! A state that goes on after it was asked for was asked in vain. Three things keep that rare:
+//! A request for a state that goes on afterwards was in vain. Three things keep that rare:
 //!
-//! - Its next silence has to last nearly as long as the state can live, 8 s less.
-//! - Where a quarter of the states of a PFTM went on, that holds for others' first silence, too,
-//!   but for one state in sixteen, which keeps measuring.
-//! - What is asked beyond the first time of each state, repetitions and requests for states that
-//!   are not known included, is paid from an account: a state that ends pays in half a request, or
-//!   one and a half if it was never asked for. So there are at most 1.5 requests for each state
-//!   that ended and one for each that lives, and 64. The requests of `active` are extra.
+//! - The state's next silence has to last 8 s less than the state can live.
+//! - If a quarter of the states of a PFTM went on, others' first silence has to last as long, too.
+//!   One state in sixteen is still asked early, which keeps measuring.
+//! - Each request beyond a state's first is paid from an account. So are repetitions, and requests
+//!   for states that are not known. A state that ends pays in half a request, or one and a half if
+//!   it was never asked for. So there are at most 64 requests, plus 1.5 for each state that ended,
+//!   plus one for each that lives. The requests of `active` are extra.
 //!
-//! How long a state can live its `expire` tells, better than the configuration.
+//! The `expire` of a state tells how long it can live, better than the configuration does.
 //!
-//! pf may answer only when it reads all states the next time ([`super::pf`]). What it is asked for
-//! is asked so much earlier, and its answer is waited for so much longer.
+//! pf may answer only when it reads all states the next time ([`super::pf`]). So pf is asked
+//! earlier by that time, and its answer is waited for longer by that time.
 
 mod entry;
 mod heard;

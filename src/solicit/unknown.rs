@@ -1,4 +1,4 @@
-//! Asking for states that only an update was heard of: their insert was lost, or they began before
+//! Asks for states of which only an update was heard. Their insert was lost, or they began before
 //! this program did. Firewalls ask each other likewise (if_pfsync.c, `pfsync_request_update`).
 //!
 //! ```text
@@ -8,13 +8,13 @@
 //!                       +--+  +---> left alone: not heard of again for 30 s
 //!                        a transfer of all states is under way, or too many were asked for
 //! ```
-//! A state that is known by the time, or that has ended, leaves from everywhere. Each request is
-//! paid from the account of [`super::schedule`].
+//! A state leaves every stage once it is known or has ended. Each request is paid from the account
+//! of [`super::schedule`].
 //!
 //! Anyone on the sync network can send updates of states that do not exist. So each sender has its
-//! own queue. Senders take turns to be asked, and of one sender's states those that were heard of
-//! more than once go first: a state that lives is. Where there is no room, the longest queue gives
-//! way, first with states that nobody told of.
+//! own queue, and senders take turns. Of one sender's states, those heard of more than once go
+//! first, because a state that lives is heard of again. If there is no room, the longest queue
+//! gives way, first with states that nobody told of.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
@@ -34,7 +34,7 @@ const DELAY: Duration = Duration::from_secs(1);
 const ANSWER_WAIT: Duration = Duration::from_secs(2);
 /// How long a state that nobody told of is not asked for again.
 const SHUNNED: Duration = Duration::from_secs(600);
-/// How long a state that cannot be asked for yet is remembered that is not heard of again.
+/// How long a state is remembered that cannot be asked for yet and is not heard of again.
 const REMEMBERED: Duration = Duration::from_secs(30);
 /// Most states, those that have just left included.
 const MAX_UNKNOWN: usize = 1 << 16;

@@ -6,9 +6,9 @@
 //! far    a slot for each of the next 255 turns of near  | |#|#| ... | |      put into near at its turn
 //! ready  first come, first served
 //! ```
-//! The lists run through the entries themselves, so that a state is in one list at most, no
-//! operation allocates, and none takes longer the more states there are. What is due beyond
-//! the last far slot waits in it and is put off again.
+//! The lists run through the entries themselves. So a state is in one list at most, no operation
+//! allocates, and none takes longer the more states there are. What is due beyond the last far slot
+//! waits in that slot and is put off again.
 
 use crate::slab::{NONE, Slab};
 

@@ -5,12 +5,12 @@
 //! due, and something new was counted: a part goes out, due again one timeout later
 //! due, and nothing was:               it leaves the lane until a message about it comes
 //! ```
-//! All states of a lane wait equally long, so that its list is in the order of their due times and
-//! nothing is walked. A part has what was counted since the one before; what went out is kept on
-//! the side, so that parts add up to the flow. Where an estimate turns out to have been too high,
-//! nothing goes out until the counters have caught up.
+//! All states of a lane wait equally long. So its list is in the order of their due times, and no
+//! search is needed. A part has what was counted since the part before. The table keeps what went
+//! out, so that the parts add up to the flow. If an estimate was too high, nothing goes out until
+//! the counters have caught up.
 //!
-//! With no interface that asks there are no lanes, and nothing here takes memory or time.
+//! If no interface asks, there are no lanes, and this module takes neither memory nor time.
 
 use std::time::Duration;
 
@@ -36,8 +36,8 @@ pub(super) struct ShownParts {
 pub(super) struct Lane {
     /// N of pflowN.
     pub(super) unit: u32,
-    /// States that wait for the timeout, each with the place of what went out, or NONE. If the timeout
-    /// is zero it is switched off, and what went out before is still known.
+    /// States that wait for the timeout, each with the place of what went out, or NONE. A timeout
+    /// of zero is switched off. What went out before is still known then.
     list: DueList<u32>,
     shown: Slab<ShownParts>,
     /// While all states are put into the list or taken out of it: the next place, and when that began.
@@ -97,8 +97,8 @@ impl Lane {
         }
     }
 
-    /// Changes the timeout at `now`: who waits has waited as long as before. If it is switched on or
-    /// off, all states have to be put into the list or taken out of it.
+    /// Changes the timeout at `now`. States that wait keep the time they have waited. If the
+    /// timeout is switched on or off, all states have to be put into the list or taken out of it.
     pub(super) fn set_period(&mut self, period: Duration, now: Uptime) {
         if (self.list.wait() == Duration::ZERO) != (period == Duration::ZERO) {
             self.sweep = Some((0, now));
@@ -121,8 +121,8 @@ pub(super) struct ToldParts {
 }
 
 impl ToldParts {
-    /// What was told of a connection, in the counters of `one` half. Twins count the same packets; of
-    /// others what was told of `other` is none of `one`'s.
+    /// What was told of a connection, in the counters of `one` half. Twins count the same packets.
+    /// If the halves are no twins, what was told of `other` is none of `one`'s.
     pub(super) fn of_both(one: &[Self], other: &[Self], are_twins: bool) -> Vec<Self> {
         let mut all = one.to_vec();
         for told in other {
@@ -191,9 +191,9 @@ impl Active {
         kept.filter(|kept| kept.due.is_some() || kept.shown.is_some())
     }
 
-    /// Takes back what was known of the state at `place`. Of an interface that has no active
-    /// timeout any more, what went out is still known; one that is gone comes back for nothing,
-    /// until timeouts are set.
+    /// Takes back what was known of the state at `place`. If the interface has no active timeout
+    /// any more, what went out is still known. An interface that is gone comes back without a
+    /// timeout, until timeouts are set.
     pub(super) fn restore(&mut self, place: u32, kept: KeptParts) {
         let at = self.lanes.iter().position(|lane| lane.unit == kept.unit);
         let at = at.unwrap_or_else(|| {
@@ -294,8 +294,8 @@ impl Active {
     }
 }
 
-/// What is left of `total` when `shown` went out, by direction: there is no record of packets
-/// without octets, so those stay. So do octets without packets while the flow goes on.
+/// What is left of `total` when `shown` went out, by direction. No record has packets without
+/// octets, so such packets stay. Octets without packets stay while the flow goes on.
 fn rest(total: &Counts, shown: Option<ShownParts>, end: End) -> Counts {
     let mut rest = match shown {
         Some(shown) => total.minus(&shown.counts),
@@ -323,9 +323,9 @@ pub(super) fn parts_with(shown: Option<ShownParts>) -> u32 {
     shown.map_or(0, |shown| shown.parts).saturating_add(1)
 }
 
-/// The part of a flow that one interface has not had. It begins where the one before ended: in the
-/// kernel's arithmetic one time may be told a second apart, by when it is told, so that `times` are
-/// [`Now::rounded`] as those of the first part are.
+/// The part of a flow that one interface has not had. It begins where the part before ended. In the
+/// kernel's arithmetic one time may come out a second apart, depending on when it is told. So
+/// `times` are [`Now::rounded`] as those of the first part are.
 pub(super) fn part(
     flow: &Flow,
     unit: u32,

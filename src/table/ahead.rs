@@ -1,11 +1,11 @@
-//! Where the states are that the next UPD_C of a packet are about: found before the first of them is
-//! taken in, so that what is not in a processor's cache is waited for together.
+//! Finds the states of a packet's next UPD_C before the first UPD_C is taken in. So the processor
+//! waits only once for all that is not in its cache.
 //!
 //! ```text
 //! ids of the next UPD_C --index--> places --> slots, then the estimates and list neighbours they name
 //! ```
-//! A UPD_C is mostly about another state than the one before. One after the other, each would wait
-//! four times for memory.
+//! Two UPD_C in a row are mostly about different states. Without this, each would wait four times
+//! for memory.
 
 use crate::slab::NONE;
 use crate::wire::pfsync::AHEAD;

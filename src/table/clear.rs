@@ -32,7 +32,7 @@ impl Table {
     }
 
     /// Ends the next states of the last CLR: about [`PIECE`], so that what waits to be sent has a
-    /// bound. The oldest page of states comes first, one interface after the other.
+    /// bound. One interface follows the other, each with its oldest page of states first.
     pub fn continue_clear(&mut self, now: Now, done: &mut impl FnMut(&Now, &Flow)) {
         let (creatorid, only) = match self.clearing {
             Some(Clearing::End { creatorid, only }) => (creatorid, only),
@@ -56,7 +56,7 @@ impl Table {
             if ended == before {
                 return self.end_clear(now, done);
             }
-            // With its last state a name goes, and its number may soon be another's.
+            // A name goes with its last state, and another name may soon get its number.
             if only.is_some_and(|only| self.ifnames.is_unused(only)) {
                 return self.end_clear(now, done);
             }

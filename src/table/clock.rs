@@ -7,14 +7,15 @@
 use crate::state::StateId;
 use crate::time::{NANOS, Uptime};
 
-/// Ages of one state may differ by this between messages, seconds: they are cut to seconds on one
-/// machine and put on another clock here.
+/// Seconds by which the ages of one state may differ between messages. Ages are cut to seconds on
+/// one machine and put on another clock here.
 pub(super) const AGE_SLACK: i64 = 2;
 
 /// Stamps of a sender that are so many nanoseconds apart, or go back, have jumped.
 const USUAL_GAP: std::ops::Range<i64> = 0..3 * NANOS / 2;
 
-/// Most jumps remembered of a sender; of more, those least like a step count as one with the next.
+/// Most jumps remembered of a sender. Beyond that, the jump least like a step is joined with the
+/// next.
 const MAX_JUMPS: usize = 8;
 
 /// A sender says something every so many seconds, mostly.
@@ -35,8 +36,8 @@ pub(super) struct Jump {
 }
 
 impl Jump {
-    /// Whether it was after uptime `secs`, which may be a second off. While stamps are behind, the
-    /// clock stands.
+    /// Whether the jump was after uptime `secs`, which may be a second off. The clock stands while
+    /// stamps are behind.
     fn is_since(&self, secs: i64) -> bool {
         let high = self.high;
         secs < if self.step < 0 {
@@ -46,8 +47,8 @@ impl Jump {
         }
     }
 
-    /// Whether it must have been a step: time goes back by a clock only, but packets may come a
-    /// little late.
+    /// Whether the jump must have been a step. Only a clock's step makes time go back, but packets
+    /// may come a little late.
     fn is_certain(&self) -> bool {
         self.step < -AGE_SLACK
     }
@@ -61,8 +62,8 @@ impl Jump {
         }
     }
 
-    /// How far the clock stepped if a state is off by `by` seconds for it. Time passed between the
-    /// two packets, too.
+    /// How far the clock stepped if a state is off by `by` seconds because of it. Some time also
+    /// passed between the two packets.
     fn step_of(&self, by: i64) -> Option<i64> {
         let passed = self.step.saturating_sub(by);
         match passed {
@@ -145,8 +146,8 @@ pub(super) struct Hold {
     pub(super) until: Uptime,
 }
 
-/// Times of states that were noted between the last step and when it was learned: they moved with
-/// the others, but should not have.
+/// Times of states that were noted between the last step and when it was learned. They moved with
+/// the others, but should not have moved.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Unsure {
     pub(super) from: i64,
@@ -215,7 +216,7 @@ impl SenderClock {
     /// make: the step that its sender's clock made, if this shows it. `all` are the jumps between
     /// packets of all senders, which are less far apart.
     pub(super) fn learn(&mut self, id: StateId, told: i64, by: i64, all: &Jumps) -> Option<i64> {
-        // It was told after the step: no other one puts it right.
+        // The state was told after the step. No other step puts it right.
         if self.is_unsure(told.saturating_sub(self.offset))
             && self
                 .unsure

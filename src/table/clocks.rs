@@ -14,8 +14,9 @@
 //!                                another state is off alike
 //! a step                         moves the offset, and so all times of the sender's states at once
 //! ```
-//! The times in the slots are of the clock of the state's last sender; nothing is walked when that
-//! moves. Drift is not learned: each state's creation is what its latest full message says.
+//! The times in a slot are on the clock of the state's last sender. When that clock moves, no slot
+//! is touched. Drift is not learned, because each state's creation is what its latest full message
+//! says.
 //!
 //! Nothing here decides what a state counts. An age alone never makes another state: see
 //! [`Table::is_another`].
@@ -36,8 +37,9 @@ pub(super) const CUT: i64 = 1;
 /// An age of so many seconds may be a second off by drift: 500 parts in a million.
 pub(super) const DRIFT: i64 = 2000;
 
-/// A silence of more than this may be a step of the capture's clock: no state ends by it before
-/// the ages tell. It is shorter than [`super::deadlines::DOUBT`]: an overdue state is kept for that long.
+/// A silence of more than this may be a step of the capture's clock. No state ends because of it
+/// before the ages tell. It is shorter than [`super::deadlines::DOUBT`], because an overdue state
+/// is kept for that long.
 const HOLD: Duration = Duration::from_secs(1800);
 
 /// How long expiry waits after such a silence.
@@ -101,8 +103,8 @@ impl Table {
         }
     }
 
-    /// Notes that nothing is heard before `horizon`. If that is long, no state ends by it for a
-    /// minute, unless the ages tell before what it was.
+    /// Notes that nothing is heard before `horizon`. If that is long, no state ends because of it
+    /// for a minute, unless the ages tell sooner what the silence was.
     #[inline]
     pub fn note_horizon(&mut self, horizon: Uptime) {
         let last = self.horizon.replace(horizon);
@@ -146,8 +148,8 @@ impl Table {
         !self.steps.is_empty()
     }
 
-    /// A message of another sender than the last comes about the state at `place`: its times go on
-    /// the clock of that one.
+    /// A message about the state at `place` comes from another sender than the last. The state's
+    /// times go on the new sender's clock.
     #[inline(always)]
     pub(super) fn adopt(&mut self, place: u32, arrival: &Arrival) {
         if self.is_any_off && self.slots[place].sender != arrival.sender.0 {
@@ -192,7 +194,7 @@ impl Table {
         let told = self.told(place, arrival);
         let told = told.unwrap_or_else(|| slot.creation.uptime(self.epoch_of(slot.sender)));
         if self.told_by_another.has(place) {
-            // A step that the other's clock did not make with this one's may be all of it.
+            // A step may explain all of it, if the other's clock did not make it with this one's.
             return (by, self.past_reach_since(arrival.sender, told - by));
         }
         (by, self.reach_since(arrival.sender, told))
@@ -228,9 +230,9 @@ impl Table {
         step.map_or(0, |step| step.by.max(0))
     }
 
-    /// Holds the creation that a full message tells against that known: what the difference says of
-    /// the sender's clock is learned, and the creation follows. Only a state whose creation the same
-    /// sender told before says anything.
+    /// Compares the creation that a full message tells with the creation known. The difference
+    /// shows what the sender's clock did, and the creation follows. Only a state whose creation the
+    /// same sender told before shows anything.
     pub(super) fn follow(&mut self, place: u32, arrival: &mut Arrival, age: u32) {
         let creation = arrival.second.before(age);
         let (by, reach) = self.shift(place, arrival, creation);
@@ -261,7 +263,8 @@ impl Table {
     /// No packet was before the first.
     fn set_creation(&mut self, place: u32, creation: Second) {
         let slot = &mut self.slots[place];
-        // Cutting to seconds makes one of difference: the first is as good as the latest.
+        // Cutting to seconds makes a difference of one. So the first creation is as good as the
+        // latest.
         if creation.since(slot.creation).abs() <= CUT {
             return;
         }
@@ -316,7 +319,7 @@ impl Table {
             && let Some(place) = self.index.find(suspect.id)
             && self.slots[place].sender == arrival.sender.0
         {
-            // It followed before it was known to be a step.
+            // The creation followed before the sender's clock was known to have made a step.
             let slot = &mut self.slots[place];
             slot.creation = slot.creation.moved(by.saturating_neg());
         }

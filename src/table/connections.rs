@@ -10,12 +10,12 @@
 //!            a minute passed, or no room       both as one flow, the other as it is then; what it
 //!                                              counts later is a flow by itself
 //! ```
-//! Each state has an entry by the hash of its inner ends, while anybody exports connections and at no
-//! other time. Of states with the same ends only [`MAX_ALIKE`] have one: a message must not cost more
-//! the more there are.
+//! Each state has an entry by the hash of its inner ends, but only while somebody exports
+//! connections. Of states with the same ends only [`MAX_ALIKE`] have an entry, because a message
+//! must not cost more the more states there are.
 //!
-//! Parts of a connection, for interfaces with an active timeout, go out when the half is due that was
-//! learned first. What went out is noted with both halves.
+//! Interfaces with an active timeout get parts of a connection. A part goes out when the half that
+//! was learned first is due. Both halves note what went out.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;

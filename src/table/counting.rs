@@ -15,9 +15,9 @@ use crate::wire::pfsync::{Dialect, Values};
 /// Counters that go down within this after a full state came are an old message's.
 pub(super) const LATE: Duration = Duration::from_secs(2);
 
-/// Most further senders that are counted for one state. What others count is left out, because it
-/// could not be told from what was counted before. A state of which something is left out, for this
-/// or for want of memory, is never exact and never estimated.
+/// Most further senders that are counted for one state. The counts of others are left out, because
+/// they could not be told from what was counted before. A state that lacks something, because of
+/// this bound or of memory, is never exact and never estimated.
 pub(super) const MAX_SHARES: usize = 8;
 
 impl Table {
@@ -101,9 +101,9 @@ impl Table {
         true
     }
 
-    /// A step that is not learned, but may be all that a state is off by, moves when it was told:
-    /// what was said before it and comes late is no later for it. Nobody told the state since, or
-    /// its creation would have followed.
+    /// A step that is not learned yet may be all that a state is off by. Such a step moves the time
+    /// at which the state was told. So what was said before the step and comes late is no later
+    /// because of it. Nobody told the state since, or its creation would have followed.
     #[inline(always)]
     pub(super) fn move_told(&mut self, place: u32, by: i64) {
         if by > 0 {

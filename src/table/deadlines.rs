@@ -12,9 +12,9 @@ use crate::time::Uptime;
 /// the sender's queue, and the network.
 const GRACE: Duration = Duration::from_secs(20);
 
-/// How long a state that is overdue is kept back. Its timeout may be longer than the one reckoned
-/// with, because rules have timeouts of their own and UPD_C tells none. A message within this time
-/// shows that it lives.
+/// How long an overdue state is kept. Its real timeout may be longer than the one assumed, because
+/// rules have timeouts of their own and UPD_C tells none. A message within this time shows that the
+/// state lives.
 pub(super) const DOUBT: Duration = Duration::from_secs(3600);
 
 /// How long an end is held back: an update waits a second at most in its sender's queue, and a

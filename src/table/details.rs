@@ -4,8 +4,8 @@
 //! INS, UPD, DEL --note_full--> by place of the state --detail_of--> Flow::detail
 //! UPD_C         --note_peers->      20 octets
 //! ```
-//! Where nobody asks nothing here takes memory or time. What a state told before somebody asked is
-//! not known.
+//! If nobody asks, this module takes neither memory nor time. What a state told before somebody
+//! asked is not known.
 
 use std::collections::HashMap;
 

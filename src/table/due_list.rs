@@ -3,8 +3,8 @@
 //! ```text
 //! enlist --> tail ... head --> due when its wait is over
 //! ```
-//! One that is put in goes to the tail, so that nothing is walked. A place has an entry once it or a
-//! higher one was named.
+//! A place that is put in goes to the tail, so that no search is needed. A place has an entry once
+//! that place or a higher one was named.
 
 use std::time::Duration;
 

@@ -28,8 +28,8 @@ impl Belongings {
 }
 
 impl Table {
-    /// Takes a state out, counts what ended it and hands its flow over. Whether that of a doubtful
-    /// state was exported before is not known: such a one is dropped.
+    /// Takes a state out, counts what ended it, and hands its flow over. A doubtful state is
+    /// dropped, because nobody knows whether its flow was exported before.
     #[inline(never)]
     pub(super) fn end(
         &mut self,
@@ -114,9 +114,9 @@ impl Table {
         done(now, &flow);
     }
 
-    /// The flow that a state makes whose identity is `sent`, as of `now`; the clock of its sender is
-    /// ahead by `offset`. Its keys and its counters are written later, each in its place: if all
-    /// were kept till the last is known, there would not be registers enough.
+    /// The flow of a state whose identity is `sent`, as of `now`. Its sender's clock is ahead by
+    /// `offset`. The keys and counters are written later, each straight into its place, because
+    /// there are not registers enough to keep them all.
     #[inline(always)]
     pub(super) fn bare_flow(
         &self,

@@ -7,10 +7,10 @@
 //!     +----------------------------------------+   +-+
 //!              heard of later
 //! ```
-//! After a failover the firewall that is idle holds a copy of each state, which knows of a packet up
-//! to a second late, and its purge can delete the state just as packets pass the other. What the
-//! other says of them was then under way when it learned of the end. If it goes on speaking of the
-//! state it did not learn of it: the state lives.
+//! After a failover the idle firewall holds a copy of each state. The copy learns of a packet up to
+//! a second late. So the idle firewall's purge can delete the state just as packets pass the other
+//! firewall. What the other firewall says of those packets was under way when it learned of the
+//! end. If it goes on speaking of the state, it did not learn of the end, and the state lives.
 //!
 //! A state that is held back stays in its place, in a list of its own, and counts against -m as
 //! before. Source: if_pfsync.c, `pfsync_delete_state`, `pfsync_in_del_c`, `pfsync_in_updates`.
@@ -24,7 +24,7 @@ use crate::counters::count;
 use crate::flow::End;
 use crate::time::Uptime;
 
-/// What comes so long after a DEL_C was sent before its sender had learned of that.
+/// A message that comes so long after a DEL_C was sent before its sender had learned of the DEL_C.
 const OVERLAP: Duration = Duration::from_millis(200);
 
 impl Table {
@@ -75,7 +75,7 @@ impl Table {
         count(counter, 1);
     }
 
-    /// Whether what came for a state that is deleted says no more of it than that it was there.
+    /// Whether a message about a deleted state says no more than that the state was there.
     pub(super) fn overlaps(&self, place: u32, now: Uptime) -> bool {
         self.is_deleted(place) && now.since(self.slots[place].seen) <= OVERLAP
     }

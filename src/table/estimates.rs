@@ -1,13 +1,14 @@
-//! How much of a state's counters is known: whose activity no full state followed yet, and what
-//! TCP carried in it as far as its sequence numbers tell.
+//! How much of a state's counters is known. This module notes which activity no full state followed
+//! yet, and what TCP carried in it as far as sequence numbers tell.
 //!
 //! ```text
 //! full state of S    S is settled, its estimate goes, sequence numbers are taken
 //! activity of S      S is not; what sequence numbers advanced adds to its estimate
 //! the end            all settled: exact. Something estimated: estimated. Else partial
 //! ```
-//! That the sender counted for in the slot is unsettled is a mark there, that others are is an
-//! estimate among the shares, be it of nothing. An INS and a DEL_C leave nothing to do here.
+//! A mark in the slot says that the sender counted there is unsettled. For other senders an
+//! estimate among the shares says so, even an empty one. An INS and a DEL_C leave nothing to do
+//! here.
 
 use std::time::Duration;
 
@@ -34,8 +35,8 @@ const TCP_CLOSED: u8 = 5;
 
 /// A sender tells of an active state once a second. Silences below this are messages lost, seconds.
 const HEARTBEAT: u64 = 5;
-/// Messages refused one after the other, behind which a state's windows are not looked at any more:
-/// a damaged message is alone.
+/// After so many refused messages in a row, a state's windows are not looked at any more. A damaged
+/// message comes alone.
 const MOST_REFUSALS: u8 = 8;
 /// Steps of sequence numbers that are expected to be shorter than this need no expectation, octets.
 const LONG_STEP: u64 = 1 << 30;
@@ -183,8 +184,8 @@ impl Table {
         }
     }
 
-    /// Notes that a message was refused. Time after time it is not the messages that are wrong: from
-    /// then on what they say of windows is not looked at.
+    /// Notes that a message was refused. If many are refused in a row, the messages are not what is
+    /// wrong. From then on their windows are not looked at.
     #[cold]
     fn note_refused(&mut self, place: u32, sender: u16, now: Uptime) {
         let Some(at) = self.estimate(place, sender, now) else {
@@ -333,7 +334,7 @@ impl Table {
         self.shares.free(at);
     }
 
-    /// A sender began again: what it carried since its last full state it will never tell.
+    /// A sender began again. It will never tell what it carried since its last full state.
     pub(super) fn forgo_estimate(&mut self, place: u32, sender: u16) {
         if !self.is_unsettled(place, sender) {
             return;
@@ -376,7 +377,7 @@ impl Table {
     /// What a state's counters are worth if it ends so.
     #[inline]
     pub(super) fn quality(&self, slot: &Slot, end: End) -> Quality {
-        // An id that came again: the end was missed, and who knows what before it.
+        // The id came again. So the end was missed, and perhaps more before it.
         let has_ended = end != End::Replaced;
         if !slot.shares.is_none() {
             return self.quality_of_shares(slot, has_ended);
@@ -430,9 +431,9 @@ impl Share {
 }
 
 impl Slot {
-    /// Adds what a UPD_C tells to the estimate that its sender's last one added to, if it tells of
-    /// data and nothing else; nothing of other protocols than TCP. False, with nothing added: it may
-    /// tell more.
+    /// Adds what a UPD_C tells to the estimate that its sender's last UPD_C added to. That is done
+    /// only if it tells of data and nothing else; other protocols than TCP add nothing. If it may
+    /// tell more, nothing is added and the result is false.
     #[inline(always)]
     pub(super) fn add_data(
         &mut self,

@@ -46,11 +46,10 @@ impl Table {
         Uptime::earliest(due, self.transfers.poll_timeout())
     }
 
-    /// Exports parts of flows that are due at `now`.
-    /// Gives up the states that are due then, the earliest first, each at its own due time.
-    /// `horizon` is how far the clock is about to move with nothing to be heard in between: a
-    /// state that will not be heard of for an hour has ended when it was due, any other is kept
-    /// back for that long.
+    /// Exports parts of flows that are due at `now`. Gives up the states that are due then, the
+    /// earliest first, each at its own due time. `horizon` is how far the clock is about to move
+    /// with nothing to be heard in between. A state that will not be heard of for an hour has ended
+    /// when it was due. Any other due state is kept for that hour.
     /// At most [`PIECE`] states are looked at; then [`Self::poll_timeout`] is still not later than `now`.
     pub fn handle_timeout(
         &mut self,

@@ -7,9 +7,9 @@
 //! (sender, PFTM, overdue or not)   head <-> ... <-> ... <-> tail
 //!                                  longest silent           just heard of
 //! ```
-//! Refreshing a state moves it to its list's tail. Only heads can be due or longest silent, and a
-//! heap holds one entry a list. An entry may be older than its head, because the head of a list only
-//! gets younger. It is put right when it comes up.
+//! A state that is heard of moves to its list's tail. Only a head can be due or longest silent, so
+//! a heap holds one entry a list. An entry may be older than its head, because the head of a list
+//! only gets younger. The entry is put right when it comes up.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

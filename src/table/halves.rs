@@ -22,8 +22,9 @@ const MAX_WAITING: usize = 1 << 16;
 const SWEEP: u32 = 1 << 12;
 
 impl Table {
-    /// Has the states of connections joined for the interfaces `units`, and for whoever else asks
-    /// if `is_wanted`; otherwise nothing is kept. What waited is given up where nobody asks any more.
+    /// Has the states of connections joined for the interfaces `units`, and for others that ask if
+    /// `is_wanted`. Without either, nothing is kept. What waited is given up if nobody asks any
+    /// more.
     pub fn set_connections(&mut self, is_wanted: bool, mut units: Vec<u32>) {
         units.sort_unstable();
         match &mut self.connections {
@@ -48,8 +49,8 @@ impl Table {
         self.connections.is_some()
     }
 
-    /// Takes out the flows of connections that are ready. What interfaces have not had of one that
-    /// they exported in parts comes before the whole of it.
+    /// Takes out the flows of connections that are ready. If interfaces exported a connection in
+    /// parts, what they lack comes before the whole of it.
     pub fn take_connections(&mut self) -> Vec<Connection> {
         let mut ready = std::mem::take(&mut self.left_connections);
         if let Some(connections) = &mut self.connections {
@@ -183,8 +184,8 @@ impl Table {
         inner(slot.direction, &slot.key_pair(&self.keys))
     }
 
-    /// The other state of the connection of the one at `place`: of those that are held, the one
-    /// whose id is nearest, because pf makes both while it forwards one packet.
+    /// The other state of the connection of the state at `place`. Of the states held, it is the one
+    /// with the nearest id, because pf makes both while it forwards one packet.
     #[expect(clippy::indexing_slicing, reason = "there is a part for every octet")]
     pub(super) fn other_of(&self, place: u32) -> Option<u32> {
         let connections = self.connections.as_ref()?;
@@ -222,7 +223,8 @@ impl Table {
         match (waiting, other) {
             (Some(first), other) => {
                 count(&mut self.counters.joined, 1);
-                // A third state, which took the first one's place, counts what this one counted since.
+                // A third state took the first one's place, and counts what this state counted
+                // since.
                 let counted_by = match other {
                     Some(_) => first.flow.direction,
                     None => Direction::In,
@@ -260,8 +262,9 @@ impl Table {
         }
     }
 
-    /// What waits for the state at `place` goes, with that as it is now. Where its counters are worth
-    /// as much they are taken, because the state at `place` may have gone on with a third.
+    /// What waits for the state at `place` goes, together with that state as it is now. If the
+    /// waiting half's counters are worth as much, they are taken, because the state at `place` may
+    /// have gone on with a third.
     fn give_up_waiting(&mut self, place: u32) {
         let Some(connections) = &mut self.connections else {
             return;
@@ -344,8 +347,8 @@ impl Table {
         self.note_all_told(place, &[], counts, flow.times.last_second());
     }
 
-    /// Hands a flow of a connection over: to interfaces that had parts of it the rest, to all others
-    /// what was not `exported` of it before.
+    /// Hands a flow of a connection over. Interfaces that had parts of it get the rest. All others
+    /// get what was not `exported` of it before.
     fn hand_over(
         &mut self,
         now: Now,

@@ -8,14 +8,15 @@
 //!                nothing more of it for an hour     v
 //!   (a creator) <-----------------------------------+
 //! ```
-//! While a creator is suspected, only the state that B showed is kept by sender. Once it is told
-//! apart all its states are: creator and sender together have a number of their own, an alias, that
-//! stands for the creatorid in the table. Whatever leaves the table has the creatorid that was sent
-//! ([`super::Table::wire_id`]).
+//! While a creator is suspected, only the state that B showed is kept by sender. Once the creator
+//! is told apart, all its states are. Creator and sender together then have a number of their own,
+//! an alias, that stands for the creatorid in the table. Whatever leaves the table has the
+//! creatorid that was sent ([`super::Table::wire_id`]).
 //!
 //! States that were learned before are moved when their sender speaks of them, and before a CLR.
-//! Whoever counted a state first is its sender. Messages of a creator that is suspected or told
-//! apart take a way of their own, [`super::Table::apply_by_sender`], so that all others pay nothing.
+//! The sender of a state is whoever counted it first. Messages of a creator that is suspected or
+//! told apart have a function of their own, [`super::Table::apply_by_sender`]. So all other
+//! messages cost nothing more.
 
 use std::collections::HashMap;
 

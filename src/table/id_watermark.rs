@@ -15,8 +15,8 @@ const MAX_CREATORS: usize = 64;
 
 /// The highest id of each creator's states.
 pub(super) struct IdWatermark {
-    /// Whose state came last, and that creator's highest: they come in runs. At first nobody's, which
-    /// is creator 0.
+    /// The creator whose state came last, and that creator's highest id. States of one creator come
+    /// in runs. At first this is creator 0, which nobody is.
     creatorid: u32,
     highest: u64,
     /// The highest of the others, and of that one when its run began.

@@ -25,8 +25,8 @@ impl Identity {
         Self { id, fingerprint }
     }
 
-    /// All of it in eight octets. Two states of one creator fall together only if their ids, spread
-    /// over 64 bits, differ by just what their keys do; never 0.
+    /// The identity in eight octets, never 0. Two states of one creator get the same tag only if
+    /// their ids, spread over 64 bits, differ by exactly what their keys do.
     pub(super) fn tag(&self) -> u64 {
         (spread(self.id) ^ u64::from(self.fingerprint)).max(1)
     }

@@ -1,5 +1,5 @@
-//! Interface names, each creator's for itself, as small numbers. They are counted, so that unused
-//! ones make room, and listed by creator, so that a CLR finds those of its creator.
+//! Interface names as small numbers, separately for each creator. Names are counted, so that unused
+//! ones make room. They are listed by creator, so that a CLR finds those of its creator.
 
 use std::collections::HashMap;
 

@@ -8,27 +8,28 @@
 //! each, in a ring. So a CLR, which names a creator and perhaps an interface, walks pages of states
 //! that it ends and no others, and what that needs is kept once a page, not once a state.
 //!
-//! Firewalls count their states up: what comes next mostly is of the block that came last, and states
-//! that came together mostly go together. So an insert and a delete each begin with the page that the
-//! last one was about, and one of 16 has to search; with a hash table of states it took 100
-//! instructions more to learn one and delete it, and with a million alive half as much time again. A
-//! page with one state left takes as much as with all of them, about 110 octets. Where states live as
-//! chance has it that comes to 23 a state.
+//! Firewalls count their states up. So the next state is mostly of the block that came last, and
+//! states that came together mostly go together. An insert and a delete therefore begin with the
+//! page of the last one, and only one of 16 has to search. A hash table of states took 100
+//! instructions more to learn a state and delete it. With a million alive it took half as much time
+//! again. A page with one state left takes as much memory as a full page, about 110 octets. If
+//! states end at random, that comes to 23 octets a state.
 //!
-//! A hash table has to grow from time to time, and then moves all it holds at once. So there are
-//! [`PARTS`] of them, each of which grows by itself in a few milliseconds, even if every state has a
-//! page of its own. Their sizes differ, because many hashes spread evenly: equal tables would fill up
-//! at the same time.
+//! A hash table has to grow from time to time, and then moves all that it holds at once. So there
+//! are [`PARTS`] tables. Each grows by itself in a few milliseconds, even if every state has a page
+//! of its own. Hashes spread evenly, so tables of equal size would all fill up at the same time.
+//! Therefore their sizes differ.
 //!
-//! A table that fills up with places left behind by pages that went is made twice as large, too,
-//! unless it is less than half full: in the long run each is of the least size of which its pages
-//! take half. Their number tells what that comes to ([`Index::octets_of`]). Chance alone makes no larger
-//! index, and nobody can choose ids that do, because the hashes have a secret seed.
+//! Pages that went leave places behind in their table. A table that fills up with such places is
+//! made twice as large, too, unless it is less than half full. In the long run each table is of the
+//! least size of which its pages take half. The number of pages tells what that comes to
+//! ([`Index::octets_of`]). Chance alone makes no larger index. Nobody can choose ids that do,
+//! because the hashes have a secret seed.
 //!
-//! That takes hashes that look like chance when ids are counted up. Foldhash's fast hasher gives none:
-//! each is the last one plus a constant that its seed makes. With one seed in a thousand some parts
-//! got several times their share, and the index became larger than told. Its quality hasher, which
-//! multiplies once more, has no such seeds.
+//! The sizes hold only if hashes of ids that are counted up look random. Those of foldhash's fast
+//! hasher do not: each is the last hash plus a constant that the seed makes. With one seed in a
+//! thousand some parts got several times their share, and the index became larger than told. The
+//! quality hasher multiplies once more and has no such seeds.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -90,8 +91,8 @@ impl Block {
     }
 }
 
-/// Where the states of a block are that bear one interface name. The parts of the block stand for
-/// themselves, and so `held` where it would be padded.
+/// Where those states of a block are that bear one interface name. The block's parts are fields of
+/// their own, so that `held` takes octets that would be padding.
 #[derive(Clone, Copy, Debug)]
 struct Page {
     number: u64,
@@ -111,8 +112,8 @@ struct Page {
 
 const _: () = assert!(size_of::<Page>() == 96);
 
-/// Most creators of states whose name was forgotten that have a list; a CLR of a further one does
-/// not end such states.
+/// Most creators that have a list of states whose name was forgotten. A CLR of a further creator
+/// does not end such states.
 const MAX_FORGOTTEN: usize = 1 << 14;
 
 impl Page {
@@ -222,8 +223,8 @@ impl Index {
         self.pages.chunks()
     }
 
-    /// Whether to insert `id` of `ifname` may take a new chunk of pages: unless it continues what came
-    /// last or another page is free.
+    /// Whether inserting `id` of `ifname` may take a new chunk of pages. It takes none if the id
+    /// continues what came last, or if another page is free.
     #[inline(always)]
     pub(super) fn may_take_chunk_for(&self, id: StateId, ifname: u16) -> bool {
         self.pages.is_out() && !self.continues(Block::of(id).0, ifname)

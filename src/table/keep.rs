@@ -5,10 +5,10 @@
 //! restore, record by record               senders, states with their shares and parts, recent ends
 //! end_restore                             lists in the order of their times
 //! ```
-//! A state is written as it is when its turn comes. After a stop in good order nothing happened
-//! since, and all of it goes on. After any other, whatever ended since was exported then: what is
-//! read back is doubtful until a message about it comes, and without one it is dropped, not
-//! exported. Its counters are not exact until a full state comes.
+//! Each state is written as it is when its turn comes. After a stop in good order nothing happened
+//! since, and all states go on. After any other stop, what ended since was exported then. So a
+//! state that is read back is doubtful until a message about it comes. Without a message the state
+//! is dropped, not exported. Its counters are not exact until a full state comes.
 
 use super::recently_ended;
 use super::senders::Sender;

@@ -1,4 +1,4 @@
-//! States that the next UPD_C are about are found and read before their turn: see [`super::ahead`].
+//! Finds and reads the states of the next UPD_C before their turn: see [`super::ahead`].
 
 use super::store::Table;
 use crate::slab::NONE;
@@ -38,7 +38,8 @@ impl Table {
             if let Some(share) = slot.shares.share() {
                 touch(self.shares[share].sender);
             }
-            // A list's neighbours are only written to, which is waited for where there are many.
+            // A list's neighbours are only written to. If there are many states, the processor
+            // waits for that.
             if is_large && slot.prev != NONE && slot.next != NONE {
                 touch(self.slots[slot.prev].next);
                 touch(self.slots[slot.next].prev);

@@ -11,18 +11,20 @@
 //! key pairs   none free, one more chunk does not fit        the longest silent of 64 that have one goes
 //! shares      none free, one more chunk does not fit        the share is left out, its flow is partial
 //! ```
-//! The memory of a `Slab` is known to the octet, and changes only when it takes a chunk. The index's
-//! hash tables are counted with the most that so many pages can make them take. So is what grows by
-//! the place: entries of active timeouts, and what the solicitor keeps. The sum depends on the input
-//! alone, not on the hashes of this run, because a replay must end the same states each time.
+//! The memory of a `Slab` is known to the octet, and changes only when the slab takes a chunk. The
+//! index's hash tables count with the most that so many pages can make them take. What grows with
+//! the number of places counts likewise: entries of active timeouts, and what the solicitor keeps.
+//! The sum depends on the input alone, not on the hashes of this run, because a replay must end the
+//! same states each time.
 //!
-//! No chunk becomes one of another kind. Slots that came first leave room for some pages, key pairs
-//! and shares (`SLOTS_TO_PAGES`, `SLOTS_TO_KEYS`, `SLOTS_TO_SHARES`); beyond that whoever comes
-//! first has it. At least one chunk of each kind is taken, whatever the bound.
+//! No chunk changes its kind. While slots are taken, room is left for some pages, key pairs and
+//! shares (`SLOTS_TO_PAGES`, `SLOTS_TO_KEYS`, `SLOTS_TO_SHARES`). Beyond that, the kind that asks
+//! first gets the room. At least one chunk of each kind is taken, whatever the bound.
 //!
-//! Some memory has bounds of its own, whatever the number of states, and is not counted: senders and
-//! their lists, interface names, states that ended recently, together about 6 MB. Nor is what a keep file takes
-//! while it is read back at the start.
+//! Some memory has bounds of its own and is not counted, because it does not depend on the number
+//! of states: senders and their lists, interface names, and states that ended recently. Together
+//! that is about 6 MB. What a keep file takes while it is read back at the start is not counted
+//! either.
 
 use std::fmt;
 
@@ -68,6 +70,7 @@ pub(super) struct Memory {
     pub(super) taken: Chunks,
     /// Most states: in whole chunks unless that is the bound.
     pub(super) most: usize,
-    /// Whether one more chunk of pages would not fit: what was taken stays, so that none will.
+    /// Whether one more chunk of pages would not fit. No memory is given back, so none will fit
+    /// later.
     pub(super) is_out_of_pages: bool,
 }

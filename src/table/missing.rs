@@ -1,4 +1,4 @@
-//! States that a transfer did not have are ended: see [`super::transfers`].
+//! Ends states that a transfer did not have: see [`super::transfers`].
 
 use super::arrival::Arrival;
 use super::deadlines::deadline;

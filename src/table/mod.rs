@@ -16,9 +16,9 @@
 //! senders, names. What a bound costs is counted. Nothing here allocates per message once the table
 //! has grown, and nothing iterates in the order of a hash.
 //!
-//! The way of an INS and that of a DEL_C, which every state goes, are a function each: `insert_state`,
-//! and the loop over DEL_C, up to the flow. All that is marked so is inlined into them: as calls, with
-//! their arguments in memory, it took a fifth more time.
+//! Every state needs an INS and a DEL_C. Each of the two has one function up to the flow:
+//! `insert_state`, and the loop over DEL_C. All that is marked so is inlined into them. As calls,
+//! with their arguments in memory, the work took a fifth more time.
 
 mod active;
 mod ahead;

@@ -5,11 +5,11 @@
 //! the delay is over             --> told
 //! the state ends                --> told of: its end goes out     listed: nothing does
 //! ```
-//! All states of a list wait equally long, so that its list is in the order of their due times and
-//! nothing is walked. What is kept stands beside the key pairs, which every translated state has and
+//! All states of a list wait equally long. So the list is in the order of their due times, and no
+//! search is needed. What is kept stands beside the key pairs, which every translated state has and
 //! few others do. States that were learned before an interface asked are not told of.
 //!
-//! With no interface that asks nothing here takes memory or time.
+//! If no interface asks, this module takes neither memory nor time.
 
 use std::time::Duration;
 

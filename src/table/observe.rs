@@ -1,4 +1,4 @@
-//! What full states tell beside their counters is noted, and told with their flows.
+//! Notes what full states tell beside their counters, and tells it with their flows.
 
 use super::arrival::Arrival;
 use super::details::{Details, Kept, NOTHING, SET_TOS, route_of};

@@ -1,16 +1,17 @@
-//! The other state of a connection that the firewall forwards, where it knows what this one does not.
+//! The other state of a forwarded connection, asked where it knows what this state does not.
 //!
 //! ```text
 //! first packet --> IN state, id n --> OUT state, id n + 1 --> on its way
 //!                  ends as they are inside: its STACK key = the other's STACK key
 //! ```
-//! pf makes both while it forwards one packet (pf.c, `pf_create_state`), so that their ids follow
-//! each other; where several processors forward, a few others come between. Nothing else leads from
-//! one to the other, and no index is kept: a state is asked for by the ids next to this one's.
+//! pf makes both states while it forwards one packet (pf.c, `pf_create_state`), so their ids follow
+//! each other. If several processors forward, a few other ids come between. Nothing else leads from
+//! one state to the other. No index is kept, because the partner is found by the ids next to this
+//! state's.
 //!
-//! Both count the same packets, and both show the same sequence numbers unless one of them modulates.
-//! The messages about them leave at different times, so one's insert may have missed the responder's
-//! beginning while the other's has it counted.
+//! Both states count the same packets. Both show the same sequence numbers, unless one of them
+//! modulates. The messages about the two states leave at different times. So the insert of one may
+//! lack the responder's beginning, which the other's counters have.
 
 use super::slot::{KeyPair, Slot};
 use super::store::Table;

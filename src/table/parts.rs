@@ -90,8 +90,8 @@ impl Table {
         told
     }
 
-    /// The state at `place` is due in the lane of an interface that exports connections: the part of
-    /// its connection that goes out, if there is something new. It is noted with both halves.
+    /// The state at `place` is due in the lane of an interface that exports connections. If there
+    /// is something new, the part of its connection goes out, and both halves note it.
     fn part_of_connection(
         &mut self,
         n: usize,
@@ -261,7 +261,7 @@ impl Table {
     }
 }
 
-/// What has gone out with `part`: `before` and `shown` are what had gone out without.
+/// What has gone out, `part` included. `before` and `shown` are what had gone out without it.
 fn with_part(
     before: Counts,
     part: &Flow,

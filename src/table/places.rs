@@ -1,4 +1,4 @@
-//! A set of places, a bit for each: it takes no memory until the first is put in.
+//! A set of places, a bit for each. The set takes no memory until the first place is put in.
 
 /// Which.
 #[derive(Debug, Default)]

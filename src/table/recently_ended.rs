@@ -1,13 +1,13 @@
-//! States that ended of late, so that a message that comes after the end, from the other node or
-//! late, neither brings a state back nor has its octets counted twice.
+//! States that ended of late. A message may come after the end, from the other node or late. It
+//! must not bring the state back, nor have the state's octets counted twice.
 //!
 //! ```text
 //! deleted, cleared, replaced   a full state within ten seconds is old news
 //! overdue, evicted, cleared    a full state goes on, less what was exported
 //! ```
 //! The number of an id says which set of four places is its own. The oldest of the four makes room.
-//! So an end writes to one place and allocates nothing. Only a very busy firewall makes it forget
-//! early, and in every run the same, because a replay must end alike.
+//! So an end writes to one place and allocates nothing. Only a very busy firewall makes the table
+//! forget early. Every run forgets the same ends, because a replay must end alike.
 
 use super::identity::{Identity, SPREAD};
 use super::slot::{Counts, Second};
@@ -209,8 +209,9 @@ fn dropped<T>(sets: &[[Option<T>; WAYS]], id: StateId) -> impl Iterator<Item = &
     sets.get(place(id)).into_iter().flatten().flatten()
 }
 
-/// Where an id's set is. Ids are counted up, and states end about in the order they began in: one
-/// set after the other is in the cache sooner than sets by chance. Each creator begins elsewhere.
+/// Where an id's set is. Ids are counted up, and states end about in the order they began in. So
+/// consecutive sets are used one after the other, and the cache holds them sooner than random sets.
+/// Each creator begins elsewhere.
 fn place(id: StateId) -> usize {
     let begin = u64::from(id.creatorid).wrapping_mul(SPREAD) >> 32;
     usize::try_from(id.id.wrapping_add(begin) % SETS as u64).unwrap_or(0)

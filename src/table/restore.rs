@@ -44,7 +44,7 @@ impl Restore {
         sender.copied().unwrap_or(number)
     }
 
-    /// Whole seconds of uptime: the second whose beginning `wall` is, give or take what the clocks
+    /// Whole seconds of uptime: the second that begins at `wall`, give or take what the clocks
     /// moved against each other.
     fn secs(&self, wall: Wall) -> i64 {
         let nanos = self.now.uptime_at(wall).nanos();
@@ -99,7 +99,7 @@ impl Table {
     }
 
     fn restore_share(&mut self, restore: &mut Restore, share: &wire::KeptShare) {
-        // Without room to remember what was exported that would be exported again.
+        // Without room to remember what was exported, the same would be exported again.
         if share.sender == EXPORTED && !self.has_room_for_share() {
             self.counters.shares_refused += 1;
             self.unrestore(restore);
@@ -203,7 +203,7 @@ impl Table {
         }
         let is_plain = is_plain(&state.wire, state.stack.as_ref());
         let ifname = self.restored_name(id.creatorid, state.ifname);
-        // As an insert asks: asking counts a chunk more, which others might have had.
+        // This asks as an insert asks. Asking counts a chunk more, which others might have had.
         let has_room = (self.index.len() < self.ceiling || self.has_room_for_state())
             && self.has_room_for_page(id, ifname)
             && (is_plain || self.has_room_for_keys());

@@ -147,8 +147,8 @@ impl Table {
         self.need(self.memory.taken.slots)
     }
 
-    /// Makes room for one more state than the ceiling allows. A lowered bound takes two for one
-    /// until it is reached.
+    /// Makes room for one more state than the ceiling allows. After the bound was lowered, each new
+    /// state takes two out until the bound is reached.
     #[cold]
     #[inline(never)]
     pub(super) fn make_room(&mut self, now: Now, done: &mut impl FnMut(&Now, &Flow)) {

@@ -75,8 +75,9 @@ impl fmt::Display for Sender {
     }
 }
 
-/// So many states in turn must begin at another time than another sender says before the two
-/// clocks are taken to differ, and at the same before they are not.
+/// So many states in a row must begin at another time than another sender says before the two
+/// clocks are taken to differ. As many must begin at the same time before the clocks are taken to
+/// agree.
 const ALIKE: u8 = 3;
 
 /// How far the beginnings that a sender tells are from those that other senders tell of the same
@@ -233,7 +234,7 @@ impl SenderRecord {
 pub(super) struct Senders {
     records: Vec<SenderRecord>,
     numbers: HashMap<Sender, u16>,
-    /// The one asked for last: packets come in runs.
+    /// The sender asked for last, because packets come in runs.
     latest: (Sender, u16),
 }
 

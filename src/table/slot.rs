@@ -171,9 +171,9 @@ pub(super) struct Share {
     pub(super) sender: u16,
     /// What follows of the same state.
     pub(super) next: ShareLink,
-    /// Whether it is no count but what was estimated since the sender's last full state. Its
-    /// sender was active since then; [`SETTLED`] stands for activity that no full state followed
-    /// or can follow any more.
+    /// Whether it is no count, but what was estimated since the sender's last full state. The
+    /// sender was active since then. [`SETTLED`] stands for activity that no full state followed or
+    /// can follow any more.
     pub(super) is_estimate: bool,
     /// What the estimate lacks at its beginning.
     pub(super) head: Head,
@@ -229,8 +229,8 @@ impl ShareLink {
     /// The end.
     pub(super) const NONE: Self = Self(Handle::new(NONE));
 
-    /// The end, behind which something was left out: there was no room for one more share, so that
-    /// what the state's senders counted is not all there.
+    /// The end of a list that lacks something: there was no room for one more share. So what the
+    /// state's senders counted is not all there.
     pub(super) const LEFT_OUT: Self = Self(Handle::new(NONE - 1));
 
     /// The share at `place`.

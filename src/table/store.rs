@@ -233,15 +233,15 @@ impl Table {
         self.settings.counting = counting;
     }
 
-    /// Whether the states are so many that a processor's cache holds few of them, and it pays to
-    /// [`Self::fetch`]: where it holds most, that costs more than it saves.
+    /// Whether there are so many states that a processor's cache holds few of them. Then it pays to
+    /// [`Self::fetch`]. If the cache holds most states, fetching costs more than it saves.
     #[inline(always)]
     pub fn is_large(&self) -> bool {
         self.index.len() > LARGE
     }
 
-    /// Reads what a message about `id` will need, so that it is in the cache then. Nothing waits
-    /// for what is read here: one such read goes on beside the others and beside what comes next.
+    /// Reads what a message about `id` will need, so that it is in the cache by then. Nothing waits
+    /// for this read, which goes on beside other such reads and beside the work that follows.
     #[inline(always)]
     pub fn fetch(&self, id: StateId) {
         if let Some(place) = self.index.find_nearby(id) {

@@ -1,4 +1,4 @@
-//! Whoever watches is told what happens: see [`super::watch`].
+//! Tells whoever watches what happens: see [`super::watch`].
 
 use super::arrival::{Arrival, FullKind};
 use super::senders::{LOCAL, SenderId, SenderRecord};

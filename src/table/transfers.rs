@@ -6,11 +6,13 @@
 //!     ^                    | packets were lost,    |        for states not heard of since START
 //!     +--------------------+ or none had a state   +-> (none)
 //! ```
-//! Only those are ended that were overdue before the transfer began, or were read back before it and
-//! not heard of since: others may have been told of in a message that was lost unnoticed. END goes
-//! before the last states in its packet up to OpenBSD 7.3, so what it ends waits a little.
+//! Only two kinds of states are ended: those overdue before the transfer began, and those read back
+//! before it and not heard of since. Others may have been told of in a message that was lost
+//! unnoticed. Up to OpenBSD 7.3 END goes before the last states in its packet, so what END ends
+//! waits a little.
 //!
-//! The table is looked through a piece at a time and seldom: forged transfers cost a bounded share.
+//! The table is looked through a piece at a time and seldom, so forged transfers cost a bounded
+//! share.
 
 use crate::time::Uptime;
 

@@ -136,8 +136,8 @@ impl Table {
         self.nat_events.as_ref()?.poll_timeout()
     }
 
-    /// Tells of translations whose delay is over, of [`PIECE`] at most: whether those were all. One
-    /// that may have ended waits once more, at least [`AGAIN`].
+    /// Tells of translations whose delay is over, of [`PIECE`] at most. Returns whether those were
+    /// all. A translation that may have ended waits once more, at least [`AGAIN`].
     pub(super) fn handle_translations(&mut self, now: Now) -> bool {
         for _ in 0..PIECE {
             let Some(events) = &mut self.nat_events else {

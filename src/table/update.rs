@@ -71,8 +71,9 @@ impl Table {
         }
     }
 
-    /// Takes a UPD_C in. Most tell only that a state goes on as it did: its sender told of it before,
-    /// and counted it; its timeout is the same; nobody watches; and of TCP there is more data.
+    /// Takes a UPD_C in. Most UPD_C tell only that a state goes on as before. Then its sender told
+    /// of it before, and counted it; its timeout is the same; nobody watches; and of TCP there is
+    /// more data.
     #[inline(always)]
     pub(super) fn update_compressed(&mut self, arrival: &Arrival, update: &Compressed<'_>) {
         let Some(place) = self.find_ahead(update.state) else {

@@ -1,5 +1,5 @@
-//! What the table tells whoever solicits: where there was activity, where a whole state came, what
-//! ended. Nothing is kept unless somebody watches.
+//! Tells whoever solicits what happens in the table: activity, whole states, and ends. Nothing is
+//! kept unless somebody watches.
 
 use super::senders::SenderId;
 use crate::state::StateId;

@@ -103,15 +103,17 @@ impl Schedule {
         entry.set_pftm(pftm);
         let known = self.lifetime(place);
         let entry = &mut self.entries[place];
-        // Of a state that is new here it is not known when its last packet was.
+        // If a state is new here, the time of its last packet is not known.
         if expire > 0 && (is_activity || is_known) {
             let silent = tick.saturating_sub(entry.last) / TICKS_A_SECOND;
-            // With all of its time left it has seen packets just now, of which nothing was told.
+            // A state with all of its time left has seen packets just now, and no message told of
+            // them.
             let is_fresh = expire.saturating_add(FRESH) >= known;
             entry.timeout = if is_fresh {
                 expire
             } else {
-                // More than it lives shows packets of which the word was lost, not a longer life.
+                // A state that shows more than its life had packets whose message was lost, not a
+                // longer life.
                 expire.saturating_add(silent).min(known)
             };
             if let Some(class) = self.classes.get_mut(usize::from(pftm)) {
@@ -154,7 +156,7 @@ impl Schedule {
         self.entries[place].flags = 0;
     }
 
-    /// Somebody else asked: what comes of it is as good as an answer to us.
+    /// Somebody else asked. The answer to that request is as good as an answer to ours.
     fn requested(&mut self, place: u32, now: Uptime, counters: &mut SolicitCounters) {
         let asked = self.tick_after(now);
         if self.entries.places() <= place {
@@ -171,7 +173,7 @@ impl Schedule {
         self.reschedule(place);
     }
 
-    /// pf does not know a state any more: that is an answer, and there will be no better one.
+    /// pf does not know a state any more. That is an answer, and no better one will come.
     pub(in super::super) fn gone(&mut self, place: u32, counters: &mut SolicitCounters) {
         if self.entries.places() <= place || !self.entries[place].has(WAITING) {
             return;
