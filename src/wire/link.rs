@@ -50,7 +50,8 @@ impl LinkType {
     pub const EN10MB: Self = Self(1);
     /// `DLT_RAW` of most systems, `DLT_LOOP` of OpenBSD: decided by the first octet.
     pub const RAW_12: Self = Self(12);
-    /// `DLT_ENC` of OpenBSD: an enc(4) interface. With pfsync over IPsec the packets show up there.
+    /// `DLT_ENC` of OpenBSD: an enc(4) interface. Where pfsync goes over IPsec, enc(4) is the
+    /// syncdev.
     pub const ENC_13: Self = Self(13);
     /// `DLT_RAW` of OpenBSD.
     pub const RAW_14: Self = Self(14);
