@@ -346,7 +346,7 @@ pub fn keys(kind: Kind) -> impl Iterator<Item = (u16, u64)> {
 }
 
 /// The kind of records of `set`'s templates. `set` must be the first of [`template_sets`] or the
-/// first of flows. If the set has XX
+/// first of flows. If the set does not show the enterprise number, the kind may have 0.
 pub fn recognise(set: &[u8], room: usize) -> Option<Kind> {
     let enterprises = enterprises_of(set)?;
     let mut own = enterprises
