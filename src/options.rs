@@ -303,7 +303,7 @@ fn checked(matches: &Matches) -> Result<Options, String> {
     })
 }
 
-/// Whether a word that stands where a line of configuration begins is rather a file: none of those
+/// Whether a word at the beginning of a line of configuration is probably a file: none of those
 /// begins with a word that has a dot or a slash in it.
 fn is_file(word: &str) -> bool {
     word.contains(['.', '/']) || Path::new(word).is_file()
@@ -327,7 +327,7 @@ fn one_of<T: Copy>(values: &[(&str, T)], text: &str) -> Result<T, String> {
         })
 }
 
-/// Reads a filter; an error has the text and a mark below the word that is wrong.
+/// Reads a filter. An error has the text, with a mark below the wrong word.
 fn filter(text: &str) -> Result<Filter, String> {
     Filter::parse(text, Spelling::Whole).map_err(|error| {
         let before = text.get(..error.at).unwrap_or_default();

@@ -160,19 +160,19 @@ fn check_fixed(old: &Config, new: &Config) -> Result<(), String> {
     }
 }
 
-/// What there is to send before it is sent, octets: a few calls' worth, and little enough to stay in
-/// the cache.
+/// So many octets are collected before they are sent: enough for a few system calls, and few enough
+/// to stay in the cache.
 const SEND_BUFFER: usize = 1 << 17;
-/// What a replay sends in the order it was packed in before IPFIX messages are put together by
-/// length, octets: where there is less, it does not matter how long it takes.
+/// So many octets a replay sends in the order in which they were packed. After that it sorts IPFIX
+/// messages by length. A shorter replay is fast enough in any order.
 const IN_ORDER: usize = 4 << 20;
-/// What each interface has to send then, with many of them: less would not fill a message that the
-/// kernel cuts.
+/// With many interfaces, each collects so many octets before they are sent. Fewer would not fill a
+/// buffer that the kernel cuts into datagrams.
 const SEND_SHARE: usize = 1 << 16;
 
 /// What the program writes to: sockets, standard output, the log.
 struct Outside {
-    /// Who opens what this process may not.
+    /// The parent, which opens what this process may not open.
     parent: Option<Parent>,
     ports: Ports,
     collectors: Collectors,
@@ -207,7 +207,7 @@ struct Opened {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Printed {
     Yes,
-    /// Its reader has gone: time to end, quietly.
+    /// The reader of standard output has gone, so the program ends without a message.
     BrokenPipe,
 }
 
@@ -266,9 +266,9 @@ impl Outside {
         self.keeper.commit(config, opened.keep);
     }
 
-    /// Puts `config` in force, or nothing of it: what must be opened is opened first. What changed
-    /// interfaces hold still goes to where it was meant to. `touched` is an interface to configure
-    /// again even if nothing about it is new.
+    /// Puts the whole of `config` in force, or nothing of it. So it first opens everything that
+    /// must be opened. Records that changed interfaces hold go to their old collectors. `touched`
+    /// is an interface to configure again even if nothing about it is new.
     fn configure(
         &mut self,
         engine: &mut Engine,
@@ -289,7 +289,7 @@ impl Outside {
         Ok(())
     }
 
-    /// Has the engine ask for states as its configuration says, if there is something to ask by.
+    /// Has the engine ask for states as its configuration says, if sockets for that are open.
     fn set_soliciting(&self, engine: &mut Engine, now: Now) {
         let soliciting = engine.config().soliciting();
         let soliciting = soliciting.map(|settings| crate::solicit::Settings {
@@ -343,7 +343,7 @@ impl Outside {
         Ok(())
     }
 
-    /// Logs what a configuration hardly means.
+    /// Logs what in a configuration is probably not meant.
     fn warn_of(&mut self, warnings: &[String]) {
         for warning in warnings {
             self.log.warn(&format!("warning: {warning}"));
@@ -433,8 +433,8 @@ impl Outside {
         self.ports.is_waiting() || self.collectors.is_waiting()
     }
 
-    /// Sends what waits, as far as it goes, in a replay; how long the rest of it has to wait, if there
-    /// is some.
+    /// Sends waiting datagrams in a replay, as far as that goes. Returns how long the rest has to
+    /// wait, if some is left.
     fn pump_or_wait(&mut self, engine: &mut Engine) -> Option<Duration> {
         let ports = self.pump(engine);
         let feeds = self.wait_for_feeds(engine);

@@ -1,4 +1,4 @@
-//! What no single word can see: what settings of an interface exclude each other.
+//! Checks of settings against each other: some settings of an interface exclude others.
 
 use std::net::SocketAddr;
 

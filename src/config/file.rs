@@ -5,7 +5,8 @@
 //! include "file"          the lines of another file
 //! word "a word" # rest    quotes keep blanks in a word, # begins a comment
 //! ```
-//! As in pf.conf(5). Nothing is read here: whoever applies a text says how files are read.
+//! The rules are those of pf.conf(5). This module reads no file: the caller says how files are
+//! read.
 
 use std::collections::BTreeMap;
 use std::fmt;

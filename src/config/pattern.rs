@@ -6,8 +6,8 @@
 //!            pflow0.202611301200.ipfix.1         the second of that time
 //!            pflow0.202611301200.ipfix.1.gz      the same with `compress gzip`
 //! ```
-//! Only words whose value is digits are taken. So a name is the same in every language, and a name
-//! that was made by a pattern can be told from others: who removes old files removes nothing else.
+//! Only words whose value is digits are allowed. So a name is the same in every language. A name
+//! that a pattern made can be told from others, so only such files are removed when they are old.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};

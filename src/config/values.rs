@@ -1,4 +1,4 @@
-//! What values look like: numbers, amounts, names, addresses, times; and the ranges of numbers.
+//! The forms of values: numbers, amounts, names, addresses and times, and the ranges of numbers.
 //!
 //! Addresses are numeric, IPv6 in brackets: nothing is ever resolved.
 
@@ -46,7 +46,7 @@ const MAX_STATES: u32 = 1 << 30;
 /// Most memory that they may ask for, octets.
 const MAX_OCTETS: u64 = 1 << 44;
 
-/// How flows get their counters that are not exact as they were heard.
+/// How flows get counters if the counters that were heard are not exact.
 pub(super) fn counting(text: &str) -> Result<Counting, String> {
     let counting = one_of(Counting::VALUES, text)?;
     match counting == Counting::Pf && !pf::CAN_BE_ASKED {
@@ -175,7 +175,7 @@ const MAX_TABLE: u32 = if cfg!(target_os = "openbsd") {
 /// Longest name of an interface of Linux (IFNAMSIZ without its NUL).
 const MAX_DEVICE_NAME: usize = 15;
 
-/// A private enterprise number that can be somebody's: not the one that RFC 5103 uses up.
+/// A private enterprise number that an organization can have. RFC 5103 uses one number itself.
 pub(super) fn enterprise(text: &str) -> Result<u32, String> {
     match number(text, 1, u32::MAX)? {
         REVERSE_ENTERPRISE => Err(format!("{text} stands for the way back (RFC 5103)")),

@@ -434,7 +434,7 @@ const DIRECTIONS: &[(&str, Option<Direction>)] = &[
     ("any", None),
 ];
 
-/// The setting that has no value to say that it is not set, and is shown always.
+/// A setting that has no value for "not set". So it is always shown.
 const SHOWN_ALWAYS: &str = "pflowproto";
 /// The setting, the last of them, that takes the rest of a line.
 const REST: &str = "only";

@@ -1,4 +1,4 @@
-//! The configuration: what a new one changes, and the change, which cannot fail.
+//! The configuration: which interfaces a new one changes, and the change itself, which cannot fail.
 
 use super::export::{Exporter, set_in};
 use super::parts::Engine;
@@ -10,7 +10,8 @@ use crate::table::Bound;
 use crate::time::Now;
 
 impl Engine {
-    /// Configures every interface; templates go out at `now`. Times of day in -F are of that day.
+    /// Configures every interface. Templates go out at `now`. Times of day in -F are of the day of
+    /// `now`.
     pub fn start(&mut self, now: Now) {
         let filter = self.exporter.filter.take();
         self.exporter.filter = filter.map(|filter| filter.resolved(now.wall, &self.zone));
@@ -32,7 +33,7 @@ impl Engine {
         self.sync_table(now);
     }
 
-    /// The interfaces that `config` would change, or that `touched`, named in a command, is.
+    /// The interfaces that `config` would change, and `touched`, which a command named.
     pub fn changed_interfaces(&self, config: &Config, touched: Option<u32>) -> Vec<u32> {
         let old = &self.exporter.config.interfaces;
         let units = old.keys().chain(config.interfaces.keys());
@@ -45,7 +46,7 @@ impl Engine {
         changed
     }
 
-    /// Sends what `units` hold, to where they send now.
+    /// Sends the records that `units` hold to their present destinations.
     pub fn flush_interfaces(&mut self, now: Now, units: &[u32]) {
         let Exporter {
             interfaces, outbox, ..
@@ -57,9 +58,9 @@ impl Engine {
         }
     }
 
-    /// Makes `config` the configuration. It cannot fail. `units` are the interfaces that it changes,
-    /// which hold nothing ([`Self::flush_interfaces`]). Interfaces that stay keep their sequence
-    /// numbers; those not in `units` keep everything.
+    /// Puts `config` in force. This cannot fail. `units` are the interfaces that `config` changes;
+    /// they must hold no records ([`Self::flush_interfaces`]). Interfaces that stay keep their
+    /// sequence numbers. Those not in `units` keep everything.
     pub fn commit(&mut self, now: Now, config: Config, units: &[u32]) {
         let Exporter {
             interfaces,
@@ -107,8 +108,8 @@ impl Engine {
         }
     }
 
-    /// Tells the table what the configuration wants of it: details of full states, parts of flows
-    /// that last, NAT events, connections.
+    /// Tells the table what the configuration needs: details of full states, parts of long flows,
+    /// NAT events, connections.
     pub(super) fn sync_table(&mut self, now: Now) {
         self.table.set_details(self.exporter.wants_details());
         let Exporter {

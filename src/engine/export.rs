@@ -1,5 +1,5 @@
-//! What a flow goes through once it is made: it is left out or counted, then offered to interfaces
-//! and printed.
+//! The way of a finished flow: a filter leaves it out, or it is counted, offered to interfaces and
+//! printed.
 
 use super::handed::Settings;
 use crate::config::Config;
@@ -13,7 +13,7 @@ use crate::state::{Direction, IfName};
 use crate::table::{self, NatEvent, Table};
 use crate::time::Now;
 
-/// So many octets to send and to print are much.
+/// So many octets that wait to be sent or printed are much.
 const MUCH: usize = 1 << 20;
 
 /// The numbers that `config` sets.
@@ -37,23 +37,23 @@ pub(super) struct Exporter {
     pub(super) direction: Option<Direction>,
     /// Whether -S or -F leaves flows out.
     pub(super) is_choosy: bool,
-    /// Which flows and messages are meant (-F), with its times of day resolved.
+    /// The filter of -F, with its times of day resolved.
     pub(super) filter: Option<Filter>,
     pub(super) interfaces: Vec<Interface>,
     pub(super) outbox: Outbox,
     pub(super) printer: Printer,
-    /// Records, and flows left out. Those exported are counted below.
+    /// Counts records and flows left out. `protocols` counts the flows exported.
     pub(super) counters: FlowCounters,
     /// Flows exported by protocol and quality.
     pub(super) protocols: ProtocolCounters,
-    /// What interfaces that are gone counted.
+    /// The counters of interfaces that are gone.
     pub(super) gone: InterfaceCounters,
-    /// Interfaces that exported parts of the flow that comes next, and the rest of it just now.
+    /// Interfaces that exported parts of the next flow, and have just exported the rest of it.
     pub(super) served: Vec<u32>,
 }
 
 impl Exporter {
-    /// Interfaces and a printer that nothing has gone through.
+    /// Makes the interfaces and the printer.
     pub(super) fn new(settings: &Settings, config: Config) -> Self {
         let interfaces = config.interfaces.iter();
         Self {
@@ -91,7 +91,7 @@ impl Exporter {
 
     pub(super) fn begin_turn(&mut self) {
         match self.interfaces.as_mut_slice() {
-            // There is mostly one interface, which needs no loop.
+            // Mostly there is one interface, and one needs no loop.
             [interface] => interface.begin_turn(),
             interfaces => {
                 for interface in interfaces {
@@ -101,8 +101,8 @@ impl Exporter {
         }
     }
 
-    /// Takes a flow, or a part of one, to the interfaces that it is for. All that ends states calls
-    /// this one function, so that what it calls is inlined once.
+    /// Takes a flow, or a part of one, to its interfaces. Everything that ends states calls this
+    /// one function. So the functions that it calls are inlined only once.
     #[inline(never)]
     pub(super) fn flow(&mut self, now: &Now, flow: &Flow) {
         let is_wanted = match flow.only {
@@ -117,7 +117,8 @@ impl Exporter {
         }
     }
 
-    /// Counts a part of a flow, of an interface with an active timeout. Whether it goes out.
+    /// Counts a part of a flow for an interface with an active timeout. Returns whether the part
+    /// goes out.
     #[inline(never)]
     fn note_part(&mut self, flow: &Flow, unit: u32) -> bool {
         if flow.end != End::Active {
@@ -147,7 +148,7 @@ impl Exporter {
             self.counters.direction += 1;
             return true;
         }
-        // One without octets is counted as that.
+        // A flow without octets is counted as empty, and not as left out by -F.
         let is_other = !flow.is_empty() && !self.admits(flow, None);
         self.counters.filtered += u64::from(is_other);
         is_other
@@ -171,7 +172,7 @@ impl Exporter {
         interface.map(|interface| &mut interface.counters)
     }
 
-    /// Counts a flow. Whether it goes out.
+    /// Counts a flow. Returns whether it goes out.
     #[inline(always)]
     fn note_whole(&mut self, flow: &Flow) -> bool {
         let counters = &mut self.counters;
@@ -194,7 +195,7 @@ impl Exporter {
         if flow.times.is_clamped() {
             counters.clamped += 1;
         }
-        // A record for each direction with octets, of which one has some.
+        // Each direction with octets has a record. Here at least one direction has octets.
         let is_both = octets > 0 && octets_back > 0;
         count(&mut counters.records, 1 + u64::from(is_both));
         true
@@ -246,7 +247,7 @@ impl Exporter {
     fn offer(&mut self, now: &Now, flow: &Flow) {
         let ifindex = self.ifindexes.number(flow.ifname);
         let served = &self.served;
-        // A flow is mostly for all interfaces, and nothing is searched.
+        // Mostly a flow is for all interfaces, and then nothing has to be searched.
         let is_for_all = flow.only.is_none() && served.is_empty();
         let is_for = |unit| match flow.only {
             Some(only) => only == unit,
@@ -262,7 +263,7 @@ impl Exporter {
         }
     }
 
-    /// Takes what is ready beside flows out of `table` at `now`: connections and NAT events.
+    /// Takes connections and NAT events that are ready out of `table`.
     #[inline(always)]
     pub(super) fn take_more(&mut self, now: Now, table: &mut Table) {
         if table.has_more_than_flows() {
@@ -278,8 +279,8 @@ impl Exporter {
         }
     }
 
-    /// Takes NAT events to their interfaces. -S and -F leave out the events of flows that they leave
-    /// out. An event needs no octets.
+    /// Takes NAT events to their interfaces. If -S or -F leaves a flow out, it leaves out the
+    /// flow's events, too. An event needs no octets.
     #[cold]
     fn take_nat_events(&mut self, now: Now, table: &mut Table) {
         for event in table.drain_nat_events() {

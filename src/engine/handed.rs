@@ -1,4 +1,4 @@
-//! What the engine is handed.
+//! The values that the engine is handed.
 
 use std::net::IpAddr;
 
@@ -17,9 +17,9 @@ pub struct Settings {
     pub is_all: bool,
     /// Export states of this direction only (-S).
     pub direction: Option<Direction>,
-    /// Whether it is known when the machine came up.
+    /// What is known of the machine's boot time.
     pub boot: Boot,
-    /// Addresses of this host: what comes from them is `local`. Empty in a replay.
+    /// Addresses of this host. Packets from them are `local`. Empty in a replay.
     pub local_addresses: Vec<IpAddr>,
     /// What to print.
     pub output: Output,
@@ -28,12 +28,12 @@ pub struct Settings {
 /// A packet as captured.
 #[derive(Clone, Copy, Debug)]
 pub struct Packet<'a> {
-    /// When.
+    /// The time of the capture.
     pub stamp: Wall,
-    /// On what.
+    /// The link type of the frame.
     pub link: LinkType,
-    /// What was captured of it.
+    /// The captured octets.
     pub frame: &'a [u8],
-    /// How long it was.
+    /// Octets of the frame on the wire.
     pub wire_len: usize,
 }

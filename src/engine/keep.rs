@@ -1,4 +1,4 @@
-//! Keep files: the table and what interfaces go on with after a restart.
+//! Keep files: the table, and the numbers with which interfaces go on after a restart.
 
 use super::export::Exporter;
 use super::parts::Engine;
@@ -20,7 +20,7 @@ impl Engine {
         self.table.end_restore(restore);
     }
 
-    /// Takes back what an interface, or a name of one, goes on with.
+    /// Restores the numbers of an interface, or of an interface's name.
     fn restore_export(&mut self, record: &Record) {
         match *record {
             Record::Interface {
@@ -64,8 +64,8 @@ impl Engine {
         }
     }
 
-    /// Appends the next records of a keep file to `out`; true if they are the last. With those
-    /// goes what the interfaces hold: no record is in neither.
+    /// Appends the next records of a keep file to `out`. Returns true if they are the last. With
+    /// the last ones the records that interfaces hold are sent, so that none is missing from both.
     pub fn keep_step(&mut self, now: Now, cursor: &mut KeepCursor, out: &mut Vec<u8>) -> bool {
         if !self.table.keep_step(cursor, now, out) {
             return false;
@@ -79,7 +79,7 @@ impl Engine {
         for interface in interfaces.iter_mut() {
             interface.flush(now, outbox);
         }
-        // Numbered now, so that the file goes on behind them.
+        // The messages are numbered now, so that the file's numbers are behind them.
         export::stamp(outbox, interfaces, Order::Packed);
         for interface in interfaces {
             keep_interface(interface, out);
@@ -118,7 +118,7 @@ impl Engine {
     }
 }
 
-/// Appends what `interface` goes on with.
+/// Appends the numbers with which `interface` goes on.
 fn keep_interface(interface: &Interface, out: &mut Vec<u8>) {
     let (unit, session) = (interface.unit(), interface.session());
     let own_domain = interface.settings().domain;

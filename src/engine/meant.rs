@@ -1,4 +1,5 @@
-//! Whether -F takes a message: by the state in it, or the one it is about, if that is held.
+//! Whether -F takes a message. The filter looks at the state in the message, or at the held state
+//! that the message is about.
 
 use std::net::IpAddr;
 

@@ -9,10 +9,9 @@
 //! pf.rs takes in what this host's pf answers, commit.rs changes the configuration, keep.rs reads
 //! and writes keep files, and sent.rs counts what became of what was sent.
 //!
-//! The engine is handed packets, commands and the time; it reads no clock and touches no socket.
-//! After any call, what there is to send is had by [`Engine::transmit`], what there is to print in
-//! [`Engine::printed`], what there is to log in [`Engine::notices`], and
-//! [`Engine::poll_timeout`] says when to come back.
+//! The engine is handed packets, commands and the time. It reads no clock and touches no socket.
+//! After any call, [`Engine::transmit`] gives what to send, [`Engine::printed`] what to print, and
+//! [`Engine::notices`] what to log. [`Engine::poll_timeout`] says when to call again.
 
 mod commit;
 mod export;

@@ -1,4 +1,4 @@
-//! The engine's parts, and what is read of them.
+//! The engine's parts, and the functions that read them.
 
 use std::net::IpAddr;
 
@@ -21,10 +21,10 @@ use crate::state::IfName;
 use crate::table::{self, Bound, Table};
 use crate::time::{Now, Uptime};
 
-/// Most lines for the log that wait; further ones are dropped.
+/// Most lines that wait for the log. Further lines are dropped.
 const MAX_NOTICES: usize = 64;
 
-/// The whole of pflow but for its descriptors and clocks.
+/// All of pflow except its descriptors and clocks.
 pub struct Engine {
     pub(super) table: Table,
     pub(super) exporter: Exporter,
@@ -35,7 +35,7 @@ pub struct Engine {
     pub(super) local_addresses: Vec<IpAddr>,
     /// The latest time heard of.
     pub(super) latest: Option<Now>,
-    /// When all was done that was due by then.
+    /// All that was due up to this time is done.
     pub(super) settled: Uptime,
     /// The end of a silence of more than an hour.
     pub(super) gap_until: Option<Uptime>,
@@ -44,7 +44,7 @@ pub struct Engine {
     pub(super) notices: Vec<String>,
     /// Keep files written.
     pub(super) keep: KeepCounters,
-    /// Why the last one could not be.
+    /// Why the last keep file could not be written.
     pub(super) keep_problem: Option<String>,
     /// The packet that is being read, while a CLR in it has states to end.
     pub(super) paused: Option<Box<Paused>>,
@@ -95,7 +95,7 @@ impl Engine {
         &self.zone
     }
 
-    /// Who asks firewalls for states, and what came of it.
+    /// The solicitor, which asks firewalls for states, if that is on.
     pub fn solicitor(&mut self) -> Option<&mut Solicitor> {
         self.solicitor.as_mut()
     }
@@ -135,7 +135,7 @@ impl Engine {
         &self.exporter.interfaces
     }
 
-    /// What comes from this host is of a machine whose boot is known so.
+    /// Sets what is known of this host's boot time, for states that come from this host.
     pub fn set_local_boot(&mut self, boot: Boot) {
         self.table.set_local_boot(boot);
     }
@@ -171,8 +171,8 @@ impl Engine {
         self.exporter.printer.set_page(page);
     }
 
-    /// Prints the next piece of what is printed at the end, behind [`Self::finish`]; whether there is
-    /// more.
+    /// After [`Self::finish`]: prints the next piece of the end of the output. Returns whether
+    /// there is more.
     #[must_use]
     pub fn finish_printing_some(&mut self) -> bool {
         self.exporter.printer.finish_some()
@@ -225,7 +225,7 @@ impl Engine {
         &self.exporter.protocols
     }
 
-    /// Tells whoever asks firewalls what happened in the table.
+    /// Tells the solicitor what happened in the table.
     pub(super) fn take_events(&mut self, now: Now) {
         if let Some(solicitor) = &mut self.solicitor {
             solicitor.take(now, &mut self.table);

@@ -1,5 +1,5 @@
-//! What this host's pf answers when it is asked for states: whole states, which go the way of a full
-//! update from `local`, and words that a state is gone.
+//! Takes in the answers of this host's pf. A whole state goes the way of a full update from
+//! `local`. pf also answers that a state is gone.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use crate::wire::pf::{self, Form, Problem, Room};
 use crate::wire::pfsync::Message;
 
 impl Engine {
-    /// Takes in an answer of pf. What it was asked before a clear that is half read is taken in
-    /// after it, as a packet would be.
+    /// Takes in an answer of pf. If a clear is half read, the answer waits until the clear is done,
+    /// as a packet would.
     pub fn handle_pf(&mut self, now: Now, answer: &Answer<'_>) {
         while self.is_behind() {
             self.go_on();
@@ -36,7 +36,7 @@ impl Engine {
             Answer::Read { states, nanos } => {
                 solicitor.note_pf_read(states, Duration::from_nanos(nanos));
             }
-            // Who waits for the answer gives it up by itself.
+            // The solicitor stops waiting for the answer by itself.
             Answer::Failed(problem) => solicitor.pf_problem = Some(problem.to_owned()),
         }
     }
@@ -72,7 +72,7 @@ impl Engine {
         Ok(())
     }
 
-    /// pf told something that is no state: the first time is said.
+    /// Counts an answer of pf that is no state. The log tells of the first one.
     #[cold]
     fn note_unreadable(&mut self, problem: &Problem) {
         let Some(solicitor) = &mut self.solicitor else {
@@ -84,7 +84,7 @@ impl Engine {
         }
     }
 
-    /// Why this host's pf does not answer, if it is asked and does not.
+    /// Why this host's pf does not answer. `None` if it answers or is not asked.
     pub fn pf_problem(&self) -> Option<&str> {
         self.solicitor.as_ref()?.pf_problem.as_deref()
     }

@@ -1,5 +1,5 @@
-//! A packet: its link layer and its sender, its messages, and what is noted of how it was read. A CLR
-//! in it may have it wait.
+//! Reads a packet: its link layer, its sender and its messages. Notes how it was read. A CLR in the
+//! packet may make the rest wait.
 
 use super::handed::Packet;
 use super::parts::Engine;
@@ -96,11 +96,11 @@ impl Engine {
         self.read(reading, creatorid, payload);
     }
 
-    /// Reads a packet of pfsync up to its end or to a CLR that takes long. Its first messages are
-    /// probably about the states of `creatorid`.
+    /// Reads a packet of pfsync up to its end, or to a CLR that ends many states. The first
+    /// messages are probably about states of `creatorid`.
     #[inline(always)]
     fn read(&mut self, reading: Reading, creatorid: Option<u32>, payload: &[u8]) {
-        // Taken apart, so that nothing of it stands in memory while nothing waits.
+        // Taken apart, so that its fields can stay in registers.
         let Reading {
             now,
             arrival,
@@ -155,7 +155,7 @@ impl Engine {
         self.paused = Some(Box::new(Paused { reading, payload }));
     }
 
-    /// Notes how a packet was read. All its messages are taken in.
+    /// Notes how a packet was read, after all its messages were taken in.
     #[inline(always)]
     fn note_outcome(&mut self, now: Now, stamp: Wall, id: SenderId, outcome: pfsync::Outcome) {
         let Self {
@@ -212,7 +212,7 @@ impl Engine {
         }
     }
 
-    /// Tells of the steps that senders' clocks made.
+    /// Logs the steps that senders' clocks made.
     #[cold]
     fn tell_steps(&mut self) {
         for (id, by) in self.table.take_steps() {
@@ -221,7 +221,8 @@ impl Engine {
         }
     }
 
-    /// Packets were lost before they could be read, so many as far as that is known.
+    /// Notes that packets were lost before they could be read. `packets` is as many as are known
+    /// of.
     pub fn note_loss(&mut self, now: Now, packets: u64) {
         for interface in &mut self.exporter.interfaces {
             interface.note_ignored(now, packets);

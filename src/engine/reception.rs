@@ -1,4 +1,5 @@
-//! A packet's messages on their way into the table, in runs about the states of one creator.
+//! Takes a packet's messages into the table. They come in runs, each about the states of one
+//! creator.
 
 use std::net::IpAddr;
 
@@ -23,15 +24,15 @@ pub(super) struct Reading {
     pub(super) sender: SenderId,
     /// Octets that the capture cut off.
     pub(super) missing: usize,
-    /// What its sender's earlier packets were written in.
+    /// The dialect of the sender's earlier packets.
     pub(super) remembered: Option<Dialect>,
     /// The first error in it.
     pub(super) error: Option<Error>,
-    /// Where to go on.
+    /// Where reading goes on.
     pub(super) from: pfsync::Position,
 }
 
-/// A packet of which some messages wait for a CLR before them.
+/// A packet with messages that wait for a CLR before them.
 pub(super) struct Paused {
     pub(super) reading: Reading,
     pub(super) payload: Vec<u8>,
@@ -46,7 +47,7 @@ pub(super) struct Reception<'a> {
     pub(super) is_printing: bool,
     pub(super) source: Option<IpAddr>,
     pub(super) sender: SenderId,
-    /// Whose states the latest messages were about, and how many there were: they come in runs.
+    /// The run: whose states the latest messages were about, and how many messages there were.
     pub(super) run: (Option<u32>, u64),
     pub(super) packets: &'a mut PacketCounters,
     pub(super) table: &'a mut Table,
@@ -54,7 +55,7 @@ pub(super) struct Reception<'a> {
 }
 
 impl Reception<'_> {
-    /// Counts the latest messages, which were of `action`; the next are about the states of
+    /// Ends a run and counts its messages, which were of `action`. The next run is about states of
     /// `creatorid`.
     #[cold]
     fn begin_run(&mut self, creatorid: Option<u32>, action: Action) {
@@ -62,8 +63,8 @@ impl Reception<'_> {
         self.run.0 = creatorid;
     }
 
-    /// Takes in a message about the states of a creator that are kept by sender; false if it is of
-    /// another.
+    /// Takes in a message about a creator whose states are kept by sender. Returns false if the
+    /// creator is another.
     #[cold]
     #[inline(never)]
     fn take_by_sender(&mut self, dialect: Dialect, message: Message<'_>) -> bool {
@@ -73,7 +74,7 @@ impl Reception<'_> {
         }
         self.begin_run(creatorid, message.action());
         self.run.1 = 1;
-        // This begins no run: the next message is looked at, too.
+        // No run begins here, so that the next message is looked at, too.
         self.begin_run(None, message.action());
         self.print(dialect, message);
         let exporter = &mut *self.exporter;
@@ -134,8 +135,8 @@ impl Listener for Reception<'_> {
         }
     }
 
-    /// Each loop over messages knows their kind, and this is inlined into it. A message is handed on
-    /// by value, so that it need not stand in memory.
+    /// Inlined into each loop, because a loop knows the kind of its messages. A message is passed
+    /// by value, so that it can stay in registers.
     #[inline(always)]
     fn message(&mut self, dialect: Dialect, message: Message<'_>) {
         let creatorid = message.creatorid();

@@ -1,4 +1,4 @@
-//! Messages on their way out, and what became of them, counted with their interface.
+//! Messages to send, and the counters of what became of them, by interface.
 
 use super::export::Exporter;
 use super::parts::Engine;
@@ -17,7 +17,7 @@ pub enum Sent {
     NoMemory,
     /// It could not be sent.
     Failed,
-    /// Too many wait for their turn.
+    /// It was dropped, because too many datagrams waited for their turn.
     Overtaken,
 }
 
@@ -35,7 +35,7 @@ impl Engine {
         export::transmit(outbox, interfaces, order)
     }
 
-    /// Takes back the room of datagrams that are done with.
+    /// Takes back the memory of datagrams that were sent, so that it is used again.
     pub fn recycle(&mut self, transmit: Transmit) {
         self.exporter.outbox.recycle(transmit);
     }
@@ -105,8 +105,8 @@ impl Engine {
         self.exporter.gone.add_lost(lost);
     }
 
-    /// Notes how it stands with the files of interface `unit`: so many more are whole, and so many
-    /// gone.
+    /// Notes the state of the files of interface `unit`, how many more are whole, and how many were
+    /// removed.
     pub fn handle_files(&mut self, unit: u32, files: u64, removed: u64, state: FileState) {
         if let Some(interface) = self.interface(unit) {
             interface.counters.files += files;
@@ -166,14 +166,15 @@ impl Engine {
     /// A datagram of an interface could not be sent, for this reason.
     pub fn handle_send_problem(&mut self, unit: u32, problem: &std::io::Error) {
         if let Some(interface) = self.interface(unit) {
-            // The number behind the words is for programmers.
+            // The number behind the words helps no operator, so it is cut off.
             let words = problem.to_string();
             let words = words.split(" (os error").next().unwrap_or_default();
             interface.send_problem = Some((problem.kind(), words.to_owned()));
         }
     }
 
-    /// Notes what was reported of datagrams of interface `unit` sent earlier; nothing: no longer.
+    /// Notes what was reported of earlier datagrams of interface `unit`. No report means that the
+    /// trouble is over.
     pub fn handle_reports(&mut self, unit: u32, reports: Reports) {
         if let Some(interface) = self.interface(unit) {
             interface.handle_reports(reports);
@@ -194,8 +195,8 @@ impl Engine {
         self.exporter.outbox.records_of(interface.unit()) + interface.delayed
     }
 
-    /// Notes how many datagrams that taps of interface `unit` had taken were lost there: they count
-    /// as dropped, and not as tapped any more.
+    /// Notes how many datagrams the taps of interface `unit` took and then lost. They now count as
+    /// dropped and not as tapped.
     pub fn handle_tap_lost(&mut self, unit: u32, lost: u64) {
         if let Some(counters) = self.interface_counters(unit) {
             let lost = lost.min(counters.tapped);

@@ -1,4 +1,4 @@
-//! What is due: the timers of table, interfaces and solicitor, and the end of it all.
+//! The timers of the table, the interfaces and the solicitor, and the end of the program.
 
 use std::time::Duration;
 
@@ -9,14 +9,15 @@ use crate::flow::Flow;
 use crate::solicit::Solicitor;
 use crate::time::{Now, Uptime};
 
-/// A silence of more than this is a gap. Templates are sent once in it.
+/// A longer silence is a gap. In a gap, templates are sent only once.
 const GAP: Duration = Duration::from_secs(3600);
 
 /// So many pieces of [`crate::table::PIECE`] states take some milliseconds.
 const PIECES: u32 = 16;
 
 impl Engine {
-    /// Whether [`Self::poll_timeout`] is not later than `now`. Each packet asks; this answers sooner.
+    /// Whether [`Self::poll_timeout`] is not later than `now`. Each packet asks this, so the answer
+    /// must be cheap.
     #[inline(always)]
     pub(super) fn is_due(&self, now: Uptime) -> bool {
         let solicitor = self.solicitor.as_ref();
@@ -36,14 +37,14 @@ impl Engine {
             .fold(due, Uptime::earliest)
     }
 
-    /// Does what is due up to `now`, in order, each at its own due time. Nothing will be heard
-    /// before `horizon`, which is `now` unless the future is known, as in a replay.
+    /// Does what is due up to `now`, in order, each at its own due time. The caller promises no
+    /// packet before `horizon`. It is `now`, unless the future is known, as in a replay.
     pub fn handle_timeout(&mut self, now: Now, horizon: Uptime) {
         while self.handle_some_timeouts(now, horizon) {}
     }
 
-    /// [`Self::handle_timeout`] until there is much to send or some milliseconds were worked: then
-    /// true, and there may be more to do.
+    /// Like [`Self::handle_timeout`], but it stops when there is much to send or after some
+    /// milliseconds. Then it returns true, and there may be more to do.
     #[must_use]
     #[inline(always)]
     pub fn handle_some_timeouts(&mut self, now: Now, horizon: Uptime) -> bool {
@@ -63,10 +64,11 @@ impl Engine {
         is_more
     }
 
-    /// Does some of what is due: whether there may be more to do.
+    /// Does some of what is due. Returns whether there may be more to do.
     #[inline(never)]
     pub(super) fn handle_due(&mut self, now: Now, horizon: Uptime) -> bool {
-        // What waited to be due is sent at the clock, which does not go back.
+        // Messages carry the clock's time, which must not go back. So nothing is done at an earlier
+        // time than before.
         let earliest = self.settled.min(now.uptime);
         let mut pieces = 0;
         while let Some(due) = self.poll_timeout().filter(|due| *due <= now.uptime) {
@@ -82,7 +84,7 @@ impl Engine {
                 exporter.flow(&later(now), flow);
             });
             exporter.take_more(then, table);
-            // What is due at one time goes before the timers of the interfaces at that time.
+            // The table's timers of one moment go before the interfaces' timers of that moment.
             while table.poll_timeout().is_some_and(|next| next <= due) {
                 if exporter.has_much() || pieces >= PIECES {
                     self.take_events(then);
@@ -115,13 +117,14 @@ impl Engine {
         false
     }
 
-    /// Ends what the end of the program ends: states that are overdue, those alive if `flush active`
-    /// asks for them, then records held.
+    /// Ends all that the program's end ends: states that are overdue, states that are alive if
+    /// `flush active` is set, and then the records held.
     pub fn finish(&mut self, now: Now) {
         while self.finish_some(now) {}
     }
 
-    /// [`Self::finish`] until there is much to send: then true, and there is more to do.
+    /// Like [`Self::finish`], but it stops when there is much to send. Then it returns true, and
+    /// there is more to do.
     #[must_use]
     pub fn finish_some(&mut self, now: Now) -> bool {
         if self.is_behind() {

@@ -8,13 +8,13 @@ use crate::time::{NANOS, Now, Uptime, Wall};
 /// The live clocks: the wall clock, and the uptime of "the machine".
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
-    /// What the machine's uptime is ahead of this host's, nanoseconds: not 0 with -b, or where no
-    /// machine's boot is meant.
+    /// Nanoseconds by which the uptime told is ahead of this host's. Not 0 with -b, or if the
+    /// uptime is no machine's.
     ahead: i64,
 }
 
-/// Uptime at the start, whole seconds, where no machine's boot is meant: the middle of what v5's 32
-/// bits of milliseconds hold.
+/// Uptime at the start, in whole seconds, if the uptime is no machine's. It is the middle of what
+/// v5's 32 bits of milliseconds hold.
 const UNKNOWN: i64 = (1 << 31) / 1000;
 
 impl Clock {
@@ -86,7 +86,7 @@ impl Pace {
         let ahead = self.real_time_of(stamp);
         let longest = self.gone() + MAX_GAP.as_secs_f64();
         if ahead > longest {
-            // As if the replay had begun that much later.
+            // Moves the replay's beginning by so much, which has the same effect.
             let skipped = Duration::try_from_secs_f64((ahead - longest) * self.speed);
             self.from = self.from.after(skipped.unwrap_or(Duration::MAX));
         }

@@ -1,13 +1,13 @@
-//! The control sockets: a thread that takes lines from clients and gives them answers, so that the
-//! export loop never waits for any of them.
+//! The control sockets. A thread takes lines from clients and gives them answers, so that the
+//! export loop never waits for a client.
 //!
 //! ```text
 //! client --line--> thread --Ask--> export loop          one line of a client at a time,
 //! client <-octets- thread <-Answer-                     one step of an answer at a time
 //! ```
-//! An answer is its lines, each behind a blank, and then `ok` or `error: ...` without one. The next
-//! step of a long answer is asked for when the last is written, so a client that does not read
-//! holds up nobody and nothing grows. Lines, clients and times have bounds.
+//! Each line of an answer begins with a blank. Then `ok` or `error: ...` follows without one. The
+//! next step of a long answer is asked for when the last one is written. So a client that does not
+//! read makes nobody wait, and no buffer grows. Lines, clients and times have bounds.
 
 mod asks;
 mod client;

@@ -1,5 +1,5 @@
-//! What makes a daemon: out of the terminal's sight, with a file that says who it is and keeps
-//! others away.
+//! Makes the program a daemon: it detaches from the terminal. The pidfile tells its process number,
+//! and keeps a second daemon from starting.
 //!
 //! ```text
 //! started from a shell --fork--> daemon, a session of its own
@@ -24,9 +24,9 @@ use super::files::Entry;
 pub use super::sys::pause;
 use super::{signals, sys};
 
-/// Who is who behind [`detach`].
+/// Which process this is after [`detach`].
 pub enum Detached {
-    /// The process that was started: the daemon runs, or has ended with this.
+    /// The process that the shell started. The daemon runs, or has ended with this status.
     Shell(ExitCode),
     /// The daemon.
     Daemon(Waiting),
@@ -73,7 +73,7 @@ pub fn fork() -> io::Result<Option<Pid>> {
     sys::fork()
 }
 
-/// [`fork`] for a process that the signals for this one are not for (`signals::leave`).
+/// Like [`fork`], for a process that must not react to this one's signals (`signals::leave`).
 ///
 /// # Errors
 /// What fork(2) or sigprocmask(2) reports.
@@ -130,7 +130,7 @@ pub fn ended(child: Pid) -> Option<Ended> {
         Ok(WaitStatus::Exited(_, status)) => Some(Ended::Status(u8::try_from(status).unwrap_or(1))),
         Ok(WaitStatus::Signaled(_, signal, _)) => Some(Ended::Signal(signal as i32)),
         Ok(_) | Err(Errno::EINTR) => None,
-        // It is nobody's child any more.
+        // The process is no child any more, so how it ended is unknown.
         Err(_) => Some(Ended::Status(1)),
     }
 }
@@ -172,15 +172,16 @@ pub struct PidFile {
 }
 
 impl PidFile {
-    /// Takes the file called `name`. If it is locked it is tried so many times more, 50 ms apart:
-    /// a program that was killed may have a child that is about to end.
+    /// Takes the file called `name`. If it is locked, `tries` more tries follow, 50 ms apart,
+    /// because a killed program may have a child that is about to end.
     ///
     /// # Errors
     /// Another program has it, or the system refuses it.
     pub fn take(name: &str, mut tries: u32) -> Result<Self, String> {
         let located = |error: io::Error| format!("{name}: {error}");
         let path = Path::new(name);
-        // Its owner may remove it between open and lock; then it is another file.
+        // The owner may remove the file between open and lock. Then the name belongs to another
+        // file.
         loop {
             let entry = Entry::find(path).map_err(located)?;
             let file = entry.open_with_mode(OFlag::O_RDWR | OFlag::O_CREAT, 0o644);
@@ -221,7 +222,7 @@ impl PidFile {
 
     /// Leaves the file to the other process: it stays, and stays locked, until both have ended.
     pub fn leave(mut self) {
-        // What the lock does when it goes would unlock the file for both.
+        // Dropping the lock would unlock the file for both processes.
         if let Some(lock) = self.lock.take() {
             std::mem::forget(lock);
         }
@@ -236,7 +237,7 @@ impl Drop for PidFile {
             // The program ends: there is nobody to tell.
             let _ = fs::remove_file(&self.path);
         }
-        // A lock that cannot be taken off goes with the process, and must not panic here.
+        // A lock that cannot be removed ends with the process. It must not panic here.
         if let Some(Err((lock, _))) = self.lock.take().map(Flock::unlock) {
             std::mem::forget(lock);
         }

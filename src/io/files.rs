@@ -1,13 +1,13 @@
-//! Files that pflow was given the names of, which are opened from their directory's descriptor.
+//! Opens files whose names pflow was given. A file is opened from the descriptor of its directory.
 //!
 //! ```text
 //! /var/db/pflow/keep     / --openat--> var --openat--> db --openat--> pflow --openat--> keep
 //! ```
-//! Whoever can write a directory can put a link there and have a program with more rights follow
-//! it. So the last name is never followed, and a link on the way only where nobody but root and
-//! the user who runs pflow can write: Linux's /var/run is such a link. A file that has a second
-//! name is refused for the same reason. Once the directory is open, names are looked up in it and
-//! nowhere else, whatever becomes of the path.
+//! Anybody who can write to a directory can put a link there, and a program with more rights may
+//! follow it. So a link as the last name is never followed. A link on the way is followed only if
+//! nobody but root and the user who runs pflow could have made it. Linux's /var/run is such a link.
+//! A file with a second name is refused for the same reason. Once the directory is open, names are
+//! looked up in that directory only, even if the path changes.
 //!
 //! Configurations and savefiles (`-r`) are only read, and links to them are followed.
 
@@ -132,7 +132,7 @@ impl Entry {
     /// # Errors
     /// See there.
     pub fn open_with_mode(&self, flags: OFlag, mode: libc::mode_t) -> io::Result<File> {
-        // Nobody waits for the other end of what is not a file.
+        // O_NONBLOCK: the open must not wait for the other end of a FIFO.
         let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let mode = Mode::from_bits_truncate(mode);
         let opened = openat(&self.directory, &*self.name, flags, mode);
@@ -211,7 +211,7 @@ impl Entry {
         Ok(names)
     }
 
-    /// Has the names in the directory on the disk.
+    /// Puts the directory's names on the disk.
     ///
     /// # Errors
     /// What fsync(2) reports.
@@ -275,7 +275,7 @@ pub fn read_config(name: &str) -> io::Result<String> {
 /// # Errors
 /// The system refuses it, or it is something else, too long, or no text.
 pub fn read_text(name: &str, most: u64) -> io::Result<String> {
-    // Nobody waits for somebody to write to a FIFO.
+    // The open must not wait until somebody writes to a FIFO.
     let mut options = File::options();
     let file = options
         .read(true)

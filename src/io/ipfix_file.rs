@@ -1,12 +1,13 @@
-//! An IPFIX file (RFC 5655): messages one behind the other, whole ones only, whatever the disk does.
+//! An IPFIX file (RFC 5655): messages one behind the other. All of them are whole, even if the disk
+//! fails.
 //!
 //! ```text
 //! plain   | message | message | message |
 //! gzip    | member: message message ... | member: message ... |     RFC 1952 2.2: members follow
 //! ```
-//! What is appended at once is one write, or with gzip one member. After a write that failed the
-//! file is cut back to the last message that is whole, or the last member. So the file can be read
-//! at every moment, and after a crash up to what was last appended.
+//! Messages that are appended together are one write, or with gzip one member. After a failed write
+//! the file is cut back to its last whole message or member. So the file can be read at any time.
+//! After a crash it can be read up to the last append.
 //!
 //! Left to others: the messages and their session (`export/stream.rs`), and the file's name.
 
@@ -31,7 +32,7 @@ pub struct IpfixFile<W = File> {
     compression: Compression,
     /// Octets of whole messages.
     whole: u64,
-    /// Whether there is more in the file than that, which could not be cut off.
+    /// Whether the file has further octets that could not be cut off.
     is_torn: bool,
     /// What is written at once.
     block: Vec<u8>,

@@ -1,12 +1,12 @@
-//! The keep file on the disk: read once at the start, written by a thread of its own, so that a
-//! slow disk never stalls the export.
+//! The keep file on the disk. It is read once at the start. A thread of its own writes it, so a
+//! slow disk never stops the export.
 //!
 //! ```text
 //! export loop --pieces--> thread: path.new, header last, fsync, rename to path, fsync directory
 //! ```
-//! What is at `path` is always one whole file, the old one until the new one is on the disk. A
-//! disk that is full costs the new one. Files are opened and renamed by a [`Place`]: a process that
-//! may not do so has another do it.
+//! At `path` there is always one whole file: the old one, until the new one is on the disk. If the
+//! disk is full, only the new file is lost. A [`Place`] opens and renames the files. So a process
+//! that may not do so can have another process do it.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -147,7 +147,8 @@ pub fn read(file: &mut File) -> io::Result<Vec<u8>> {
     Ok(octets)
 }
 
-/// Puts another header on `file`: that it was read is in it before anything goes on from there.
+/// Replaces the header of `file`. So the file says that it was read before the program goes on from
+/// it.
 ///
 /// # Errors
 /// Why not.
@@ -165,7 +166,7 @@ pub struct KeepFile {
 }
 
 impl KeepFile {
-    /// Starts the thread, after it was seen that a file can be made where it is to be.
+    /// Checks that a file can be made at the place, and starts the thread.
     ///
     /// # Errors
     /// Why not.
@@ -238,8 +239,7 @@ impl KeepFile {
         self.give_now(Order::End { is_clean, written });
     }
 
-    /// A disk that takes nothing for so long costs the file: what is missing in it, [`Self::wait`]
-    /// tells.
+    /// If the disk takes nothing for so long, the file is lost, and [`Self::wait`] tells it.
     fn give_now(&self, order: Order) {
         if let Some(orders) = &self.orders {
             let _ = orders.send_timeout(order, LAST);
@@ -257,7 +257,7 @@ impl KeepFile {
 }
 
 impl Drop for KeepFile {
-    /// The thread ends after what it was told; nobody waits for a disk that hangs.
+    /// The thread ends after its last order. Nobody waits for it, because the disk may hang.
     fn drop(&mut self) {
         self.orders = None;
         drop(self.thread.take());
@@ -320,7 +320,7 @@ fn write_files(place: &dyn Place, orders: &Receiver<Order>, outcomes: &Sender<Ou
                 let ended = std::mem::replace(&mut writing, next)
                     .and_then(|file| file.end(place, is_clean, written));
                 if ended.is_err() {
-                    // What is there of it is of no use, and takes room.
+                    // The unfinished file is removed, because it only takes room.
                     let _ = place.discard();
                 }
                 let outcome = ended.map_err(|error| error.to_string());

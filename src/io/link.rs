@@ -1,15 +1,19 @@
-//! What the two processes say to each other: messages, a descriptor with each if need be, over a
-//! pair of sockets that do not block.
+//! The link between the parent and the child: a pair of sockets that do not block. It carries
+//! messages, and a message may carry a descriptor.
 //!
 //! ```text
 //! length, 4 octets (a descriptor comes with the first) | number, 4 octets | octets
 //! ```
-//! A reply has the number of its request: one that comes when nobody waits any more is known by it.
+//! A reply has the number of its request. So a late reply, for which nobody waits any more, is
+//! recognized.
 //!
-//! The child asks and waits ([`Link::ask`]). The parent must answer signals, too: it puts an answer
-//! in the queue, and sends and reads what goes at once ([`Link::push`], [`Link::pull`]). Both keep
-//! a message that went or came in part, and go on with it. So only the end of the other side and
-//! octets that are no message are fatal ([`is_fatal`]); whatever else fails costs one request.
+//! The child asks and waits ([`Link::ask`]). The parent does not wait, because it must serve
+//! signals, too. It puts an answer in the queue, and sends and reads what goes at once
+//! ([`Link::push`], [`Link::pull`]).
+//!
+//! Both sides keep a message that went or came in part, and go on with it later. So only two things
+//! are fatal ([`is_fatal`]): the end of the other side, and octets that are no message. Any other
+//! failure costs one request.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Read};
@@ -24,34 +28,34 @@ pub use super::sys::Passed;
 use super::sys::{self, Polled};
 use crate::time::Uptime;
 
-/// Longest answer, octets: more than any configuration printed.
+/// Octets of the longest answer. No printed configuration is longer.
 const MAX_ANSWER: usize = 16 << 20;
-/// Longest request, octets: more than any file name.
+/// Octets of the longest request. No file name is longer.
 const MAX_REQUEST: usize = 1 << 16;
 /// Length and number.
 const HEADER: usize = 8;
-/// Octets read at once: room is made for what came, not for what was announced.
+/// Octets read at once. So a false length in a header makes no room for octets that never come.
 const PIECE: usize = 1 << 16;
-/// How long the child waits for an answer, unless a disk has to give it.
+/// How long the child waits for an answer that does not depend on a disk.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A message.
 #[derive(Debug)]
 pub struct Message {
-    /// Of the request, or of the request that this is the reply to.
+    /// The number of the request, or of the request that this message answers.
     pub number: u32,
-    /// What is said.
+    /// The message's octets.
     pub octets: Vec<u8>,
-    /// What is handed over.
+    /// The descriptor that came with the message.
     pub passed: Passed,
 }
 
-/// What a look at the link gave.
+/// What [`Link::pull`] found.
 #[derive(Debug)]
 pub enum Pulled {
     /// A whole message.
     Message(Message),
-    /// Nothing, or a part of a message that is kept.
+    /// No whole message. A part of one is kept.
     Nothing,
     /// The other side has gone.
     Ended,
@@ -60,20 +64,21 @@ pub enum Pulled {
 /// Which end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Side {
-    /// It takes no descriptors: a child that went astray must not fill the parent's table.
+    /// The parent's end takes no descriptors, because a child gone wrong could fill the parent's
+    /// table.
     Parent,
     Child,
 }
 
-/// A message that comes.
+/// The message that is being received.
 #[derive(Debug)]
 struct Incoming {
-    /// Header and what is behind it, as far as it came.
+    /// The octets that came so far, with the header.
     octets: Vec<u8>,
     passed: Passed,
 }
 
-/// A message that goes.
+/// A message in the queue.
 #[derive(Debug)]
 struct Outgoing {
     octets: Vec<u8>,
@@ -91,7 +96,7 @@ pub struct Link {
     outgoing: VecDeque<Outgoing>,
 }
 
-/// Whether the link is of no use any more. Everything else costs one request.
+/// Whether the link cannot be used any more. Any other error costs one request.
 pub fn is_fatal(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -162,7 +167,7 @@ impl Link {
         Ok(())
     }
 
-    /// Sends what goes at once; whether that was all.
+    /// Sends what goes at once. Returns whether that was all.
     ///
     /// # Errors
     /// What sendmsg(2) reports; the message stays in the queue.
@@ -179,7 +184,7 @@ impl Link {
             match sendmsg::<()>(self.stream.as_raw_fd(), &parts, &control, flags, None) {
                 Ok(sent) => {
                     message.sent += sent;
-                    // It goes with the first octets.
+                    // The descriptor went with the first octets.
                     message.descriptor = None;
                     if message.sent >= message.octets.len() {
                         self.outgoing.pop_front();
@@ -198,7 +203,7 @@ impl Link {
         !self.outgoing.is_empty()
     }
 
-    /// Takes the last message back, if nothing of it went.
+    /// Takes the last message out of the queue, if none of its octets went.
     pub fn take_back(&mut self) -> Option<Message> {
         if self.outgoing.back()?.sent > 0 {
             return None;
@@ -208,10 +213,10 @@ impl Link {
         Some(parse(&message.octets, passed))
     }
 
-    /// What came, if it is whole by now.
+    /// Reads what has come, and returns a message if it is whole.
     ///
     /// # Errors
-    /// What the system reports; what came before is kept.
+    /// What the system reports. The octets that came before are kept.
     pub fn pull(&mut self) -> io::Result<Pulled> {
         loop {
             let wanted = self.wanted()?;
@@ -230,8 +235,8 @@ impl Link {
         }
     }
 
-    /// Octets that the message that comes lacks, as far as it is known: never some of the next one,
-    /// whose descriptor would be lost with them.
+    /// Octets that are missing from the message that is being received, or from its header. Never
+    /// more, because a read into the next message would lose its descriptor.
     fn wanted(&self) -> io::Result<usize> {
         let octets = &self.incoming.octets;
         let (Some(len), HEADER..) = (octets.first_chunk(), octets.len()) else {
@@ -259,7 +264,7 @@ impl Link {
                 *passed = came;
                 read
             }),
-            // What comes with it is closed by the kernel.
+            // Plain read(2) takes no descriptor. The kernel closes one that came.
             Side::Child | Side::Parent => (&self.stream).read(room),
         };
         octets.truncate(before + outcome.as_ref().copied().unwrap_or(0));
@@ -272,11 +277,11 @@ impl Link {
         parse(&std::mem::take(octets), passed)
     }
 
-    /// Says something and waits so long for the answer to it. Answers to what was asked before,
-    /// which came too late, are dropped.
+    /// Sends a request and waits for its answer, but not longer than `patience`. Drops late answers
+    /// to earlier requests.
     ///
     /// # Errors
-    /// [`io::ErrorKind::TimedOut`]: no answer in time. Else what the system reports.
+    /// [`io::ErrorKind::TimedOut`]: no answer in time. Otherwise what the system reports.
     pub fn ask(&mut self, number: u32, octets: &[u8], patience: Duration) -> io::Result<Message> {
         self.put(number, octets, None)?;
         let until = self.now().after(patience);
@@ -291,7 +296,7 @@ impl Link {
             }
         };
         if outcome.is_err() {
-            // What never went needs no answer.
+            // A request of which nothing went is taken back, because it needs no answer.
             self.take_back();
         }
         outcome
@@ -309,10 +314,11 @@ impl Link {
         }
     }
 
-    /// Says something that has no answer.
+    /// Sends a message that has no answer.
     ///
     /// # Errors
-    /// [`io::ErrorKind::TimedOut`]: it did not go in time. Else what the system reports.
+    /// [`io::ErrorKind::TimedOut`]: the message did not go in time. Otherwise what the system
+    /// reports.
     pub fn tell(&mut self, octets: &[u8], patience: Duration) -> io::Result<()> {
         self.put(0, octets, None)?;
         let until = self.now().after(patience);
@@ -327,19 +333,19 @@ impl Link {
         }
     }
 
-    /// Waits until something can be read, or sent if there is something to send.
+    /// Waits until something can be read or, if the queue has a message, sent.
     fn wait(&self, until: Uptime) -> io::Result<()> {
         let left = until.since(self.now());
         if left.is_zero() {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        // A millisecond more than left is better than none.
+        // poll(2) counts in milliseconds, so less than one must not become none.
         let left = left + Duration::from_millis(1);
         sys::poll_or_pause(&mut [self.polled()], left).map(drop)
     }
 
-    /// What to wait for: where something waits to be sent nothing is read by the parent, so that a
-    /// child that only asks waits for itself.
+    /// What to wait for. While an answer waits to be sent, the parent reads nothing. So a child
+    /// that asks without reading answers only makes itself wait.
     pub(super) fn polled(&self) -> Polled {
         let reads = !self.is_sending() || self.side == Side::Child;
         Polled::new(&self.stream, reads, self.is_sending())
@@ -369,7 +375,7 @@ impl AsRawFd for Link {
 
 #[cfg(test)]
 impl Link {
-    /// Writes octets that need not be a message.
+    /// Writes any octets, also such that are no message.
     pub fn write_raw(&mut self, octets: &[u8]) -> io::Result<()> {
         io::Write::write_all(&mut &self.stream, octets)
     }
@@ -456,7 +462,7 @@ mod tests {
         for number in [1, 2] {
             parent.put(number, &[0; 5], None).unwrap();
         }
-        // Half of an answer is no end, either.
+        // Part of an answer may have come before.
         let whole = parent.push().unwrap();
         assert!(whole);
         assert_eq!(child.ask(2, b"b", SOON).unwrap().number, 2);
@@ -482,7 +488,7 @@ mod tests {
                 break;
             }
         }
-        // A request that went in part stays; behind it none waits.
+        // A request that went in part stays in the queue, and no other waits behind it.
         let waiting = child.outgoing.len();
         for number in 200..210 {
             child.ask(number, b"more", Duration::ZERO).unwrap_err();
@@ -508,7 +514,8 @@ mod tests {
     #[test]
     fn a_descriptor_there_is_no_room_for_costs_its_message_only() {
         let (mut parent, mut child) = Link::pair().unwrap();
-        // More than there is room for (MSG_CTRUNC), as in a process whose table is full.
+        // More descriptors than the receiver has room for (MSG_CTRUNC), as in a process whose table
+        // is full.
         let ends: Vec<_> = (0..8).map(|_| UnixStream::pair().unwrap().0).collect();
         let numbers: Vec<_> = ends.iter().map(AsRawFd::as_raw_fd).collect();
         let octets = [0, 0, 0, 1, 0, 0, 0, 1, b'+'];

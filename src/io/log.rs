@@ -1,10 +1,10 @@
-//! The log: standard error in the foreground, syslog(3)'s LOG_DAEMON otherwise. It never holds
-//! the caller up: a line that cannot be written is lost. Of standard error that holds only once the
-//! program has threads ([`Log::write_behind`]); how many lines were lost is told when its reader
-//! reads again.
+//! The log: standard error in the foreground, syslog(3)'s LOG_DAEMON otherwise. The log never makes
+//! the caller wait, and a line that cannot be written is lost. On standard error this holds only
+//! after [`Log::write_behind`]. When the reader of standard error reads again, a line tells how
+//! many were lost.
 //!
-//! The syslog crate's own logger blocks and stamps in UTC, so it gets a socket that does not block
-//! and a formatter without a stamp: syslogd(8) puts its own.
+//! The syslog crate's own logger blocks, and it stamps lines in UTC. So pflow gives it a socket
+//! that does not block and a formatter without a stamp. syslogd(8) adds the stamp.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -98,8 +98,8 @@ impl Drop for Behind {
     }
 }
 
-/// Goes on after a write that failed: a disk that is full has room again one day. The next line that
-/// is written says how many were not.
+/// A writer that goes on after a failed write, because a full disk may get room again. The next
+/// line that is written tells how many were lost.
 struct Persistent<W> {
     to: W,
     lost: u64,
@@ -188,16 +188,16 @@ impl Log {
         }
     }
 
-    /// Has sockets to syslogd come from elsewhere from now on, where this process cannot make them
-    /// any more. The one that is there stays as long as it is good.
+    /// Gets new sockets to syslogd by `other` from now on, because this process cannot make them
+    /// any more. The present socket stays as long as it works.
     pub fn connect_by(&mut self, other: Connect) {
         if let Backend::Syslog { connect, .. } = &mut self.backend {
             *connect = other;
         }
     }
 
-    /// Has lines to standard error written by a thread from now on, so that a reader that does not
-    /// read holds nobody up. Behind the last fork(2) only.
+    /// Has a thread write the lines to standard error from now on. So a reader that does not read
+    /// makes nobody wait. Call it only after the last fork(2).
     ///
     /// # Errors
     /// The system refuses a thread.
@@ -335,8 +335,8 @@ impl Limiter {
         Some(line)
     }
 
-    /// What is kept back still, one line a cause: for the end of the program, after which nothing
-    /// would tell it.
+    /// The lines that are still kept back, one for each cause. They are written at the end of the
+    /// program, because nothing would tell them later.
     pub fn rest(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
         for (cause, (_, kept_back)) in std::mem::take(&mut self.causes) {

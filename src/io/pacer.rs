@@ -1,18 +1,19 @@
-//! Lets datagrams go evenly, so that a collector's receive buffer does not run over.
+//! Spaces datagrams evenly, so that a collector's receive buffer does not overflow.
 //!
 //! ```text
 //! 1/rate  |.....|.....|.....|.....|      each datagram has its time
 //! asked        x       x          x      those whose time has come go together
 //! ```
-//! Who asks late catches up, but at most `LATE`: what a buffer takes at once is the point.
+//! A caller that asks late may catch up, but at most `LATE`, because a longer burst would overflow
+//! the buffer.
 
 use std::time::Duration;
 
 use crate::time::Uptime;
 
-/// Most that is caught up.
+/// Most time that a late caller catches up.
 const LATE: Duration = Duration::from_millis(4);
-/// Shortest wait: a timer of less costs more than it is worth.
+/// Shortest wait, because shorter timers cost more than they gain.
 const TURN: Duration = Duration::from_millis(1);
 
 /// Says how many datagrams may go.

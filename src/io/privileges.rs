@@ -1,5 +1,5 @@
-//! Giving up what is not needed once everything is open: an empty directory for a root, another
-//! user's rights, and then what the system has of its own.
+//! Gives up rights once everything is open. The process gets an empty directory as its root, and
+//! another user's rights. Then it enters the sandbox that the system has.
 //!
 //! ```text
 //! open everything -> chroot -> setgroups, setresgid, setresuid -> sandbox -> threads that parse
@@ -12,8 +12,8 @@
 //! |         | sendto(2) takes no address, and collectors change while the program runs      |
 //! | others  | none                                                                          |
 //!
-//! The parent gives up nothing: what a capture that was lost is opened with, OpenBSD's pledge(2)
-//! does not know. What comes to it is the configuration and the child's few words.
+//! The parent gives up nothing, because it opens lost captures again, and OpenBSD's pledge(2) has
+//! no promise for that. The parent reads only the configuration and the child's short requests.
 
 use std::fs;
 use std::io;
@@ -59,9 +59,10 @@ impl User {
     }
 }
 
-/// Where `chroot` may go if it is there: a directory that nobody can write to but root.
+/// The new root, if this directory exists and only root can write to it.
 const EMPTY: &str = "/var/empty";
-/// Where a directory can be made to be the root, and removed before anybody can use it.
+/// Otherwise a new directory is made in one of these. It is removed at once, so that nobody can use
+/// it.
 const MAKE_IN: [&str; 3] = ["/run", "/var/run", "/tmp"];
 
 /// Becomes `user` in a root without files.
@@ -101,7 +102,7 @@ fn enter_empty() -> io::Result<()> {
     if is_empty_of_root(Path::new(EMPTY)) {
         return Ok(chdir(EMPTY)?);
     }
-    // Once removed, a directory takes no files any more, but can still be a root.
+    // A removed directory takes no new files, but it can still be the root.
     let name = format!(".pflow-empty-{}", std::process::id());
     let mut refused = io::Error::from(io::ErrorKind::NotFound);
     for place in MAKE_IN {
@@ -124,11 +125,11 @@ fn is_empty_of_root(path: &Path) -> bool {
     is_roots && fs::read_dir(path).is_ok_and(|mut files| files.next().is_none())
 }
 
-/// Gives up all that the program does not do from now on; what the system has for that, for the
-/// log. No thread may have been started: on Linux each has rights of its own.
+/// Gives up all rights that the program does not need from now on. Returns how, for the log. No
+/// thread may have been started, because on Linux each has rights of its own.
 ///
 /// # Errors
-/// The system has the means and refuses them: the program must not go on.
+/// The system refuses its own sandbox. The program must not go on.
 #[cfg(target_os = "linux")]
 pub fn enter_sandbox() -> Result<String, String> {
     super::sandbox::enter()

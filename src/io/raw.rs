@@ -1,4 +1,5 @@
-//! Where requests for states go: raw sockets of protocol 240, opened once, bound to one interface.
+//! The raw sockets of protocol 240 that send requests for states. They are opened once and bound to
+//! one interface.
 //!
 //! The kernel writes the IP header: TTL and hop limit 255, which firewalls insist on, and the
 //! type of service of pfsync(4). Nothing is ever read from them; answers come by the captures.
@@ -43,9 +44,9 @@ impl Raw {
         Ok(Self::new(v4, open_v6(name).ok()))
     }
 
-    /// Takes sockets that [`open_v4`] and [`open_v6`] opened, maybe in another process, the second
-    /// with the number of its interface. The socket is not asked for that: a process under
-    /// pledge(2) "inet" would be killed for it.
+    /// Takes sockets that [`open_v4`] and [`open_v6`] opened, maybe in another process. The number
+    /// of the interface comes with the second. It is not asked of the socket, because pledge(2)
+    /// with "inet" would kill the process for that.
     pub fn new(v4: OwnedFd, v6: Option<(OwnedFd, u32)>) -> Self {
         let v6 = v6.map(|(socket, index)| SocketV6 {
             socket: Socket::from(socket),
@@ -90,8 +91,8 @@ impl Raw {
 
 fn open(domain: Domain, name: &str) -> io::Result<Socket> {
     let socket = Socket::new(domain, Type::RAW, Some(Protocol::from(PFSYNC)))?;
-    // The kernel hands it every packet of pfsync; with as little room as there can be they are
-    // dropped.
+    // The kernel gives the socket a copy of every pfsync packet. The smallest receive buffer makes
+    // it drop them.
     let _ = socket.set_recv_buffer_size(1);
     socket.set_nonblocking(true)?;
     bind_device(&socket, name)?;

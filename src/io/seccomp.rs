@@ -1,6 +1,6 @@
-//! The system calls that are left to the process that parses on Linux, on the machines that the
-//! library writes filters for. What is not on the list fails with EPERM rather than kill: a C
-//! library that tries something new costs an error, not the export.
+//! The system calls that the parsing process may still make on Linux. The filter exists on the
+//! machines that the library supports. Any other call fails with EPERM and does not kill the
+//! process. So a new call of the C library costs an error, but not the export.
 //!
 //! ```text
 //! not on the list    open, stat, execve, fork, ptrace, kill, mount, bpf, bind, listen ...
@@ -12,9 +12,9 @@
 //! ioctl              FIONBIO; SIOCOUTQ, what of a connection is not acknowledged
 //! tgkill             SIGABRT to this process: abort(3) is to look like what it is
 //! ```
-//! A filter sees numbers and no memory: which address bind(2) or connect(2) is given, it cannot
-//! tell. So bind(2), by which any socket of the UNIX domain could take an abstract name, is not on
-//! the list; the parent binds.
+//! A filter sees numbers and no memory, so it cannot see the address of a bind(2) or connect(2).
+//! With bind(2) a UNIX socket could take any abstract name. So bind(2) is not on the list, and the
+//! parent binds.
 
 use std::collections::BTreeMap;
 
@@ -98,7 +98,8 @@ const COMMANDS: &[libc::c_int] = &[
     libc::F_SETFL,
 ];
 
-/// Requests of ioctl(2). What a connection has not sent yet is SIOCOUTQ, which has this number.
+/// Requests of ioctl(2). TIOCOUTQ has the number of SIOCOUTQ, which tells what a connection has not
+/// sent yet.
 const IOCTLS: &[libc::Ioctl] = &[libc::FIONBIO, libc::TIOCOUTQ];
 
 /// Lower four bits of socket(2)'s type; the rest is flags.
@@ -208,7 +209,7 @@ fn errno(code: libc::c_int) -> SeccompAction {
 /// Puts the list in force, for good.
 pub(super) fn enter() -> Result<(), Refused> {
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
-    // glibc then uses clone, whose flags can be seen.
+    // clone3 "does not exist", so glibc uses clone, whose flags the filter can see.
     let absent = Rules::from([(libc::SYS_clone3, Vec::new())]);
     let absent = filter(absent, SeccompAction::Allow, errno(libc::ENOSYS), arch)?;
     let mut allowed = rules()?;

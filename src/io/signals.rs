@@ -65,8 +65,8 @@ pub fn listen(lifeline: Option<UnixStream>) -> io::Result<Receiver<SignalRequest
     Ok(receiver)
 }
 
-/// Waits until the other end is closed. Nothing is ever written to it, and what else a read reports
-/// says nothing about the other end.
+/// Waits until the other end is closed. Nobody writes to the lifeline, so any other result of a
+/// read tells nothing about the other end.
 fn wait_for_end(mut lifeline: &UnixStream) {
     loop {
         match lifeline.read(&mut [0]) {
@@ -85,7 +85,7 @@ fn pass_on(signal: i32, sender: &Sender<SignalRequest>) -> bool {
         SIGHUP => SignalRequest::Reload,
         _ => SignalRequest::Statistics,
     };
-    // A full channel holds as many requests already, but to stop must not be missed.
+    // If the channel is full, a request may be dropped. A request to stop must not be.
     if request == SignalRequest::Stop {
         sender.send(request).is_ok()
     } else {
@@ -93,14 +93,15 @@ fn pass_on(signal: i32, sender: &Sender<SignalRequest>) -> bool {
     }
 }
 
-/// Signals and what wakes for them, for who waits for a link, too.
+/// Waits for signals, and for a link at the same time.
 pub struct Waiter(Vec<Caught>);
 
 struct Caught {
     signal: i32,
-    /// Whether it came and was not looked at.
+    /// Whether the signal came and was not looked at yet.
     is_raised: Arc<AtomicBool>,
-    /// Wakes, and says nothing: a handler may find no room to write to it.
+    /// Only wakes the waiter. `is_raised` tells of the signal, because a handler may find the pipe
+    /// full.
     pipe: UnixStream,
 }
 
@@ -111,11 +112,12 @@ pub struct Woken {
     pub signals: Vec<i32>,
     /// Whether the link is to be looked at, if only because it has ended.
     pub is_link_ready: bool,
-    /// What kept it from waiting: it has looked at everything, and paused.
+    /// Why waiting failed. Everything was looked at, and then the waiter paused.
     pub problem: Option<io::Error>,
 }
 
-/// Longest wait where nothing is due: what a signal takes whose handler could not wake anybody.
+/// Longest wait if nothing is due. A signal whose handler could not wake the waiter waits no
+/// longer.
 pub const LONGEST: Duration = Duration::from_secs(2);
 
 impl Waiter {
@@ -178,11 +180,11 @@ impl Waiter {
             if is_ready(polled) {
                 match caught.pipe.read(&mut [0; 64]) {
                     Err(error) if !sys::is_passing(&error) => woken.problem = Some(error),
-                    // What stays in it wakes again.
+                    // Octets that stay in the pipe wake the waiter again.
                     _ => {}
                 }
             }
-            // Behind the pipe: what is raised from here on writes to it again.
+            // This must come after the pipe is read: a later signal writes to the pipe again.
             if caught.is_raised.swap(false, Ordering::SeqCst) {
                 woken.signals.push(caught.signal);
             }
@@ -223,8 +225,8 @@ impl Raiser {
     }
 }
 
-/// Leaves signals to what the system does by default, but for those that are not meant for a
-/// process that only reads: it ends when nobody listens any more, and by SIGTERM.
+/// Sets the signals for a process that only reads: SIGTERM ends it, and it ignores the signals that
+/// are meant for pflow. It also ends when nobody listens any more.
 ///
 /// # Errors
 /// What sigaction(2) reports.

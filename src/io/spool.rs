@@ -1,12 +1,12 @@
-//! A spool's directory: its files by number, for whoever may open them.
+//! A spool's directory. The process that may open its files opens them by number.
 //!
 //! ```text
 //! pflow0.000012.ipfix      a segment (RFC 5655)
 //! pflow0.000011.damaged    one that could not be sent to its end, left to be looked at
 //! pflow0.position          how far the spool is sent; locked by the process that uses the spool
 //! ```
-//! The directory is of the user who opens it, and nobody else has rights there (0700): what is in
-//! it is believed. Its path is followed as `files` says, and no name in it is a link.
+//! The directory belongs to the user who opens it, and nobody else has rights there (0700). So its
+//! files are trusted. Its path is followed as `files` says, and symbolic links in it are refused.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -19,12 +19,12 @@ use nix::unistd::geteuid;
 use super::files::Entry;
 use super::sys;
 
-/// Endings of names: segments, damaged ones, the position.
+/// The endings of the names of segments, of damaged segments and of the position.
 const SEGMENT: &str = "ipfix";
 const DAMAGED: &str = "damaged";
 const POSITION: &str = "position";
 
-/// Most files of a spool that are looked at.
+/// Most entries of the directory that are looked at.
 const MAX_FILES: usize = 1 << 17;
 
 /// The files of one interface.
@@ -39,7 +39,7 @@ pub fn segment_name(unit: u32, number: u32) -> String {
     format!("pflow{unit}.{number:06}.{SEGMENT}")
 }
 
-/// The number of the segment of pflow`unit` that is called `name`.
+/// The number of the segment called `name`, if it is one of pflow`unit`.
 fn number_of(unit: u32, name: &OsStr) -> Option<u32> {
     let name = name.to_str()?;
     let rest = name.strip_prefix("pflow")?;
@@ -50,13 +50,13 @@ fn number_of(unit: u32, name: &OsStr) -> Option<u32> {
 }
 
 impl SpoolDirectory {
-    /// Those of pflow`unit` in the directory at `path`.
+    /// The files of pflow`unit` in the directory at `path`.
     pub fn new(path: &str, unit: u32) -> Self {
         let path = PathBuf::from(path);
         Self { path, unit }
     }
 
-    /// The entry of this name, in a directory that nobody else has rights in.
+    /// The entry of this name. Fails if anybody else has rights in the directory.
     fn entry(&self, name: &str) -> io::Result<Entry> {
         let entry = Entry::find(&self.path.join(name))?;
         let stat = entry.stat_directory()?;
@@ -78,10 +78,10 @@ impl SpoolDirectory {
         self.entry(&segment_name(self.unit, number))
     }
 
-    /// The segments that are there, with their octets, the lowest number first.
+    /// Lists the segments and their octets, the lowest number first.
     ///
     /// # Errors
-    /// Why that cannot be told.
+    /// Why the directory cannot be read.
     pub fn list(&self) -> io::Result<Vec<(u32, u64)>> {
         let names = self.entry(".list")?.names_beside(MAX_FILES)?;
         let mut numbers: Vec<u32> = names
@@ -125,7 +125,7 @@ impl SpoolDirectory {
         self.segment(number)?.remove()
     }
 
-    /// Gives a segment a name that no segment has: which.
+    /// Renames a segment, so that it no longer counts as one. Returns the new name.
     ///
     /// # Errors
     /// Why not.
@@ -136,14 +136,15 @@ impl SpoolDirectory {
         Ok(name)
     }
 
-    /// Opens the file of the position, and has the spool to itself as long as that is open.
+    /// Opens the file of the position and locks it. The lock keeps other processes off the spool as
+    /// long as the file is open.
     ///
     /// # Errors
-    /// Why not: another process has it.
+    /// Another process uses the spool, or the system refuses.
     pub fn position(&self) -> io::Result<File> {
         let name = format!("pflow{}.{POSITION}", self.unit);
         let file = self.entry(&name)?.open(OFlag::O_RDWR | OFlag::O_CREAT)?;
-        // Whoever gets the descriptor has the lock with it.
+        // The lock goes with the descriptor if that is passed on.
         match sys::lock(&file) {
             Ok(()) => Ok(file),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -153,7 +154,7 @@ impl SpoolDirectory {
         }
     }
 
-    /// Where it is.
+    /// The directory's path.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -1,4 +1,5 @@
-//! TLS and DTLS over a connection that is there, without waiting: the client's side of RFC 7011 11.
+//! TLS and DTLS over an open connection, without waiting: the client's side of RFC 7011, section
+//! 11.
 //!
 //! ```text
 //! PEM files, read by the parent --> TlsClient --open--> TlsSession:
@@ -6,12 +7,12 @@
 //! handshake --certificate, name, pin good--> verdict --> ready --> closed
 //!                                            TLS 1.3 only: does the collector take our certificate?
 //! ```
-//! TLS 1.3 lets a client think that it is done before the server has seen the client's certificate.
-//! So nothing is sent before the server's first message after the handshake, or before a second
-//! has passed: what a collector refuses was never given to it.
+//! With TLS 1.3 the handshake ends for the client before the server has seen the client's
+//! certificate. So pflow sends nothing until the server's first message after the handshake, or
+//! until a second has passed. So a collector that refuses the certificate got no records.
 //!
-//! Whom to trust is told by `ca` alone; the system's store is not asked. A name is looked for in the
-//! certificate's subjectAltName only (RFC 6125 6.4.4, RFC 9525).
+//! Only the certificates of `ca` are trusted, never the system's store. A name must be in the
+//! certificate's subjectAltName (RFC 6125, 6.4.4; RFC 9525).
 
 mod datagrams;
 mod words;
@@ -39,38 +40,38 @@ use words::closed;
 
 use crate::time::Uptime;
 
-/// How long after a handshake of TLS 1.3 a server's verdict on our certificate is waited for.
+/// How long pflow waits, after a handshake of TLS 1.3, for the server to refuse our certificate.
 const VERDICT: Duration = Duration::from_secs(1);
 
-/// How often what the collector says, which is nothing, is read at once.
+/// Most reads at a time. A collector sends no data, so few are needed.
 const MAX_READS: usize = 16;
 
-/// What TLS 1.2 may agree on; TLS 1.3 has good ones only.
+/// The ciphers that TLS 1.2 may use. Those of TLS 1.3 are all good.
 const CIPHERS: &str = "ECDHE+AESGCM:ECDHE+CHACHA20";
 
 /// SHA-256 of a certificate in DER.
 pub type Pin = [u8; 32];
 
-/// Which of the two.
+/// TLS or DTLS.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum TlsKind {
     /// Over a stream: TLS 1.2 and 1.3.
     Tls,
-    /// Over datagrams: DTLS 1.2. The octets that one of them may have, without UDP's header.
+    /// Over datagrams: DTLS 1.2. The number is the most octets of a datagram, without UDP's header.
     Dtls(u16),
 }
 
-/// What a session needs, as its files have it (PEM).
+/// The content of the files that a session needs (PEM).
 #[derive(Clone, Eq, PartialEq)]
 pub struct Credentials {
-    /// Whom to trust: certificates, of which one must be at the end of the collector's chain.
+    /// The trusted certificates. One of them must be at the end of the collector's chain.
     pub ca: Vec<u8>,
-    /// Our certificate and those between it and its authority, and its key.
+    /// Our certificate with those between it and its authority, and then its key.
     pub own: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl fmt::Debug for Credentials {
-    /// Without the key.
+    /// Does not write the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Credentials")
     }
@@ -79,9 +80,10 @@ impl fmt::Debug for Credentials {
 /// Who a collector must prove to be.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TlsPeer {
-    /// By its name.
+    /// The name that the collector's certificate must have.
     pub name: Name,
-    /// By its certificate, too: one of these. None: any that has the name.
+    /// The certificate must be one of these. If the list is empty, any certificate with the name is
+    /// good.
     pub pins: Vec<Pin>,
 }
 
@@ -89,7 +91,7 @@ pub struct TlsPeer {
 pub struct TlsClient {
     context: SslContext,
     kind: TlsKind,
-    /// What is allowed and will hardly work.
+    /// A warning about something that is allowed but will hardly work.
     warning: Option<String>,
 }
 
@@ -101,7 +103,8 @@ impl fmt::Debug for TlsClient {
     }
 }
 
-/// Where a session's [`Ssl`] keeps whether its server has said something after the handshake.
+/// The place in a session's [`Ssl`] that tells whether the server sent a message after the
+/// handshake.
 fn heard_index() -> Result<Index<Ssl, AtomicBool>, ErrorStack> {
     static INDEX: OnceLock<Index<Ssl, AtomicBool>> = OnceLock::new();
     if let Some(index) = INDEX.get() {
@@ -115,7 +118,7 @@ impl TlsClient {
     /// A client with `credentials`.
     ///
     /// # Errors
-    /// Which of the files is wrong, by its word in the configuration, and what is wrong with it.
+    /// The configuration's word for the file that is wrong, and what is wrong with the file.
     pub fn new(kind: TlsKind, credentials: &Credentials) -> Result<Self, String> {
         let broken = |error: ErrorStack| format!("OpenSSL: {}", words::reason(&error));
         let mut builder = match kind {
@@ -147,15 +150,17 @@ impl TlsClient {
         })
     }
 
-    /// What is allowed and will hardly work: a certificate of ours whose time is over.
+    /// A warning about something that is allowed but will hardly work: our certificate is out of
+    /// its time.
     pub fn warning(&self) -> Option<&str> {
         self.warning.as_deref()
     }
 
-    /// A session over `stream`, which does not wait. [`TlsSession::advance`] begins its handshake.
+    /// Opens a session over `stream`, which must not block. [`TlsSession::advance`] begins its
+    /// handshake.
     ///
     /// # Errors
-    /// The name cannot be one.
+    /// The name is not a valid one.
     pub fn open<S: Read + Write>(
         &self,
         peer: &TlsPeer,
@@ -196,13 +201,14 @@ fn builder(method: SslMethod, least: SslVersion) -> Result<SslContextBuilder, Er
     builder.set_min_proto_version(Some(least))?;
     builder.set_cipher_list(CIPHERS)?;
     builder.set_verify(SslVerifyMode::PEER);
-    // A message is tried again whole, from wherever it stands then.
+    // A message is tried again whole, and may then be at another address.
     builder.set_mode(SslMode::ACCEPT_MOVING_WRITE_BUFFER);
     builder.set_options(SslOptions::NO_COMPRESSION | SslOptions::NO_QUERY_MTU);
     Ok(builder)
 }
 
-/// Sets our certificate and its key; what is wrong with the certificate's time.
+/// Sets our certificate and its key. Returns what is wrong with the certificate's time, if
+/// something is.
 fn set_own(
     builder: &mut SslContextBuilder,
     chain: &[u8],
@@ -229,7 +235,7 @@ fn set_own(
     Ok(words::out_of_time(&leaf).map(|problem| format!("cert: {problem}")))
 }
 
-/// All certificates of a PEM file, at least one.
+/// All certificates of a PEM file. Fails if it has none.
 fn certificates(pem: &[u8]) -> Result<Vec<X509>, String> {
     let all = X509::stack_from_pem(pem).map_err(|error| words::reason(&error))?;
     match all.is_empty() {
@@ -238,7 +244,7 @@ fn certificates(pem: &[u8]) -> Result<Vec<X509>, String> {
     }
 }
 
-/// The key of a PEM file. Nobody is asked for a passphrase.
+/// The key of a PEM file. A key with a passphrase is refused.
 fn private_key(pem: &[u8]) -> Result<PKey<Private>, String> {
     let mut is_encrypted = false;
     let key = PKey::private_key_from_pem_callback(pem, |_| {
@@ -257,11 +263,11 @@ fn note_heard(ssl: &mut SslRef, heard: Index<Ssl, AtomicBool>) {
     }
 }
 
-/// How far a session is.
+/// The stage of a session.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Stage {
     Handshake,
-    /// The handshake is done, and the server may still refuse our certificate until then.
+    /// The handshake is done. Until this time the server may still refuse our certificate.
     Verdict {
         until: Uptime,
     },
@@ -283,7 +289,7 @@ impl<S: fmt::Debug> fmt::Debug for TlsSession<S> {
 }
 
 impl<S: Read + Write> TlsSession<S> {
-    /// What it is over.
+    /// The stream that the session is over.
     pub fn stream(&self) -> &S {
         self.stream.get_ref()
     }
@@ -293,18 +299,18 @@ impl<S: Read + Write> TlsSession<S> {
         self.stage == Stage::Ready
     }
 
-    /// What was agreed on, in words: `TLSv1.3 TLS_AES_256_GCM_SHA384`.
+    /// The version and cipher that were agreed on: `TLSv1.3 TLS_AES_256_GCM_SHA384`.
     pub fn agreed(&self) -> String {
         let ssl = self.stream.ssl();
         let cipher = ssl.current_cipher().map_or("", |cipher| cipher.name());
         format!("{} {cipher}", ssl.version_str())
     }
 
-    /// Goes on with the handshake, which sends again what was lost of a DTLS handshake; whether data
-    /// can be written.
+    /// Goes on with the handshake. With DTLS it also sends lost messages of the handshake again.
+    /// Returns whether data can be written.
     ///
     /// # Errors
-    /// Who refuses what, in words. The session is over.
+    /// Which side refuses what, in words. The session is over.
     pub fn advance(&mut self, now: Uptime) -> io::Result<bool> {
         if self.stage == Stage::Handshake {
             match self.stream.do_handshake() {
@@ -329,17 +335,18 @@ impl<S: Read + Write> TlsSession<S> {
         Ok(self.stage == Stage::Ready)
     }
 
-    /// Whether the server said something after the handshake.
+    /// Whether the server sent a message after the handshake.
     fn has_heard(&self) -> bool {
         let ssl = self.stream.ssl();
         let heard = heard_index().ok().and_then(|heard| ssl.ex_data(heard));
         heard.is_some_and(|heard| heard.load(Ordering::Relaxed))
     }
 
-    /// Reads what the collector says: it has nothing to say but that it ends.
+    /// Reads what the collector sends. A collector sends no data, so only the end of the session
+    /// matters.
     ///
     /// # Errors
-    /// How it ended, in words.
+    /// How the session ended, in words.
     pub fn hear(&mut self) -> io::Result<()> {
         let mut ignored = [0; 512];
         for _ in 0..MAX_READS {
@@ -353,7 +360,8 @@ impl<S: Read + Write> TlsSession<S> {
         Ok(())
     }
 
-    /// Writes a message as a whole or not at all. After `WouldBlock` it has to be the same again.
+    /// Writes a message as a whole or not at all. After `WouldBlock` the caller must try the same
+    /// message again.
     ///
     /// # Errors
     /// `WouldBlock`, or how the session ended, in words.
@@ -365,9 +373,9 @@ impl<S: Read + Write> TlsSession<S> {
         }
     }
 
-    /// Tells the collector that this is the end (close_notify), as far as that goes without waiting.
+    /// Tells the collector that the session ends (close_notify), if that goes without waiting.
     pub fn close(&mut self) {
-        // Nobody is left to be told if this fails.
+        // A failure does not matter, because the session is over.
         let _ = self.stream.shutdown();
     }
 
@@ -376,7 +384,7 @@ impl<S: Read + Write> TlsSession<S> {
         words::handshake_problem(error, self.stream.ssl().verify_result(), &self.peer.name)
     }
 
-    /// What is asked of a certificate beyond a chain to `ca`.
+    /// Checks the certificate's name and pin. OpenSSL has checked its chain to `ca`.
     fn check_certificate(&self) -> Result<(), String> {
         let certificate = self.stream.ssl().peer_certificate();
         let certificate = certificate.ok_or("the collector has no certificate")?;
@@ -398,8 +406,8 @@ impl<S: Read + Write> TlsSession<S> {
     }
 }
 
-/// Whether a certificate has a name of the kind that was looked for: otherwise OpenSSL took the
-/// subject's common name for one.
+/// Whether a certificate's subjectAltName has a name of this kind. If it has none, OpenSSL took the
+/// subject's common name for the name.
 fn is_named(certificate: &X509Ref, name: &Name) -> bool {
     let names = certificate.subject_alt_names();
     names.is_some_and(|names| {

@@ -1,25 +1,29 @@
-//! Where messages go. A connection is `tcp.rs`'s; the rest of this file is about datagrams: one
-//! connected UDP socket an interface, with one source port for its life.
+//! The transports of messages. `tcp.rs` has connections. This file has datagrams: each interface
+//! has one connected UDP socket, which keeps its source port.
 //!
 //! ```text
 //! open --bind--> no route yet --connect--> connected --send--> collector
 //!                     ^  retried with a send     |  ^             |
 //!                     +--------------------------+  +--report-----+   ICMP: nobody listens, unreachable
 //! ```
-//! The system reports on a connected socket what ICMP says of earlier datagrams: a send fails with
-//! it before it sends anything. So that send is done again, once, and the report is counted. On
-//! Linux every report is counted (ip(7), IP_RECVERR), elsewhere each that a send or the end meets.
+//! ICMP may report that an earlier datagram did not arrive. The system reports this on a connected
+//! socket: the next send fails and sends nothing. So that send is tried once more, and the report
+//! is counted. On Linux every report is counted (ip(7), IP_RECVERR). Elsewhere only those count
+//! that a send or the end of the program meets.
 //!
-//! Without `flowsrc` the source address is the route's. Connecting fixes it, so the route is looked
-//! at now and then, and the socket is connected again where it changed.
+//! Without `flowsrc` the route gives the source address, and connecting fixes it. So the route is
+//! checked now and then, and after a change the socket is connected again.
 //!
-//! On Linux datagrams go many a call: sendmmsg(2), in which datagrams of one length that follow
-//! each other are one message that the kernel cuts (UDP_SEGMENT), because most of what a datagram
-//! costs is its own way through the kernel. Where the kernel does not want to cut (the outgoing
-//! interface's mtu is smaller, IPsec, ...) each goes as a message of its own, and so it does at the
-//! beginning and after a report, because of a message that was cut there may be one report only.
-//! Elsewhere there is one
-//! call a datagram: FreeBSD's sendmmsg is a loop in libc, OpenBSD's and NetBSD's save little.
+//! On Linux one sendmmsg(2) sends many datagrams. Neighbours of one length are one message, which
+//! the kernel cuts (UDP_SEGMENT). This is fast because most of a datagram's cost is its own way
+//! through the kernel.
+//!
+//! The kernel refuses to cut in some cases, such as a smaller mtu or IPsec. Then each datagram is a
+//! message of its own. So it is at the beginning and after a report, too, because a message that
+//! was cut may give only one report.
+//!
+//! Other systems make one call for each datagram: FreeBSD's sendmmsg is a loop in libc, and
+//! OpenBSD's and NetBSD's save little.
 
 #[cfg(target_os = "linux")]
 mod batch;
@@ -51,8 +55,8 @@ const ROUTE: Duration = Duration::from_secs(10);
 /// How long a socket that has no route, or whose source address may be gone, is left alone.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How long nothing must have been reported before datagrams go many a message: longer than a
-/// report takes in a local network.
+/// Datagrams share messages only after so long without a report. A report in a local network takes
+/// less.
 #[cfg(target_os = "linux")]
 const QUIET: Duration = Duration::from_millis(10);
 
@@ -63,7 +67,8 @@ const QUIET: Duration = Duration::from_millis(10);
 /// a connection   is made first, is full at times, and ends: then nothing more goes
 /// ```
 pub trait Transport {
-    /// Goes on with what comes before a message can be sent; whether that is done.
+    /// Goes on with the setup that comes before the first message. Returns whether the setup is
+    /// done.
     ///
     /// # Errors
     /// There is no connection, or none any more.
@@ -71,14 +76,12 @@ pub trait Transport {
         Ok(true)
     }
 
-    /// Sends the first of `messages` at `now`, or some more in their order: how many. Of datagrams
-    /// that is at least one if there is one, and the caller calls again for the rest. A connection
-    /// that is full takes none, or fewer than there are. A message that it took in part must come
-    /// first the next time.
+    /// Sends one or more of `messages` in their order, and returns how many. Of datagrams it sends
+    /// at least one, and the caller calls again for the rest. A full connection takes none, or only
+    /// some. A message that it took in part must come first the next time.
     ///
     /// # Errors
-    /// What the system reports: of datagrams about the first, which is lost; of a connection that
-    /// it has ended.
+    /// What the system reports. With datagrams, the first one is lost. A connection has ended.
     fn send(&mut self, now: Uptime, messages: &[&[u8]]) -> io::Result<usize>;
 
     /// Octets of the last messages taken that the peer's system has not acknowledged; `None`: nobody
@@ -195,7 +198,7 @@ impl Udp {
         if now < self.route_due {
             return match self.is_connected {
                 true => Ok(()),
-                // In the system's words, so that the log has one line of it.
+                // The error has the system's words, so that the log tells it once.
                 false => Err(io::Error::from_raw_os_error(libc::ENETUNREACH)),
             };
         }
@@ -254,7 +257,8 @@ impl Udp {
         datagrams: &[&[u8]],
     ) -> io::Result<usize> {
         let outcome = self.send_some(now, datagrams);
-        // A host that has no route refuses the second, too: that is no report of another.
+        // A host without a route refuses the second send, too. That is not a report about another
+        // datagram.
         if cfg!(not(target_os = "linux")) && !outcome.as_ref().is_err_and(is_report) {
             self.reports.note(report);
         }

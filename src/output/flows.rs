@@ -1,6 +1,7 @@
 //! Exported flows as data: one JSON object or one line of CSV a record.
 //!
-//! What IANA has an information element for has its name; times are integer milliseconds.
+//! A member has the name of IANA's information element, if there is one. Times are integer
+//! milliseconds.
 
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -117,7 +118,8 @@ pub fn csv_header(out: &mut Vec<u8>) {
     out.extend(b"\r\n");
 }
 
-/// Appends the records of `flow`, a line of CSV each. What a record has not is empty.
+/// Appends the records of `flow`, one line of CSV each. A value that a record does not have is
+/// empty.
 pub fn csv(out: &mut Vec<u8>, flow: &Flow, passage: &Passage) {
     for record in flow.records() {
         let mut columns = vec![String::new(); COLUMNS.len()];

@@ -18,7 +18,8 @@
 use std::fmt::{self, Display, Write as _};
 use std::io::Write as _;
 
-/// What prints as a JSON number. Floating point does not: it has values that JSON has not.
+/// A type that prints as a JSON number. Floating point is none, because some of its values are no
+/// JSON.
 pub trait Number: Display {}
 
 macro_rules! numbers {

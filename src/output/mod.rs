@@ -6,7 +6,8 @@
 //!                          \---> top, html            sums, and all at the end
 //! message -> Printer::message -> text, JSON
 //! ```
-//! The shell writes the buffer to standard output, and asks what standard output is ([`Page`]).
+//! The caller writes the buffer to standard output. It also finds out what standard output is
+//! ([`Page`]).
 
 pub mod flows;
 pub mod json;
@@ -130,7 +131,7 @@ impl Printer {
         }
     }
 
-    /// A packet begins: whether nothing tells whose version 5 its messages are in.
+    /// Notes that a packet begins, and whether its version 5 could be any system's.
     pub fn begin_packet(&mut self, is_any_v5: bool) {
         self.is_any_v5 = is_any_v5;
     }
@@ -175,7 +176,7 @@ impl Printer {
         }
     }
 
-    /// Prints the next piece of what comes at the end; whether there is more.
+    /// Prints the next piece of the output that comes at the end. Returns whether there is more.
     #[must_use]
     pub fn finish_some(&mut self) -> bool {
         match &mut self.collected {

@@ -1,4 +1,4 @@
-//! What standard output is, as plain values: how wide, whether a terminal, in which time zone.
+//! What standard output is: its width, whether it is a terminal, and its time zone.
 //!
 //! Asking the system is left to the shell.
 
@@ -18,7 +18,7 @@ pub const MIN_COLUMNS: usize = 60;
 pub struct Page {
     /// How many characters fit into a line.
     pub columns: usize,
-    /// Whether a person reads it as it comes: then large numbers are shortened.
+    /// Whether a person reads the output directly. Then large numbers are shortened.
     pub is_terminal: bool,
     /// Times are told in it.
     pub zone: TimeZone,

@@ -1,4 +1,5 @@
-//! What flows' counters are worth, in words, by protocol: what UDP lacks does not hide behind TCP.
+//! Says in words how exact the flows' counters are, for each protocol. So TCP's exact counters do
+//! not hide what UDP lacks.
 
 use std::fmt::Write;
 

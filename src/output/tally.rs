@@ -4,8 +4,9 @@
 //! flow -> one or two (key, amount) -> amounts, at most twice `limit` keys
 //!                                       full: the smaller half falls out -> others
 //! ```
-//! What falls out stays in the sums as `others`. A key that fell out and came back lacks what it
-//! had before. That is at most `Tally::lacking`, the sum of the largest amount of each fall.
+//! Keys that fall out stay in the sums as `others`. A key that fell out and came back lacks its
+//! earlier amount. That amount is at most `Tally::lacking`, the sum of the largest amount of each
+//! fall.
 
 use std::collections::HashMap;
 use std::fmt::{self, Display};
@@ -276,7 +277,7 @@ impl Tally {
         self.falls
     }
 
-    /// How much a row may lack because its key fell out before, in the measure.
+    /// How much a row may lack, in its measure, because its key fell out before.
     pub(super) fn lacking(&self) -> u64 {
         self.lacking
     }

@@ -6,8 +6,8 @@
 //!     nat 198.51.100.3:50338 > 151.15.176.72:443
 //! 11-14 23:13:25  0s udp     2   152 10.1.203.150:42491 < 151.15.176.72:443
 //! ```
-//! The initiator always stands first; the arrow points the way that the record's packets went. What
-//! does not fit goes on in the next line behind an indent, so that no line is longer than the page.
+//! The initiator always stands first. The arrow shows the direction of the record's packets. Text
+//! that does not fit goes on in the next line behind an indent, so no line is longer than the page.
 //! From [`WIDE`] columns on there are the year, seconds in full, and the direction of the state.
 
 use std::fmt::{Arguments, Display};
@@ -310,7 +310,8 @@ mod tests {
         ];
         let lines = lines(&Page::default(), &flow);
         assert_eq!(lines[0], expected[0]);
-        // One column more than there are: numbers move together before an address moves down.
+        // One column more than the page has, because numbers move together before an address moves
+        // to the next line.
         assert_eq!(lines[1].len(), 80);
         assert!(lines[1].ends_with(" 12345678 12345678 10.1.203.150:42491 > 151.15.176.72:443"));
         assert!(

@@ -197,7 +197,7 @@ impl TopTable {
     }
 }
 
-/// So much of `all`, cut to tenths of a percent: what is not all is not told as 100.
+/// The share of `all`, cut to tenths of a percent. So only all of it shows as 100.
 pub(super) fn percent(part: u64, all: u64) -> String {
     if all == 0 {
         return "-".to_owned();

@@ -1,12 +1,13 @@
-//! The interfaces' connections to their collectors: opened before a configuration is in force, fed
-//! by the export loop, looked at by it now and then.
+//! The interfaces' connections to their collectors. They are opened before a configuration is in
+//! force. The export loop feeds them and checks them now and then.
 //!
 //! ```text
 //! messages --> feed: waits, is numbered --> connection --> collector
 //!                                               \--> taps, counters, and a line for the log
 //! ```
-//! Live, the parent makes the connections, to collectors that the configuration's files name; no
-//! turn takes longer than [`SPELL`]. A replay makes them itself and waits for them.
+//! In a live capture the parent makes the connections, and only to collectors that the
+//! configuration's files name. No turn takes longer than [`SPELL`]. A replay makes its connections
+//! itself and waits for them.
 
 mod backlog;
 mod feed;
@@ -61,7 +62,7 @@ pub(super) struct OpenedFeeds {
 /// What a configuration wants of an interface.
 struct Prepared {
     opened_for: OpenedFor,
-    /// `None`: what is there serves.
+    /// `None`: the connection that is open already serves.
     attempt: Option<Attempt>,
 }
 
@@ -90,7 +91,7 @@ impl Collectors {
         self.feeds.values().any(Feed::is_waiting)
     }
 
-    /// Whether collectors of a replay did not get all that there was for them.
+    /// Whether some collector of a replay did not get all its messages.
     pub(super) fn has_given_up(&self) -> bool {
         let mut feeds = self.feeds.values();
         feeds.any(|feed| feed.is_given_up() && !feed.stream.has_spool())
@@ -159,10 +160,11 @@ fn source(opened_for: &OpenedFor, to: SocketAddr) -> SocketAddr {
     source_address(opened_for.flowsrc, to.is_ipv6())
 }
 
-/// Makes a socket for `carrier` and begins to connect it; the inner error is why it failed at once.
+/// Makes a socket for `carrier` and begins to connect it. The inner error says why connecting
+/// failed at once.
 ///
 /// # Errors
-/// There can be none of that kind.
+/// The system has no socket of that kind.
 pub(super) fn begin(
     carrier: Carrier,
     from: SocketAddr,
@@ -185,7 +187,7 @@ pub(super) fn begin(
 /// Begins a connection.
 ///
 /// # Errors
-/// There can be none of that kind.
+/// The system has no socket of that kind.
 fn open(
     opened_for: &OpenedFor,
     to: SocketAddr,
@@ -221,7 +223,7 @@ fn open(
     Ok(Attempt::Begun(transport))
 }
 
-/// The same of a session with DTLS. Each has a socket of its own, whose port is a new one unless
+/// Begins a session with DTLS. Each session has a socket of its own, with a new port unless
 /// `flowsrc` has one.
 fn open_dtls(
     opened_for: &OpenedFor,
@@ -243,7 +245,7 @@ fn open_dtls(
     Ok(Attempt::Begun(Box::new(dtls)))
 }
 
-/// The same where it is not the moment to refuse anything.
+/// Like `open`, but an error counts as a failed attempt.
 fn open_again(opened_for: &OpenedFor, to: SocketAddr, parent: Option<&Parent>) -> Attempt {
     if parent.is_some_and(Parent::is_busy) {
         return Attempt::Busy;
@@ -252,8 +254,8 @@ fn open_again(opened_for: &OpenedFor, to: SocketAddr, parent: Option<&Parent>) -
 }
 
 impl Collectors {
-    /// Closes the feeds that `config` does not have or that something was opened for. What waited in
-    /// them, and what became of that, by interface.
+    /// Closes the feeds that `config` does not have, and those that were opened anew. Returns by
+    /// interface what waited in them, and what became of that.
     fn close_old(
         &mut self,
         config: &Config,
@@ -280,8 +282,9 @@ impl Collectors {
 }
 
 impl Outside {
-    /// Takes what [`Collectors::prepare`] opened into use and ends what is not needed any more: what
-    /// its collector does not take at once waits for the interface's next one, or is lost.
+    /// Takes into use what [`Collectors::prepare`] opened, and ends connections that are not needed
+    /// any more. What their collectors do not take at once waits for the interface's next
+    /// collector. Without one it is lost.
     pub(super) fn commit_feeds(
         &mut self,
         config: &Config,
@@ -322,7 +325,7 @@ impl Outside {
         }
     }
 
-    /// Loses what waited for the collector of interface `unit`, which has none any more.
+    /// Drops what waited for the collector of interface `unit`, which has no collector any more.
     fn lose(&mut self, unit: u32, mut waiting: Backlog) -> Turn {
         let lost = waiting.clear();
         if lost.records > 0 {
@@ -374,7 +377,8 @@ impl Outside {
         }
         let feed = self.collectors.feeds.get(&unit);
         if feed.is_some_and(|feed| feed.stream.has_spool()) {
-            // What is not taken at once is on the disk before anything else is done.
+            // With a spool, what the collector does not take at once is on the disk before anything
+            // else is done.
             self.turn_of(unit, engine);
         }
         self.note_waiting(unit, engine);
@@ -387,12 +391,13 @@ impl Outside {
         }
     }
 
-    /// The time that headers carry: a replay's is the packets'.
+    /// The time in headers. In a replay it is the packets' time.
     fn header_time(&self, engine: &Engine) -> Now {
         let now = self.clock.now();
         match self.collectors.when_full {
             WhenFull::Drop => now,
-            // Collectors and their times are of this world.
+            // The wall clock is the packets'. The uptime is the system's, because collectors live
+            // by it.
             WhenFull::Wait => Now::new(engine.latest().unwrap_or(now).wall, now.uptime),
         }
     }
@@ -442,7 +447,7 @@ impl Outside {
         }
     }
 
-    /// Does what there is to do for all; how long they may be left alone, if something waits.
+    /// Gives each connection a turn. Returns how long they may be left alone, if something waits.
     pub(super) fn pump_feeds(&mut self, engine: &mut Engine) -> Option<Duration> {
         if self.collectors.feeds.is_empty() {
             return None;
@@ -465,8 +470,8 @@ impl Outside {
         waits.min()
     }
 
-    /// What a replay does while messages wait: sends, and waits a moment; how long it may look at
-    /// other things, if messages wait still.
+    /// Sends messages of a replay, and waits a moment for the connections. If messages still wait,
+    /// returns how long the caller may do other things.
     pub(super) fn wait_for_feeds(&mut self, engine: &mut Engine) -> Option<Duration> {
         let idle = self.pump_feeds(engine);
         let mut waiting = self
@@ -479,7 +484,7 @@ impl Outside {
             first.rest(REST);
             return Some(Duration::ZERO);
         }
-        // Not longer: a client may name another collector meanwhile.
+        // The bound matters, because a client may name another collector meanwhile.
         idle.map(|idle| idle.clamp(Duration::from_millis(1), REST))
     }
 
@@ -510,7 +515,7 @@ impl Outside {
         Ok(false)
     }
 
-    /// Sends what goes within [`DRAIN`], and ends the connections. What waits still is lost.
+    /// Sends what goes within [`DRAIN`], and ends the connections. The rest is lost.
     pub(super) fn finish_feeds(&mut self, engine: &mut Engine) {
         let until = self.clock.now().uptime.after(DRAIN);
         for feed in self.collectors.feeds.values_mut() {
@@ -526,7 +531,7 @@ impl Outside {
                 break;
             }
             match feed.stream.is_empty() {
-                // Nothing tells when something is acknowledged.
+                // The system does not wake anybody when something is acknowledged.
                 true => std::thread::sleep(Duration::from_millis(1).min(left)),
                 false => feed.rest(REST.min(left)),
             }

@@ -1,30 +1,31 @@
-//! When captures that were lost are tried again: a second later, then at twice the time each, up
-//! to [`LONGEST`].
+//! Times of the tries to open lost captures again. The first try is a second after the loss. Then
+//! the wait doubles after each try, up to [`LONGEST`].
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::time::Uptime;
 
-/// Between the loss of a capture and the first try.
+/// Time between the loss of a capture and the first try.
 const FIRST: Duration = Duration::from_secs(1);
-/// Between two tries at most: what may be missed after an interface is back.
+/// Longest time between two tries. After an interface is back, packets may be missed for so long.
 const LONGEST: Duration = Duration::from_secs(8);
 
-/// Captures that are not there, by their place among the sources.
+/// Lost captures, by their place among the sources.
 #[derive(Debug, Default)]
 pub(super) struct Comeback(BTreeMap<usize, Trial>);
 
 #[derive(Debug)]
 struct Trial {
-    /// Between the last try and the next.
+    /// Time between the last try and the next.
     wait: Duration,
     /// The next try; `None` while one is under way.
     due: Option<Uptime>,
 }
 
 impl Comeback {
-    /// A capture has ended, or a try has failed; true if it was there until now.
+    /// Notes that a capture has ended, or that a try has failed. Returns true if the capture was
+    /// there until now.
     pub(super) fn fail(&mut self, source: usize, now: Uptime) -> bool {
         let is_new = !self.0.contains_key(&source);
         let trial = self.0.entry(source).or_insert(Trial {

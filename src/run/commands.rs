@@ -43,7 +43,7 @@ pub(super) fn listen(config: &Config) -> Result<Listening, NotOpened> {
 #[derive(Default)]
 pub(super) struct Commands {
     control: Option<Control>,
-    /// Processor time of the longest step: the export loop does nothing else meanwhile.
+    /// Processor time of the longest step. The export loop does nothing else during a step.
     longest_step: Duration,
 }
 
@@ -71,7 +71,7 @@ impl Commands {
     pub(super) fn handle(&mut self, ask: Ask, desk: &mut Desk<'_>) {
         let Some(control) = &self.control else { return };
         let begin = thread_cpu();
-        // Files are written meanwhile.
+        // Files are written by other threads, so their counters are fetched first.
         desk.outside.note_files(desk.engine);
         let longest_step = u64::try_from(self.longest_step.as_micros()).unwrap_or(u64::MAX);
         let counters = ControlCounters {

@@ -1,5 +1,5 @@
-//! Interfaces that write files in place of sending: opened before a configuration is in force, and
-//! what becomes of their messages.
+//! Interfaces that write files in place of sending. Their directories are opened before a
+//! configuration is in force. This module also counts what becomes of their messages.
 //!
 //! ```text
 //! messages --> FlowFiles, a thread each --> files
@@ -24,8 +24,8 @@ const LAST: Duration = Duration::from_secs(5);
 pub(super) struct UnitFiles {
     when_full: WhenFull,
     ways: BTreeMap<u32, FileWay>,
-    /// Those that are not wanted any more and write what they have, with their interface if it is
-    /// still there.
+    /// Files that are not wanted any more and still write what they have. Each has the number of
+    /// its interface, if that is still there.
     closed: Vec<(Option<u32>, FlowFiles)>,
     /// Records that could not be written.
     lost: u64,
@@ -45,7 +45,7 @@ struct OpenedFor(Settings);
 pub(super) struct OpenedFiles(BTreeMap<u32, FileWay>);
 
 impl OpenedFor {
-    /// What of `settings` decides about files; `None`: it writes none.
+    /// The part of `settings` that decides about files. `None`: the interface writes none.
     fn new(settings: &Settings) -> Option<Self> {
         let Way::Files(pattern) = settings.way()? else {
             return None;
@@ -118,7 +118,7 @@ impl UnitFiles {
                 continue;
             }
             way.files.close();
-            // A replay's bytes do not depend on who is quicker.
+            // A replay waits here, so that its bytes do not depend on which thread is faster.
             if self.when_full == WhenFull::Wait {
                 way.files.wait(None);
             }
@@ -160,7 +160,7 @@ impl Outside {
     pub(super) fn note_files(&mut self, engine: &mut Engine) {
         let Self { files, .. } = self;
         let mut lines = Vec::new();
-        // Those that are closed first: their interface may have others by now.
+        // Closed files come first, because their interface may have others by now.
         files.closed.retain(|(unit, of)| {
             let is_ended = of.is_ended();
             lines.extend(note(*unit, of, &mut files.lost, engine));
@@ -174,8 +174,8 @@ impl Outside {
         }
     }
 
-    /// Has what waits for files written, by a replay however long that takes, and counts what was
-    /// not.
+    /// Waits until the files have taken what waits for them, and counts what they did not take. A
+    /// replay waits however long that takes.
     pub(super) fn finish_files(&mut self, engine: &mut Engine) {
         let end = self.clock.now().uptime.after(LAST);
         let ways = std::mem::take(&mut self.files.ways).into_iter();
@@ -203,7 +203,8 @@ impl Outside {
     }
 }
 
-/// Notes the news of one interface, or of one that is gone; lines for the log.
+/// Notes what happened to the files of one interface, or of one that is gone. Returns lines for the
+/// log.
 fn note(unit: Option<u32>, of: &FlowFiles, lost: &mut u64, engine: &mut Engine) -> Vec<String> {
     let Some(news) = of.news() else {
         return Vec::new();

@@ -1,8 +1,9 @@
-//! The table kept over a restart: read back at the start, written every interval and at the end.
+//! The keep file carries the table over a restart. It is read at the start, and written every
+//! interval and at the end.
 //!
-//! A turn of the export loop makes one bounded step of a file. Where the disk is slower than that,
-//! the step waits, not the loop; where one file is not written when the next is due, the next is
-//! left out.
+//! A turn of the export loop makes one bounded step of a file. If the disk is slow, the next step
+//! waits, but the loop does not. If a file is not finished when the next is due, the next is left
+//! out.
 
 use std::time::Duration;
 
@@ -16,22 +17,22 @@ use crate::table::KeepCursor;
 use crate::time::{Now, Uptime};
 use crate::wire::keep::{self as wire, Header};
 
-/// Oldest file that is read back: connections of then say nothing about now.
+/// An older file is not read, because its connections say nothing about the present.
 const MAX_AGE: Duration = Duration::from_secs(3600);
-/// How far ahead of the clock a file may be, because clocks are set back.
+/// How far in the future a file may have been written, because clocks are set back.
 const MAX_AHEAD: Duration = Duration::from_secs(60);
-/// How long to wait for a disk that has enough to do.
+/// How long to wait for a disk that is busy.
 const BREATH: Duration = Duration::from_millis(10);
 
 /// A file that is being made.
 #[derive(Default)]
 struct Making {
     cursor: KeepCursor,
-    /// What is not given to the writer yet.
+    /// Octets that the writer does not have yet.
     piece: Vec<u8>,
     /// Whether the last record is in the piece.
     is_last: bool,
-    /// Whether all of it is with the writer.
+    /// Whether the writer has all of the file.
     is_given: bool,
 }
 
@@ -66,7 +67,7 @@ impl Keeper {
         }
         let interval = Duration::from_secs(config.keep.interval.into());
         if self.making.is_none() && interval < self.interval {
-            // From the start of the old interval.
+            // The new interval counts from the start of the old one.
             let begun = self.due.nanos().saturating_sub(nanos(self.interval));
             self.due = Uptime::from_nanos(begun).after(interval);
         }
@@ -89,7 +90,7 @@ impl Keeper {
         })
     }
 
-    /// Reads the file back. What is wrong with it is for the log: pflow begins afresh.
+    /// Reads the file. If something is wrong with it, the log tells, and pflow begins without it.
     pub(super) fn restore(
         &mut self,
         engine: &mut Engine,
@@ -173,7 +174,7 @@ fn restore(engine: &mut Engine, now: Now, place: &dyn Place) -> Result<Option<St
         return Err(format!("written {} s in the future", ahead.as_secs()));
     }
     if header.is_clean {
-        // Should pflow crash before the first file of its own, this one is out of date.
+        // The header is marked as used, because a later crash would leave this file out of date.
         let used = Header {
             is_clean: false,
             ..header
@@ -198,7 +199,7 @@ impl Outside {
             .collect(engine, now.uptime, &mut self.limiter, &mut self.log);
         self.keeper.begin(engine, now.uptime);
         if self.keep_step(engine, now) {
-            // What the interfaces held goes out before the file says that it has.
+            // The interfaces' records go out before the file says that they did.
             self.send(engine);
         }
         let Keeper { file, making, .. } = &mut self.keeper;
@@ -229,7 +230,8 @@ impl Outside {
         making.is_last
     }
 
-    /// Makes a whole file if one is due, as a replay does, whose clock stands still meanwhile.
+    /// Makes a whole file if one is due. Only a replay does so, because its clock stands still
+    /// meanwhile.
     pub(super) fn keep_whole(&mut self, engine: &mut Engine, now: Now) {
         if self.keeper.is_on() && now.uptime >= self.keeper.due {
             self.keeper.due = now.uptime.after(self.keeper.interval);
@@ -237,8 +239,9 @@ impl Outside {
         }
     }
 
-    /// Ends what the end of the program ends. With a keep file that is nothing: states live on in
-    /// it, and what the interfaces hold goes out. True: there is something to send, and more to do.
+    /// Ends states at the end of the program. With a keep file it ends none, because they live on
+    /// in the file; only the records that interfaces hold go out. Returns true if there is
+    /// something to send and more to do.
     #[must_use]
     pub(super) fn finish_some(&mut self, engine: &mut Engine, now: Now) -> bool {
         if self.keeper.is_on() {
@@ -252,13 +255,14 @@ impl Outside {
         }
     }
 
-    /// A file that is half made gives way to the last one; one that is made is waited for.
+    /// A half-made file is given up for the last one. A file that only has to be written is waited
+    /// for.
     fn finish_making(&mut self) {
         let Keeper { file, making, .. } = &mut self.keeper;
         if let (Some(file), Some(making)) = (file, making.take())
             && making.is_given
         {
-            // How it ended is of no interest: the next replaces it.
+            // The outcome does not matter, because the next file replaces this one.
             let _ = file.wait();
         }
     }

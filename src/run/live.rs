@@ -1,4 +1,4 @@
-//! The live loop: capture handles in, the system's clocks.
+//! The live loop: it reads capture handles and goes by the system's clocks.
 
 use std::io;
 use std::process::ExitCode;
@@ -33,18 +33,19 @@ use crate::time::{Now, Uptime};
 const LOOK: Duration = Duration::from_secs(1);
 /// How often this host's addresses are read.
 const ADDRESSES: Duration = Duration::from_secs(30);
-/// Longest work without a look at signals and clients.
+/// Longest work before signals and clients are served.
 const SPELL: Duration = Duration::from_millis(5);
-/// Packets between two looks at how long that took.
+/// Packets between two looks at the clock, which show how long the work took.
 const SPELL_PACKETS: usize = 16;
-/// How soon requests go on to pf that did not go at once.
+/// How soon requests to pf are tried again that could not be sent at once.
 const AGAIN: Duration = Duration::from_millis(50);
-/// Longest wait for anything, so that a silence is noticed.
+/// Longest wait of the loop. It is bounded so that a silence is noticed.
 const TURN: Duration = Duration::from_secs(1);
 
-/// Captures until a signal, whatever becomes of the captures, or until nobody reads what it prints.
+/// Captures until a signal, or until nobody reads what the program prints. Lost captures do not end
+/// the program.
 pub(super) fn run(options: &Options) -> Result<ExitCode, String> {
-    // Read while the system's time zones can be.
+    // The page needs the time zone, whose files cannot be read after `start`.
     let page = terminal::page(String::new());
     let mut child = match start::start(options)? {
         Started::Over(code) => return Ok(code),
@@ -72,9 +73,9 @@ struct LiveRun {
     clock: Clock,
     signals: Receiver<SignalRequest>,
     commands: Commands,
-    /// Where packets come from and what that has counted.
+    /// Where packets come from, and what each source has counted.
     sources: Vec<Source>,
-    /// Packets that they counted. The engine reads those of the last batch by and by.
+    /// Packets that the sources counted. The engine may not have read the last batch's packets yet.
     captured: u64,
     /// When troubles were looked for last.
     looked: Uptime,
@@ -82,9 +83,9 @@ struct LiveRun {
     adder: Adder,
     /// Captures that are lost.
     comeback: Comeback,
-    /// How long until datagrams that wait for their turn may go, if there are some.
+    /// How long until the next waiting datagram may be sent. `None`: no datagram waits.
     pump_due: Option<Duration>,
-    /// Whether a signal came to stop while something was half done.
+    /// Whether a signal to stop came while a packet was half read.
     is_stopping: bool,
 }
 
@@ -140,7 +141,7 @@ impl LiveRun {
         Ok((live, readers))
     }
 
-    /// Takes back what was kept, and starts the engine.
+    /// Restores the table from the keep file, and starts the engine.
     fn begin(&mut self) {
         let now = self.clock.now();
         self.read_interfaces();
@@ -170,7 +171,7 @@ impl LiveRun {
         loop {
             self.drain();
             if self.is_stopping || self.output.is_broken() {
-                // Whoever read it has gone, and with it the reason to run.
+                // The program ends on a signal, and when nobody reads its output.
                 break;
             }
             let now = self.clock.now();
@@ -193,7 +194,8 @@ impl LiveRun {
                     Ok(batch) => {
                         self.handle_batch(&batch);
                         readers.recycle(batch);
-                        // One a batch, so that neither packets nor pf nor clients starve.
+                        // One answer of pf and one client's request follow each batch. So nobody
+                        // starves.
                         if let Ok(answers) = told.try_recv() {
                             self.take_pf(answers);
                         }
@@ -201,7 +203,7 @@ impl LiveRun {
                             self.answer(ask);
                         }
                     }
-                    // Not before `adder` goes.
+                    // This cannot happen as long as `adder` lives.
                     Err(_) => break,
                 },
                 recv(told) -> answers => {
@@ -224,7 +226,7 @@ impl LiveRun {
         self.stop(readers);
     }
 
-    /// How long there is nothing to do unless something comes.
+    /// How long the loop may wait if nothing comes.
     fn wait(&self, now: Uptime) -> Duration {
         let due = self.engine.poll_timeout();
         let due = due.map(|due| due.since(now));
@@ -270,18 +272,18 @@ impl LiveRun {
         }
     }
 
-    /// Does what is due, with a look at what else there is whenever there is much to send.
+    /// Does what is due. Sends, and serves signals and clients, between the steps.
     fn handle_timeouts(&mut self, now: Now) {
         while self.engine.handle_some_timeouts(now, now.uptime) {
             self.look();
         }
     }
 
-    /// In the middle of long work: sends what there is, and serves a signal and a client.
+    /// Interrupts long work: sends what there is, and serves a signal and a client.
     fn look(&mut self) {
         self.drain();
         match self.signals.try_recv() {
-            // The packet that is half read is read first.
+            // The packet that is half read is read to its end first.
             Ok(SignalRequest::Stop) => self.is_stopping = true,
             Ok(SignalRequest::Statistics) => self.log_statistics(),
             Ok(SignalRequest::Reload) => self.reload(),
@@ -322,7 +324,8 @@ impl LiveRun {
             None => {}
             Some(Ok(())) => self.lose(batch.source, "it ended", now),
             Some(Err(error)) => {
-                // libpcap's words are about the sandbox, in which it could not ask.
+                // In the sandbox libpcap cannot ask what is wrong, so its message misleads. The
+                // parent can ask.
                 let source = self.sources.get(batch.source);
                 let trouble = source.and_then(|source| self.parent.trouble(&source.name));
                 let problem = trouble.unwrap_or_else(|| error.to_string());
@@ -336,7 +339,7 @@ impl LiveRun {
         self.captured - self.engine.packet_counters().packets()
     }
 
-    /// Takes over what the source of a batch has counted with it.
+    /// Takes over the counters that came with a batch.
     fn note_counters(&mut self, batch: &Batch, now: Now) {
         self.captured = self.engine.packet_counters().packets() + batch.len();
         let Some(source) = self.sources.get_mut(batch.source) else {
@@ -372,7 +375,7 @@ impl LiveRun {
         }
     }
 
-    /// Tries what is lost and due.
+    /// Tries to open lost captures again, when their time has come.
     fn try_captures(&mut self, now: Now) {
         while let Some(number) = self.comeback.next(now.uptime) {
             let Some(source) = self.sources.get(number) else {
@@ -426,7 +429,8 @@ impl LiveRun {
         }
     }
 
-    /// Reads the numbers of this host's interfaces, if it is the firewall that is listened to.
+    /// Reads the numbers of this host's interfaces, if this host is the firewall that pflow listens
+    /// to.
     fn read_interfaces(&mut self) {
         let mut sources = self.sources.iter();
         let is_firewall = sources.any(|source| source.name.starts_with("pfsync"));
@@ -459,7 +463,8 @@ impl LiveRun {
         }
     }
 
-    /// Takes in what is on its way already, sends what is held, says what was done.
+    /// Ends the run: takes in the batches that were read already, sends what is held, and logs what
+    /// was done.
     fn stop(&mut self, readers: &Readers) {
         while let Ok(batch) = readers.batches().try_recv() {
             self.handle_batch(&batch);

@@ -1,5 +1,5 @@
-//! The two processes of a live capture: the parent, which keeps its rights and opens what the
-//! configuration names, and the child, which does everything else and asks it.
+//! The two processes of a live capture. The parent keeps its rights and opens what the
+//! configuration names. The child does everything else, and asks the parent.
 //!
 //! ```text
 //! child  --config--------> parent    reads the configuration's files, answers with its lines
@@ -31,10 +31,12 @@
 //!        --ready---------->          no answer: lets the shell go
 //! child <-signals--------- parent
 //! ```
-//! The parent believes nothing that the child says: what may be opened it takes from the files it
-//! read itself. It sees no packet and no client. When the child ends, it removes the files of the
-//! control sockets and of the process number, and ends as the child did. If the parent ends, the
-//! child sees the end of its lifeline and stops.
+//! The parent believes nothing that the child says. The parent reads the configuration's files
+//! itself, and they alone say what it may open. It sees no packet and no client.
+//!
+//! When the child ends, the parent removes the files of the control sockets and the pidfile, and
+//! ends as the child did. If the parent ends, its end of the child's lifeline closes, and the child
+//! stops.
 
 mod allowed;
 mod answers;
@@ -73,16 +75,16 @@ const RAW6: &str = "raw6";
 const CAPTURE: &str = "capture";
 const PF: &str = "pf";
 const KEEP: &str = "keep";
-// What `keep` asks for.
+// The words behind `keep`.
 const READ: &str = "read";
 const NEW: &str = "new";
 const INSTALL: &str = "install";
 const DISCARD: &str = "discard";
-/// How long the child waits for an answer that a disk has to give.
+/// How long the child waits for an answer that depends on a disk.
 const DISK_TIMEOUT: Duration = Duration::from_secs(20);
-/// First octet of an answer, before what was asked for.
+/// First octet of an answer that gives what was asked for.
 const DONE: u8 = b'+';
-/// The same of an answer that says what is wrong.
+/// First octet of an answer that says what is wrong.
 const REFUSED: u8 = b'-';
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Asking this host's pf: the process that does it is started as the configuration says, and again
-//! when it ended. In a replay there is none.
+//! Asks this host's pf through another process. The process is started as the configuration says,
+//! and started again when it has ended. A replay has none.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -16,16 +16,16 @@ use crate::state::StateId;
 use crate::time::{Now, Uptime};
 use crate::wire::pf::frames::Answer;
 
-/// Between the end of the process and the next one.
+/// Time between the end of the process and the start of the next one.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// Whom to ask, if anybody.
+/// The process to ask, if there is one.
 pub(super) struct Pf {
     parent: Option<Parent>,
     /// Whether the configuration wants it.
     is_on: bool,
     client: Option<Client>,
-    /// States that were asked for and not answered yet.
+    /// States that were asked for and are not answered yet.
     waiting: HashSet<StateId, RandomState>,
     /// When to start the process again.
     again: Option<Uptime>,
@@ -33,7 +33,7 @@ pub(super) struct Pf {
 
 /// What a configuration needs.
 pub(super) enum OpenedPf {
-    /// What there is.
+    /// The process that runs, or none.
     Same,
     /// A process, or none.
     Other(Option<Client>),
@@ -140,7 +140,7 @@ impl Pf {
         }
     }
 
-    /// What waits has no answer.
+    /// Tells the engine that the waiting requests will not be answered.
     fn fail_waiting(&mut self, engine: &mut Engine) {
         if let Some(solicitor) = engine.solicitor() {
             solicitor.pf.failed += self.waiting.len() as u64;
@@ -148,7 +148,7 @@ impl Pf {
         self.waiting.clear();
     }
 
-    /// The process is no more.
+    /// The process has ended.
     fn lose(&mut self, engine: &mut Engine, problem: String, now: Uptime) {
         self.fail_waiting(engine);
         self.client = None;

@@ -1,5 +1,5 @@
-//! The interfaces' ways out: a socket each, opened before a configuration is in force, and what
-//! becomes of the datagrams.
+//! The interfaces' UDP sockets, one for each. They are opened before a configuration is in force.
+//! This module also counts what becomes of the datagrams.
 //!
 //! ```text
 //! datagrams --queue, if there is a rate--> socket --> collector
@@ -22,22 +22,23 @@ use crate::io::pacer::Pacer;
 use crate::io::transport::{self, Transport, Udp, WhenFull, source_address};
 use crate::time::Uptime;
 
-/// Most octets that wait for their turn at a live interface with a `rate`; more are dropped.
+/// Most octets that wait for their turn at a live interface with a `rate`. Further datagrams are
+/// dropped.
 const QUEUE: usize = 4 << 20;
-/// Longest time without a report after which a collector is taken to listen again.
+/// After so long without a report, a collector counts as listening again.
 const QUIET: Duration = Duration::from_secs(60);
-/// How long a replay waits at its end for reports of what it sent last.
+/// How long a replay waits at its end for reports about its last datagrams.
 const LATE: Duration = Duration::from_millis(100);
 
 /// All of them.
 pub(super) struct Ports {
     when_full: WhenFull,
     ports: BTreeMap<u32, Port>,
-    /// Datagrams that wait for their turn, at all of them.
+    /// Datagrams that wait for their turn, of all interfaces together.
     waiting: usize,
 }
 
-/// An interface's socket. It stays for the interface's life, unless where it sends from changes.
+/// An interface's socket. The interface keeps it, unless its source address changes.
 struct Port {
     transport: Box<dyn Transport>,
     opened_for: OpenedFor,
@@ -48,7 +49,7 @@ struct Port {
     trouble: Option<SendTrouble>,
 }
 
-/// What a socket is opened for, whatever it sends to.
+/// The settings that decide which socket is opened. The destination is none of them.
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct OpenedFor {
     flowsrc: Option<Source>,
@@ -150,8 +151,8 @@ impl Ports {
         Ok(OpenedPorts(opened))
     }
 
-    /// A socket to send to `to` from. A process that has a parent binds nothing: where bind(2) is
-    /// allowed, a socket of any family can be bound.
+    /// Opens a socket to send to `to`. A process that has a parent does not bind it itself, because
+    /// a sandbox that allows bind(2) allows it for any family.
     fn open(
         &self,
         settings: &Settings,
@@ -192,7 +193,7 @@ impl Ports {
         }
     }
 
-    /// Lets everything go at once from now on, as the end of the program must.
+    /// Sends everything at once from now on, because the program ends.
     fn hurry(&mut self) {
         for port in self.ports.values_mut() {
             port.pacer = None;
@@ -261,7 +262,8 @@ impl Outside {
         }
     }
 
-    /// Sends what waits and may go now; how long the next of it has to wait, if there is some.
+    /// Sends waiting datagrams that may go now. Returns how long the next one has to wait, if there
+    /// is one.
     pub(super) fn pump(&mut self, engine: &mut Engine) -> Option<Duration> {
         if !self.ports.is_waiting() {
             return None;
@@ -289,7 +291,8 @@ impl Outside {
         wait
     }
 
-    /// Sends what waits at `units`, as fast as it goes: where it is meant to go is about to change.
+    /// Sends what waits at `units` as fast as possible, because their destination is about to
+    /// change.
     pub(super) fn pump_units(&mut self, units: &[u32], engine: &mut Engine) {
         for unit in units {
             let Some(port) = self.ports.ports.get_mut(unit) else {
@@ -301,7 +304,7 @@ impl Outside {
         }
     }
 
-    /// Sends what waits, as fast as it goes.
+    /// Sends all that waits, as fast as possible.
     pub(super) fn pump_all(&mut self, engine: &mut Engine) {
         self.ports.hurry();
         self.pump(engine);
@@ -354,8 +357,8 @@ impl Outside {
         }
     }
 
-    /// Counts what was reported of datagrams, and tells the log: when it begins, now and then while
-    /// it goes on, and when it is over.
+    /// Counts reports about datagrams, and tells the log when a trouble begins, now and then while
+    /// it lasts, and when it is over.
     fn note_reports(&mut self, unit: u32, reports: Reports, now: Uptime, engine: &mut Engine) {
         let Some(port) = self.ports.ports.get_mut(&unit) else {
             return;
@@ -397,8 +400,8 @@ impl Outside {
         }
     }
 
-    /// Whether nothing of what there was for collectors could be sent to any, as far as reports
-    /// tell that come within [`LATE`].
+    /// Whether there were datagrams for collectors and none could be sent, by the reports that come
+    /// within [`LATE`].
     pub(super) fn has_sent_nothing(&mut self, engine: &mut Engine) -> bool {
         let is_anything_sent = |engine: &Engine| {
             let interfaces = engine.interfaces().iter();

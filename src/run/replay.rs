@@ -1,7 +1,7 @@
-//! The replay's loop: files in, the same bytes out whenever it runs.
+//! The replay's loop. The same files give the same bytes in each run.
 //!
-//! Its clock is the highest stamp so far, which never goes back; timers that are due before a
-//! packet fire before it, each at its own time.
+//! The replay's clock shows the highest stamp so far, so it never goes back. Timers that are due
+//! before a packet fire before it, each at its own time.
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -29,21 +29,21 @@ use crate::output::Form;
 use crate::summary;
 use crate::time::{Now, Wall};
 
-/// Milliseconds before the first packet that uptime counts from if no boot is known: the middle of
-/// what v5's 32 bits hold.
+/// If no boot time is known, uptime counts from so many milliseconds before the first packet. The
+/// number is the middle of what the 32 bits of NetFlow v5 hold.
 const UNKNOWN_BOOT_MS: i64 = 1 << 31;
 
-/// A file of this size or more has a progress bar.
+/// Files of this size or more, in octets, get a progress bar.
 const LONG_FILE: u64 = 32 << 20;
 
-/// What is printed before it is written out, octets.
+/// So many octets of text are collected before they are written out.
 const PRINT_BUFFER: usize = 1 << 16;
 
 /// Why the loop ended.
 enum Ending {
     /// Every file was read.
     Done,
-    /// A signal asked.
+    /// A signal asked the program to stop.
     Stopped,
     /// The reader of standard output has gone.
     BrokenPipe,
@@ -70,7 +70,7 @@ pub(super) fn run(options: &Options, config: Config) -> Result<ExitCode, String>
     };
     let signals = signals::listen(None).map_err(|error| format!("signals: {error}"))?;
     let (sources, bar, total) = open(&options.files)?;
-    // All packets are there, to be read as fast as that goes: then it depends on them alone what is
+    // All packets are there and are read as fast as possible. So the packets alone decide what is
     // sent together.
     let is_all_there = total.is_some() && options.speed == 0.0;
     outside.in_order = is_all_there.then_some(IN_ORDER);
@@ -104,7 +104,8 @@ pub(super) fn run(options: &Options, config: Config) -> Result<ExitCode, String>
     replay.finish(ending)
 }
 
-/// The files, opened, a bar for their octets if it is worth one, and their octets if all tell them.
+/// Opens the files. Returns them, a progress bar, and the octets of all of them. The bar is hidden
+/// for short files. The octets are `None` if a file does not tell its length.
 fn open(files: &[String]) -> Result<(Vec<Numbered>, ProgressBar, Option<u64>), String> {
     let mut sources: Vec<Numbered> = Vec::new();
     let mut total = Some(0);
@@ -132,7 +133,7 @@ struct Replay {
     engine: Engine,
     outside: Outside,
     boot: Option<Wall>,
-    /// The replay's clock and when uptime began; `None` before the first packet.
+    /// The replay's clock, and when uptime began. `None` before the first packet.
     clock: Option<(Wall, Wall)>,
     speed: f64,
     pace: Option<Pace>,
@@ -143,16 +144,17 @@ struct Replay {
     /// The files and what they have counted.
     sources: Vec<Source>,
     positions: Vec<u64>,
-    /// Packets that they counted. The engine reads those of the last batch by and by.
+    /// Packets that the files counted. The engine may not have read the last batch's packets yet.
     captured: u64,
     is_damaged: bool,
 }
 
 impl Replay {
-    /// Waits for connections to the collectors that have some. Why the loop ends, if it does.
+    /// Waits for the connections of the collectors that need one. Returns why the loop ends, if it
+    /// does.
     ///
     /// # Errors
-    /// There is none to be had.
+    /// A collector cannot be connected to.
     fn connect(&mut self) -> Result<Option<Ending>, String> {
         while self.outside.is_connecting(&mut self.engine)? {
             if let Ok(request) = self.signals.try_recv()
@@ -164,7 +166,7 @@ impl Replay {
         Ok(None)
     }
 
-    /// Reads files that never keep anybody waiting, with a look now and then at what else there is.
+    /// Reads files, which never make the loop wait. Serves signals and clients between batches.
     fn read_files(&mut self, files: &mut InTurn) -> Result<Ending, String> {
         while let Some(batch) = files.read() {
             if let Some(ending) = self.take(batch)? {
@@ -179,7 +181,7 @@ impl Replay {
         Ok(Ending::Done)
     }
 
-    /// Reads what comes when it comes.
+    /// Reads pipes, whose packets come at any time.
     fn read_streams(&mut self, readers: &Readers) -> Result<Ending, String> {
         loop {
             let ending = select_biased! {
@@ -203,8 +205,7 @@ impl Replay {
         }
     }
 
-    /// Takes a batch in, and one of the clients' commands, so that neither packets nor clients
-    /// starve.
+    /// Takes in a batch, and then one command of a client. So neither packets nor clients starve.
     fn take(&mut self, batch: &Batch) -> Result<Option<Ending>, String> {
         self.note(batch);
         let ending = self.handle_batch(batch)?;
@@ -241,7 +242,7 @@ impl Replay {
         };
         let now = self.now();
         if let Some(now) = now {
-            // Only who asks is told: a replay ends with its own summary.
+            // Only clients that ask hear of troubles, because a replay ends with its own summary.
             let troubles = &mut self.outside.troubles;
             troubles.look(&self.engine, &self.sources, now);
         }
@@ -292,7 +293,7 @@ impl Replay {
                 return Ok(Some(Ending::BrokenPipe));
             }
         }
-        // Of what is all there, much is sent at a time.
+        // If all packets are there, much is sent at a time, and so not after each batch.
         if self.outside.in_order.is_none() {
             self.outside.send(&mut self.engine);
             if let Some(ending) = self.pump()? {
@@ -306,8 +307,8 @@ impl Replay {
         }
     }
 
-    /// In the middle of long work: sends and prints if there is much, and serves a signal and a
-    /// client. Why the loop ends, if it does.
+    /// Interrupts long work: sends and prints if there is much, and serves a signal and a client.
+    /// Returns why the loop ends, if it does.
     fn look(&mut self) -> Result<Option<Ending>, String> {
         self.outside.send_much(&mut self.engine);
         if let Some(ending) = self.pump()? {
@@ -332,8 +333,8 @@ impl Replay {
         self.clock.map(|(clock, boot)| Now::with_boot(clock, boot))
     }
 
-    /// Moves the clock on to `stamp`, if that is later, doing what is due before: what it then says,
-    /// or why the loop ended.
+    /// Moves the clock on to `stamp`, if that is later, and does what is due before. Returns the
+    /// time that the clock then shows, or why the loop ended.
     fn advance(&mut self, stamp: Wall) -> Result<Result<Now, Ending>, String> {
         let Some((clock, boot)) = self.clock else {
             return Ok(Ok(self.start(stamp)));
@@ -392,7 +393,7 @@ impl Replay {
         now
     }
 
-    /// Sleeps until the pace allows `stamp`, or a signal ends it.
+    /// Sleeps until the pace allows `stamp`, or until a signal ends the replay.
     fn wait_until(&mut self, stamp: Wall) -> Result<Option<Ending>, String> {
         let Some(pace) = &mut self.pace else {
             return Ok(None);
@@ -407,7 +408,7 @@ impl Replay {
         self.wait(wait)
     }
 
-    /// Sends what waits for its turn, with a look at what else there is.
+    /// Sends the datagrams that wait for their turn. Serves signals and clients between them.
     fn pump(&mut self) -> Result<Option<Ending>, String> {
         while let Some(wait) = self.outside.pump_or_wait(&mut self.engine) {
             if let Some(ending) = self.wait(wait)? {
@@ -417,7 +418,7 @@ impl Replay {
         Ok(None)
     }
 
-    /// Does nothing for so long but what signals and clients ask.
+    /// Waits for `wait`. Serves only signals and clients meanwhile.
     fn wait(&mut self, wait: Duration) -> Result<Option<Ending>, String> {
         let deadline = crossbeam_channel::after(wait);
         loop {
@@ -434,7 +435,7 @@ impl Replay {
         }
     }
 
-    /// Keeps what a batch says beside its packets.
+    /// Takes over what a batch tells beside its packets: counters, the position, the end.
     fn note(&mut self, batch: &Batch) {
         self.captured = self.engine.packet_counters().packets() + batch.len();
         let mut name = "";
@@ -457,7 +458,8 @@ impl Replay {
         }
     }
 
-    /// Sends what waits for its turn. Once a signal told to stop, all at once.
+    /// Sends the datagrams that wait for their turn. After a signal to stop, it sends all of them
+    /// at once.
     fn pump_to_the_end(&mut self, ending: &mut Ending) -> Result<(), String> {
         if matches!(ending, Ending::Done)
             && let Some(other) = self.pump()?

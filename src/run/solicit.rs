@@ -1,5 +1,5 @@
-//! The raw sockets that requests for states go out by: opened, changed and closed as the
-//! configuration says, and never in a replay.
+//! The raw sockets that send requests for states. They are opened, changed and closed as the
+//! configuration says. A replay has none.
 
 use super::parent::Parent;
 use crate::config::Config;
@@ -35,7 +35,7 @@ impl Soliciting {
         self.raw.is_some()
     }
 
-    /// Opens what `config` needs and is not there, or has it opened.
+    /// Opens the sockets that `config` needs and that are not open, or has the parent open them.
     pub(super) fn prepare(
         &self,
         config: &Config,
@@ -68,8 +68,8 @@ impl Soliciting {
         }
     }
 
-    /// Opens the sockets on interface `name` again: it went away and is back, as another one by
-    /// its number.
+    /// Opens the sockets on interface `name` again. The interface went away and came back with
+    /// another number.
     pub(super) fn reopen(&mut self, name: &str, parent: &Parent) -> Result<(), String> {
         match &mut self.raw {
             Some((interface, raw)) if interface == name => *raw = parent.open_raw(name)?,
@@ -78,7 +78,7 @@ impl Soliciting {
         Ok(())
     }
 
-    /// Sends what there is to ask; `report` hears of what could not be sent.
+    /// Sends the requests that wait. Calls `report` for those that could not be sent.
     pub(super) fn send(&self, solicitor: &mut Solicitor, report: &mut dyn FnMut(String)) {
         let Some((_, raw)) = &self.raw else { return };
         if solicitor.requests().is_empty() {

@@ -1,5 +1,5 @@
-//! The files of spools as the export loop has them: opened by the parent if there is one, written,
-//! read and cut by descriptor.
+//! The files of spools, as the export loop uses them. The parent opens them, if there is one. The
+//! loop writes, reads and cuts them by their descriptors.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -11,8 +11,8 @@ use crate::export::SpoolSettings;
 use crate::export::spool::{Spool, Spooled, Store};
 use crate::io::spool::{SpoolDirectory, segment_name};
 
-/// Most segments of a spool that are open: what is written, what is read, a spare, and one to be
-/// removed.
+/// Most segments of a spool that are open: the one that is written, the one that is read, a spare,
+/// and one that is to be removed.
 const OPEN: usize = 4;
 
 /// Who opens files.
@@ -28,7 +28,7 @@ pub(super) struct Segments {
     directory: String,
     position: File,
     open: BTreeMap<u32, File>,
-    /// Before the program runs it waits for a parent that is busy.
+    /// Whether the program still starts. Only then it waits for a parent that is busy.
     is_start: bool,
 }
 

@@ -36,7 +36,8 @@ use crate::time::Uptime;
 
 /// Which process came out of it.
 pub(super) enum Started {
-    /// The one that was started, or the parent: the program has ended, or runs in the background.
+    /// This is the first process or the parent. The program has ended, or it runs in the
+    /// background.
     Over(ExitCode),
     /// The one that captures.
     Child(Box<Child>),
@@ -56,14 +57,14 @@ pub(super) struct Child {
     pub(super) null: Option<Null>,
 }
 
-/// Whether only this host's own packets are captured: pfsync(4) shows nobody else's.
+/// Whether only this host's own packets are captured. pfsync(4) shows no others.
 fn is_all_local(config: &Config) -> bool {
     let mut names = config.captures.iter();
     names.all(|name| name.starts_with("pfsync"))
 }
 
-/// A header has one uptime. It is of the firewall that all packets come from, if that is one and
-/// known.
+/// A header has one uptime. If all packets come from one firewall whose uptime is known, it is that
+/// firewall's.
 fn clock_of(config: &Config) -> Result<Clock, String> {
     let clock = match config.boottime {
         None if !is_all_local(config) => Clock::of_no_machine(),
@@ -144,7 +145,7 @@ pub(super) fn start(options: &Options) -> Result<Started, String> {
     })))
 }
 
-/// Whom to become. `None`: the program is not root, and stays who it is.
+/// The user to become. `None`: the program is not root and keeps its user.
 fn find_user(config: &Config) -> Result<Option<User>, String> {
     match (&config.user, privileges::is_root()) {
         (None, false) => Ok(None),
@@ -162,14 +163,15 @@ fn find_user(config: &Config) -> Result<Option<User>, String> {
     }
 }
 
-/// The file of -p; without it a daemon has one, and what runs in the foreground has none.
+/// Takes the pidfile of -p. Without -p a daemon has the usual one, and a program in the foreground
+/// has none.
 fn take_pidfile(options: &Options) -> Result<Option<PidFile>, String> {
     let usual = (!options.is_foreground).then_some(DEFAULT_PIDFILE);
     let name = options.pidfile.as_deref().or(usual);
     name.map(|name| PidFile::take(name, TRIES)).transpose()
 }
 
-/// The control sockets that are asked for, or else the usual one if it can be had.
+/// Opens the control sockets that are asked for. If none is, it opens the usual one, if possible.
 fn listen(config: &Config, log: &mut Log) -> Result<Listening, String> {
     if config.socket.is_some() {
         return listen_after_another(config);
@@ -182,7 +184,7 @@ fn listen(config: &Config, log: &mut Log) -> Result<Listening, String> {
     })
 }
 
-/// How long a program that was killed may take to end: its child sends what it holds.
+/// How often a locked pidfile is tried. The child of a killed program may still send what it holds.
 const TRIES: u32 = 20;
 const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 

@@ -1,4 +1,5 @@
-//! Where the datagrams that interfaces send go, too: savefiles and clients of the control socket.
+//! Taps get a copy of the datagrams that interfaces send. A tap is a savefile or a client of the
+//! control socket.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -21,7 +22,7 @@ use crate::wire::{savefile, udp};
 
 /// Most clients that follow interfaces.
 const MAX_STREAMS: usize = 8;
-/// How long the end of a live capture waits for what all taps have not written yet.
+/// How long the end of a live capture waits for the taps to write the rest.
 const LAST: Duration = Duration::from_secs(1);
 
 /// All taps.
@@ -42,7 +43,7 @@ struct FileTap {
     tap: Tap,
 }
 
-/// Taps opened for a configuration that is not in force yet: their files are as they were.
+/// Taps opened for a configuration that is not in force yet. Nothing was written to their files.
 pub(super) struct OpenedTaps(BTreeMap<u32, FileTap>);
 
 /// What taps did with a datagram.
@@ -156,7 +157,8 @@ impl Taps {
         let mut tapped = Tapped::default();
         self.packet.clear();
         self.id = self.id.wrapping_add(1);
-        // No packet: the addresses are of two families, or the payload is longer than IP has.
+        // A packet cannot be made if the addresses are of two families, or if the payload is too
+        // long for IP.
         let is_packet = udp::Ends::new(from, to)
             .is_some_and(|ends| udp::packet(&ends, self.id, payload, &mut self.packet).is_ok());
         let mut record = Vec::with_capacity(self.packet.len() + savefile::write::RECORD_HEADER);
@@ -188,12 +190,13 @@ impl Taps {
         std::iter::from_fn(move || files.find_map(|file| file.tap.take_problem()))
     }
 
-    /// Interfaces, and how many datagrams their taps took and lost since this was asked last. Taps
-    /// that are gone are forgotten when they have told.
+    /// Returns interfaces, and how many datagrams their taps took and then lost since the last
+    /// call. Forgets taps that are gone once their losses were told.
     pub(super) fn losses(&mut self) -> Vec<(u32, u64)> {
         let mut losses = Vec::new();
         let mut tell = |unit: u32, tap: &mut Tap| {
-            // Once it is gone nothing more is lost. The other way round something might be.
+            // The order matters: a tap that is gone loses nothing more, so its losses are read
+            // after that.
             let is_gone = tap.is_gone();
             match tap.take_failed() {
                 0 => {}
@@ -210,8 +213,8 @@ impl Taps {
         losses
     }
 
-    /// Has what waits written, by a replay however long that takes, and tells the log what was
-    /// not. [`Self::losses`] has the rest.
+    /// Waits until the taps have written what waits, and logs what they did not write. A replay
+    /// waits however long that takes. [`Self::losses`] tells the rest.
     pub(super) fn finish(&mut self, log: &mut Log, clock: &Clock) {
         let end = clock.now().uptime.after(LAST);
         let left = || end.since(clock.now().uptime);

@@ -16,8 +16,8 @@
 //! Right: FreeBSD, NetBSD and DragonFly on 64-bit machines, where a stamp is two `long` and so is
 //! the alignment: one number tells both.
 //!
-//! Left to others: opening the device, its filter, its statistics, and what is inside a frame
-//! (`wire/link.rs`).
+//! This module does not open the device, set its filter or read its statistics. `wire/link.rs`
+//! reads what is inside a frame.
 
 use std::fmt;
 
@@ -77,7 +77,7 @@ pub fn walk(
     let mut at = 0;
     while let Some(rest @ [_, ..]) = buffer.get(at..) {
         let header = if is_wide { wide(rest) } else { narrow(rest) }.ok_or(Error::Header(at))?;
-        // `least` keeps the walk going on whatever the buffer says.
+        // `least` makes each step go forward, even in a damaged buffer.
         let total = header
             .length
             .checked_add(header.captured)
@@ -92,8 +92,8 @@ pub fn walk(
             captured: header.captured,
             wire_len: header.wire_len,
         });
-        // No overflow: a slice is no longer than isize::MAX. Padding behind the last packet is
-        // not always there, and then this is beyond the buffer.
+        // This cannot overflow, because a slice is no longer than isize::MAX. The last packet may
+        // have no padding; then `at` is beyond the buffer.
         at += total.next_multiple_of(alignment);
     }
     Ok(())

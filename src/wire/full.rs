@@ -1,12 +1,13 @@
-//! The records of `template full`: every layout as the list of its elements, and the templates.
+//! The records of `template full`: each layout is a list of elements. The templates come from these
+//! lists.
 //!
 //! ```text
 //! 300 and up   flows: a template for each shape                 the kernels' templates are below
 //! 380 and up   NAT events, likewise
 //! 400 and up   options, see `options`
 //! ```
-//! A shape has the elements that its records have values for. What few states have, a next hop, a
-//! routing domain, an IPv6 address of the firewall, is in shapes of its own.
+//! A shape has the elements for which its records have values. Few states have a next hop, a
+//! routing domain or an IPv6 address of the firewall. They have shapes of their own.
 
 mod kind;
 
@@ -22,7 +23,7 @@ pub use kind::Kind;
 pub const FIRST_TEMPLATE: u16 = 300;
 /// Template of the first [`EventShape`].
 pub const FIRST_EVENT_TEMPLATE: u16 = 380;
-/// The enterprise number of what RFC 5103 tells of the way back.
+/// The enterprise number of RFC 5103's elements for the way back.
 pub const REVERSE_ENTERPRISE: u32 = 29305;
 /// The bit of a field specifier that an enterprise number follows.
 const ENTERPRISE_BIT: u16 = 0x8000;
@@ -138,8 +139,8 @@ impl FullShape {
         }
     }
 
-    /// What a record of the flow's key is made of: a bit for each element, the first the lowest
-    /// (flowKeyIndicator).
+    /// The elements of a record that are the flow's key (flowKeyIndicator). Each element has a bit,
+    /// and the first element has the lowest.
     fn keys(self, kind: Kind) -> u64 {
         let keys = [
             ie::FLOW_ID,
@@ -236,8 +237,9 @@ pub struct Event {
 }
 
 impl Event {
-    /// Appends it, with `record` behind it, as the elements of an [`EventShape`] lay it out. What is
-    /// an event's alone has no place in records of flows, which would all take longer.
+    /// Appends the event and then `record`, as the elements of an [`EventShape`] say. Values that
+    /// only events have are not fields of [`record::Record`], because they would make all flows
+    /// slower.
     pub fn write(&self, record: &record::Record, elements: &[Element], to: &mut Vec<u8>) {
         to.extend(self.observed_ms.to_be_bytes());
         to.push(self.nat_event);
@@ -245,8 +247,8 @@ impl Event {
     }
 }
 
-/// Every template of flows and events with its elements. The first is a flow's, which tells whether
-/// both directions are one record. Events follow it, so the first set tells the kind.
+/// Every template of flows and events, with its elements. The first is a flow's, and it tells
+/// whether both directions are one record. Events follow it. So the first set tells the kind.
 fn templates(kind: Kind) -> impl Iterator<Item = (u16, Vec<Element>)> {
     let mut flows = FullShape::all(kind).map(move |shape| (shape.template(), shape.elements(kind)));
     let events = EventShape::all(kind).map(|shape| (shape.template(), shape.elements()));
@@ -343,8 +345,8 @@ pub fn keys(kind: Kind) -> impl Iterator<Item = (u16, u64)> {
     FullShape::all(kind).map(move |shape| (shape.template(), shape.keys(kind)))
 }
 
-/// What kind of records `set` tells the templates of, if it is the first of [`template_sets`] or
-/// the first of flows. Before that whose enterprise number it is may not be told: then it is 0.
+/// The kind of records of `set`'s templates. `set` must be the first of [`template_sets`] or the
+/// first of flows. If the set does not show the enterprise number, the kind may have 0.
 pub fn recognise(set: &[u8], room: usize) -> Option<Kind> {
     let enterprises = enterprises_of(set)?;
     let mut own = enterprises
@@ -394,7 +396,7 @@ fn enterprises_of(set: &[u8]) -> Option<Vec<u32>> {
 
 /// Octets of the records of a template of flows or events.
 pub fn record_len(template: u16, kind: Kind) -> Option<usize> {
-    // It is asked for each message: no other's elements are listed.
+    // This runs for each message, so only this template's elements are listed.
     let flow = FullShape::all(kind).find(|shape| shape.template() == template);
     let event = || EventShape::all(kind).find(|shape| shape.template() == template);
     let elements = match flow {

@@ -5,22 +5,22 @@
 //!          deflate (RFC 1951) | crc32 | octets modulo 2^32
 //! file     member member ... 00 00 ...
 //! ```
-//! Members follow each other, as gzip(1) and zcat(1) take them; zeros behind the last are padding.
-//! What a damaged member holds before the damage is given out before the error. Memory does not
-//! depend on what comes out: a file that unpacks to very much is a long capture.
+//! Several members may follow each other; gzip(1) and zcat(1) take such files, too. Zeros behind
+//! the last member are padding. The data before a damage come out, and then the error. Memory does
+//! not depend on how much comes out, so a file may unpack to any length.
 //!
-//! Left to others: reading the file. Deflate itself is flate2's.
+//! This module does not read the file. The crate flate2 unpacks the deflate data.
 
 use std::fmt;
 
 use crc32fast::Hasher;
 use flate2::{Decompress, FlushDecompress, Status};
 
-/// What a member begins with: the magic number, and deflate as its method.
+/// The first octets of a member: the magic number, and deflate as the method.
 const START: [u8; 3] = [0x1f, 0x8b, 8];
-/// Octets of the fixed part of its header.
+/// Octets of the fixed part of a member's header.
 const HEADER: usize = 10;
-/// Octets behind the data.
+/// Octets of a member behind its data: checksum and length.
 const TRAILER: usize = 8;
 
 const HAS_CRC: u8 = 1 << 1;
@@ -28,7 +28,7 @@ const HAS_EXTRA: u8 = 1 << 2;
 const HAS_NAME: u8 = 1 << 3;
 const HAS_COMMENT: u8 = 1 << 4;
 
-/// Whether a file that begins so is gzip; `None`: more of it is needed to tell.
+/// Whether a file that begins with `start` is gzip. `None`: more octets are needed to tell.
 pub fn is_gzip(start: &[u8]) -> Option<bool> {
     match start {
         [] => None,
@@ -50,15 +50,15 @@ pub struct Error {
 /// What is wrong with a file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ErrorKind {
-    /// It ends inside a member.
+    /// The file ends inside a member.
     CutOff,
-    /// What follows a member is no other and no padding, or is packed by another method.
+    /// The octets behind a member are neither a member nor padding, or the method is not deflate.
     NoMember,
-    /// The data are no deflate.
+    /// The data are not valid deflate data.
     Deflate,
-    /// The checksum at the end of a member is not that of its data.
+    /// The checksum at the end of a member does not match its data.
     Checksum,
-    /// The length at the end of a member is not that of its data.
+    /// The length at the end of a member does not match its data.
     Length,
 }
 
@@ -79,14 +79,14 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// What a piece of a file came to.
+/// The outcome of unpacking one piece of a file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Unpacked {
     /// Octets of the input used up.
     pub consumed: usize,
     /// Octets put out.
     pub produced: usize,
-    /// Why there will be no more.
+    /// Why no more octets will come out.
     pub error: Option<Error>,
 }
 
@@ -109,7 +109,7 @@ enum Part {
 pub struct Gzip {
     part: Part,
     flags: u8,
-    /// Fields of a fixed length as far as they are there.
+    /// The octets that have come so far of a field of a fixed length.
     field: [u8; HEADER],
     have: usize,
     deflate: Decompress,
@@ -153,7 +153,7 @@ impl Gzip {
                 _ => self.read_field(rest).map(|used| (used, 0)),
             };
             match outcome {
-                // It needs more.
+                // The member needs more input or more room.
                 Ok((0, 0)) => break,
                 Ok((used, made)) => {
                     consumed += used;
@@ -162,7 +162,7 @@ impl Gzip {
                 Err((used, made, kind)) => {
                     consumed += used;
                     produced += made;
-                    // A field is at fault where it begins.
+                    // The offset of a wrong field is where the field begins.
                     let ahead = if self.part == Part::Data {
                         0
                     } else {
@@ -184,7 +184,7 @@ impl Gzip {
     /// Whether the file may end here.
     ///
     /// # Errors
-    /// It ends inside a member; or the error of [`Self::unpack`], if there was one.
+    /// The file ends inside a member. If [`Self::unpack`] returned an error, it is returned again.
     pub fn finish(&self) -> Result<(), Error> {
         let is_between = self.part == Part::Header && self.have == 0 && self.is_any;
         match self.failed {
@@ -206,7 +206,7 @@ impl Gzip {
         let made = usize::try_from(self.deflate.total_out() - before.1).unwrap_or(0);
         let data = output.get(..made).unwrap_or_default();
         self.crc.update(data);
-        // Modulo 2^32, as the trailer has it.
+        // The trailer has the length modulo 2^32.
         #[expect(clippy::cast_possible_truncation, reason = "it is meant")]
         let more = made as u32;
         self.length = self.length.wrapping_add(more);
@@ -230,7 +230,7 @@ impl Gzip {
         self.have = 0;
     }
 
-    /// Takes an octet of what stands around the data: how many were used.
+    /// Takes at most one octet of a header or trailer. Returns how many octets it took.
     fn read_field(&mut self, input: &[u8]) -> Result<usize, (usize, usize, ErrorKind)> {
         let Some(octet) = input.first() else {
             return Ok(0);
@@ -270,7 +270,7 @@ impl Gzip {
         Ok(1)
     }
 
-    /// An octet of a field of `len` octets is there; `next` follows it.
+    /// Notes that an octet of a field of `len` octets has come. `next` follows the field.
     fn field_of(&mut self, len: usize, next: Part) {
         self.have += 1;
         if self.have == len {
@@ -309,7 +309,8 @@ impl Gzip {
     fn check(&mut self) -> Result<(), (usize, usize, ErrorKind)> {
         let [a, b, c, d, e, f, g, h, ..] = self.field;
         let crc = std::mem::take(&mut self.crc).finalize();
-        // An error is where the field begins. Its last octet is not counted yet.
+        // The offset of an error is where the field begins. The field's last octet is not counted
+        // yet.
         self.have -= 1;
         if u32::from_le_bytes([a, b, c, d]) != crc {
             return Err((0, 0, ErrorKind::Checksum));
@@ -325,7 +326,7 @@ impl Gzip {
     }
 }
 
-/// Octets used and made; with what is wrong behind them.
+/// Octets used and octets made. On failure, what is wrong behind them, too.
 type Outcome = Result<(usize, usize), (usize, usize, ErrorKind)>;
 
 #[cfg(test)]
@@ -347,7 +348,8 @@ mod tests {
         packed(data, GzBuilder::new())
     }
 
-    /// All that comes out, given so many octets at a time and room for so many.
+    /// Unpacks `file` with `piece` octets of input and `room` octets of output a call. Returns all
+    /// that comes out.
     fn unpacked(file: &[u8], piece: usize, room: usize) -> (Vec<u8>, Result<(), Error>) {
         let (mut gzip, mut all) = (Gzip::default(), Vec::new());
         let mut output = vec![0; room];
@@ -466,7 +468,7 @@ mod tests {
             (all.clone(), fails(end - 8, ErrorKind::Length))
         );
         assert_eq!(damaged(2, 1), (Vec::new(), fails(0, ErrorKind::NoMember)));
-        // A block of a kind that there is not.
+        // A block of a kind that deflate does not have.
         let (_, outcome) = damaged(10, 4);
         assert!(
             matches!(

@@ -5,7 +5,7 @@
 //! set header, 4 octets:      set id | length
 //! then template records (set 2) or data records (set id = template id)
 //! ```
-//! What a record has, and how it is written, is `layout`'s.
+//! `layout` has the fields of records and writes them.
 
 use byteorder::{BigEndian, ByteOrder};
 

@@ -1,5 +1,5 @@
-//! The layouts of data records: each stands once, as the list of its elements with what goes into
-//! them. Template, length and writer come from that list.
+//! The layouts of data records. Each layout is one list of its elements and their values. Template,
+//! length and writer come from that list.
 //!
 //! The layouts are the kernels' (if_pflow.c, `pflow_clone_create`, `copy_flow_ipfix_4_data`;
 //! FreeBSD's pflow.c, `copy_nat_ipfix_4_to_m`). Every field has a fixed length and is big-endian;

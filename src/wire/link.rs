@@ -14,19 +14,20 @@
 //! IPv6   0 version | 4 payload length | 6 next header | 7 hop limit | 8 source | 40 headers ...
 //! ```
 //!
-//! Sources: RFC 791, RFC 8200, IEEE 802.1Q; the link type list of tcpdump.org and each system's
-//! net/bpf.h for the numbers that differ (12 is LOOP on OpenBSD and RAW elsewhere: the first octet
-//! tells them apart); what the kernels demand of a packet is `pfsync_input` in if_pfsync.c.
+//! Sources: RFC 791, RFC 8200, IEEE 802.1Q. The numbers of link types are those of tcpdump.org's
+//! list, and of net/bpf.h where systems differ. 12 is LOOP on OpenBSD and RAW elsewhere; the first
+//! octet tells them apart. What the kernels demand of a packet is in `pfsync_input` of if_pfsync.c.
 //!
-//! Left to others: the pfsync header and everything after it; fragments are not put together; no
-//! checksum is verified (OpenBSD writes 0 on pfsync0, and senders with offload write nonsense).
+//! This module reads neither the pfsync header nor anything behind it. It does not put fragments
+//! together. It verifies no checksum, because OpenBSD writes 0 on pfsync0 and senders with offload
+//! leave the field unfinished.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// IP protocol number of pfsync.
 const PFSYNC: u8 = 240;
-/// The TTL or hop limit of a packet that crossed no router; receivers drop any other.
+/// The TTL or hop limit of a packet that crossed no router. Receivers drop a packet with any other.
 const TTL: u8 = 255;
 /// Octets of `struct enchdr` behind its family: spi and flags (OpenBSD's sys/net/if_enc.h).
 const ENC_REST: usize = 8;
@@ -49,7 +50,8 @@ impl LinkType {
     pub const EN10MB: Self = Self(1);
     /// `DLT_RAW` of most systems, `DLT_LOOP` of OpenBSD: decided by the first octet.
     pub const RAW_12: Self = Self(12);
-    /// `DLT_ENC` of OpenBSD: an enc(4) interface, which IPsec makes the syncdev of.
+    /// `DLT_ENC` of OpenBSD: an enc(4) interface. Where pfsync goes over IPsec, enc(4) is the
+    /// syncdev.
     pub const ENC_13: Self = Self(13);
     /// `DLT_RAW` of OpenBSD.
     pub const RAW_14: Self = Self(14);
@@ -74,8 +76,8 @@ impl LinkType {
     /// Linux "any" device, second layout.
     pub const LINUX_SLL2: Self = Self(276);
 
-    /// libpcap's name of the type; also for some that pflow cannot read, so that a message about
-    /// them can name them.
+    /// libpcap's name of the type. Some types that pflow cannot read have a name here, too, because
+    /// messages name them.
     pub const fn name(self) -> Option<&'static str> {
         Some(match self {
             Self::NULL => "NULL",
@@ -100,7 +102,7 @@ impl LinkType {
         })
     }
 
-    /// Whether [`datagram`] reads this type; of any other it says [`Skip::UnknownLink`].
+    /// Whether [`datagram`] reads this type. For any other type it returns [`Skip::UnknownLink`].
     pub const fn is_known(self) -> bool {
         matches!(
             self,
@@ -122,13 +124,16 @@ impl LinkType {
         )
     }
 
-    /// For live capture: the pcap-filter(7) expression that lets pfsync through, `None` where
-    /// everything is pfsync (and where libpcap knows no filter) or nothing can be read.
+    /// The pcap-filter(7) expression that lets pfsync through in a live capture.
     ///
-    /// It is a sieve, not a judge: [`datagram`] looks again. On Ethernet it passes up to two VLAN
-    /// tags. They are matched by their offsets, not by the word `vlan`, which would move the
-    /// offsets of all that follows it, by rules that differ between libpcaps; where the driver
-    /// took the tag out of the frame, the untagged terms match.
+    /// `None` on a pfsync interface, where every packet is pfsync and libpcap knows no filter.
+    /// `None`, too, for a type that pflow cannot read.
+    ///
+    /// The filter is only a first check: [`datagram`] checks each packet again. On Ethernet the
+    /// filter passes frames with up to two VLAN tags. It matches the tags by their offsets. The
+    /// word `vlan` would move the offsets of all terms behind it, by rules that differ between
+    /// versions of libpcap. Some drivers take the tag out of the frame; then the terms without a
+    /// tag match.
     pub const fn filter(self) -> Option<&'static str> {
         match self {
             Self::EN10MB => Some(ETHERNET_FILTER),
@@ -142,7 +147,7 @@ impl LinkType {
 }
 
 impl fmt::Display for LinkType {
-    /// The number, and the name where there is one: `117 (PFLOG)`.
+    /// Writes the number, and the name if the type has one: `117 (PFLOG)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.name() {
             Some(name) => write!(f, "{} ({name})", self.0),
@@ -151,8 +156,8 @@ impl fmt::Display for LinkType {
     }
 }
 
-/// Offsets: the type at 12, 16 or 20 and right behind it the IP header, whose protocol is its
-/// octet 9 in IPv4 and 6 in IPv6.
+/// The Ethernet type is at offset 12, 16 or 20, and the IP header follows it. The protocol is octet
+/// 9 of an IPv4 header and octet 6 of an IPv6 header.
 const ETHERNET_FILTER: &str = "ip proto 240 or ip6 proto 240 or \
      ((ether[12:2] = 0x8100 or ether[12:2] = 0x88a8 or ether[12:2] = 0x9100) and \
      ((ether[16:2] = 0x0800 and ether[27] = 240) or (ether[16:2] = 0x86dd and ether[24] = 240) or \
@@ -162,27 +167,27 @@ const ETHERNET_FILTER: &str = "ip proto 240 or ip6 proto 240 or \
 /// A pfsync packet without its link and IP layers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Datagram<'a> {
-    /// The sender; `None` without an IP header, and for 0.0.0.0 and ::, which a capture on the
-    /// sender's own pfsync0 shows.
+    /// The sender. `None` without an IP header, and for 0.0.0.0 and `::`. A capture on the sender's
+    /// own pfsync0 shows these two.
     pub source: Option<IpAddr>,
-    /// From the first octet of the pfsync header on, link padding cut off.
+    /// The octets from the pfsync header on, without the padding of the link layer.
     pub payload: &'a [u8],
-    /// Octets of the payload that the capture cut off (its snaplen).
+    /// Octets of the payload that the capture cut off, because of its snaplen.
     pub missing: usize,
 }
 
 /// Why a frame holds no pfsync packet for us.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Skip {
-    /// Neither IPv4 nor IPv6, or behind more VLAN tags than we follow.
+    /// The frame is neither IPv4 nor IPv6, or it has more VLAN tags than [`datagram`] follows.
     NotIp,
-    /// IP, but of another protocol.
+    /// The packet is IP, but of another protocol.
     NotPfsync,
     /// Part of a fragmented pfsync packet.
     Fragment,
-    /// Malformed IP header, or lengths in it that contradict the frame's.
+    /// The IP header is malformed, or its lengths contradict the frame's length.
     BadIp,
-    /// TTL or hop limit other than 255: the packet crossed a router, and every kernel drops it.
+    /// The TTL or hop limit is not 255: the packet crossed a router, and every kernel drops it.
     BadTtl,
     /// A link type that [`LinkType::is_known`] denies.
     UnknownLink,
@@ -195,8 +200,9 @@ pub enum Skip {
 /// # Errors
 /// The reason why there is none.
 pub fn datagram(link: LinkType, frame: &[u8], wire_len: usize) -> Result<Datagram<'_>, Skip> {
-    // Octets gone at the end of the frame. Headers come off its front, so this holds for each
-    // layer: what is left of the frame plus this is what is left of it on the wire.
+    // Octets that the capture cut off the end of the frame. The number is the same for each layer,
+    // because headers are taken off the front: a layer's captured octets plus `cut` are its octets
+    // on the wire.
     let cut = wire_len.saturating_sub(frame.len());
     match link {
         LinkType::EN10MB => {
@@ -204,7 +210,8 @@ pub fn datagram(link: LinkType, frame: &[u8], wire_len: usize) -> Result<Datagra
             by_ethertype(u16::from_be_bytes([header[12], header[13]]), rest, cut)
         }
         LinkType::PFSYNC | LinkType::PFSYNC_18 | LinkType::PFSYNC_121 => pfsync0(frame, cut),
-        // OpenBSD's LOOP: a family is below 256 and thus begins with 0, an IP header never does.
+        // OpenBSD's LOOP begins with a family. A family is below 256, so its first octet is 0. The
+        // first octet of an IP header never is.
         LinkType::RAW_12 if frame.first() == Some(&0) => by_family(frame, 0, cut),
         LinkType::RAW | LinkType::RAW_12 | LinkType::RAW_14 => by_version(frame, cut),
         LinkType::IPV4 => ipv4(frame, cut),
@@ -223,12 +230,12 @@ pub fn datagram(link: LinkType, frame: &[u8], wire_len: usize) -> Result<Datagra
     }
 }
 
-/// A frame of pfsync0 begins with the pfsync header, whose first octet is a small version number,
-/// or with a whole IP header.
+/// Reads a frame of pfsync0. The frame begins with the pfsync header, whose first octet is a small
+/// version number, or with a whole IP header.
 fn pfsync0(frame: &[u8], cut: usize) -> Result<Datagram<'_>, Skip> {
     match frame.first() {
-        // Both tests, since octet 0 of a bare header may be anything: 240 at the place of an IP
-        // protocol behind a possible version and length is no accident.
+        // A bare pfsync header may have any octet 0, so the IP version alone shows nothing. With
+        // 240 at the place of the IP protocol, too, the frame has an IP header.
         Some(0x45..=0x4f) if frame.get(9) == Some(&PFSYNC) => ipv4(frame, cut),
         Some(0x60..=0x6f) if frame.get(6) == Some(&PFSYNC) => ipv6(frame, cut),
         _ => Ok(Datagram {
@@ -239,8 +246,8 @@ fn pfsync0(frame: &[u8], cut: usize) -> Result<Datagram<'_>, Skip> {
     }
 }
 
-/// `rest` follows an Ethernet type, or one of the tags that take its place: two octets of tag and
-/// the next type.
+/// Reads `rest`, which follows the Ethernet type. A VLAN tag has a type of its own; two octets of
+/// tag and the next type follow it.
 fn by_ethertype(mut ethertype: u16, mut rest: &[u8], cut: usize) -> Result<Datagram<'_>, Skip> {
     for _ in 0..=MAX_TAGS {
         match ethertype {
@@ -257,8 +264,8 @@ fn by_ethertype(mut ethertype: u16, mut rest: &[u8], cut: usize) -> Result<Datag
     Err(Skip::NotIp)
 }
 
-/// `frame` begins with an address family in either byte order, and IP follows `between` octets
-/// behind that; systems differ on `AF_INET6`.
+/// Reads a frame that begins with an address family, in either byte order. The IP header follows
+/// `between` octets behind the family. `AF_INET6` has another number on each system.
 fn by_family(frame: &[u8], between: usize, cut: usize) -> Result<Datagram<'_>, Skip> {
     let (family, rest) = frame.split_first_chunk::<4>().ok_or(Skip::Truncated)?;
     let rest = rest.get(between..).ok_or(Skip::Truncated)?;
@@ -281,8 +288,8 @@ fn by_version(frame: &[u8], cut: usize) -> Result<Datagram<'_>, Skip> {
     }
 }
 
-/// The protocol is looked at before all else that may be wrong with a packet, so that the other
-/// reasons count pfsync packets only.
+/// Checks the protocol before anything else that may be wrong with the packet. So the other reasons
+/// count pfsync packets only.
 fn ipv4(ip: &[u8], cut: usize) -> Result<Datagram<'_>, Skip> {
     let header = ip.first_chunk::<20>().ok_or(Skip::Truncated)?;
     if header[0] >> 4 != 4 {
@@ -295,14 +302,15 @@ fn ipv4(ip: &[u8], cut: usize) -> Result<Datagram<'_>, Skip> {
     if header_len < header.len() {
         return Err(Skip::BadIp);
     }
-    // More fragments to come, or an offset: not DF (0x4000) and not the reserved bit.
+    // The flag "more fragments" and the offset count. DF (0x4000) and the reserved bit do not.
     if u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0 {
         return Err(Skip::Fragment);
     }
     if header[8] != TTL {
         return Err(Skip::BadTtl);
     }
-    // Before segmentation by the network card the length is 0: then all that is there counts.
+    // The length is 0 in a packet that the network card has yet to segment. Then the packet reaches
+    // to the end of the frame.
     let stated = match u16::from_be_bytes([header[2], header[3]]) {
         0 => None,
         length => Some(usize::from(length)),
@@ -330,7 +338,7 @@ fn ipv6(ip: &[u8], cut: usize) -> Result<Datagram<'_>, Skip> {
     if header[7] != TTL {
         return Err(Skip::BadTtl);
     }
-    // 0: segmentation by the network card, or a jumbogram.
+    // The length is 0 in a packet that the network card has yet to segment, and in a jumbogram.
     let stated = match u16::from_be_bytes([header[4], header[5]]) {
         0 => None,
         length => Some(header.len() + usize::from(length)),
@@ -383,7 +391,7 @@ fn ipv6_header_len(ip: &[u8], mut next: u8, cut: usize) -> Result<usize, Skip> {
         if next == PFSYNC {
             return Ok(at);
         }
-        // Hop-by-hop options, routing, fragment, destination options; all begin alike.
+        // Hop-by-hop options, routing, fragment and destination options all begin alike.
         if !matches!(next, 0 | 43 | 44 | 60) {
             return Err(Skip::NotPfsync);
         }
@@ -407,8 +415,8 @@ fn ipv6_header_len(ip: &[u8], mut next: u8, cut: usize) -> Result<usize, Skip> {
     Err(Skip::BadIp)
 }
 
-/// What lies between the header and the end of the IP packet, and how much of that was not
-/// captured. `stated` is the packet's length by its header.
+/// Returns the octets between the header and the end of the IP packet, and how many of them were
+/// not captured. `stated` is the packet's length by its header.
 fn payload(
     ip: &[u8],
     header_len: usize,
@@ -478,7 +486,8 @@ mod tests {
         [&addresses[..], types, packet].concat()
     }
 
-    /// The whole frame is found, its prefixes and single-octet changes do no harm.
+    /// The pfsync packet in the whole frame is found. Prefixes of the frame and changes of one
+    /// octet do no harm.
     #[track_caller]
     fn found(link: LinkType, frame: &[u8], source: Option<IpAddr>) {
         let want = Datagram {
@@ -493,7 +502,7 @@ mod tests {
                 Ok(part) => assert_eq!(part.payload.len() + part.missing, BODY.len()),
                 Err(reason) => assert_eq!(reason, Skip::Truncated, "prefix of {length}"),
             }
-            // Also as if the wire had held no more, and less than that.
+            // The frame on the wire may also be as short as the prefix, or shorter.
             for wire_len in [0, length, usize::MAX] {
                 let _ = datagram(link, prefix, wire_len);
             }
@@ -805,7 +814,7 @@ mod tests {
     fn endless_extension_headers_are_bad() {
         let chain = [0_u8, 0, 1, 4, 0, 0, 0, 0].repeat(20);
         skipped(LinkType::RAW, &v6_extensions(0, &chain), Skip::BadIp);
-        // One that reaches beyond the packet.
+        // An extension header that reaches beyond the packet.
         skipped(
             LinkType::RAW,
             &v6_extensions(0, &[240, 200, 0, 0, 0, 0, 0, 0]),

@@ -1,4 +1,4 @@
-//! Options of IPFIX (RFC 7011 3.4.2.2, 4): what a collector is told beside flows.
+//! Options of IPFIX (RFC 7011, 3.4.2.2 and 4): data for a collector that are no flows.
 //!
 //! ```text
 //! 400 exporter     observation domain -> sampling, which is none; init time; name

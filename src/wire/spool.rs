@@ -1,13 +1,13 @@
-//! The files of a spool: IPFIX files (RFC 5655) as pflow writes them, and the note of how far they
-//! are sent.
+//! The files of a spool: IPFIX files (RFC 5655) as pflow writes them, and the position up to which
+//! they are sent.
 //!
 //! ```text
 //! file     = *( message )                    each as over TCP: the length in its header frames it
 //! message  = header ( [ withdrawal ] template set | options template set | one data set )
 //! position = segment, 10 digits | " " | offset, 20 digits | " " | CRC-32 of both, 8 digits | "\n"
 //! ```
-//! The first message of each observation domain has its templates (RFC 5655 7.2), so that each file
-//! is read without any other. Whatever the octets are, each of them is walked once.
+//! The first message of each observation domain in a file has its templates (RFC 5655, 7.2). So
+//! each file can be read alone. Each octet is walked once, even in a damaged file.
 
 use std::fmt;
 

@@ -11,7 +11,7 @@
 //! RFC 8200 8.1. DF and TTL are those of OpenBSD 4.9's pflow(4), which showed its packets to bpf
 //! (if_pflow.c). Its TOS was 0x10. Here it is 0, which today's socket sends.
 //!
-//! Left to others: which address a socket sends from, and the id.
+//! The caller chooses the address that a socket sends from, and the id.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};

@@ -1,4 +1,5 @@
-//! Membership of pfsync's multicast groups, so that switches and the card pass its packets.
+//! Membership of pfsync's multicast groups. It makes switches and the network card pass pfsync's
+//! packets.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -13,7 +14,7 @@ pub(in crate::io) const GROUP_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 240);
 /// in6addr_linklocal_pfsync_group of FreeBSD 14.
 pub(in crate::io) const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff12, 0, 0, 0, 0, 0, 0, 0xf0);
 
-/// Membership for as long as it lives.
+/// The host is a member of the groups as long as this value lives.
 pub(super) struct Membership {
     _v4: Option<Socket>,
     _v6: Option<Socket>,
@@ -22,8 +23,8 @@ pub(super) struct Membership {
 }
 
 impl Membership {
-    /// Joins both groups on interface `name`. A family that the interface or the host has not is
-    /// left out: the handle is promiscuous anyway.
+    /// Joins both groups on interface `name`. It leaves out a family that the interface or the host
+    /// does not have; the handle is promiscuous anyway.
     ///
     /// # Errors
     /// There is no such interface.
@@ -50,7 +51,7 @@ fn join_v4(socket: &Socket, _name: &str, index: u32) -> io::Result<()> {
     socket.join_multicast_v4_n(&GROUP_V4, &socket2::InterfaceIndexOrAddress::Index(index))
 }
 
-/// Systems that know an interface by its address only.
+/// On these systems a group is joined by the interface's address.
 #[cfg(any(target_os = "openbsd", target_os = "netbsd"))]
 fn join_v4(socket: &Socket, name: &str, _index: u32) -> io::Result<()> {
     let address = addresses_of(name)
@@ -73,11 +74,11 @@ pub(in crate::io) fn addresses_of(name: &str) -> Vec<IpAddr> {
         .collect()
 }
 
-/// Why a handle on interface `name` can be of no use any more: what libpcap says of it in a
-/// sandbox is about the sandbox. So it is asked outside.
+/// Why a handle on interface `name` fails. libpcap cannot ask in a sandbox, so its message misleads
+/// there. So a process outside the sandbox asks.
 pub fn problem_of(name: &str) -> Option<io::Error> {
     let mut found = nix::ifaddrs::getifaddrs().ok()?;
-    // Captures of all interfaces go on whatever becomes of one.
+    // A capture of all interfaces does not depend on any single one.
     if name == "any" {
         return None;
     }
@@ -90,7 +91,7 @@ pub fn problem_of(name: &str) -> Option<io::Error> {
     }
 }
 
-/// Interfaces of this host: names and numbers, each behind a blank.
+/// The interfaces of this host: names and numbers, with a blank before each.
 ///
 /// # Errors
 /// The system does not list them.
@@ -102,8 +103,9 @@ pub fn local_interfaces() -> io::Result<String> {
     Ok(texts.collect::<Vec<_>>().join(" "))
 }
 
-/// Addresses of this host: what comes from them is its own. Not by libpcap, which looks for much
-/// more than that, and not always where a sandbox lets it.
+/// The addresses of this host. Packets from them are its own.
+///
+/// libpcap is not used, because it looks for much more, and in places that a sandbox may forbid.
 ///
 /// # Errors
 /// The system does not list its interfaces.

@@ -1,9 +1,11 @@
 //! Live captures by the pcap crate, on every system but OpenBSD (see live_bpf.rs).
 //!
-//! Not immediate: the kernel hands over whole buffers, a few milliseconds late, at a fraction of
-//! the cost (1600 ns a packet against 40 to 140, measured on Linux). The handle does not block:
-//! on Linux libpcap's own timeout never ends a read without packets, so the thread waits in
-//! poll(2).
+//! The captures do not use libpcap's immediate mode. So the kernel hands over whole buffers, a few
+//! milliseconds late. That costs 40 to 140 ns a packet; immediate mode costs 1600 ns (measured on
+//! Linux).
+//!
+//! The handle does not block, and the thread waits in poll(2). The reason: on Linux libpcap's own
+//! timeout never ends a read without packets.
 
 use std::io;
 
@@ -16,9 +18,10 @@ use crate::time::Wall;
 use crate::wire::link::LinkType;
 use crate::wire::savefile::Frame;
 
-/// Kernel buffer, octets. On Linux libpcap divides it into blocks of [`BLOCK_OCTETS`] (TPACKET_V3),
-/// and a block is handed over when it is full or [`BUFFER_MS`] old, however little is in it: 144
-/// blocks hold 5.7 s of any rate that does not fill them sooner.
+/// Octets of the kernel's buffer. On Linux libpcap divides the buffer into blocks of
+/// [`BLOCK_OCTETS`] (TPACKET_V3). The kernel hands a block over when it is full or [`BUFFER_MS`]
+/// old, however little is in it. So 144 blocks hold 5.7 s of packets, unless the packets fill the
+/// blocks sooner.
 const BUFFER_OCTETS: i32 = if cfg!(target_os = "linux") {
     144 * BLOCK_OCTETS
 } else {
@@ -26,8 +29,8 @@ const BUFFER_OCTETS: i32 = if cfg!(target_os = "linux") {
 };
 /// Octets of a block: libpcap's MAXIMUM_SNAPLEN.
 const BLOCK_OCTETS: i32 = 256 << 10;
-// While nobody reads the buffer holds 5 s of 2000 packets a second, or of fewer. A packet of 1500
-// octets takes 100 more for its headers.
+// If nobody reads, the buffer holds 5 s of up to 2000 packets a second. A packet of 1500 octets
+// takes 100 more for its headers.
 const _: () = {
     let blocks = BUFFER_OCTETS / BLOCK_OCTETS;
     let packets = 2000 * BUFFER_MS / 1000;
@@ -36,7 +39,7 @@ const _: () = {
 };
 /// Octets of a packet to capture: the largest that IP has.
 const SNAPLEN: i32 = 65535;
-/// Packets in a batch at most.
+/// Most packets in a batch.
 const MAX_FRAMES: usize = 4096;
 
 /// A capture handle.
@@ -46,13 +49,13 @@ pub struct Live {
     is_nanoseconds: bool,
     /// Keeps the host in the multicast group.
     group: Option<group::Membership>,
-    /// The last counts of the kernel, which are of 32 bits.
+    /// The kernel's last counts. They have 32 bits.
     dropped: [u32; 2],
 }
 
 impl Live {
-    /// Opens `name`, promiscuous, filtered to pfsync where the link type has filters, and joins
-    /// pfsync's multicast groups there unless told not to.
+    /// Opens interface `name` in promiscuous mode. Sets a filter for pfsync, if the link type has
+    /// one. On Ethernet it joins pfsync's multicast groups if `joins`.
     ///
     /// # Errors
     /// libpcap or the system refuse it.
@@ -94,8 +97,8 @@ impl Live {
         })
     }
 
-    /// Gets ready for the loss of privileges. Counts go on from what the system tells afterwards:
-    /// see [`Self::confined`].
+    /// Prepares the handle for the loss of privileges. [`Self::confined`] must be called after the
+    /// loss.
     ///
     /// # Errors
     /// The system refuses to limit the descriptor.
@@ -105,8 +108,8 @@ impl Live {
         Ok(())
     }
 
-    /// Takes counts as they are now for none. libpcap on Linux adds what files below /sys say,
-    /// which it does not see any more when privileges are gone, and then counts backwards.
+    /// Takes the present counts as zero. On Linux libpcap adds counts from files below /sys. It
+    /// cannot read these files without privileges, so its counts then go backwards.
     pub fn confined(&mut self) {
         if let Ok(stats) = self.capture.stats() {
             self.dropped = [stats.dropped, stats.if_dropped];
@@ -118,8 +121,8 @@ impl Live {
         self.group.as_ref()?.problem.as_ref()
     }
 
-    /// The kernel's buffer in octets, and what was asked for, if the system gave less: on the BSDs
-    /// the sysctl net.bpf.maxbufsize is the bound. Linux gives all or refuses.
+    /// The octets of the kernel's buffer and the octets that were asked for, if the system gave
+    /// less. On the BSDs the sysctl net.bpf.maxbufsize is the bound. Linux gives all or refuses.
     #[cfg(not(target_os = "linux"))]
     pub fn short_buffer(&self) -> Option<(usize, usize)> {
         let asked = usize::try_from(BUFFER_OCTETS).unwrap_or(0);
@@ -127,7 +130,7 @@ impl Live {
         (given < asked).then_some((given, asked))
     }
 
-    /// What the handle captures.
+    /// The link type of the captured frames.
     pub fn link(&self) -> LinkType {
         self.link
     }
@@ -145,7 +148,7 @@ impl Live {
 
 impl Source for Live {
     fn read(&mut self, batch: &mut Batch) -> Result<More, Error> {
-        // Read whatever the wait says: see `turn`.
+        // The read follows whatever the wait says; `turn` tells why.
         sys::wait_readable(&self.capture, LONGEST_TURN)?;
         let mut used = 0;
         while batch.frames.len() < MAX_FRAMES {

@@ -1,8 +1,9 @@
-//! Live captures on OpenBSD: the pcap crate opens the handle, we read it.
+//! Live captures on OpenBSD. The pcap crate opens the handle, and pflow reads it.
 //!
-//! The crate declares a packet header with a 16-octet timeval where OpenBSD's has two u_int32, so
-//! that it would take the length from the wrong place. Here it only opens, filters and counts;
-//! packets are read(2) from its descriptor and walked by `wire::bpf`.
+//! The crate declares a packet header with a timeval of 16 octets. OpenBSD's header has two u_int32
+//! there, so the crate would read the length from the wrong place. So the crate only opens, filters
+//! and counts. pflow reads packets from the descriptor with read(2), and `wire::bpf` finds them in
+//! the buffer.
 
 use std::io;
 
@@ -14,11 +15,11 @@ use crate::io::sys;
 use crate::wire::bpf;
 use crate::wire::link::LinkType;
 
-// What makes the crate's reader unusable here; should its header ever fit, this file can go.
+// This is why the crate's reader cannot be used. If the crate's header ever fits, this file can go.
 const _: () = assert!(size_of::<pcap::PacketHeader>() != 16);
 
-/// Kernel buffer, octets: what a batch takes. The system gives less where its sysctl
-/// net.bpf.maxbufsize is less.
+/// Octets of the kernel's buffer: as many as a batch takes. The sysctl net.bpf.maxbufsize may bound
+/// it to fewer.
 const BUFFER_OCTETS: i32 = 1 << 20;
 /// Octets of a packet to capture: the largest that IP has.
 const SNAPLEN: i32 = 65535;
@@ -29,15 +30,15 @@ const ALIGNMENT: usize = 4;
 pub struct Live {
     capture: Capture<Active>,
     link: LinkType,
-    /// What each read must ask for, octets.
+    /// Octets that each read must ask for.
     buffer_len: usize,
     group: Option<group::Membership>,
     dropped: [u32; 2],
 }
 
 impl Live {
-    /// Opens `name`, promiscuous, filtered to pfsync where the link type has filters, and joins
-    /// pfsync's multicast groups there unless told not to.
+    /// Opens interface `name` in promiscuous mode. Sets a filter for pfsync, if the link type has
+    /// one. On Ethernet it joins pfsync's groups if `joins`.
     ///
     /// # Errors
     /// libpcap or the system refuse it.
@@ -58,7 +59,7 @@ impl Live {
             capture.filter(filter, true)?;
         }
         let buffer_len = sys::bpf_buffer_len(&capture)?;
-        // An older system does not know the ioctl; then `turn` sees to it that packets are read in time.
+        // An older system does not know the ioctl. There `turn` reads packets in time without it.
         let _ = sys::set_bpf_write_timeout(&capture, BUFFER_MS);
         let group = if joins && link == LinkType::EN10MB {
             Some(group::Membership::join(name)?)
@@ -74,8 +75,8 @@ impl Live {
         })
     }
 
-    /// Gets ready for the loss of privileges. Counts go on from what the system tells afterwards:
-    /// see [`Self::confined`].
+    /// Prepares the handle for the loss of privileges. [`Self::confined`] must be called after the
+    /// loss.
     ///
     /// # Errors
     /// The system refuses to limit the descriptor.
@@ -85,8 +86,8 @@ impl Live {
         Ok(())
     }
 
-    /// Takes counts as they are now for none. libpcap on Linux adds what files below /sys say,
-    /// which it does not see any more when privileges are gone, and then counts backwards.
+    /// Takes the present counts as zero, as the handle of other systems does. On Linux libpcap's
+    /// counts go backwards without privileges.
     pub fn confined(&mut self) {
         if let Ok(stats) = self.capture.stats() {
             self.dropped = [stats.dropped, stats.if_dropped];
@@ -98,13 +99,14 @@ impl Live {
         self.group.as_ref()?.problem.as_ref()
     }
 
-    /// The kernel's buffer in octets, and what was asked for, if the system gave less.
+    /// The octets of the kernel's buffer and the octets that were asked for, if the system gave
+    /// less.
     pub fn short_buffer(&self) -> Option<(usize, usize)> {
         let asked = usize::try_from(BUFFER_OCTETS).unwrap_or(0);
         (self.buffer_len < asked).then_some((self.buffer_len, asked))
     }
 
-    /// What the handle captures.
+    /// The link type of the captured frames.
     pub fn link(&self) -> LinkType {
         self.link
     }

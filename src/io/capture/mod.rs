@@ -1,4 +1,4 @@
-//! Where packets come from: capture handles and savefiles.
+//! Packets come from capture handles and savefiles.
 //!
 //! ```text
 //! live, pipes   Source::read --> Batch --bounded channel--> export loop
@@ -6,13 +6,16 @@
 //!                      +-------- emptied batches ---------------+
 //! files         export loop --> InTurn::read --> Batch
 //! ```
-//! What may keep a reader waiting has a thread of its own. Files do not, and are read by the loop
-//! itself: what another processor read has to come from that one's cache, which took a sixth of a
-//! replay's processor time, and the replay was not over any sooner.
+//! Each source that may make its reader wait has a thread of its own. Files make nobody wait, so
+//! the export loop reads them itself. With a thread for files, the octets had to come from the
+//! other processor's cache. That took a sixth of a replay's processor time, and the replay ended no
+//! sooner.
 //!
-//! A batch is what one read of the handle gave: the octets as they are in the file or in the
-//! kernel's buffer, and where in them each packet is. When the export loop is slow the channel
-//! fills, the thread waits, and packets are lost in the kernel's buffer, where they are counted.
+//! A batch is what one read of the handle gave. It has the octets as they are in the file or in the
+//! kernel's buffer, and the place of each packet in them.
+//!
+//! If the export loop is slow, the channel fills and the thread waits. Then the kernel's buffer
+//! fills, and the kernel drops packets and counts them.
 
 mod file;
 mod group;
@@ -44,24 +47,24 @@ use crate::wire::savefile::{self, Frame};
 
 /// Octets of a batch.
 const BATCH_OCTETS: usize = savefile::MAX_RECORD;
-/// Batches on their way.
+/// Batches that may wait in the channel for each group of sources.
 const BATCHES: usize = 4;
 
 /// What one read gave.
 pub struct Batch {
-    /// Which source, in the order they were given.
+    /// The place of the source in the order in which the sources were given.
     pub source: usize,
     /// Captured octets.
     pub octets: Box<[u8]>,
-    /// Packets in them.
+    /// Where in the octets each packet is.
     pub frames: Vec<Frame>,
     /// What the source has counted so far.
     pub counters: SourceCounters,
     /// Octets of the file read so far.
     pub position: u64,
-    /// Whether the source was opened again with this.
+    /// Whether this is the first batch after the source was opened again.
     pub is_opened: bool,
-    /// Why there will be no more, if there will not.
+    /// Set in the last batch of a source: why it ended.
     pub end: Option<Result<(), Error>>,
 }
 
@@ -78,7 +81,8 @@ impl Batch {
         }
     }
 
-    /// Reads `source`, the one in the place `number`, once; it has counted `counters` so far.
+    /// Reads once from `source`. `number` is its place, and `counters` are what it has counted so
+    /// far.
     fn fill(&mut self, number: usize, source: &mut dyn Source, counters: SourceCounters) {
         self.source = number;
         self.frames.clear();
@@ -123,11 +127,11 @@ impl Batch {
 pub enum Error {
     /// The system says so.
     Io(io::Error),
-    /// The savefile is damaged; what is before the place was read.
+    /// The savefile is damaged. The packets before the damage were read.
     Savefile(savefile::Error),
-    /// Likewise the one that a gzip file unpacks to; the offset is into that.
+    /// The savefile inside a gzip file is damaged. The offset counts unpacked octets.
     Unpacked(savefile::Error),
-    /// The gzip file is damaged; what is before the place was read.
+    /// The gzip file is damaged. The packets before the damage were read.
     Gzip(gzip::Error),
     /// libpcap says so.
     Pcap(pcap::Error),
@@ -171,21 +175,21 @@ pub enum More {
 
 /// Something that gives packets.
 pub trait Source: Send {
-    /// Reads once and puts what came into `batch`, whose `frames` are empty. A live source comes
-    /// back without packets after a while, so that the thread can be stopped.
+    /// Reads once into `batch`, whose `frames` are empty. A live source returns after a while even
+    /// without packets, so that its thread can be stopped.
     ///
     /// # Errors
-    /// Why there will be no more; packets in `batch` are good.
+    /// Why the source gives no more packets. Those in `batch` are good.
     fn read(&mut self, batch: &mut Batch) -> Result<More, Error>;
 }
 
 /// A source and its place among those given.
 pub type Numbered = (usize, Box<dyn Source>);
 
-/// Sources that never keep anybody waiting, read one after the other by whoever wants their batches:
-/// what is read is then in the cache of the processor that goes through it.
+/// Sources that never make their reader wait, read one after the other. The caller reads them in
+/// its own thread, so the octets are in the cache of its processor.
 pub struct InTurn {
-    /// The one that is being read is the last.
+    /// In reverse order: the source that is being read is the last.
     sources: Vec<Numbered>,
     counters: SourceCounters,
     batch: Batch,
@@ -226,8 +230,8 @@ pub struct Readers {
 pub struct Adder(Reader);
 
 impl Adder {
-    /// Reads `source` in a thread of its own, as the one in the place `number`, which has counted
-    /// `counters` so far.
+    /// Reads `source` in a thread of its own. `number` is its place, and `counters` are what it has
+    /// counted so far.
     ///
     /// # Errors
     /// The system refuses a thread.
@@ -254,7 +258,8 @@ impl Readers {
         Self::start_open(groups).map(|(readers, _)| readers)
     }
 
-    /// [`Self::start`], with what more sources are added by: batches may come as long as it lives.
+    /// Like [`Self::start`], but also returns an [`Adder`] for further sources. The channel stays
+    /// open as long as the [`Adder`] lives.
     ///
     /// # Errors
     /// The system refuses a thread.
@@ -289,14 +294,14 @@ impl Readers {
         Ok((readers, Adder(template)))
     }
 
-    /// Where batches arrive; disconnected when every source has ended.
+    /// The channel of batches. It is disconnected when every source has ended.
     pub fn batches(&self) -> &Receiver<Batch> {
         &self.batches
     }
 
     /// Gives a batch back to be filled again.
     pub fn recycle(&self, batch: Batch) {
-        // With enough of them on their way this one is not needed.
+        // If the channel of empty batches is full, this one is not needed.
         let _ = self.emptied.try_send(batch);
     }
 
@@ -315,7 +320,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// Reads one source to its end; false if nobody wants more.
+    /// Reads one source to its end. Returns false if nobody wants more.
     fn run(
         &self,
         number: usize,
@@ -335,7 +340,8 @@ impl Reader {
             let is_end = batch.end.is_some();
             let is_news = is_end || batch.is_opened || batch.position > 0;
             if batch.frames.is_empty() && !is_news {
-                // A live source's idle turn. The next one makes its batch from the pool again.
+                // A live source had no packets. The batch goes back, and the next turn takes it
+                // again.
                 let _ = self.pool.try_send(batch);
                 continue;
             }
@@ -355,7 +361,8 @@ mod tests {
     use crate::time::Wall;
     use crate::wire::link::LinkType;
 
-    /// Gives packets of one octet, so many a read, and fails in the end if told to.
+    /// Gives packets of one octet. `reads` has the number for each read, the next one last.
+    /// `fails`: it ends with an error.
     struct Packets {
         reads: Vec<usize>,
         fails: bool,

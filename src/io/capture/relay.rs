@@ -1,4 +1,5 @@
-//! A capture that another process reads: what is opened after this one has given up its rights.
+//! A capture that another process reads. Captures are opened in this way when this process has
+//! already given up its rights.
 //!
 //! ```text
 //! reader process: Live --> turns --> socket --> Relayed: batches like any other
@@ -11,9 +12,10 @@
 //! | frames          | 4      | 0             | how many follow       | 0            |
 //! | octets          | 4      | 0             | how many follow       | of the text  |
 //!
-//! Numbers are big-endian. A frame is seconds (8), nanoseconds, octets captured and octets on the
-//! wire (4 each); frames come before the octets, which are theirs one after the other. The reader
-//! says nothing while there is nothing, and ends when nobody listens any more.
+//! Numbers are big-endian. A frame has seconds (8 octets), then nanoseconds, octets captured and
+//! octets on the wire (4 octets each). All frames of a turn come first, and then their octets in
+//! the same order. The reader sends nothing while no packets come. It ends when nobody listens any
+//! more.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -30,17 +32,17 @@ use crate::wire::savefile::Frame;
 const OPENED: u32 = 1;
 const TURN: u32 = 2;
 const FAILED: u32 = 3;
-/// Octets of what each message begins with.
+/// Octets of the header of each message.
 const HEADER: usize = 20;
 /// Octets of a frame.
 const FRAME: usize = 20;
-/// Most frames of a turn: as many as the smallest that can hold pfsync would make.
+/// Most frames of a turn: a batch holds as many if all are as small as pfsync can be.
 const MAX_FRAMES: usize = 1 << 16;
 /// Longest text of a failure, octets.
 const MAX_TEXT: usize = 1024;
-/// Longest wait for the rest of a message, and for the other side to take one.
+/// Longest wait for the rest of a message, and for the other side to take a message.
 const STREAM_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long to wait before looking whether to stop.
+/// Longest wait before the thread looks whether it must stop.
 const LOOK: Duration = Duration::from_millis(200);
 
 /// The side that gets the packets.
@@ -51,7 +53,7 @@ pub struct Relayed {
 }
 
 impl Relayed {
-    /// Takes what a [`Relay`] writes to the other end of `stream`.
+    /// Reads what a [`Relay`] writes to the other end of `stream`.
     ///
     /// # Errors
     /// The system refuses a timeout.
@@ -144,7 +146,7 @@ fn read_frame(mut entry: &[u8], link: LinkType, start: usize) -> io::Result<Fram
         stamp,
         link,
         start,
-        // More than any batch has, but not so much that sums overflow.
+        // The bound is more than any batch has, and small enough that sums do not overflow.
         captured: captured.min(1 << 30),
         wire_len,
     })
@@ -169,7 +171,8 @@ impl Relay {
         })
     }
 
-    /// Tells why there are no packets, or no more. Nobody may be there any more.
+    /// Tells the other side why no more packets come. A failure is ignored, because the other side
+    /// may have ended.
     pub fn fail(&mut self, problem: &str) {
         let text = problem.as_bytes();
         let text = text.get(..MAX_TEXT).unwrap_or(text);
@@ -181,7 +184,7 @@ impl Relay {
             });
     }
 
-    /// Hands over what `live` gives, until there is no more or nobody wants it.
+    /// Passes packets of `live` on, until `live` ends or nobody wants them.
     pub fn run(&mut self, live: &mut Live) {
         let outcome = self.relay(live);
         if let Err(error) = outcome {
@@ -196,14 +199,14 @@ impl Relay {
         loop {
             batch.frames.clear();
             batch.counters = Default::default();
-            // What was read before an error is good.
+            // The packets before an error are good.
             let outcome = live.read(&mut batch);
             let counters = &batch.counters;
             if !batch.frames.is_empty() || counters.kernel_dropped + counters.interface_dropped > 0
             {
                 self.send(&batch)?;
             } else if sys::wait_readable(&self.stream, Duration::ZERO)? {
-                // Nobody writes to this end: the other one was closed.
+                // The other side never writes, so a readable stream means that it was closed.
                 return Ok(());
             }
             if outcome? == More::No {

@@ -1,4 +1,4 @@
-//! One turn at a capture's descriptor: wait a little, then read whatever the wait said.
+//! One turn at a capture's descriptor: it waits a little and then reads, whatever the wait said.
 //!
 //! Systems do not agree on when a bpf descriptor is readable (bpf(4)):
 //!
@@ -9,21 +9,21 @@
 //! | FreeBSD, NetBSD, DragonFly | the buffer is full, or BIOCSRTIMEOUT is over |
 //! | Linux | a block of the ring is full or old enough |
 //!
-//! A read that does not block gives what the buffer holds on OpenBSD, full or not (`bpfread`). So
-//! what the wait says decides only how soon packets are read, never whether.
+//! On OpenBSD a read that does not block gives what the buffer holds, full or not (`bpfread`). So
+//! the wait decides only how soon packets are read. No packet depends on its result.
 
 #[cfg(any(test, target_os = "openbsd"))]
 use std::io;
 use std::time::Duration;
 
-/// How long the kernel may keep packets back, milliseconds. On Linux the buffer lasts longer the
-/// longer this is (see `live`), and the kernel's timer adds a few milliseconds.
+/// How long the kernel may hold packets back, in milliseconds. On Linux a longer time makes the
+/// buffer last longer (see `live`), and the kernel's timer adds a few milliseconds.
 pub(super) const BUFFER_MS: i32 = if cfg!(target_os = "linux") { 40 } else { 20 };
 
-/// Longest wait of a turn on a BSD. Packets may wait as long as this, and must not wait for 50 ms.
+/// Longest wait of a turn on a BSD. Packets may wait so long, and they must not wait 50 ms.
 const LONGEST_TURN_BSD: Duration = Duration::from_millis(40);
-/// Longest wait of a turn on Linux, where poll(2) can be believed. The turn ends only so that it is
-/// seen whether to stop.
+/// Longest wait of a turn on Linux, where poll(2) reports packets in time. The wait ends only so
+/// that the thread can see a request to stop.
 const LONGEST_TURN_LINUX: Duration = Duration::from_millis(200);
 /// Longest wait of a turn here.
 pub(super) const LONGEST_TURN: Duration = if cfg!(target_os = "linux") {
@@ -32,10 +32,10 @@ pub(super) const LONGEST_TURN: Duration = if cfg!(target_os = "linux") {
     LONGEST_TURN_BSD
 };
 
-/// Waits by `wait` for at most `longest`, then reads by `read`; `None`: there was nothing.
+/// Waits by `wait` for at most `longest`, then reads by `read`. `None`: there was nothing to read.
 ///
 /// # Errors
-/// What `wait` or `read` reports, except that there was nothing.
+/// What `wait` or `read` reports. That there is nothing to read is no error.
 #[cfg(any(test, target_os = "openbsd"))] // elsewhere libpcap reads
 pub(super) fn take<T>(
     longest: Duration,
@@ -58,16 +58,16 @@ mod tests {
     const FULL: usize = 32768;
     const PACKET: usize = 300;
 
-    /// A descriptor of a system, with a clock of its own.
+    /// Stands in for a system's descriptor, with a clock of its own.
     struct StandIn {
         now: Duration,
-        /// When packets come, the next one last.
+        /// The times at which packets come, the next one last.
         coming: Vec<Duration>,
-        /// When those in the buffer came.
+        /// The times at which the packets in the buffer came.
         held: Vec<Duration>,
         /// After how long the oldest packet makes the descriptor readable, if ever.
         write_timeout: Option<Duration>,
-        /// How long packets waited that were read.
+        /// How long each packet waited that was read.
         waited: Vec<Duration>,
     }
 
@@ -116,7 +116,7 @@ mod tests {
             Ok(read)
         }
 
-        /// Turns until a second after the last packet; the longest that one waited.
+        /// Makes turns until a second after the last packet. Returns the longest wait of a packet.
         fn run(mut self) -> Option<Duration> {
             let sent = self.coming.len();
             let end = self.coming[0] + Duration::from_secs(1);

@@ -1,7 +1,7 @@
-//! A tap into a file, which holds whole records only, whatever the disk does.
+//! A tap into a file. The file holds only whole records, even if the disk fails.
 //!
-//! After a write that failed the file is cut back to the last record that is whole. The record
-//! that failed is lost and the next one tried: when there is room again, the file goes on.
+//! After a failed write the file is cut back to its last whole record. The failed record is lost,
+//! and the next one is tried. So the file goes on when the disk has room again.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};

@@ -1,14 +1,13 @@
-//! The tap: what a bpf listener on pflowN saw, written to a savefile or to whoever asked over a
-//! socket.
+//! The tap: it writes what a bpf listener on pflowN saw, to a savefile or to a client of a socket.
 //!
 //! ```text
 //! export loop --push--> queue, bounded --> thread --> file.rs     cut back to whole records if full
 //!                  full: drop, or wait            \-> stream.rs   closed if its reader is gone
 //! ```
-//! The export loop never waits for a disk or a reader, unless it is a replay that is to lose
-//! nothing. What the queue has no room for is dropped and counted; a record is written whole or not
-//! at all. The thread takes all that waits at once: under load there is a system call for many
-//! records, else each is written as it comes, for those who read along.
+//! The export loop never waits for a disk or a reader. Only a replay waits, because it must lose
+//! nothing. Records that find the queue full are dropped and counted. A record is written whole or
+//! not at all. The thread takes all waiting records at once. So under load one system call writes
+//! many records, and otherwise each is written as it comes.
 //!
 //! Left to others: the records (`wire/savefile/write.rs`, `wire/udp.rs`), opening the file, and the
 //! log.

@@ -1,9 +1,9 @@
-//! A connected UDP socket as OpenSSL wants what it reads from and writes to.
+//! A connected UDP socket with the traits by which OpenSSL reads and writes.
 
 use std::io::{self, Read, Write};
 use std::net::UdpSocket;
 
-/// A datagram a read and a write.
+/// Each read and each write is one datagram.
 #[derive(Debug)]
 pub struct Datagrams(pub UdpSocket);
 

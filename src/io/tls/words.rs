@@ -1,4 +1,4 @@
-//! What went wrong with a session, in words that say whose certificate is meant.
+//! Says in words what went wrong with a session, and whose certificate is meant.
 
 use std::io;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use openssl::error::ErrorStack;
 use openssl::ssl::ErrorCode;
 use openssl::x509::{X509Ref, X509VerifyResult};
 
-/// What stands in a certificate's subjectAltName.
+/// A name of a certificate's subjectAltName.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Name {
     /// A host's name.
@@ -17,14 +17,14 @@ pub enum Name {
     Address(IpAddr),
 }
 
-/// What OpenSSL adds to the number of an alert to make it a reason (SSL_AD_REASON_OFFSET).
+/// OpenSSL's reason for an alert is the alert's number plus this (SSL_AD_REASON_OFFSET).
 const ALERTS: i32 = 1000;
 
-/// Verdicts that a certificate has not got the name that was looked for
-/// (X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH).
+/// OpenSSL's verdicts that a certificate does not have the name (X509_V_ERR_HOSTNAME_MISMATCH,
+/// X509_V_ERR_IP_ADDRESS_MISMATCH).
 const NOT_NAMED: [i32; 2] = [62, 64];
 
-/// Alerts about the certificate of whoever is told (RFC 8446 6.2).
+/// Alerts of the collector about our certificate (RFC 8446, 6.2).
 const ABOUT_OURS: &[(i32, &str)] = &[
     (42, "bad certificate"),
     (43, "unsupported certificate"),
@@ -56,7 +56,7 @@ const OTHERS: &[(i32, &str)] = &[
     (120, "no application protocol"),
 ];
 
-/// OpenSSL's reasons for what is not even like TLS.
+/// OpenSSL's reasons for octets that are not TLS.
 const NOT_TLS: [&str; 4] = [
     "wrong version number",
     "unsupported protocol",
@@ -88,7 +88,7 @@ pub(super) fn out_of_time(certificate: &X509Ref) -> Option<String> {
     }
 }
 
-/// That a certificate has not got the name.
+/// Says that a certificate does not have the name.
 pub(super) fn not_named(name: &Name) -> String {
     match name {
         Name::Dns(name) => format!("the collector's certificate is not for {name}"),
@@ -96,7 +96,7 @@ pub(super) fn not_named(name: &Name) -> String {
     }
 }
 
-/// The alert that the collector sent, if that is what the error is.
+/// The alert that the collector sent, if the error is one.
 fn alert(error: &openssl::ssl::Error) -> Option<i32> {
     let errors = error.ssl_error()?.errors();
     let codes = errors.iter().map(|error| error.reason_code() - ALERTS);
@@ -167,7 +167,7 @@ fn problem(error: &openssl::ssl::Error, at_end: &str) -> io::Error {
     }
 }
 
-/// The session has ended, for this reason.
+/// The error that says why the session has ended.
 pub(super) fn closed(problem: &str) -> io::Error {
     io::Error::new(io::ErrorKind::UnexpectedEof, problem)
 }

@@ -1,8 +1,8 @@
 //! DTLS 1.2 over datagrams to a collector, which never blocks (RFC 7011 11, RFC 6347).
 //!
-//! Nothing tells a client that its collector was started again: what it sends then means nothing to
-//! anybody. So whoever owns a session begins another one now and then, from a new port, and at once
-//! when anything is reported of it.
+//! A client does not learn that its collector was started again, and the new collector cannot read
+//! the old session. So the owner of a session begins a new one now and then, from a new port. It
+//! does so at once after any report about the session.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};

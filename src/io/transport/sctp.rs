@@ -1,16 +1,16 @@
 //! An SCTP association with a collector, which never blocks (RFC 7011 10.2).
 //!
-//! The socket is a one-to-one one: each send is a message of SCTP, on stream 0, in order and
-//! repeated until it is acknowledged. So messages of IPFIX need no framing, and one that the system
-//! takes it takes whole. An association with a collector of several addresses survives the loss of
-//! one: the collector tells its others as the association is made, and the system changes over.
+//! The socket is of the one-to-one style. Each send is a message of SCTP on stream 0, in order, and
+//! repeated until it is acknowledged. So messages of IPFIX need no framing, and the system takes
+//! only whole ones. A collector with several addresses tells them when the association is made. If
+//! one address fails, the system changes to another.
 //!
 //! ```text
 //! sent --> waits for room at the peer --> on the way --> acknowledged
 //!          \________________ open ________________/
 //! ```
-//! What is open is known as long as there is an association. Of one that has ended it is what was
-//! open when that was asked last and what was sent since: that is never too little.
+//! The system tells what is open as long as the association lives. After its end pflow adds what
+//! was sent since the last answer to that answer. The sum is never too small.
 
 use std::io::{self, Read};
 use std::net::{SocketAddr, TcpStream};

@@ -3,8 +3,8 @@
 //! ```text
 //! TCP connecting --> handshake --> verdict on our certificate --> up
 //! ```
-//! Several messages go in a record of TLS. What the peer's system has acknowledged is octets of
-//! records, so it is noted for each write how far the connection was then.
+//! A record of TLS has several messages. The peer's system acknowledges octets of records. So each
+//! write notes how many octets the connection had taken by then.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};

@@ -5,9 +5,9 @@
 //!                                      |                      |  closed or reset by the peer
 //!                                      +--> error             +--> error
 //! ```
-//! Messages follow each other without anything in between: each tells its length. One that the
-//! system takes in part is not counted as taken; the same one comes first the next time, and the
-//! rest of it goes.
+//! Messages follow each other directly, because each tells its length. A message that the system
+//! takes in part does not count as taken. The caller passes it first the next time, and its rest is
+//! sent.
 
 use std::io::{self, IoSlice, Read};
 use std::net::{SocketAddr, TcpStream};
@@ -24,7 +24,7 @@ use crate::time::Uptime;
 
 /// Most messages a call (IOV_MAX is 1024 everywhere).
 pub const MAX_MESSAGES: usize = 64;
-/// After so long without a word the peer's system is asked whether it is there.
+/// After so long a silence the peer's system is asked whether it is there.
 #[cfg(not(target_os = "openbsd"))]
 const KEEPALIVE: Duration = Duration::from_secs(30);
 /// Between two such questions; the third without an answer ends the connection.

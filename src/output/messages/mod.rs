@@ -57,9 +57,10 @@ pub struct Context<'a> {
     pub sender: Option<IpAddr>,
     /// What the packet is written in.
     pub dialect: Dialect,
-    /// Whether it could be any of its version: nothing in the packet or before it told.
+    /// Whether the dialect could be any of its version, because neither this packet nor an earlier
+    /// one showed it.
     pub is_any: bool,
-    /// The state that the message is about, if it is held: some messages tell its id only.
+    /// The state that the message is about, if it is held. Some messages tell only the state's id.
     pub held: Option<&'a Held<'a>>,
 }
 

@@ -178,7 +178,7 @@ fn seconds(flow: &Flow) -> u64 {
     times.end_ms().saturating_sub(times.start_ms()) / 1000
 }
 
-/// A flow and its rank: of equals the one that ended first is the larger.
+/// A flow and its rank. Of equal flows, the one that ended first is the larger.
 #[derive(Clone, Debug)]
 struct Ranked {
     rank: (u64, Reverse<u64>),

@@ -7,7 +7,7 @@ use crate::export::spool::{SpoolTally, Spooled};
 use crate::export::{Amount, Outgoing, SpoolState, Stream, Templates};
 use crate::time::{Now, Uptime};
 
-/// How soon it is looked again at what is acknowledged, where there is a spool.
+/// How soon acknowledgements are looked for again, if there is a spool.
 pub(super) const ACKNOWLEDGED: Duration = Duration::from_millis(50);
 
 /// See above.
@@ -45,7 +45,7 @@ impl Backlog {
         }
     }
 
-    /// Whether it matters soon what is acknowledged.
+    /// Whether acknowledgements must be looked for soon.
     pub(super) fn is_awaited(&self) -> bool {
         match self {
             Self::Queue(_) => false,
@@ -81,7 +81,7 @@ impl Backlog {
         }
     }
 
-    /// Gives up what waits in memory; what that was.
+    /// Drops what waits in memory. Returns how much that was.
     pub(super) fn clear(&mut self) -> Amount {
         match self {
             Self::Queue(stream) => stream.clear(),
@@ -141,8 +141,8 @@ impl Backlog {
         }
     }
 
-    /// What the counters hear of what was taken: a spool's records count when they are
-    /// acknowledged.
+    /// The part of `taken` that the counters get now. With a spool, records count only when they
+    /// are acknowledged.
     pub(super) fn counted(&self, taken: Amount) -> Amount {
         match self {
             Self::Queue(_) => taken,
@@ -153,7 +153,8 @@ impl Backlog {
         }
     }
 
-    /// All that the socket took is acknowledged but so many octets; `None`: nobody tells.
+    /// Notes that all but the last `octets` that the socket took are acknowledged. `None`: the
+    /// system does not tell.
     pub(super) fn acknowledge(&mut self, octets: Option<usize>, now: Uptime) {
         if let Self::Spool(spooled) = self {
             spooled.acknowledge(octets, now);
@@ -171,7 +172,7 @@ impl Backlog {
         }
     }
 
-    /// Reads no more of a spool: the program ends.
+    /// Stops reading a spool, because the program ends.
     pub(super) fn stop(&mut self) {
         if let Self::Spool(spooled) = self {
             spooled.stop();
@@ -188,7 +189,7 @@ impl Backlog {
         }
     }
 
-    /// The end of a spool's use: all that is not acknowledged stays in its files.
+    /// Ends the use of a spool. What is not acknowledged stays in its files.
     pub(super) fn finish(&mut self) -> Option<(SpoolTally, Vec<String>)> {
         let Self::Spool(spooled) = self else {
             return None;

@@ -29,7 +29,7 @@ use crate::io::transport::{Transport, WhenFull};
 use crate::time::{Now, Uptime};
 use outage::Outage;
 
-/// Shortest and longest wait before a connection that is full or not made is looked at again.
+/// Shortest and longest wait before a connection is looked at again that is full or not made yet.
 const LOOK: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(50)];
 
 /// What a connection is opened for.
@@ -40,7 +40,7 @@ pub(super) struct OpenedFor {
     pub(super) collectors: Vec<SocketAddr>,
     pub(super) carrier: Carrier,
     pub(super) security: Option<Security>,
-    /// Where what they do not take is kept.
+    /// The spool, which keeps what the collectors do not take.
     pub(super) spool: Option<String>,
 }
 
@@ -63,12 +63,12 @@ pub(super) enum Attempt {
     Begun(Box<dyn Transport>),
     /// It failed.
     Failed(String),
-    /// Who opens it is busy.
+    /// The parent, which opens the connection, is busy.
     Busy,
 }
 
 enum State {
-    /// For the time of a collector.
+    /// Waits until a collector may be tried.
     Waiting,
     Connecting {
         transport: Box<dyn Transport>,
@@ -80,7 +80,7 @@ enum State {
         at: usize,
         since: Uptime,
     },
-    /// A replay waits for nobody for ever.
+    /// A replay has given up, because it does not wait for ever.
     GivenUp,
 }
 
@@ -98,11 +98,11 @@ pub(super) struct Feed {
     first: Option<Attempt>,
     state: State,
     doubt: InDoubt,
-    /// When something was acknowledged last, or nothing waited to be.
+    /// When something was acknowledged last, or when nothing waited for it last.
     progress: Uptime,
     /// When the connection is to be looked at.
     look: Uptime,
-    /// When it was looked at whether there still is a connection.
+    /// When the connection was last checked for its end.
     checked: Uptime,
     /// How long to wait before the next look.
     wait: Duration,
@@ -117,7 +117,7 @@ pub(super) struct Feed {
     told: Uptime,
 }
 
-/// What sessions over datagrams need, because nobody tells what becomes of them.
+/// What sessions over datagrams need, because no system tells what becomes of datagrams.
 #[derive(Clone, Copy)]
 struct Datagrams {
     renew: Duration,
@@ -125,7 +125,7 @@ struct Datagrams {
 }
 
 impl Feed {
-    /// One that has nothing yet but an attempt to connect to its first collector.
+    /// A feed that has nothing yet but an attempt to connect to its first collector.
     pub(super) fn new(
         settings: &Settings,
         opened_for: OpenedFor,
@@ -165,7 +165,7 @@ impl Feed {
             renew: seconds(settings.renew),
             refresh: seconds(settings.refresh),
         });
-        // A replay waits where a live capture drops.
+        // If the queue is full, a replay waits, and a live capture drops.
         let queue = usize::try_from(settings.queue).unwrap_or(usize::MAX);
         match &mut self.stream {
             Backlog::Queue(stream) => stream.set_bound(match self.when_full {
@@ -223,7 +223,8 @@ impl Feed {
         self.stream.is_empty() && (self.doubt.len() == 0 || !self.is_up())
     }
 
-    /// Whether messages wait for a collector: what a spool has can wait for the next run.
+    /// Whether messages wait for a collector. Messages in a spool do not count, because they can
+    /// wait for the next run.
     pub(super) fn is_waiting(&self) -> bool {
         !self.stream.is_empty() && (self.is_up() || !self.stream.has_spool())
     }

@@ -1,13 +1,13 @@
-//! What the system took of a connection and what is not known to have reached the collector's
-//! system.
+//! Messages in doubt: the system took them for a connection, but the collector's system has not
+//! acknowledged them.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::time::Uptime;
 
-/// Where the system does not tell what was acknowledged, what it took so long ago counts as
-/// acknowledged.
+/// Some systems do not tell what was acknowledged. There a message counts as acknowledged after so
+/// long.
 const YOUNG: Duration = Duration::from_secs(1);
 
 /// A message that the system took.
@@ -37,8 +37,8 @@ impl InDoubt {
         self.messages.push_back(Taken { end, records, at });
     }
 
-    /// All is acknowledged but the last `octets`; `None`: nobody tells. Whether something was that
-    /// had not been.
+    /// Notes that all but the last `octets` are acknowledged. `None`: the system does not tell.
+    /// Returns whether anything was newly acknowledged.
     pub(super) fn acknowledge(&mut self, octets: Option<usize>, now: Uptime) -> bool {
         let is_known = |message: &Taken| match octets {
             Some(octets) => message.end.saturating_add(octets as u64) <= self.octets,

@@ -1,5 +1,5 @@
-//! What an interface's sessions with TLS or DTLS need: files that the parent reads, and whom to
-//! accept.
+//! What an interface's sessions with TLS or DTLS need: files that the parent reads, and the
+//! collectors to accept.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub(super) struct Security {
 }
 
 impl PartialEq for Security {
-    /// Whether sessions of the one may go on under the other.
+    /// Whether the sessions of one setting may go on under the other.
     fn eq(&self, other: &Self) -> bool {
         let key = |of: &Self| (of.kind, of.servername.clone(), of.pins.clone());
         self.credentials == other.credentials && key(self) == key(other)

@@ -1,4 +1,4 @@
-//! What the parent's own configuration lets the child have.
+//! Checks of the child's requests against the configuration that the parent read itself.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use crate::export::{Carrier, Rdomain, Settings};
 use crate::io::transport::source_address;
 use crate::run::collectors::security;
 
-/// Ports below are root's (IPPORT_RESERVED of netinet/in.h).
+/// Only root may bind a port below this (IPPORT_RESERVED of netinet/in.h).
 const RESERVED: u16 = 1024;
 
 pub(super) fn check_tap(config: &Config, name: &str) -> Result<(), String> {
@@ -32,8 +32,8 @@ pub(super) fn check_pem(config: &Config, file: &str) -> Result<(), String> {
     }
 }
 
-/// A connection may go to a collector of an interface that has connections, by that interface's
-/// routing domain.
+/// A connection may go to a collector of an interface that uses connections. It must use that
+/// interface's routing domain.
 pub(super) fn check_collector<'a>(
     config: &'a Config,
     carrier: Option<&str>,
@@ -62,7 +62,7 @@ pub(super) fn check_collector<'a>(
     }
 }
 
-/// A socket may look for its routes where the configuration has one do so.
+/// A socket may use a routing domain that the configuration names.
 pub(super) fn check_rdomain<'a>(
     config: &'a Config,
     rdomain: Option<&str>,
@@ -80,8 +80,8 @@ pub(super) fn check_rdomain<'a>(
     }
 }
 
-/// A UDP socket may be bound as whoever runs the child could bind it; a port below 1024 only as the
-/// configuration has it.
+/// A UDP socket may be bound to any port that needs no rights. It may be bound to a port below 1024
+/// only if that is a flowsrc of the configuration.
 pub(super) fn check_source(config: &Config, address: &str) -> Result<SocketAddr, String> {
     let address: SocketAddr = address.parse().map_err(|_| "not an address")?;
     let mut sources = config

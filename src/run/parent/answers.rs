@@ -22,15 +22,15 @@ use crate::io::{log, raw};
 use crate::run::collectors::{self, security};
 use crate::run::{live_config, taps};
 
-/// The answer to a word that is none of a request.
+/// The answer to a request whose first word is unknown.
 const UNKNOWN: &str = "unknown request";
 
-/// What is given for a request.
+/// What a request gives.
 pub(super) enum Opened {
     Text(String),
     Descriptor(OwnedFd),
     Both(String, OwnedFd),
-    /// It is done, or there is nothing.
+    /// The request is done, or there is nothing to give.
     Nothing,
 }
 
@@ -130,7 +130,7 @@ fn handle_by_config(config: &Config, word: &str, rest: &str) -> Result<Opened, S
     }
 }
 
-/// What is wrong, as the child is told it.
+/// The error as the text that the child gets.
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn text_of(error: io::Error) -> String {
     error.to_string()

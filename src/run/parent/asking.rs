@@ -1,4 +1,4 @@
-//! The parent as the child sees it: what it asks for, and what it takes as an answer.
+//! The child's side of the link: its requests, and how it reads the answers.
 
 use std::fs::File;
 use std::io;
@@ -21,7 +21,8 @@ use crate::io::pf::Client;
 use crate::io::raw::Raw;
 use crate::state::IfName;
 
-/// The parent, as the child sees it: its export loop and the thread that writes the keep file.
+/// The parent, as the child sees it. The child's export loop and the thread that writes the keep
+/// file share the link.
 #[derive(Clone)]
 pub(in crate::run) struct Parent(Arc<Mutex<Asking>>);
 
@@ -58,7 +59,7 @@ impl Parent {
         self.asking().open(&format!("{TAP} {name}")).map(File::from)
     }
 
-    /// A UDP socket that is bound.
+    /// Gets a bound UDP socket.
     pub(in crate::run) fn bind(
         &self,
         from: SocketAddr,
@@ -68,10 +69,10 @@ impl Parent {
         self.asking().open(&request).map(UdpSocket::from)
     }
 
-    /// A socket that is being connected, or why it cannot be.
+    /// Gets a socket that is being connected, or the reason why it cannot be.
     ///
     /// # Errors
-    /// It may not be, or there can be no such socket.
+    /// The parent refuses this connection, or the system has no such socket.
     pub(in crate::run) fn connect(
         &self,
         carrier: Carrier,
@@ -84,10 +85,10 @@ impl Parent {
         Ok(socket.map(TcpStream::from).ok_or(problem))
     }
 
-    /// What is in a file of certificates or a key.
+    /// Reads a file of certificates or a key.
     ///
     /// # Errors
-    /// It may not be read, or cannot be.
+    /// The parent refuses the file, or the file cannot be read.
     pub(in crate::run) fn read_pem(&self, file: &str) -> Result<String, String> {
         self.asking()
             .ask(&format!("{PEM} {file}"))
@@ -105,7 +106,7 @@ impl Parent {
         self.asking().ask(&request).map(drop)
     }
 
-    /// Whether a request would have to wait.
+    /// Whether a request would have to wait for another one.
     pub(in crate::run) fn is_busy(&self) -> bool {
         self.asking_now().is_err()
     }
@@ -119,7 +120,8 @@ impl Parent {
             .map_err(|error| format!("parent process: {error}"))
     }
 
-    /// This host's interfaces with their numbers, as far as those have 16 bits.
+    /// This host's interfaces with their numbers. Interfaces whose number does not fit 16 bits are
+    /// left out.
     pub(in crate::run) fn interfaces(&self) -> Result<Vec<(IfName, u16)>, String> {
         let (text, _) = self.asking_now()?.ask(INTERFACES)?;
         let mut words = text.split_whitespace();
@@ -132,7 +134,8 @@ impl Parent {
         Ok(interfaces)
     }
 
-    /// What is wrong with the interface `name`, if something is and can be learned now.
+    /// What is wrong with the interface `name`. `None` if nothing is wrong, or if the parent is
+    /// busy.
     pub(in crate::run) fn trouble(&self, name: &str) -> Option<String> {
         let (text, _) = self
             .asking_now()
@@ -142,13 +145,14 @@ impl Parent {
         (!text.is_empty()).then_some(text)
     }
 
-    /// For what is asked again later: the disk of the keep file may keep the parent busy.
+    /// For requests that can be repeated later. It does not wait, because a disk may keep the
+    /// parent busy.
     pub(super) fn asking_now(&self) -> Result<MutexGuard<'_, Asking>, String> {
         let asking = self.0.try_lock();
         asking.map_err(|_| "the parent process is busy".to_owned())
     }
 
-    /// Sockets to ask firewalls by.
+    /// Gets the sockets by which firewalls are asked for states.
     pub(in crate::run) fn open_raw(&self, name: &str) -> Result<Raw, String> {
         let mut asking = self.asking();
         let v4 = asking.open(&format!("{RAW4} {name}"))?;
@@ -160,13 +164,13 @@ impl Parent {
         Ok(Raw::new(v4, v6))
     }
 
-    /// Who asks this host's pf, by another process.
+    /// Has another process started that asks this host's pf.
     pub(in crate::run) fn open_pf(&self) -> Result<Client, String> {
         let stream = self.asking_now()?.open(PF)?;
         Client::start(UnixStream::from(stream)).map_err(|error| error.to_string())
     }
 
-    /// A capture that was lost, read by another process.
+    /// Has another process started that reads a capture that was lost.
     pub(in crate::run) fn open_capture(&self, name: &str) -> Result<Relayed, String> {
         let stream = self.asking_now()?.open(&format!("{CAPTURE} {name}"))?;
         Relayed::new(UnixStream::from(stream)).map_err(|error| error.to_string())
@@ -180,21 +184,21 @@ impl Parent {
         }
     }
 
-    /// A socket to syslogd, if it is there.
+    /// Gets a socket to syslogd, if syslogd is there.
     pub(in crate::run) fn log(&self) -> Option<UnixDatagram> {
-        // The log may be written to while something else is asked.
+        // The log may be written while another request has the lock.
         let descriptor = self.0.try_lock().ok()?.open(LOG).ok()?;
         Some(UnixDatagram::from(descriptor))
     }
 
-    /// Tells that the program runs.
+    /// Tells the parent that the program runs.
     pub(in crate::run) fn tell_ready(&self) -> Result<(), String> {
         let outcome = self.asking().link.tell(READY.as_bytes(), ANSWER_TIMEOUT);
         outcome.map_err(|error| format!("parent process: {error}"))
     }
 }
 
-/// A request with the routing domain that it is for.
+/// Appends the routing domain to a request.
 fn with_rdomain(request: String, rdomain: Option<&Rdomain>) -> String {
     match rdomain {
         Some(rdomain) => format!("{request} {rdomain}"),
@@ -202,7 +206,7 @@ fn with_rdomain(request: String, rdomain: Option<&Rdomain>) -> String {
     }
 }
 
-/// The keep file, by the parent.
+/// The keep file, which the parent opens and installs.
 pub(in crate::run) struct Kept {
     parent: Parent,
     name: String,
@@ -251,8 +255,8 @@ impl Asking {
         self.ask_patiently(request, ANSWER_TIMEOUT)
     }
 
-    /// Asks, and waits so long for the answer. What fails costs this request; the next one may
-    /// work, unless the parent has gone or talks nonsense.
+    /// Asks, and waits for the answer, but not longer than `patience`. After a failure the next
+    /// request may work, unless the parent has ended or its octets are no message.
     pub(super) fn ask_patiently(
         &mut self,
         request: &str,

@@ -1,4 +1,4 @@
-//! The processes that read captures which were lost and came back.
+//! The processes that read captures that were lost and are opened again.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,12 +16,12 @@ use crate::io::link::Link;
 use crate::io::privileges::User;
 use crate::run::start;
 
-/// What captures are opened by, and who reads those that were opened again.
+/// How captures are opened, and which processes read those that were opened again.
 pub(in crate::run) struct Captures {
     pub(in crate::run) names: Vec<String>,
     pub(in crate::run) joins: bool,
     pub(in crate::run) user: Option<User>,
-    /// One a capture at most.
+    /// The process of each capture that was opened again.
     pub(super) readers: BTreeMap<String, Pid>,
 }
 
@@ -42,8 +42,9 @@ impl Captures {
         }
     }
 
-    /// Whether nobody reads `name`. A reader that still runs when the child asks for another is of no
-    /// use to anybody: it is killed, and has ended by the next time.
+    /// Whether no process reads the capture `name`. The child asks for a new reader only if it has
+    /// lost the old one. So an old one that still runs is killed, and has ended by the next
+    /// request.
     pub(super) fn is_free(&mut self, name: &str) -> bool {
         self.readers
             .retain(|_, reader| daemon::ended(*reader).is_none());
@@ -58,7 +59,7 @@ impl Captures {
 }
 
 impl Guardian<'_> {
-    /// Starts a process that opens the capture, gives up its rights, and reads.
+    /// Starts a process that opens the capture, gives up its rights, and reads packets.
     pub(super) fn open_capture(&mut self, name: &str) -> Result<OwnedFd, String> {
         self.captures.check(name)?;
         if !self.captures.is_free(name) {
@@ -71,7 +72,8 @@ impl Guardian<'_> {
             return Ok(theirs.into());
         }
         drop(theirs);
-        // It must not hold what tells the two processes of each other's end.
+        // The new process must not hold the link or the lifeline, because their closing tells each
+        // process of the other's end.
         self.life = None;
         if let Ok((unused, _)) = Link::pair() {
             self.link = unused;
@@ -82,7 +84,7 @@ impl Guardian<'_> {
                 Err(problem) => relay.fail(&problem),
             }
         }
-        // Nothing that this process has from its parent is its own to clear away.
+        // Exit at once: the destructors would remove files that belong to the parent.
         std::process::exit(0)
     }
 }

@@ -1,4 +1,4 @@
-//! The directories that interfaces write files in: the child asks, the parent makes the files.
+//! The directories that interfaces write files in. The child asks, and the parent makes the files.
 //!
 //! ```text
 //! open UNIT WORDS  --> a number        if the configuration has these words for pflowUNIT
@@ -7,8 +7,8 @@
 //! done NUMBER      --> files removed   gives that file its name
 //! close NUMBER
 //! ```
-//! The child names no file. The words that it sends only tell whether it means the same as the
-//! configuration that the parent read.
+//! The child names no file. It sends the words of its own configuration, and the parent compares
+//! them with the configuration that it read itself.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -39,10 +39,10 @@ impl Parent {
     }
 }
 
-/// A directory of flow files, by the parent.
+/// A directory of flow files that the parent holds open.
 pub(in crate::run) struct FilesPlace {
     parent: Parent,
-    /// What the parent calls it.
+    /// The parent's number for the directory.
     number: String,
 }
 
@@ -74,7 +74,7 @@ impl Place for FilesPlace {
 
 impl Drop for FilesPlace {
     fn drop(&mut self) {
-        // A parent that has gone has closed it.
+        // If this fails, the parent has ended, and the directory is closed.
         let _ = self.ask(&format!("close {}", self.number));
     }
 }
@@ -86,7 +86,7 @@ pub(in crate::run) struct Directories {
     next: u32,
 }
 
-/// What of `settings` decides which files are made and removed.
+/// The words of `settings` that decide which files are made and removed.
 pub(super) fn files_words(settings: &Settings) -> String {
     let mut of_files = Settings::default();
     of_files.file.clone_from(&settings.file);
@@ -94,7 +94,8 @@ pub(super) fn files_words(settings: &Settings) -> String {
     of_files.to_string()
 }
 
-/// Most of them: those of all interfaces, and as many that are closed by and by.
+/// Most directories that are open: one for each interface, and as many again that are still to be
+/// closed.
 pub(super) const MAX_DIRECTORIES: usize = 2 * MAX_INTERFACES;
 
 impl Directories {
@@ -128,7 +129,8 @@ impl Directories {
         })
     }
 
-    /// Opens the directory of pflow`unit`, which the child believes to have files as `words` say.
+    /// Opens the directory of pflow`unit`. `words` are what the child's configuration says about
+    /// the interface's files.
     fn open(&mut self, config: &Config, unit: u32, words: &str) -> Result<String, String> {
         let settings = config.interfaces.get(&unit);
         let settings = settings

@@ -1,4 +1,4 @@
-//! The parent's turn: it serves the child until that ends, and ends as it did.
+//! The parent serves the child until the child ends. Then the parent ends as the child did.
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -21,12 +21,14 @@ use crate::io::log::Log;
 use crate::io::signals::Waiter;
 use crate::options::Options;
 
-/// How long the parent waits for a child that is to end.
+/// How long the parent waits for the child's end.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::run) struct Limits {
-    /// One whose end of the link is closed, which the system does first when a process ends.
+    /// After the child's end of the link was closed. The system closes it first when a process
+    /// ends.
     pub(in crate::run) closed: Duration,
-    /// One that was told to: it sends what it holds, and a disk takes the keep file.
+    /// After the child was told to end. The child still sends what it holds, and writes the keep
+    /// file.
     pub(in crate::run) told: Duration,
 }
 
@@ -39,11 +41,11 @@ impl Default for Limits {
     }
 }
 
-/// Why the parent serves no more.
+/// Why the parent stops serving.
 enum Over {
     /// The child's end of the link is closed.
     Closed,
-    /// The link is of no use any more.
+    /// The link cannot be used any more.
     Broken(String),
     /// The child was told to end and did not.
     Late,
@@ -52,19 +54,19 @@ enum Over {
 /// The parent's side.
 pub(in crate::run) struct Guardian<'a> {
     pub(in crate::run) options: &'a Options,
-    /// What was read last: what may be opened.
+    /// The configuration as it was read last. It says what may be opened.
     pub(in crate::run) config: Config,
-    /// The keep file, which stays the same.
+    /// The keep file. A reload does not change it.
     pub(in crate::run) keep: Option<Files>,
     pub(in crate::run) captures: Captures,
     pub(in crate::run) holder: Holder,
     pub(in crate::run) directories: Directories,
     pub(in crate::run) link: Link,
-    /// Its end tells the child that this process has ended.
+    /// The child's lifeline: when this socket closes, the child knows that the parent has ended.
     pub(in crate::run) life: Option<UnixStream>,
     pub(in crate::run) child: Pid,
     pub(in crate::run) log: Log,
-    /// The shell, and what takes its terminal's place.
+    /// The shell that waits, and what replaces its terminal.
     pub(in crate::run) background: Option<(Waiting, Null)>,
     pub(in crate::run) limits: Limits,
 }
@@ -75,7 +77,7 @@ impl Guardian<'_> {
         match Waiter::new() {
             Ok(waiter) => Ok(self.serve(waiter)),
             Err(error) => {
-                // The child has begun nothing that would be worth keeping.
+                // The child has no state yet, so nothing is lost.
                 let _ = kill(self.child, Signal::SIGKILL);
                 status_of(self.child);
                 Err(format!("signals: {error}"))
@@ -102,11 +104,11 @@ impl Guardian<'_> {
         self.see_off(watch, &why)
     }
 
-    /// Goes on with the child's request or with the answer to it, as far as that goes at once; false
-    /// if its end of the link is closed.
+    /// Goes on with the child's request, or with the answer to it, without waiting. Returns false
+    /// if the child's end of the link is closed.
     ///
     /// # Errors
-    /// The link is of no use any more.
+    /// The link cannot be used any more.
     fn talk(&mut self, watch: &mut Watch) -> Result<bool, String> {
         let outcome = self.step(watch);
         let now = watch.now();
@@ -121,7 +123,7 @@ impl Guardian<'_> {
         }
         match outcome {
             Ok(is_open) => Ok(is_open),
-            // What fails all the time is no link.
+            // A link that fails for so long is given up.
             Err(error) if watch.talks.lasts(now) >= self.limits.told => Err(error.to_string()),
             Err(_) => {
                 daemon::pause();
@@ -141,7 +143,7 @@ impl Guardian<'_> {
                 watch.set_ready();
                 self.release_shell();
             }
-            // One at a time: signals are looked at in between.
+            // One request a turn, because signals are served between turns.
             Pulled::Message(message) => {
                 self.answer(&message)?;
                 self.push()?;
@@ -150,8 +152,8 @@ impl Guardian<'_> {
         Ok(true)
     }
 
-    /// Sends what goes of an answer; whether that was all. A descriptor that cannot be passed costs
-    /// the child this request.
+    /// Sends as much of an answer as goes at once. Returns whether that was all. If a descriptor
+    /// cannot be passed, only this request fails.
     fn push(&mut self) -> io::Result<bool> {
         let error = match self.link.push() {
             Err(error) if !link::is_fatal(&error) => error,
@@ -175,7 +177,7 @@ impl Guardian<'_> {
         self.link.put(number, &octets, None)
     }
 
-    /// Waits for the child's end, and brings it about if need be.
+    /// Waits for the child's end. Tells or kills the child if it does not end.
     fn see_off(self, mut watch: Watch, why: &Over) -> ExitCode {
         let Self {
             link,
@@ -185,7 +187,7 @@ impl Guardian<'_> {
             life,
             ..
         } = self;
-        // A child that asks still must not wait for an answer.
+        // A child that still asks must not wait for an answer.
         drop(link);
         let mut ended = None;
         if let Over::Closed = why {
@@ -213,11 +215,11 @@ impl Guardian<'_> {
             status_of(child);
             return ExitCode::FAILURE;
         };
-        // Until now its end would have told the child to stop.
+        // Kept open until now, because closing it tells the child to stop.
         drop(life);
         match (ended, why) {
             (_, Over::Broken(_)) => ExitCode::FAILURE,
-            // It had no time yet to take the signal as a request.
+            // The signal came before the child could handle signals, so it ended the child.
             (Ended::Signal(libc::SIGTERM | libc::SIGINT), _) if watch.asked.is_some() => {
                 ExitCode::SUCCESS
             }
@@ -239,7 +241,7 @@ impl Guardian<'_> {
     }
 }
 
-/// Whether the other side has closed its end, which is how a process ends.
+/// Whether the other side has closed its end. The system does this when a process ends.
 fn is_closed(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -15,13 +15,13 @@ use crate::io::link::Link;
 use crate::io::pf::{self, Device};
 use crate::io::privileges;
 
-/// Who holds /dev/pf: one process at most.
+/// The process that holds /dev/pf, if there is one. There is one at most.
 #[derive(Debug, Default)]
 pub(in crate::run) struct Holder(Option<Pid>);
 
 impl Holder {
-    /// Whether there is none. One that still runs when the child asks for another is of no use to
-    /// anybody: it is killed, and has ended by the next time.
+    /// Whether no process holds /dev/pf. The child asks for a new process only if it has lost the
+    /// old one. So an old one that still runs is killed, and has ended by the next request.
     fn is_free(&mut self) -> bool {
         self.0 = self.0.filter(|holder| daemon::ended(*holder).is_none());
         if let Some(holder) = self.0 {
@@ -41,13 +41,14 @@ pub(super) fn check_pf(config: &Config) -> Result<(), String> {
 }
 
 impl Guardian<'_> {
-    /// Starts a process that holds /dev/pf, gives up its rights, and asks pf what it is asked.
+    /// Starts a process that holds /dev/pf and gives up its rights. The process asks pf for the
+    /// child.
     pub(super) fn open_pf(&mut self) -> Result<OwnedFd, String> {
         check_pf(&self.config)?;
         if !self.holder.is_free() {
             return Err("the process that asked pf has not ended yet".to_owned());
         }
-        // Here, so that what is wrong is told.
+        // The parent opens the device, so that it can tell the child what is wrong.
         let device = Device::open()?;
         let process = |error: io::Error| format!("process: {error}");
         let (stream, theirs) = UnixStream::pair().map_err(process)?;
@@ -56,7 +57,8 @@ impl Guardian<'_> {
             return Ok(theirs.into());
         }
         drop(theirs);
-        // It must not hold what tells the two processes of each other's end.
+        // The new process must not hold the link or the lifeline, because their closing tells each
+        // process of the other's end.
         self.life = None;
         if let Ok((unused, _)) = Link::pair() {
             self.link = unused;
@@ -65,11 +67,12 @@ impl Guardian<'_> {
             Ok(()) => pf::run(stream, device),
             Err(problem) => self.log.warn(&format!("counters pf: {problem}")),
         }
-        // Nothing that this process has from its parent is its own to clear away.
+        // Exit at once: the destructors would remove files that belong to the parent.
         std::process::exit(0)
     }
 
-    /// Gives up all but asking pf. OpenBSD's pledge(2) has no promise that allows it.
+    /// Gives up all rights but to ask pf. It does not use OpenBSD's pledge(2), because no promise
+    /// allows that ioctl.
     fn confine(&self, device: &Device) -> Result<(), String> {
         if let Some(user) = &self.captures.user {
             privileges::become_user(user)?;

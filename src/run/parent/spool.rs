@@ -1,5 +1,5 @@
-//! The files of spools, which the parent opens and removes by number where the configuration that
-//! it read has a spool.
+//! The files of spools. The parent opens and removes them by number, if the configuration that it
+//! read has the spool.
 //!
 //! ```text
 //! spool UNIT TAG list          every segment: "number:octets number:octets .."
@@ -9,8 +9,8 @@
 //! spool UNIT TAG aside N       another name for a segment: the answer
 //! spool UNIT TAG position      the file of the position, locked
 //! ```
-//! TAG is a checksum of the directory's name. What the child means of a directory that is not the
-//! configuration's any more is not done in another one.
+//! TAG is a checksum of the directory's name. If the parent's configuration names another directory
+//! than the child's, the tags differ and the request is refused.
 
 use std::fs::File;
 use std::io;
@@ -54,7 +54,7 @@ pub(super) fn handle(config: &Config, request: &str) -> Result<Opened, String> {
     outcome.map_err(|error| error.to_string())
 }
 
-/// What stands for a directory.
+/// The checksum that stands for a directory.
 fn tag(directory: &str) -> String {
     format!("{:08x}", crc32fast::hash(directory.as_bytes()))
 }
@@ -63,7 +63,7 @@ fn descriptor(file: File) -> Opened {
     Opened::Descriptor(file.into())
 }
 
-/// What is not there is nothing.
+/// Takes a file that does not exist for [`Opened::Nothing`].
 fn or_nothing(outcome: io::Result<Opened>) -> io::Result<Opened> {
     match outcome {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Opened::Nothing),
@@ -71,7 +71,7 @@ fn or_nothing(outcome: io::Result<Opened>) -> io::Result<Opened> {
     }
 }
 
-/// The files of a spool, by the parent.
+/// The files of a spool, which the parent opens.
 pub(in crate::run) struct SpoolFiles {
     parent: Parent,
     unit: u32,
@@ -87,7 +87,8 @@ impl Parent {
 }
 
 impl SpoolFiles {
-    /// Asks, and waits for a parent that is busy only at `is_start`: a `WouldBlock` else.
+    /// Asks the parent. Only at the start it waits for a parent that is busy; later it returns
+    /// `WouldBlock`.
     fn ask(&self, request: &str, is_start: bool) -> io::Result<(String, Option<File>)> {
         let request = format!("{SPOOL} {} {} {request}", self.unit, self.tag);
         let mut asking = match is_start {

@@ -1,5 +1,5 @@
-//! What the parent waits for: signals, the link, the child's end. It never waits for the child
-//! alone, whatever that does or does not.
+//! The parent waits for signals, the link and the child's end. It never waits for the child alone,
+//! so a child that hangs cannot stop it.
 
 use std::time::Duration;
 
@@ -13,19 +13,19 @@ use crate::io::log::{Log, LoggedTrouble};
 use crate::io::signals::{LONGEST, Waiter};
 use crate::time::Uptime;
 
-/// Between two looks at a child that is to end.
+/// Time between two looks at a child that is to end.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// What waits, and what it knows of the child.
+/// Waits, and knows how far the child is.
 pub(super) struct Watch {
     child: Pid,
     waiter: Waiter,
     clock: Clock,
-    /// Whether the child knows signals: until then it would end by them.
+    /// Whether the child handles signals. Before that a signal would end it.
     is_ready: bool,
-    /// Signals for a child that is not ready.
+    /// Signals that wait until the child is ready.
     waiting: Vec<Signal>,
-    /// When it was first told to end.
+    /// When the child was first told to end.
     pub(super) asked: Option<Uptime>,
     waits: LoggedTrouble,
     /// What is wrong with the link.
@@ -50,8 +50,8 @@ impl Watch {
         self.clock.now().uptime
     }
 
-    /// Waits for a signal or for `link`, at most so long, and passes signals on; whether the link is
-    /// to be looked at.
+    /// Waits for a signal or for `link`, but not longer than `longest`. Passes signals on to the
+    /// child. Returns whether the link is ready.
     pub(super) fn wait(&mut self, link: Option<&Link>, longest: Duration, log: &mut Log) -> bool {
         let woken = self.waiter.wait(link, longest);
         let now = self.now();
@@ -67,7 +67,7 @@ impl Watch {
                 self.asked.get_or_insert(now);
             }
             if self.is_ready || is_end {
-                // One that has ended shows in a moment.
+                // If the child has ended, kill(2) fails; the caller finds the end soon.
                 let _ = kill(self.child, signal);
             } else if !self.waiting.contains(&signal) {
                 self.waiting.push(signal);
@@ -82,7 +82,7 @@ impl Watch {
         self.asked.map_or(LONGEST, left)
     }
 
-    /// Passes on what has waited until the child knows signals.
+    /// Notes that the child handles signals, and passes on those that have waited.
     pub(super) fn set_ready(&mut self) {
         self.is_ready = true;
         for signal in self.waiting.drain(..) {
@@ -90,7 +90,7 @@ impl Watch {
         }
     }
 
-    /// Waits so long for the child to end.
+    /// Waits for the child to end, but not longer than `patience`.
     pub(super) fn end_within(&mut self, patience: Duration, log: &mut Log) -> Option<Ended> {
         let until = self.now().after(patience);
         loop {

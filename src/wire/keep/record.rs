@@ -1,4 +1,4 @@
-//! What a keep file tells: its records, as values.
+//! The records of a keep file, as values.
 
 use std::net::IpAddr;
 
@@ -48,7 +48,7 @@ pub struct KeptState {
     pub stack: Option<StateKey>,
     /// Direction of the packet that made it.
     pub direction: Direction,
-    /// Whether its timeout is over and its delete seems lost.
+    /// Whether its timeout is over and its delete was probably lost.
     pub is_overdue: bool,
     /// Whether nothing was heard of it since a stop that was not in good order.
     pub is_doubtful: bool,
@@ -177,5 +177,5 @@ pub struct KeptDetail {
     pub route: Option<Route>,
 }
 
-/// Senders of shares from here on are the table's own and stand for nobody.
+/// Sender numbers from here on are the table's own. They stand for no firewall.
 pub const OWN_SENDERS: u16 = u16::MAX - 1;

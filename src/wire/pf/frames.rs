@@ -1,4 +1,4 @@
-//! What this program and the process that holds /dev/pf say to each other.
+//! The messages between this program and the process that holds /dev/pf.
 //!
 //! ```text
 //! kind, 4 octets | octets that follow, 4 | those octets

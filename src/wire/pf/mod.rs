@@ -1,4 +1,4 @@
-//! States as pf tells them through /dev/pf, in what ioctl(2) copies out.
+//! States as pf gives them through /dev/pf: the structs that ioctl(2) copies out.
 //!
 //! ```text
 //! OpenBSD  DIOCGETSTATE     struct pfsync_state     264 octets: as on the wire in v6

@@ -31,7 +31,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Where a state is written that the table cannot read as pf told it.
+/// Room for a state of pf that must be rewritten before the table can read it.
 #[derive(Debug)]
 pub struct Room(pub(super) [u8; ROOM]);
 

@@ -1,17 +1,18 @@
-//! Which v4 and which v5 a packet is.
+//! Finds the dialect of a packet of version 4 or 5.
 //!
-//! v4 is OpenBSD 4.4's and DragonFly's. States of 300 octets are DragonFly's. The header counts the
-//! states, so the packet's length tells 300 octets from 240. DragonFly 2 and 3 sent 240 octets,
-//! too, and are known by values that OpenBSD 4.4 never has: see [`is_dragonfly`].
+//! OpenBSD 4.4 and DragonFly send v4. Only DragonFly has states of 300 octets. The header counts
+//! the states, so the packet's length tells 300 octets from 240. DragonFly 2 and 3 send 240 octets,
+//! as OpenBSD 4.4 does. [`is_dragonfly`] knows their states by values that OpenBSD 4.4 never sends.
 //!
-//! v5: OpenBSD 4.5 and 4.6 and FreeBSD share version 5 but not the size of a
-//! state, and no field says which.
+//! OpenBSD 4.5, OpenBSD 4.6 and FreeBSD send v5. Their states differ in size, and no field tells
+//! the size.
 //!
-//! The packet is walked once for each size, 240 and 242 octets. The walk of the right size ends at
-//! an EOF subheader exactly where `len` says, or twenty octets earlier (OpenBSD 4.5, FreeBSD 9). It
-//! finds an address family and a direction in each state. FreeBSD's later states have actions of
-//! their own. A walk of the wrong size can meet their numbers by chance, so they count only if that
-//! walk is the right one.
+//! So the packet is walked once for each size, 240 and 242 octets. The walk of the right size ends
+//! at an EOF subheader. That subheader ends where `len` says, or twenty octets earlier (OpenBSD
+//! 4.5, FreeBSD 9). The right walk also finds an address family and a direction in each state.
+//!
+//! FreeBSD 14 and 15 gave their states actions of their own. A walk of the wrong size can meet the
+//! numbers of these actions by chance. So they count only in the walk that is believed.
 
 use byteorder::{BigEndian, ByteOrder};
 
@@ -28,7 +29,7 @@ const EOF_DATA: usize = 20;
 const TCP: u8 = 6;
 /// AF_INET6 of DragonFly; OpenBSD's is 24.
 const DRAGONFLY_INET6: u8 = 28;
-/// PF_TCPS_PROXY_SRC of all but DragonFly, where it is TCPS_TIME_WAIT.
+/// PF_TCPS_PROXY_SRC on every system but DragonFly. DragonFly's TCPS_TIME_WAIT has the same number.
 const PROXY_SRC: u8 = 11;
 
 /// The dialect of a v4 packet of which the capture cut `missing` octets off.
@@ -62,7 +63,7 @@ pub(super) fn v4(packet: &[u8], missing: usize, remembered: Option<Dialect>) -> 
     );
     match (is_dragonfly, remembered) {
         (Some(false), _) => Dialect::V4,
-        // A packet without states reads alike in both of DragonFly's.
+        // A packet without states reads alike in both dialects of DragonFly.
         (_, Some(Dialect::DragonFly4)) if !is_full => Dialect::DragonFly4,
         (Some(true), _) | (None, Some(Dialect::DragonFly2 | Dialect::DragonFly4)) => {
             Dialect::DragonFly2
@@ -71,9 +72,11 @@ pub(super) fn v4(packet: &[u8], missing: usize, remembered: Option<Dialect>) -> 
     }
 }
 
-/// Whether a v4 state of 240 octets is DragonFly's, if it tells. A TCP state that a SYN makes is
-/// sent while it is SYN_SENT:CLOSED (if_pfsync.c, `pfsync_insert_state`), and OpenBSD's responders
-/// are never proxied.
+/// Whether a v4 state of 240 octets is DragonFly's; `None` if the state does not show it.
+///
+/// A SYN makes a TCP state, and the kernel sends that state while it is SYN_SENT:CLOSED
+/// (if_pfsync.c, `pfsync_insert_state`). The two systems number these two states differently. On
+/// OpenBSD the side that answers is never proxied.
 fn is_dragonfly(state: &State<'_>, is_insert: bool) -> Option<bool> {
     let (src, dst) = (state.src().state(), state.dst().state());
     let is_tcp = state.proto() == TCP;
@@ -87,40 +90,42 @@ fn is_dragonfly(state: &State<'_>, is_insert: bool) -> Option<bool> {
     is_other.then_some(true)
 }
 
-/// Whether an UPD_C has a peer state that OpenBSD 4.4's do not have.
+/// Whether an UPD_C has a peer state that OpenBSD 4.4 never sends.
 fn is_beyond(update: Compressed<'_>) -> bool {
     update.src.state() > STATE_MAX || update.dst.state() >= PROXY_SRC
 }
 
-/// How a walk under one hypothesis went.
+/// What a walk found that took one size of states for granted.
 #[derive(Clone, Copy, Default)]
 struct Walk {
     /// Octets after EOF, if the walk came to one.
     after_eof: Option<usize>,
-    /// Whole states with values that mean something.
+    /// Whole states whose values make sense.
     sound: usize,
-    /// Whole states without.
+    /// Whole states whose values make no sense.
     unsound: usize,
     /// Dialect of FreeBSD's later states, if there are any.
     newer: Option<Dialect>,
 }
 
 impl Walk {
-    /// Order of belief: an end in the right place, then states that make sense.
+    /// Orders walks by how far they are believed: an end in the right place comes first, then
+    /// states that make sense.
     fn belief(&self) -> (bool, bool, usize) {
         let ends = matches!(self.after_eof, Some(0 | EOF_DATA));
         (ends && self.unsound == 0, self.unsound == 0, self.sound)
     }
 }
 
-/// What a dialect is known by.
+/// How sure a dialect is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Evidence {
     /// The packet itself showed it.
     Packet,
-    /// The packet fits it, or what its sender spoke before.
+    /// The packet fits the dialect, or its sender used the dialect before.
     Likely,
-    /// Nothing: the packet reads alike in each v5, and its sender was not heard before.
+    /// Nothing shows the dialect: the packet reads alike in each v5, and its sender was not heard
+    /// before.
     Nothing,
 }
 
@@ -133,7 +138,8 @@ pub(super) fn v5(packet: &[u8], len: usize, remembered: Option<Dialect>) -> (Dia
     let remembered = remembered.filter(|dialect| dialect.version() == 5);
     let openbsd = walk(packet, len, Dialect::OpenBsd45);
     if openbsd.sound + openbsd.unsound == 0 && openbsd.newer.is_none() {
-        // Nothing here depends on it. FreeBSD is the likelier stranger today.
+        // The packet has no states, so nothing in it depends on the dialect. Of unknown senders
+        // FreeBSD is the likelier one today.
         return match remembered {
             Some(dialect) => (dialect, Evidence::Likely),
             None => (Dialect::FreeBsd1301, Evidence::Nothing),
@@ -154,7 +160,8 @@ pub(super) fn v5(packet: &[u8], len: usize, remembered: Option<Dialect>) -> (Dia
         (false, _) => Dialect::OpenBsd45,
         (true, Some(EOF_DATA)) => Dialect::FreeBsd9,
         (true, Some(_)) => Dialect::FreeBsd1301,
-        // Cut off before its EOF: what the sender was before, if it was a FreeBSD.
+        // The capture cut the EOF off. The sender keeps its dialect from before if that is
+        // FreeBSD's.
         (true, None) => match remembered {
             Some(Dialect::FreeBsd9) => Dialect::FreeBsd9,
             _ => Dialect::FreeBsd1301,

@@ -1,4 +1,4 @@
-//! The dialects, and what they differ in beside the layout of a state.
+//! The dialects, and their differences apart from the layout of a state.
 
 use super::layout::Layout;
 use super::{dragonfly, freebsd, old, openbsd};
@@ -51,7 +51,7 @@ impl Dialect {
         Self::FreeBsd1400,
         Self::FreeBsd1500,
         Self::OpenBsd47,
-        // Keep files number dialects by their place here: new ones come last.
+        // Keep files have a dialect's place in this list as its number. So new dialects come last.
         Self::DragonFly2,
         Self::DragonFly4,
     ];

@@ -7,11 +7,11 @@
 //!         v5: action | pad | count u16               v6: action | len / 4 | count u16
 //! ```
 //! [`decode`] walks a packet by the lengths on the wire and hands each message to the caller as a
-//! view of the packet's octets. It is total: any octets give messages, or messages and then one
-//! [`Error`] that says what was wrong and where. Nothing is allocated.
+//! view of the packet's octets. Any octets are accepted: they give messages, or messages and then
+//! one [`Error`] that says what is wrong and where. Nothing is allocated.
 //!
-//! One message that makes no sense is passed over and the rest is read, as the kernels do
-//! (`pfsync_in_ins`: badval); a length that makes no sense ends the packet.
+//! A message that makes no sense is skipped, and the rest is read, as the kernels do
+//! (`pfsync_in_ins`: badval). A length that makes no sense ends the packet.
 //!
 //! Sources: sys/net/if_pfsync.h and if_pfsync.c (`pfsync_input`) of the systems in the dialects'
 //! files.
@@ -56,10 +56,10 @@ use section::{Section, Walked};
 /// What a packet turned out to be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Outcome {
-    /// Whose dialect; `None` if the version octet says none this program reads.
+    /// The packet's dialect. `None` if this program does not read the version.
     pub dialect: Option<Dialect>,
-    /// Whether the packet itself showed that. Then it is remembered for the sender's later packets.
-    /// A v5 packet without states does not show it.
+    /// Whether the packet itself showed the dialect. Then the dialect is remembered for the
+    /// sender's later packets. A v5 packet without states does not show it.
     pub is_certain: bool,
     /// Whether all of it was read.
     pub result: Result<(), Error>,
@@ -77,7 +77,7 @@ pub struct Position {
 }
 
 impl Position {
-    /// After so many messages of the section whose subheader stands at `section`.
+    /// The place behind `messages` messages of the section whose subheader is at `section`.
     fn new(section: usize, messages: usize) -> Self {
         // A packet has 65535 octets at most.
         let narrow = |number| u32::try_from(number).unwrap_or(u32::MAX);

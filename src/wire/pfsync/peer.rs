@@ -15,7 +15,7 @@ use crate::wire::pfsync::Dialect;
 /// The largest TCP peer state, PF_TCPS_PROXY_DST; kernels refuse more.
 pub(super) const STATE_MAX: u8 = 12;
 
-/// The same of DragonFly, whose tcp_fsm.h begins with TCPS_TERMINATING.
+/// DragonFly's largest TCP peer state. DragonFly's tcp_fsm.h begins with TCPS_TERMINATING.
 pub(super) const DRAGONFLY_STATE_MAX: u8 = 13;
 
 /// IP protocol numbers whose peers have states of their own.
@@ -171,7 +171,8 @@ impl<'a> Peer<'a> {
     }
 
     /// pf's name of the peer's state for IP protocol `proto` in a state with PFTM number `timeout`.
-    /// The timeout tells SCTP as FreeBSD 14 tracks it from SCTP as earlier releases do.
+    /// FreeBSD 14 tracks SCTP otherwise than earlier releases. The timeout shows which of them sent
+    /// the state.
     pub fn state_name(&self, proto: u8, timeout: u8) -> Option<&'static str> {
         match proto {
             TCP => TCP_STATES.get(usize::from(self.tcp_state())).copied(),

@@ -6,9 +6,10 @@
 //! v5      05 00 len | pfcksum[16] | 05 00 n u16          n x  id u64 | creatorid u32 | 0c 00 00 01
 //! v6      06 00 len | pfcksum[16] | 05 03 n u16          n x  id u64 | creatorid u32
 //! ```
-//! All big-endian. The checksum is zero: it decides what rule a state is hung on, not whether a
-//! request is heard. FreeBSD 9 has twenty octets behind its EOF. Id 0 of creator 0 asks for all
-//! states. Sources: `pfsync_in_ureq` and `pfsync_request_update` of sys/net/if_pfsync.c.
+//! All numbers are big-endian. The checksum is zero, because it only decides which rule a state
+//! belongs to, and not whether a request is answered. FreeBSD 9 has twenty octets behind its EOF.
+//! Id 0 of creator 0 asks for all states. Sources: `pfsync_in_ureq` and `pfsync_request_update` of
+//! sys/net/if_pfsync.c.
 //!
 //! The IP header is the system's: protocol 240, TTL or hop limit 255.
 

@@ -1,8 +1,9 @@
 //! A run of messages of one action: what a subheader of v5 and v6 announces, or the whole of an
 //! older packet.
 //!
-//! Every message goes through this loop. So frequent actions have loops of their own
-//! ([`Section::messages`]), and the listener hears what is coming ([`Listener::coming`]).
+//! Every message goes through this loop, so it must be fast. Frequent actions have loops of their
+//! own ([`Section::messages`]). The listener hears before a run which messages come
+//! ([`Listener::coming`]).
 
 use byteorder::{BigEndian, ByteOrder};
 

@@ -1,4 +1,5 @@
-//! One state in a packet: a view that copies nothing and reads a field when asked.
+//! One state in a packet: a view that copies nothing and reads a field only when a caller asks for
+//! it.
 
 use std::ops::Range;
 
@@ -24,7 +25,7 @@ pub struct State<'a> {
 }
 
 impl<'a> State<'a> {
-    /// A view of the first `layout.len` octets of `octets`; `None` if there are fewer.
+    /// A view of the first `layout.len` octets of `octets`. `None` if `octets` is shorter.
     pub fn new(dialect: Dialect, octets: &'a [u8]) -> Option<Self> {
         let layout = dialect.layout();
         octets.get(..layout.len).map(|octets| Self {

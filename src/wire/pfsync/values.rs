@@ -47,7 +47,7 @@ pub struct Values<'a> {
 }
 
 impl<'a> State<'a> {
-    /// What pfsync_in_ins() of the kernels refuses, and what this program could not represent.
+    /// Refuses what the kernels' pfsync_in_ins() refuses, and what this program cannot represent.
     ///
     /// # Errors
     /// The first field whose value means nothing.

@@ -1,4 +1,4 @@
-//! What savefiles of both formats have: frames, bounds, and what can be wrong.
+//! Both formats of savefiles share these: frames, bounds and errors.
 
 use std::fmt;
 
@@ -36,7 +36,7 @@ pub struct Frame {
 /// What is wrong with a file, and where.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Error {
-    /// Offset into the file of the record that is at fault; all before it is whole.
+    /// Offset into the file of the wrong record. All records before it are whole.
     pub offset: u64,
     /// What is wrong with that record.
     pub kind: ErrorKind,
@@ -51,8 +51,8 @@ pub enum ErrorKind {
     NotSavefile,
     /// The major and minor version in its header.
     Version(u16, u16),
-    /// Frames of a link type that [`LinkType::is_known`] denies: in a pcap file all of them, in a
-    /// pcapng file that packet's.
+    /// Frames of a link type that pflow cannot read ([`LinkType::is_known`]): in a pcap file all of
+    /// them, in a pcapng file that packet's.
     LinkType(LinkType),
     /// A record of so many octets, more than [`MAX_RECORD`].
     TooLarge(u64),

@@ -28,7 +28,7 @@ impl Feed {
         if let Some(first) = self.first.take() {
             self.start(0, first, at, turn);
         }
-        // Each failure moves a collector's time: this ends.
+        // The loop ends, because each failure moves a collector's time.
         while matches!(self.state, State::Waiting)
             && let Some(next) = self.next(at)
             && let Some(to) = self.address(next)
@@ -123,8 +123,8 @@ impl Feed {
         }
     }
 
-    /// Over datagrams: tells the templates again when it is time, and ends a session that is old. A
-    /// new one begins in the next turn.
+    /// For sessions over datagrams: tells the templates again when it is time, and ends a session
+    /// that is old. The next turn begins a new one.
     fn renew(&mut self, now: Uptime, turn: &mut Turn) {
         let (
             Some(datagrams),
@@ -154,7 +154,7 @@ impl Feed {
         }
     }
 
-    /// Has what the collector did not take in its spool.
+    /// Puts what the collector did not take into its spool.
     fn settle(&mut self, now: Now, turn: &mut Turn) {
         turn.note_spool(self.stream.settle(now));
     }

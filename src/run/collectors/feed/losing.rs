@@ -26,7 +26,8 @@ impl Feed {
         self.fall(at, problem, now, turn);
     }
 
-    /// Has the collector wait for its time, and tells of the failure. A replay may give up.
+    /// Sets the time before which the collector is not tried again, and tells of the failure. A
+    /// replay may give up.
     fn fall(&mut self, at: usize, problem: &str, now: Uptime, turn: &mut Turn) {
         self.state = State::Waiting;
         self.failures += 1;
@@ -60,8 +61,8 @@ impl Feed {
         }
     }
 
-    /// How often a replay fails without a message taken before it gives up: once with each collector
-    /// at the start, twice once there was a connection.
+    /// How many failures without a message taken make a replay give up. At the start it is one
+    /// failure for each collector. After a connection it is two for each.
     fn most_failures(&self) -> usize {
         let rounds = if self.was_up { 2 } else { 1 };
         rounds * self.opened_for.collectors.len()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::time::Uptime;
 
-/// Between two lines about a trouble that lasts.
+/// Time between two lines about a trouble that lasts.
 const TELL: Duration = Duration::from_secs(60);
 
 /// No connection, or one that is lost soon after it is made.
@@ -24,7 +24,8 @@ impl Outage {
         }
     }
 
-    /// Notes a failure. If a line tells of it, what that says behind the failure.
+    /// Notes a failure. If it is to be logged, returns the words that follow the failure in the
+    /// line.
     pub(super) fn tell(&mut self, now: Uptime, is_last: bool) -> Option<String> {
         let is_told = |told: Uptime| now.since(told) < TELL;
         if self.told.is_some_and(is_told) && !is_last {

@@ -19,7 +19,8 @@ const STEADY: Duration = Duration::from_secs(2);
 const BATCH: usize = 1 << 16;
 /// Most octets that one turn sends.
 const BUDGET: usize = 1 << 20;
-/// Most messages in doubt; until some of them are acknowledged no more are sent, if anybody tells.
+/// Most messages in doubt. Then no more are sent until some are acknowledged, if the system tells
+/// that.
 const DOUBTFUL: usize = 1 << 16;
 
 impl Feed {
@@ -60,7 +61,7 @@ impl Feed {
                     self.progress = now;
                 }
                 if sent.messages > 0 || self.stream.is_empty() {
-                    // What is pushed next goes at once, and so does what one turn did not send.
+                    // The next message is sent at once. So is the rest that one turn did not send.
                     self.look_at_once(now);
                 }
                 if sent.is_full {
@@ -122,7 +123,8 @@ fn send(
     now: Now,
     turn: &mut Turn,
 ) -> std::io::Result<Sent> {
-    // Asked before it is seen whether there still is a connection: then it is true.
+    // The system is asked for unacknowledged octets before the connection is checked. So the number
+    // is true.
     let unacknowledged = match doubt.len() {
         0 => None,
         _ => Some(transport.unacknowledged()),
