@@ -197,3 +197,41 @@ fn a_len_beyond_the_packet_itself_is_refused() {
         assert_eq!((run.alive(), run.reason("bad_length")), (1, 1), "{d:?}");
     }
 }
+
+/// A UPD_C of a state with a peer state that no protocol has.
+fn nonsense(st: &St) -> M {
+    let peer = Peer {
+        state: 99,
+        ..st.src
+    };
+    M::upd_c(&St { src: peer, ..*st })
+}
+
+#[test]
+fn an_update_that_makes_no_sense_moves_none_of_the_next_to_another_state() {
+    for d in D::MODERN {
+        let mut run = Run::new();
+        let [one, other] = [counted(1), counted(2)];
+        run.send(0, A, d, &[M::Ins(one), M::Ins(other)]);
+        run.send(5000, A, d, &[nonsense(&one), M::upd_c(&other)]);
+        assert_eq!(run.reason("bad_value"), 1, "{d:?}");
+        run.send(9000, A, d, &[M::del_c(&one), M::del_c(&other)]);
+        let last: Vec<_> = run.flows().iter().map(|flow| flow.times().1).collect();
+        assert_eq!(last, [0, 5], "{d:?}");
+    }
+}
+
+#[test]
+fn an_update_finds_no_state_that_ended_since_one_that_made_no_sense() {
+    for d in D::MODERN {
+        let mut run = Run::new();
+        let st = counted(1);
+        run.send(0, A, d, &[M::Ins(st)]);
+        run.send(5000, A, d, &[nonsense(&st)]);
+        run.send(6000, A, d, &[M::del_c(&st)]);
+        assert_eq!(run.flows().len(), 1, "{d:?}");
+        run.send(7000, A, d, &[M::upd_c(&st)]);
+        assert_eq!(run.counters().unknown_update, 1, "{d:?}");
+        assert_eq!((run.alive(), run.flows().len()), (0, 0), "{d:?}");
+    }
+}
