@@ -8,7 +8,7 @@ use super::position::Sent;
 /// none, the whole comes out less than half as large again.
 pub const HEAD_PERCENT: u64 = 45;
 /// Most octets of such a beginning. An UPD_C leaves when its state had 128 packets (if_pfsync.c,
-/// `sc_maxupdates`), of which a third acknowledge.
+/// `sc_maxupdates`). A third of those acknowledge.
 pub const MOST_HEAD: u64 = 128 * 2 / 3 * 1460;
 /// How long a message waits at most to be sent (if_pfsync.c, `pfsync_q_ins`): a responder that is
 /// first heard of was silent until that long ago.

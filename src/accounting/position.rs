@@ -115,7 +115,7 @@ impl Position {
     /// All of them.
     pub const MARKS: u8 = 0x3f;
 
-    /// Where a full state's peers are, of which the initiator's packets number `forward`.
+    /// Where the peers of a full state are. The initiator sent `forward` packets.
     #[inline(always)]
     pub fn new(
         peers: [Peer<'_>; 2],
